@@ -1,0 +1,61 @@
+# The front door. `make` alone lists what there is.
+#
+#   PYTHON=python3.12 make test    set up with this Python
+#   make test ARGS="-k store -x"   more arguments for pytest (or for the demo)
+
+PYTHON ?=
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench lock docs-config build clean distclean
+
+help: ## List the targets
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with pinned versions; quick when there is nothing to do
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh
+
+demo: setup ## Four nodes on this machine learn together, with a live view
+	@$(BIN)/openfl-node demo $(ARGS)
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Formatting, lint, types, dependency rule
+	@failed=; \
+	run() { echo "== $$*"; "$$@" || failed="$$failed $$(basename "$$1")"; }; \
+	run $(BIN)/ruff format --check .; \
+	run $(BIN)/ruff check .; \
+	run $(BIN)/mypy; \
+	run $(BIN)/lint-imports; \
+	if [ -n "$$failed" ]; then echo "check: failed:$$failed"; exit 1; fi; \
+	echo "check: all passed"
+
+format: setup ## Let ruff format and mend what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Run the benchmarks (see docs/benchmarks.md)
+	@for script in benchmarks/[a-z]*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
+	@sh scripts/lock.sh
+
+docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
+	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
+		> docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+build: setup ## Build the wheel and the source distribution into dist/
+	@$(BIN)/python -m hatchling build
+
+clean: ## Remove caches and build output
+	@rm -rf build dist site .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis \
+		.import_linter_cache
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## Remove .venv as well
+	@rm -rf .venv

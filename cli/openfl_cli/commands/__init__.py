@@ -1,0 +1,32 @@
+"""The commands of `openfl-node`, in the order in which `--help` lists them."""
+
+from __future__ import annotations
+
+from openfl_cli.commands import (
+    config,
+    demo,
+    groups,
+    id,
+    init,
+    peers,
+    recommend,
+    start,
+    status,
+    stop,
+    switch,
+)
+from openfl_cli.options import Command
+
+COMMANDS: tuple[Command, ...] = (
+    demo,
+    init,
+    start,
+    status,
+    peers,
+    groups,
+    switch,
+    recommend,
+    id,
+    config,
+    stop,
+)

@@ -1,0 +1,131 @@
+"""`openfl-node groups`: the groups that the network knows."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from openfl.errors import NotRunningError, UsageError
+from openfl_cli import exit_codes, options
+
+if TYPE_CHECKING:
+    from openfl.telemetry import GroupView
+
+NAME = "groups"
+HELP = "the groups known to the network"
+DESCRIPTION = """\
+List the learning groups that the network knows: how many members each has, how well its model
+serves them (the error on ratings they held back; lower is better), and how fresh that is. Asks the
+node that runs in this home folder; when none runs, joins the network through --bootstrap for a few
+seconds, with an identity of the moment, and leaves again."""
+EXAMPLES = """\
+  openfl-node groups
+  openfl-node groups --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...
+  openfl-node groups --json | jq -r '.[] | [.name, .members] | @tsv'"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_config(parser)
+    options.add_bootstrap(
+        parser,
+        "a node to ask through when none runs here; may be repeated (default: as configured)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=options.positive,
+        default=4,
+        metavar="N",
+        help="how long to listen when no node runs here (default: 4)",
+    )
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    groups = find_groups(arguments)
+    if arguments.json:
+        options.print_json(as_json(groups))
+    elif not groups:
+        print("the network knows no groups yet")
+    else:
+        options.stdout_console().print(as_table(groups))
+    return exit_codes.SUCCESS
+
+
+def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
+    """From the running node, else as a light node. UsageError when there is nobody to ask."""
+    from openfl.telemetry import GroupView
+    from openfl_cli import ask
+
+    home = options.home_folder(arguments)
+    try:
+        answer = ask.running_node(home, "groups", timeout_seconds=30)
+        return [GroupView(**group) for group in answer]
+    except NotRunningError:
+        overrides = {"network.bootstrap": tuple(arguments.bootstrap)} if arguments.bootstrap else {}
+        config = options.effective_config(arguments, home, overrides)
+        if not config.network.bootstrap:
+            raise UsageError(
+                f"no node runs in {home}, so say whom to ask: --bootstrap MULTIADDR"
+                " (a running node prints its own with: openfl-node id)"
+            ) from None
+    import trio
+
+    from openfl import runtime
+
+    found = trio.run(runtime.discover_groups, config.network.bootstrap, float(arguments.seconds))
+    return list(found)
+
+
+def as_json(groups: Sequence[GroupView]) -> list[dict[str, Any]]:
+    """The shape that docs/cli.md promises. `fit` is the median when known, else the best."""
+    return [
+        {
+            "id": group.id,
+            "name": group.name,
+            "task": group.task,
+            "members": group.members,
+            "fit": group.fit_median if group.fit_median is not None else group.fit_best,
+            "fit_best": group.fit_best,
+            "fit_metric": group.fit_metric,
+            "age_seconds": group.age_seconds,
+            "mine": group.mine,
+            "compatible": group.compatible,
+            "reason": group.reason,
+        }
+        for group in groups
+    ]
+
+
+def as_table(groups: Sequence[GroupView]) -> Any:
+    from rich.table import Table
+
+    from openfl_cli.text import clean, human_age, metric_label, metric_value
+
+    metrics = {group.fit_metric for group in groups if group.fit_metric}
+    one_metric = metrics.pop() if len(metrics) == 1 else None
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("group", overflow="fold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("task")
+    table.add_column("members", justify="right")
+    label = metric_label(one_metric) if one_metric else "fit"
+    table.add_column(f"{label} median", justify="right")
+    table.add_column("best", justify="right")
+    table.add_column("heard", justify="right")
+    table.add_column("", overflow="fold")
+    for group in sorted(groups, key=lambda group: (not group.mine, -group.members, group.name)):
+        remark = "this node's" if group.mine else "" if group.compatible else clean(group.reason)
+        table.add_row(
+            "*" if group.mine else "",
+            clean(group.name, 64),
+            group.id[:12],
+            clean(group.task, 24),
+            f"{group.members:,}",
+            metric_value(group.fit_median),
+            metric_value(group.fit_best),
+            human_age(group.age_seconds),
+            remark,
+        )
+    return table

@@ -1,0 +1,73 @@
+"""`openfl-node peers`: whom the node is connected to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from openfl_cli import exit_codes, options
+
+if TYPE_CHECKING:
+    from openfl.telemetry import PeerView
+
+NAME = "peers"
+HELP = "the peers the node is connected to"
+DESCRIPTION = """\
+List the peers this node is connected to, the groups each one takes part in, and whether it is in
+our mesh: the few peers that messages of our group are passed on to directly. When the node is not
+running, lists the peers it remembers."""
+EXAMPLES = """\
+  openfl-node peers
+  openfl-node peers --json | jq -r '.[].peer_id'"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from openfl_cli import ask
+
+    home = options.home_folder(arguments)
+    snapshot, _ = ask.snapshot(home)
+    if arguments.json:
+        options.print_json(as_json(snapshot.peers))
+        return exit_codes.SUCCESS
+    if not snapshot.peers:
+        print("no peers")
+        return exit_codes.SUCCESS
+    options.stdout_console().print(as_table(snapshot.peers))
+    return exit_codes.SUCCESS
+
+
+def as_json(peers: Sequence[PeerView]) -> list[dict[str, Any]]:
+    """The shape that docs/cli.md promises."""
+    return [
+        {
+            "peer_id": peer.peer_id,
+            "multiaddrs": list(peer.multiaddrs),
+            "groups": list(peer.groups),
+            "in_mesh": peer.in_mesh,
+        }
+        for peer in peers
+    ]
+
+
+def as_table(peers: Sequence[PeerView]) -> Any:
+    """Full peer ids and addresses: people copy them from here."""
+    from rich.table import Table
+
+    from openfl_cli.text import clean
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("peer", "mesh", "groups", "addresses"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("peer", "mesh"))
+    for peer in sorted(peers, key=lambda peer: (not peer.in_mesh, peer.peer_id)):
+        table.add_row(
+            clean(peer.peer_id),
+            "yes" if peer.in_mesh else "no",
+            clean(", ".join(peer.groups)) or "-",
+            "\n".join(clean(address.partition("/p2p/")[0]) for address in peer.multiaddrs) or "-",
+        )
+    return table

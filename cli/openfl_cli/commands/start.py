@@ -1,0 +1,112 @@
+"""`openfl-node start`: run a node until it is done or stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from openfl_cli import exit_codes, options
+
+NAME = "start"
+HELP = "run a node: join the network, train, exchange, recommend"
+DESCRIPTION = """\
+Run the node of this home folder. It finds the group through any one running node (--bootstrap) or
+through peers it remembers, trains on your ratings, and exchanges what it learned - never the
+ratings. Without a bootstrap node it is the first of a new network and waits for others.
+
+On a terminal it shows a live view; without one, or with --no-view, it prints a line for each event.
+It ends after --rounds with recommendations, or runs until Ctrl-C or `openfl-node stop`."""
+EXAMPLES = """\
+  openfl-node start --data ratings.csv
+  openfl-node start --data ratings.csv --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...
+  openfl-node start --home ~/nodes/b --listen /ip4/0.0.0.0/tcp/4001 --rounds 30
+  openfl-node start --no-view --log-format json --set training.when_done=serve"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", metavar="FILE", help="your ratings: CSV with user_id,song_id,rating"
+    )
+    options.add_bootstrap(
+        parser, "any running node's address, to join its network; may be repeated"
+    )
+    parser.add_argument("--group", metavar="NAME", help="the group to join (default: music)")
+    parser.add_argument(
+        "--listen",
+        metavar="MULTIADDR",
+        action="append",
+        default=[],
+        help="where to listen, for example /ip4/0.0.0.0/tcp/4001 (default: any free port, kept)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="end after N rounds of learning (0: until stopped)"
+    )
+    parser.add_argument("--interval", metavar="SECONDS", help="seconds between rounds (default: 2)")
+    parser.add_argument("--user", metavar="ID", help="whom to recommend to at the end")
+    parser.add_argument("--top", type=options.positive, metavar="N", help="how many songs")
+    parser.add_argument("--no-view", action="store_true", help="lines instead of the live view")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), help="form of the lines (json: one object a line)"
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="least level of the lines (default: info)",
+    )
+    parser.add_argument(
+        "--leave", action="store_true", help="withdraw our contributions from the group at the end"
+    )
+    options.add_config(parser)
+    # For programs that start nodes: a node whose parent died must not stay behind.
+    parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    home = options.home_folder(arguments)
+    config = options.effective_config(arguments, home, overrides(arguments))
+    try:
+        # Heavy (libp2p, trio): only now that the command line and the configuration are good.
+        import trio
+
+        from openfl_cli.session import Session
+
+        on_screen = config.view.enabled and config.log.format == "text" and sys.stdout.isatty()
+        session = Session(
+            config=config,
+            home=home,
+            on_screen=on_screen and usable_terminal(),
+            leave=arguments.leave,
+            stop_with_stdin=arguments.stop_with_stdin,
+        )
+        return trio.run(session.run)
+    except KeyboardInterrupt:
+        return exit_codes.SUCCESS  # before there was anything to stop
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options as configuration keys; those not given are None or absent."""
+    return {
+        key: value
+        for key, value in {
+            "data.ratings_file": arguments.data,
+            "network.bootstrap": tuple(arguments.bootstrap) or None,
+            "network.listen": tuple(arguments.listen) or None,
+            "group.name": arguments.group,
+            "training.rounds": arguments.rounds,
+            "training.interval_seconds": arguments.interval,
+            "recommend.user": arguments.user,
+            "recommend.count": arguments.top,
+            "log.format": arguments.log_format,
+            "log.level": arguments.log_level,
+            "view.enabled": False if arguments.no_view else None,
+        }.items()
+        if value is not None
+    }
+
+
+def usable_terminal() -> bool:
+    """Whether the terminal can move its cursor."""
+    import os
+
+    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")

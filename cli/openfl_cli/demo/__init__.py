@@ -1,0 +1,8 @@
+"""The pieces of `openfl-node demo`.
+
+deal.py      deals the sample ratings out to the nodes, by user
+children.py  starts real node processes, and ends them whatever happens
+polling.py   follows them through their control sockets until all have learned
+outcome.py   pure: what was reached, and whether the nodes really learned together
+picture.py   pure: the live view over all nodes, and the closing table
+"""

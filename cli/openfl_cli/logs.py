@@ -1,0 +1,62 @@
+"""node.log in the home folder: every event, and the warnings of the libraries underneath.
+
+Libraries log through `logging`; without a handler Python would write their warnings over the live
+view. The file is bounded: two pieces of `MAX_BYTES`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+from collections.abc import Iterator
+from pathlib import Path
+
+from openfl.errors import StateError
+from openfl.telemetry import NodeEvent
+
+MAX_BYTES = 4_000_000
+LOG_FILE = "node.log"
+
+
+class _QuietFileHandler(logging.handlers.RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk costs log lines, not the node, and not a traceback on the screen."""
+
+
+class LogFile:
+    """Writes NodeEvents beside what libraries log."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("openfl.node")
+
+    def event(self, event: NodeEvent) -> None:
+        level = logging.getLevelNamesMapping()[event.level.upper()]
+        self._logger.log(level, "%s: %s", event.kind, event.message)
+
+
+@contextlib.contextmanager
+def log_to_file(home: Path, level: str) -> Iterator[LogFile]:
+    """Sends all logging to `home`/node.log while open. StateError when that cannot be written."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = _QuietFileHandler(
+            home / LOG_FILE, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8", errors="replace"
+        )
+    except OSError as error:
+        raise StateError(f"cannot write in {home}: {error.strerror}") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root, ours = logging.getLogger(), logging.getLogger("openfl")
+    before = root.level, ours.level
+    root.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    ours.setLevel(level.upper())
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield LogFile()
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
+        handler.close()

@@ -1,0 +1,147 @@
+"""What several commands share: home folder, configuration, common options, printing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from openfl.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from openfl.config import Config
+
+CONFIG_FILE = "config.toml"
+HOME_HELP = "the node's home folder (default: $OPENFL_HOME, else the platform's place for data)"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wide enough for two columns, never wider than can be read."""
+
+    def __init__(self, prog: str) -> None:
+        columns = shutil.get_terminal_size().columns
+        super().__init__(prog, max_help_position=30, width=min(100, max(60, columns - 2)))
+        # argparse forgets the indent of subcommands and would break `recommend` off its help.
+        self._action_max_length = 15
+
+
+class Command(Protocol):
+    """A module of commands/."""
+
+    NAME: str
+    HELP: str
+    DESCRIPTION: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="configuration file (default: $OPENFL_CONFIG, else config.toml in the home folder)",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="set any configuration key, for example training.interval_seconds=5; may be repeated",
+    )
+
+
+def add_bootstrap(parser: argparse.ArgumentParser, help_text: str) -> None:
+    parser.add_argument(
+        "--bootstrap", metavar="MULTIADDR", action="append", default=[], help=help_text
+    )
+
+
+def positive(text: str) -> int:
+    """argparse type: a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def home_folder(arguments: argparse.Namespace) -> Path:
+    """`--home` > OPENFL_HOME > the platform's folder for user data; absolute."""
+    from openfl.store import Home
+
+    return Home.find(arguments.home, os.environ).root
+
+
+def config_file(arguments: argparse.Namespace, home: Path) -> Path | None:
+    """`--config` > OPENFL_CONFIG > config.toml in the home folder when it is there."""
+    given = getattr(arguments, "config", None) or os.environ.get("OPENFL_CONFIG")
+    if given:
+        return Path(given).expanduser()
+    usual = home / CONFIG_FILE
+    return usual if usual.exists() else None
+
+
+def effective_config(
+    arguments: argparse.Namespace, home: Path, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """The configuration in force: `--set` and `overrides` over environment, file and defaults."""
+    from openfl.config import load_config
+
+    layers = {**assignments(getattr(arguments, "set", [])), **(overrides or {})}
+    return load_config(config_file(arguments, home), os.environ, layers)
+
+
+def assignments(settings: list[str]) -> dict[str, str]:
+    """`["a.b=c"]` -> `{"a.b": "c"}`; UsageError when one has no `=`."""
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set needs SECTION.KEY=VALUE, got {setting!r}")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def config_or_none(arguments: argparse.Namespace, home: Path) -> Config | None:
+    """The configuration, or None when it is wrong: for commands that can do without it."""
+    try:
+        return effective_config(arguments, home)
+    except ConfigError:
+        return None
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """A remark for people on stderr, so that stdout stays data."""
+    print(f"openfl-node: {text}", file=sys.stderr)
+
+
+def stdout_console() -> Console:
+    """A rich console on stdout; without a terminal it is wide enough not to cut anything."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 120
+    return console

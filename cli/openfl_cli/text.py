@@ -1,0 +1,103 @@
+"""Small pure formatters. `clean` stands between names from the network and the terminal."""
+
+from __future__ import annotations
+
+import math
+import time as _time
+import unicodedata
+
+UNKNOWN = "-"
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def clean(text: str, limit: int = 500) -> str:
+    """`text` without anything that could steer a terminal (escapes, newlines, direction marks).
+
+    Group names, song titles and event texts can come from other peers; each unsafe character
+    becomes U+FFFD, a tab or newline a space, and more than `limit` characters are cut.
+    """
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " "
+        if character in "\t\n\r"
+        else "\ufffd"
+        if unicodedata.category(character) in _UNSAFE_CATEGORIES
+        else character
+        for character in text
+    )
+
+
+def short_peer(peer_id: str) -> str:
+    """`12D3…x7QpKd`: enough of a peer id to tell peers apart (their beginnings are all alike)."""
+    safe = clean(peer_id)
+    return safe if len(safe) <= 12 else f"{safe[:4]}…{safe[-6:]}"
+
+
+def human_bytes(count: float) -> str:
+    """`950 B`, `12.3 KB`, `4.0 MB` (powers of 1000)."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("KB", "MB", "GB"):
+        count /= 1000
+        if count < 999.95:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
+def human_age(seconds: float) -> str:
+    """How long ago, short: `now`, `12 s`, `5 min`, `3 h`, `2 d`."""
+    if seconds < 1.5:
+        return "now"
+    for size, unit in ((60, "s"), (60, "min"), (24, "h")):
+        if seconds < size - 0.5:
+            return f"{seconds:.0f} {unit}"
+        seconds /= size
+    return f"{seconds:.0f} d"
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:00:09`."""
+    total = max(0, int(seconds))
+    hours, rest = divmod(total, 3600)
+    minutes, seconds_left = divmod(rest, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds_left:02d}"
+    return f"{minutes}:{seconds_left:02d}"
+
+
+def metric_value(value: float | None) -> str:
+    return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def metric_label(metric: str) -> str:
+    """`rmse` -> `RMSE`; longer names stay as they are; `error` before any is known."""
+    safe = clean(metric, 24) or "error"
+    return safe.upper() if len(safe) <= 4 else safe.replace("_", " ")
+
+
+def change_percent(now: float | None, before: float | None) -> float | None:
+    """Change from `before` to `now` in percent; None when either is unknown."""
+    if now is None or not before or not math.isfinite(now) or not math.isfinite(before):
+        return None
+    return 100.0 * (now - before) / before
+
+
+def signed_percent(change: float | None) -> str:
+    """`-9.9 %`, `+0.3 %`, `0.0 %`."""
+    if change is None:
+        return UNKNOWN
+    rounded = round(change, 1)
+    return "0.0 %" if rounded == 0 else f"{rounded:+.1f} %"
+
+
+def count_of(count: int, one: str, many: str | None = None) -> str:
+    """`1 peer`, `3 peers`, `1,200 ratings`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def clock(unix_seconds: float) -> str:
+    """Local wall-clock time of day, `14:03:59`."""
+    return _time.strftime("%H:%M:%S", _time.localtime(unix_seconds))

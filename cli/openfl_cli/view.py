@@ -1,0 +1,288 @@
+"""The picture of one node: a pure function of its `NodeSnapshot`.
+
+`NodeView(snapshot)` is a rich renderable. It asks nothing but the snapshot and the room it is
+given: it drops columns when narrow (from 60 columns up), puts members and peers side by side when
+wide, and shares out the lines when the height is bounded. Nothing depends on colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl_cli.sparkline import sparkline
+from openfl_cli.text import (
+    change_percent,
+    clean,
+    clock,
+    count_of,
+    duration,
+    human_age,
+    human_bytes,
+    metric_label,
+    metric_value,
+    short_peer,
+    signed_percent,
+)
+
+SIDE_BY_SIDE_WIDTH = 112
+UNBOUNDED = 12
+"""Rows a list shows at most when the height is not bounded (`status`)."""
+BOUNDED_ADDRESSES = 2
+"""Multiaddrs shown when the height is bounded."""
+LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
+PHASES = {
+    "starting": "opening the network",
+    "joining": "looking for the group",
+    "learning": "learning",
+    "waiting": "waiting to begin",
+    "done": "all rounds done",
+    "stopping": "stopping",
+}
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """Draws `snapshot`. `running` False says that it comes from disk."""
+
+    snapshot: NodeSnapshot
+    running: bool = True
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = options.max_width, options.height
+        top = [*header(self.snapshot, self.running, width, bounded=height is not None), Text()]
+        top += [*progress(self.snapshot, width, options.ascii_only), Text()]
+        for line in top:
+            line.overflow = "fold"
+        yield from top
+        used = sum(len(line.wrap(console, width)) for line in top)
+        yield from self._lists(width, None if height is None else max(0, height - used))
+
+    def _lists(self, width: int, room: int | None) -> Iterable[RenderableType]:
+        shot = self.snapshot
+        wide = width >= SIDE_BY_SIDE_WIDTH
+        wanted = Rows(len(shot.members), len(shot.peers), len(shot.events))
+        rows = rows_that_fit(wanted, room, wide)
+        each = (width - 2) // 2 if wide else width
+        members, peers = member_list(shot, rows.members, each), peer_list(shot, rows.peers, each)
+        if wide:
+            both = Table.grid(padding=(0, 2, 0, 0))
+            both.add_column(width=each)
+            both.add_column(width=each)
+            both.add_row(members, peers)
+            yield both
+        else:
+            yield from (members, Text(), peers)
+        if rows.events:
+            yield from (Text(), event_lines(shot.events, rows.events))
+
+
+def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False) -> list[Text]:
+    """Who and where; the multiaddrs in full on lines of their own, to be copied."""
+    state = PHASES.get(shot.phase, shot.phase) if running else "not running"
+    left = Text.assemble(
+        ("OpenFL ", "bold"),
+        (short_peer(shot.peer_id), "bold cyan"),
+        "  group ",
+        (clean(shot.group_name, 40) or "-", "bold"),
+        "  ",
+        (state, "" if running else "yellow"),
+    )
+    right = (
+        f"up {duration(shot.time - shot.started_at)}" if running else f"as of {clock(shot.time)}"
+    )
+    gap = width - left.cell_len - len(right)
+    lines = [Text.assemble(left, " " * gap if gap >= 2 else "  ", (right, "dim"))]
+    lines.append(Text.assemble(("home ", "dim"), clean(shot.home)))
+    shown = shot.multiaddrs[:BOUNDED_ADDRESSES] if bounded else shot.multiaddrs
+    lines += [Text(clean(address)) for address in shown]
+    if len(shown) < len(shot.multiaddrs):
+        hidden = len(shot.multiaddrs) - len(shown)
+        lines.append(Text(f"and {count_of(hidden, 'more address', 'more addresses')}", "dim"))
+    return lines
+
+
+def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
+    """Round, held-out metric together and alone with its course, data and traffic."""
+    label = metric_label(shot.metric)
+    rounds = f"{shot.round} of {shot.rounds}" if shot.rounds else f"{shot.round}"
+    lines = [Text.assemble(("round ", "dim"), (rounds, "bold"))]
+    if shot.rounds:
+        lines[0].append("  ")
+        lines[0].append(bar(shot.round, shot.rounds, min(30, width // 3), ascii_only), "green")
+    change = change_percent(shot.validation, shot.alone)
+    better = change is not None and change < 0
+    lines.append(
+        Text.assemble(
+            (f"held-out {label}  ", "dim"),
+            (metric_value(shot.validation), "bold"),
+            (" with the group  ", "dim"),
+            metric_value(shot.alone),
+            (" alone  ", "dim"),
+            (signed_percent(change), "green" if better else "yellow" if change else ""),
+        )
+    )
+    course = sparkline(shot.history, min(60, width - 20), ascii_only)
+    if course:
+        first, last = metric_value(shot.history[0]), metric_value(shot.history[-1])
+        lines.append(Text.assemble(("course ", "dim"), f"{first} ", (course, "cyan"), f" {last}"))
+    lines.append(
+        Text.assemble(
+            ("data   ", "dim"),
+            f"{count_of(shot.train_examples, 'training example')}, "
+            f"{count_of(shot.model_rows, 'row')} in the model, "
+            f"{count_of(shot.deltas_merged, 'contribution')} merged",
+        )
+    )
+    traffic = (
+        f"{human_bytes(shot.bytes_sent)} sent, {human_bytes(shot.bytes_received)} received, "
+        f"{human_bytes(shot.published_bytes)} of own contributions"
+    )
+    lines.append(Text.assemble(("bytes  ", "dim"), traffic))
+    faults = sum(shot.faults.values())
+    if faults:
+        worst = sorted(shot.faults.items(), key=lambda fault: (-fault[1], fault[0]))[:3]
+        named = ", ".join(f"{clean(name, 40)} {count}" for name, count in worst)
+        lines.append(Text.assemble(("faults ", "dim"), (f"{faults} survived: {named}", "yellow")))
+    return lines
+
+
+def bar(done: int, total: int, width: int, ascii_only: bool = False) -> str:
+    """A progress bar of `width` characters."""
+    filled = round(width * min(1.0, max(0.0, done / total)))
+    full, empty = ("#", ".") if ascii_only else ("━", "─")
+    return full * filled + empty * (width - filled)
+
+
+class Rows(NamedTuple):
+    """How many rows of each list are shown, or wanted."""
+
+    members: int
+    peers: int
+    events: int
+
+
+def lines_needed(shown: Rows, wanted: Rows, side_by_side: bool) -> int:
+    """Lines that the lists take with their titles, headings, `and n more` and gaps."""
+
+    def of_list(shown_rows: int, wanted_rows: int) -> int:
+        return 1 if not shown_rows else 2 + shown_rows + (shown_rows < wanted_rows)
+
+    members, peers = of_list(shown.members, wanted.members), of_list(shown.peers, wanted.peers)
+    lists = max(members, peers) if side_by_side else members + 1 + peers
+    return lists + (2 + shown.events if shown.events else 0)
+
+
+def rows_that_fit(wanted: Rows, room: int | None, side_by_side: bool) -> Rows:
+    """The rows to show in `room` lines (None: at most `UNBOUNDED` each).
+
+    Too much: first events shrink to three, then the longer list to three, then events go
+    altogether, then the lists; their titles, which carry the counts, always stay.
+    """
+    limit = UNBOUNDED if room is None else room
+    members, peers, events = (min(rows, limit) for rows in wanted)
+    if room is not None:
+        while lines_needed(Rows(members, peers, events), wanted, side_by_side) > room:
+            if events > 3:
+                events -= 1
+            elif events and max(members, peers) <= 3:
+                events = 0
+            elif not members and not peers:
+                break
+            elif side_by_side:
+                members, peers = (min(rows, max(members, peers) - 1) for rows in (members, peers))
+            elif members >= peers:
+                members -= 1
+            else:
+                peers -= 1
+    return Rows(members, peers, events)
+
+
+def member_list(shot: NodeSnapshot, rows: int, width: int) -> RenderableType:
+    """Title and one line a member: peer, round, metric, rows, when last heard of."""
+    # Ourselves first, then by id, so that lines do not jump about.
+    members = sorted(shot.members, key=lambda member: (not member.me, member.peer_id))
+    title = Text.assemble((count_of(len(members), "member"), "bold"), (" of the group", "dim"))
+    table = _table()
+    _column(table, "peer")
+    _column(table, "round", right=True)
+    _column(table, metric_label(shot.metric), right=True)
+    _column(table, "rows", right=True)
+    _column(table, "heard", right=True)
+    for member in members[:rows]:
+        table.add_row(
+            short_peer(member.peer_id),
+            f"{member.round}",
+            metric_value(member.fit),
+            f"{member.rows:,}",
+            "this node" if member.me else human_age(member.age_seconds),
+            style="bold" if member.me else "",
+        )
+    return _listing(title, table, rows, len(members))
+
+
+def peer_list(shot: NodeSnapshot, rows: int, width: int) -> RenderableType:
+    """Title and one line a connected peer: whether in our mesh, its groups, its address."""
+    peers = sorted(shot.peers, key=lambda peer: (not peer.in_mesh, peer.peer_id))
+    in_mesh = sum(peer.in_mesh for peer in peers)
+    title = Text.assemble(
+        (count_of(len(peers), "peer"), "bold"), (f" connected, {in_mesh} in the mesh", "dim")
+    )
+    groups = [", ".join(clean(group, 40) for group in peer.groups) or "-" for peer in peers[:rows]]
+    groups_width = min(max([6, *map(len, groups)]), width // 3)
+    table = _table()
+    _column(table, "peer")
+    _column(table, "mesh")
+    _column(table, "groups", max_width=groups_width)
+    _column(table, "address", max_width=width - len("12D3…x7QpKd  mesh    ") - groups_width - 2)
+    for peer, group in zip(peers, groups, strict=False):
+        mesh = "yes" if peer.in_mesh else "no"
+        table.add_row(short_peer(peer.peer_id), mesh, group, short_address(peer.multiaddrs))
+    return _listing(title, table, rows, len(peers))
+
+
+def short_address(multiaddrs: Sequence[str]) -> str:
+    """The first address without its peer id; `-` when none is known."""
+    return clean(multiaddrs[0].partition("/p2p/")[0]) if multiaddrs else "-"
+
+
+def event_lines(events: Sequence[NodeEvent], rows: int) -> RenderableType:
+    """The newest `rows` events, newest last."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    grid.add_row(Text("last events", "bold"), "")
+    for event in events[len(events) - rows :]:
+        style = LEVEL_STYLES.get(event.level, "")
+        mark = f"{event.level}: " if event.level in ("warning", "error") else ""
+        message = Text(f"{mark}{clean(event.message)}", style)
+        grid.add_row(Text(clock(event.time), "dim"), message)
+    return grid
+
+
+def _listing(title: Text, table: Table, shown: int, total: int) -> RenderableType:
+    title.no_wrap = True
+    if not shown:
+        return title
+    more = [Text(f"and {total - shown} more", "dim")] if shown < total else []
+    return Group(title, table, *more)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _column(table: Table, name: str, right: bool = False, max_width: int | None = None) -> None:
+    table.add_column(
+        name,
+        justify="right" if right else "left",
+        no_wrap=True,
+        overflow="ellipsis",
+        max_width=max_width,
+    )

@@ -1,0 +1,55 @@
+"""`status --watch`: follow a running node from another terminal, through its control socket."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import trio
+
+from openfl.errors import NotRunningError
+from openfl.telemetry import NodeSnapshot
+from openfl_cli import exit_codes, options
+from openfl_cli.ask import running_node
+from openfl_cli.commands.status import as_json as status_json
+from openfl_cli.screen import print_frame, show
+from openfl_cli.view import NodeView
+
+LINES_EVERY_SECONDS = 1.0
+
+
+def watch(home: Path, as_json: bool) -> int:
+    """Until the node stops (0) or Ctrl-C. NotRunningError when none runs to begin with."""
+    last = NodeSnapshot.from_plain(running_node(home, "snapshot"))
+
+    async def current() -> NodeSnapshot:
+        nonlocal last
+        plain = await trio.to_thread.run_sync(
+            running_node, home, "snapshot", abandon_on_cancel=True
+        )
+        last = NodeSnapshot.from_plain(plain)
+        return last
+
+    async def lines() -> None:
+        console = options.stdout_console()
+        while True:
+            shot = await current()
+            if as_json:
+                print(json.dumps(status_json(shot, running=True)), flush=True)
+            else:
+                console.print(NodeView(shot))
+                print(flush=True)
+            await trio.sleep(LINES_EVERY_SECONDS)
+
+    on_screen = sys.stdout.isatty() and not as_json
+    try:
+        if on_screen:
+            trio.run(show, current)
+        else:
+            trio.run(lines)
+    except NotRunningError:
+        if on_screen:
+            print_frame(last, running=False)
+        options.note("the node stopped")
+    return exit_codes.SUCCESS

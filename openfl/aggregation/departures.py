@@ -1,0 +1,89 @@
+"""Who is gone, so that stale copies of what they said do not bring them back.
+
+A *leave* is signed by its author and relayed like a delta: registers of its epoch and older count
+no longer, anywhere. An *expiry* is this replica's own decision after hearing nothing for the time
+to live; it is undone by any newer sign of life. Both memories are bounded: the oldest goes first,
+and after twice the time to live nobody holds the stale registers any more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from openfl.aggregation.version_vector import Version
+from openfl.contribution import PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """`author` left in `epoch`; `envelope` is its signed word for it. `since`: when heard."""
+
+    author: PeerId
+    epoch: int
+    envelope: bytes
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """`last` is the highest version heard of the author, `last_heard` when (caller's clock)."""
+
+    last: Version
+    last_heard: float
+    since: float
+
+
+class Departures:
+    """At most `capacity` tombstones and `capacity` expiries."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._left: OrderedDict[PeerId, Tombstone] = OrderedDict()
+        self._expired: OrderedDict[PeerId, Expired] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._left) + len(self._expired)
+
+    @property
+    def envelope_bytes(self) -> int:
+        return sum(len(stone.envelope) for stone in self._left.values())
+
+    def left_epoch(self, author: PeerId) -> int:
+        """Deltas of this epoch and older are void; 0 when the author never left."""
+        stone = self._left.get(author)
+        return 0 if stone is None else stone.epoch
+
+    def expired(self, author: PeerId) -> Expired | None:
+        return self._expired.get(author)
+
+    def tombstone(self, author: PeerId) -> Tombstone | None:
+        return self._left.get(author)
+
+    def tombstones(self) -> Iterator[Tombstone]:
+        yield from self._left.values()
+
+    def leave(self, author: PeerId, epoch: int, envelope: bytes, now: float) -> None:
+        self._expired.pop(author, None)
+        self._left.pop(author, None)
+        self._left[author] = Tombstone(author, epoch, envelope, now)
+        if len(self._left) > self._capacity:
+            self._left.popitem(last=False)
+
+    def expire(self, author: PeerId, last: Version, last_heard: float, now: float) -> None:
+        self._expired.pop(author, None)
+        self._expired[author] = Expired(last, last_heard, now)
+        if len(self._expired) > self._capacity:
+            self._expired.popitem(last=False)
+
+    def is_back(self, author: PeerId) -> None:
+        """A newer sign of life than the expiry: forget the expiry. A tombstone stays."""
+        self._expired.pop(author, None)
+
+    def forget_before(self, moment: float) -> None:
+        """Drop what was remembered before `moment`; insertion order is time order."""
+        while self._left and next(iter(self._left.values())).since < moment:
+            self._left.popitem(last=False)
+        while self._expired and next(iter(self._expired.values())).since < moment:
+            self._expired.popitem(last=False)

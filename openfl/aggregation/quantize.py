@@ -1,0 +1,183 @@
+"""Rows as they travel: int8 with one float16 scale a row, or float16, or float32.
+
+Dequantising is exact, hence equal on every platform: an int8 code (7 bits and sign) times a
+float16 scale (11 bits) always fits the 24 bits of a float32 product, and float16 widens to float32
+without rounding. So a member and everyone who hears it merge the same bits.
+
+int8 rounds stochastically: the expectation of a code times its scale is the value (inside the
+representable range), so that the errors of many members and rounds average out, not add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openfl.contribution import MAX_CURVATURE, MAX_EVIDENCE, Floats, Keys, RowBlock, TableSchema
+
+Encoding = Literal["int8", "float16", "float32"]
+
+CODE_LIMIT = 127
+"""int8 codes lie in -127..127: -128 has no mirror image and is refused on the wire."""
+FLOAT16_MAX = 65504.0
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedBlock:
+    """Rows of one table in their wire form.
+
+    keys: uint64[n], strictly ascending. codes: [n, width] of the dtype `encoding` names. scales:
+    float16[n], >= 0, for int8; empty otherwise. evidence: uint32[n]. curvature: float32[width].
+    """
+
+    table: str
+    encoding: Encoding
+    keys: Keys
+    codes: NDArray[Any]
+    scales: NDArray[np.float16]
+    evidence: NDArray[np.uint32]
+    curvature: Floats
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def width(self) -> int:
+        return len(self.curvature)
+
+    def values(self) -> Floats:
+        """float32[n, width]: what these codes mean; the same bits everywhere."""
+        if self.encoding == "int8":
+            scales = self.scales.astype(np.float32)[:, None]
+            product: Floats = np.multiply(self.codes, scales, dtype=np.float32)
+            return product
+        return self.codes.astype(np.float32)
+
+    def row_block(self) -> RowBlock:
+        """The block as every member merges it."""
+        evidence = self.evidence.astype(np.float32)
+        return RowBlock(self.table, self.keys, self.values(), evidence, self.curvature)
+
+    def take(self, rows: slice) -> QuantizedBlock:
+        """Some consecutive rows."""
+        return QuantizedBlock(
+            self.table,
+            self.encoding,
+            self.keys[rows],
+            self.codes[rows],
+            self.scales[rows] if self.encoding == "int8" else self.scales,
+            self.evidence[rows],
+            self.curvature,
+        )
+
+
+def quantize(block: RowBlock, schema: TableSchema, rng: np.random.Generator) -> QuantizedBlock:
+    """`block` in the encoding its table asks for; values are first clipped to the table's limit.
+
+    Evidence is rounded up and clipped to 1..MAX_EVIDENCE, curvature clipped to 0..MAX_CURVATURE.
+    ValueError when something is not finite or shapes do not fit: that is a bug of the task.
+    """
+    values = np.asarray(block.values, dtype=np.float32)
+    curvature = np.asarray(block.curvature, dtype=np.float32)
+    evidence = np.asarray(block.evidence, dtype=np.float64)
+    if values.shape != (len(block.keys), schema.width) or curvature.shape != (schema.width,):
+        raise ValueError(f"table {schema.name}: values {values.shape} do not fit the schema")
+    if evidence.shape != (len(block.keys),):
+        raise ValueError(f"table {schema.name}: evidence {evidence.shape} does not fit the rows")
+    for name, array in (("values", values), ("evidence", evidence), ("curvature", curvature)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"table {schema.name}: {name} are not finite")
+    limit = largest_value(schema)
+    clipped = np.clip(values, -limit, limit)
+    scales = np.zeros(0, dtype=np.float16)
+    codes: NDArray[Any]
+    if schema.encoding == "int8":
+        codes, scales = _int8_rows(clipped, limit, rng)
+    elif schema.encoding == "float16":
+        codes = clipped.astype(np.float16)
+    else:
+        codes = clipped
+    return QuantizedBlock(
+        schema.name,
+        schema.encoding,
+        np.asarray(block.keys, dtype=np.uint64),
+        codes,
+        scales,
+        np.clip(np.ceil(evidence), 1, MAX_EVIDENCE).astype(np.uint32),
+        np.clip(curvature, 0, MAX_CURVATURE),
+    )
+
+
+def largest_value(schema: TableSchema) -> np.float32:
+    """The largest float32 that is within the table's value limit and survives its encoding."""
+    limit = np.float32(schema.value_limit)
+    if float(limit) > schema.value_limit:
+        limit = np.nextafter(limit, np.float32(0))
+    if schema.encoding == "float16":
+        half = np.float16(min(float(limit), FLOAT16_MAX))
+        if float(half) > float(limit):
+            half = np.nextafter(half, np.float16(0))
+        limit = np.float32(half)
+    return limit
+
+
+def _int8_rows(
+    values: Floats, limit: np.float32, rng: np.random.Generator
+) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+    scales = _scales(np.abs(values).max(axis=1, initial=0.0))
+    wide = scales.astype(np.float32)
+    safe = np.where(wide > 0, wide, np.float32(1))
+    exact = values.astype(np.float64) / safe[:, None]
+    codes = np.floor(exact + rng.random(exact.shape))
+    # The scale was rounded up, so that the outermost code may mean slightly more than the limit.
+    most = np.minimum(np.floor(np.float64(limit) / safe), CODE_LIMIT)[:, None]
+    return np.clip(codes, -most, most).astype(np.int8), scales
+
+
+def _scales(largest: Floats) -> NDArray[np.float16]:
+    """float16[n]: largest / 127 rounded up; 0 for rows of zeros."""
+    exact = largest.astype(np.float64) / CODE_LIMIT
+    if exact.size and exact.max() > FLOAT16_MAX:
+        raise ValueError("values are too large for int8 rows with float16 scales")
+    scales = exact.astype(np.float16)
+    short = scales.astype(np.float64) < exact
+    scales[short] = np.nextafter(scales[short], np.float16(np.inf))
+    if not np.isfinite(scales).all():  # only just below FLOAT16_MAX
+        raise ValueError("values are too large for int8 rows with float16 scales")
+    return scales
+
+
+def row_bytes(block: QuantizedBlock) -> int:
+    """An upper bound of the encoded size of one row of `block`, in bytes."""
+    key, scale, evidence = 10, 2, 4
+    return key + scale + evidence + block.codes.dtype.itemsize * block.width
+
+
+def split(
+    blocks: tuple[QuantizedBlock, ...], max_bytes: int
+) -> Iterator[tuple[QuantizedBlock, ...]]:
+    """Groups of blocks, each of at most about `max_bytes` encoded; together they are `blocks`.
+
+    Nothing is lost and order is kept; an empty input gives one empty group.
+    """
+    group: list[QuantizedBlock] = []
+    free = max_bytes
+    for block in blocks:
+        each = row_bytes(block)
+        start = 0
+        while start < len(block):
+            fits = max(free // each, 0)
+            if not fits and group:
+                yield tuple(group)
+                group, free = [], max_bytes
+                continue
+            stop = min(start + max(fits, 1), len(block))
+            group.append(block.take(slice(start, stop)))
+            free -= each * (stop - start)
+            start = stop
+    if group or not any(len(block) for block in blocks):
+        yield tuple(group)

@@ -1,0 +1,151 @@
+"""The running sums of one table over all members: exact, so independent of merge order.
+
+Sorted keys point to slots; sums live in slots in order of first appearance, in arrays that grow by
+doubling. So a new row moves 12 bytes for each row of the table and not its sums. Slots of rows
+that nobody has registers for any more are reclaimed together once they are the majority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openfl.aggregation.fixed_point import Fixed
+from openfl.aggregation.registers import SumsChange
+from openfl.contribution import Keys, TableSchema
+
+MIN_DEAD_ROWS = 1024
+"""Below this many dead rows, reclaiming them is not worth the copy."""
+
+
+@dataclass(slots=True)
+class LiveSums:
+    """keys: uint64[n], ascending. num, den: int64[n, width]. evidence, registers: int64[n]."""
+
+    keys: Keys
+    num: Fixed
+    den: Fixed
+    evidence: Fixed
+    registers: Fixed
+
+    def without(self, withdrawals: Iterable[SumsChange]) -> LiveSums:
+        """The sums as if those members had never been heard of."""
+        for change in withdrawals:
+            at = np.searchsorted(self.keys, change.keys)
+            self.num[at] += change.num
+            self.den[at] += change.den
+            self.evidence[at] += change.evidence
+            self.registers[at] += change.registers
+        left = self.registers > 0
+        if left.all():
+            return self
+        return LiveSums(
+            self.keys[left],
+            self.num[left],
+            self.den[left],
+            self.evidence[left],
+            self.registers[left],
+        )
+
+
+class TableSums:
+    """num, den: int64[slots, width]. evidence, registers: int64[slots] (totals over members)."""
+
+    def __init__(self, schema: TableSchema) -> None:
+        self.schema = schema
+        self._keys: Keys = np.zeros(0, dtype=np.uint64)
+        self._slots: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._num: Fixed = np.zeros((64, schema.width), dtype=np.int64)
+        self._den: Fixed = np.zeros((64, schema.width), dtype=np.int64)
+        self._evidence: Fixed = np.zeros(64, dtype=np.int64)
+        self._registers: Fixed = np.zeros(64, dtype=np.int64)
+        self._dead = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that at least one member has a register for."""
+        return len(self._keys) - self._dead
+
+    @property
+    def allocated_bytes(self) -> int:
+        return int(
+            self._num.nbytes
+            + self._den.nbytes
+            + self._evidence.nbytes
+            + self._registers.nbytes
+            + self._keys.nbytes
+            + self._slots.nbytes
+        )
+
+    def add(self, change: SumsChange) -> None:
+        """`change.keys` are distinct."""
+        if not len(change.keys):
+            return
+        slots = self._slots_of(change.keys)
+        before = self._registers[slots]
+        after = before + change.registers
+        self._num[slots] += change.num
+        self._den[slots] += change.den
+        self._evidence[slots] += change.evidence
+        self._registers[slots] = after
+        self._dead += int(np.count_nonzero(after == 0)) - int(np.count_nonzero(before == 0))
+        if self._dead > MIN_DEAD_ROWS and 2 * self._dead > len(self._keys):
+            self._compact()
+
+    def live(self) -> LiveSums:
+        """Copies of the sums of all rows with registers, by ascending key."""
+        alive = self._registers[self._slots] > 0
+        slots = self._slots[alive]
+        return LiveSums(
+            self._keys[alive],
+            self._num[slots],
+            self._den[slots],
+            self._evidence[slots],
+            self._registers[slots],
+        )
+
+    def _slots_of(self, keys: Keys) -> NDArray[np.int32]:
+        """int32[n]: the slot of each key; unknown ones get new slots (and count as dead)."""
+        if len(self._keys):
+            at = np.searchsorted(self._keys, keys)
+            found = self._keys[np.minimum(at, len(self._keys) - 1)] == keys
+            if found.all():
+                return self._slots[at]
+            fresh = np.sort(keys[~found])
+        else:
+            fresh = np.sort(keys)
+        used = len(self._keys)
+        self._reserve(used + len(fresh))
+        at = np.searchsorted(self._keys, fresh)
+        self._keys = np.insert(self._keys, at, fresh)
+        numbers = np.arange(used, used + len(fresh), dtype=np.int32)
+        self._slots = np.insert(self._slots, at, numbers)
+        self._dead += len(fresh)
+        return self._slots[np.searchsorted(self._keys, keys)]
+
+    def _reserve(self, slots: int) -> None:
+        have = len(self._evidence)
+        if slots <= have:
+            return
+        size = max(slots, 2 * have)
+        for name in ("_num", "_den", "_evidence", "_registers"):
+            old = getattr(self, name)
+            grown = np.zeros((size, *old.shape[1:]), dtype=np.int64)
+            grown[:have] = old
+            setattr(self, name, grown)
+
+    def _compact(self) -> None:
+        alive = self._registers[self._slots] > 0
+        slots = self._slots[alive]
+        self._keys = self._keys[alive]
+        size = max(64, len(slots))
+        for name in ("_num", "_den", "_evidence", "_registers"):
+            old = getattr(self, name)
+            packed = np.zeros((size, *old.shape[1:]), dtype=np.int64)
+            packed[: len(slots)] = old[slots]
+            setattr(self, name, packed)
+        self._slots = np.arange(len(slots), dtype=np.int32)
+        self._dead = 0

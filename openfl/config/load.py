@@ -1,0 +1,257 @@
+"""`load_config`: four layers into one checked `Config`, with every problem reported together.
+
+Precedence, highest first: command line, environment, file, default. Each layer is read into
+(key, value, origin) without judging; then one pass checks types and ranges, and a last one the
+constraints between settings. Nothing here reads `os.environ`: the caller hands it in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from openfl.config.sections import Config, Origin
+from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
+from openfl.errors import ConfigError
+
+ENV_PREFIX = "OPENFL_"
+RESERVED_ENV = {
+    "OPENFL_HOME": "the home folder of the node (as `--home`)",
+    "OPENFL_CONFIG": "the configuration file (as `--config`)",
+    "OPENFL_CACHE": "where `openfl-node` keeps files it can make again",
+}
+"""Variables with the prefix that are not settings."""
+
+PROTOTYPE_NAMES = {
+    "peers": "network.bootstrap",
+    "data_file": "data.ratings_file",
+    "model_file": "model.file",
+    "gossip_rounds": "training.rounds",
+    "gossip_interval": "training.interval_seconds",
+    "auto_start_training": "training.auto_start",
+    "auto_predict_after_training": "recommend.auto",
+    "test_user": "recommend.user",
+    "num_recommendations": "recommend.count",
+}
+"""Names of the first prototype that a did-you-mean could not guess."""
+
+_TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def _section_types() -> dict[str, type[Any]]:
+    defaults = Config()
+    return {
+        f.name: type(getattr(defaults, f.name)) for f in fields(Config) if f.name != "provenance"
+    }
+
+
+SECTIONS: Mapping[str, type[Any]] = _section_types()
+"""Section name -> its dataclass, in the order of the file."""
+
+SETTINGS: Mapping[str, Setting] = {
+    f"{section}.{f.name}": setting_of(f.metadata)
+    for section, kind in SECTIONS.items()
+    for f in fields(kind)
+}
+"""Every key ("section.key") -> its description, in the order of the file."""
+
+
+def env_name(key: str) -> str:
+    """The environment variable of a key: `training.rounds` -> `OPENFL_TRAINING_ROUNDS`."""
+    return ENV_PREFIX + key.replace(".", "_").upper()
+
+
+_KEY_OF_ENV = {env_name(key): key for key in SETTINGS}
+
+
+def load_config(
+    file: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    *,
+    cwd: Path | None = None,
+) -> Config:
+    """The effective configuration.
+
+    `file`: a TOML file that must exist, or None. `overrides`: "section.key" -> value, typed (a
+    str is also taken in the form of an environment variable); None means not given. Relative paths
+    in the file are taken from its folder, the others from `cwd` (default: the working folder).
+    ConfigError lists every problem, one a line.
+    """
+    problems: list[str] = []
+    here = cwd if cwd is not None else Path.cwd()
+    values: dict[str, Value] = {}
+    provenance: dict[str, Origin] = {}
+    failed: set[str] = set()
+
+    def take(key: str, raw: object, origin: Origin, label: str, folder: Path) -> None:
+        described = SETTINGS[key]
+        from_text = isinstance(raw, str) and origin.kind != "file"
+        try:
+            value = described.parse(str(raw)) if from_text else described.check(raw)
+        except Problem as problem:
+            problems.append(f"{label}: {problem}")
+            failed.add(key)
+            return
+        if described.path and isinstance(value, str) and value:
+            value = str(folder.joinpath(_expand_user(value, environ)))
+        values[key] = value
+        provenance[key] = origin
+
+    if file is not None:
+        folder = here / file.parent
+        for key, raw in _read_file(file, problems):
+            take(key, raw, Origin("file", str(file)), f"{file}: {key}", folder)
+    for name in sorted(environ):
+        if name in _KEY_OF_ENV:
+            take(_KEY_OF_ENV[name], environ[name], Origin("environment", name), name, here)
+        elif name.startswith(ENV_PREFIX) and name not in RESERVED_ENV:
+            close = _closest(name, [*_KEY_OF_ENV, *RESERVED_ENV])
+            problems.append(f"{name}: unknown environment variable{_did_you_mean(close)}")
+    for key, raw in overrides.items():
+        if raw is None:
+            continue
+        if key not in SETTINGS:
+            problems.append(f"command line: {_unknown_key(key)}")
+            continue
+        take(key, raw, Origin("command line"), f"command line: {key}", here)
+
+    config = _build(values, provenance)
+    for keys, complaint in _constraints(config):
+        # A key that already failed on its own stands at its default here: nothing to add.
+        if not failed.intersection(keys):
+            problems.append(f"{_blame(config, keys)}: {complaint}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _build(values: Mapping[str, Value], provenance: Mapping[str, Origin]) -> Config:
+    sections = {
+        name: kind(
+            **{f.name: values[k] for f in fields(kind) if (k := f"{name}.{f.name}") in values}
+        )
+        for name, kind in SECTIONS.items()
+    }
+    return Config(**sections, provenance=dict(provenance))
+
+
+def _constraints(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(keys, complaint) of settings that are each fine alone but not together."""
+    network, data, gossip = config.network, config.data, config.gossip
+    if network.dial_members > network.max_peers:
+        yield (
+            ("network.dial_members", "network.max_peers"),
+            "network.dial_members must not exceed network.max_peers,"
+            f" got {network.dial_members} and {network.max_peers}",
+        )
+    if data.validation_fraction + data.test_fraction > 0.8:
+        yield (
+            ("data.validation_fraction", "data.test_fraction"),
+            "data.validation_fraction and data.test_fraction must leave at least 0.2 to train on,"
+            f" got {number_text(data.validation_fraction)} and {number_text(data.test_fraction)}",
+        )
+    if gossip.member_ttl_seconds < 3 * gossip.heartbeat_seconds:
+        yield (
+            ("gossip.member_ttl_seconds", "gossip.heartbeat_seconds"),
+            "gossip.member_ttl_seconds must be at least three times gossip.heartbeat_seconds, got"
+            f" {number_text(gossip.member_ttl_seconds)}"
+            f" and {number_text(gossip.heartbeat_seconds)}",
+        )
+
+
+def _blame(config: Config, keys: tuple[str, ...]) -> str:
+    """Label of the layer to mend: the one with the highest precedence among `keys`."""
+    order = ("command line", "environment", "file", "default")
+    origin = min((config.origin(key) for key in keys), key=lambda o: order.index(o.kind))
+    return origin.where or origin.kind
+
+
+def _read_file(file: Path, problems: list[str]) -> Iterator[tuple[str, object]]:
+    """(key, value) of each known setting in the file; everything else goes to `problems`."""
+    try:
+        # utf-8-sig: editors on Windows put a byte order mark in front, which TOML does not know.
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        problems.append(f"{file}: no such file")
+        return
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problems.append(f"{file}:{line}: not UTF-8 text")
+        return
+    except OSError as error:
+        problems.append(f"{file}: cannot be read: {error.strerror}")
+        return
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problems.append(_syntax_problem(file, text, str(error)))
+        return
+    except RecursionError:
+        problems.append(f"{file}: not a configuration: nested too deeply")
+        return
+    for section, table in document.items():
+        if section not in SECTIONS:
+            problems.append(f"{file}: {_unknown_section(section, table)}")
+        elif not isinstance(table, dict):
+            problems.append(f"{file}: {section}: must be a section [{section}], got {shown(table)}")
+        else:
+            for name, raw in table.items():
+                key = f"{section}.{name}"
+                if key in SETTINGS:
+                    yield key, raw
+                else:
+                    problems.append(f"{file}: {_unknown_key(key)}")
+
+
+def _syntax_problem(file: Path, text: str, message: str) -> str:
+    position = _TOML_POSITION.search(message)
+    reason = message[: position.start()] if position else message
+    if position is None or position[1] is None:
+        return f"{file}:{text.count(chr(10)) + 1}: not valid TOML: {reason} at the end of the file"
+    return f"{file}:{position[1]}: not valid TOML: {reason} at column {position[2]}"
+
+
+def _unknown_section(name: str, table: object) -> str:
+    if isinstance(table, dict):
+        return f"{name}: unknown section{_did_you_mean(_closest(name, list(SECTIONS)))}"
+    return _unknown_key(name)
+
+
+def _unknown_key(key: str) -> str:
+    section, _, name = key.rpartition(".")
+    return f"{key}: unknown key{_did_you_mean(_suggest_key(section, name))}"
+
+
+def _suggest_key(section: str, name: str) -> str | None:
+    """The key that was probably meant: a near name in this section, else the name elsewhere."""
+    wanted = name.lower().replace("-", "_")
+    here = [key.partition(".")[2] for key in SETTINGS if key.startswith(f"{section}.")]
+    if wanted in PROTOTYPE_NAMES:
+        return PROTOTYPE_NAMES[wanted]
+    if (close := _closest(wanted, here)) is not None:
+        return f"{section}.{close}"
+    by_name = {key.partition(".")[2]: key for key in reversed(list(SETTINGS))}
+    if (close := _closest(wanted, list(by_name))) is not None:
+        return by_name[close]
+    return _closest(f"{section}.{wanted}", list(SETTINGS))
+
+
+def _closest(word: str, words: list[str]) -> str | None:
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
+    return matches[0] if matches else None
+
+
+def _did_you_mean(suggestion: str | None) -> str:
+    return f" (did you mean {suggestion}?)" if suggestion else ""
+
+
+def _expand_user(path: str, environ: Mapping[str, str]) -> str:
+    """`~/x` with the HOME of `environ`; other forms of ~ are left alone."""
+    home = environ.get("HOME", "")
+    return home + path[1:] if path.startswith("~/") and home else path

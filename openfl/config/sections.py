@@ -1,0 +1,427 @@
+"""Every setting there is, one frozen dataclass a section.
+
+A field's metadata is its only description: the loader checks with it, `openfl-node init` writes it
+into the commented file, and docs/configuration.md is generated from it. Figures that are guesses
+say so; the others come from the measurements behind the design.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from openfl.config.settings import setting
+
+MAX_SEED = 2**63 - 1
+MAX_PUBLISH_BYTES = 900_000
+"""Largest gossip message: js-libp2p and py-libp2p drop a connection over larger frames."""
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_SCALE = re.compile(rf"({_NUMBER})-({_NUMBER})")
+
+
+def _address(text: str) -> str | None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return "must be an IP address such as 0.0.0.0 (all IPv4) or 127.0.0.1 (this machine only)"
+    return None
+
+
+def _multiaddr(text: str) -> str | None:
+    parts = text.split("/")
+    if parts[0] != "" or len(parts) < 3 or "" in parts[1:]:
+        return "must be a multiaddr such as /ip4/192.0.2.7/tcp/4001"
+    return None
+
+
+def _peer_multiaddr(text: str) -> str | None:
+    parts = text.split("/")
+    if _multiaddr(text) is not None or len(parts) < 5 or parts[-2] not in ("p2p", "ipfs"):
+        return (
+            "must be a multiaddr ending in a peer id, such as /ip4/192.0.2.7/tcp/4001/p2p/12D3..."
+        )
+    return None
+
+
+def _group_name(text: str) -> str | None:
+    if not text.strip() or text != text.strip():
+        return "must not be empty or begin or end with a space"
+    return None if len(text.encode()) <= 64 else "must be at most 64 bytes"
+
+
+def _model_file(text: str) -> str | None:
+    return None if text.endswith(".safetensors") else "must end in .safetensors"
+
+
+def rating_bounds(scale: str) -> tuple[float, float] | None:
+    """(lowest, highest) of a scale such as "0.5-5"; None for "auto" or when it is not a scale."""
+    match = _SCALE.fullmatch(scale)
+    return (float(match[1]), float(match[2])) if match else None
+
+
+def _rating_scale(text: str) -> str | None:
+    bounds = rating_bounds(text)
+    if text != "auto" and (bounds is None or not bounds[0] < bounds[1]):
+        return 'must be "auto" or LOWEST-HIGHEST such as "0.5-5"'
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Where this node listens, and how it finds and keeps its peers."""
+
+    host: str = setting(
+        "0.0.0.0",
+        "Address to listen on. 127.0.0.1 keeps the node on this machine.",
+        allowed="an IPv4 or IPv6 address",
+        check_text=_address,
+    )
+    port: int = setting(
+        0,
+        "TCP port to listen on. 0 picks a free port at the first start and keeps it.",
+        minimum=0,
+        maximum=65535,
+    )
+    listen: tuple[str, ...] = setting(
+        (),
+        "Multiaddrs to listen on, instead of `host` and `port`.",
+        allowed="multiaddrs, such as /ip4/0.0.0.0/tcp/4001",
+        check_text=_multiaddr,
+    )
+    bootstrap: tuple[str, ...] = setting(
+        (),
+        "Nodes to join the network through. Any one running node is enough; the others are found"
+        " from there, and remembered for the next start.",
+        allowed="multiaddrs that end in /p2p/PEER_ID",
+        check_text=_peer_multiaddr,
+    )
+    announce: tuple[str, ...] = setting(
+        (),
+        "Multiaddrs to tell others instead of the ones listened on, for a node behind a router"
+        " that forwards a port.",
+        allowed="multiaddrs",
+        check_text=_multiaddr,
+    )
+    tls: bool = setting(
+        True, "Also offer TLS beside Noise to secure connections. Noise is always offered."
+    )
+    max_peers: int = setting(
+        64, "Most connections to keep open.", unit="peers", minimum=1, maximum=10_000
+    )
+    dial_members: int = setting(
+        6,
+        "How many members of the group to connect to before publishing. Must not exceed"
+        " `max_peers`.",
+        unit="peers",
+        minimum=1,
+        maximum=64,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """Which learning group to join."""
+
+    name: str = setting(
+        "music",
+        "Name of the group to join. When the network knows none of that name whose data fits ours,"
+        " this node founds it.",
+        allowed="1 to 64 bytes",
+        check_text=_group_name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """The private data of this node. It never leaves the node."""
+
+    ratings_file: str = setting(
+        "",
+        "CSV file with the columns user_id, song_id and rating. More columns are ignored.",
+        allowed="a path",
+        path=True,
+    )
+    catalogue_file: str = setting(
+        "",
+        "CSV file with the columns song_id, title and artist, to show songs by name. Empty:"
+        " songs.csv beside the ratings file, when there is one.",
+        allowed="a path",
+        path=True,
+    )
+    rating_scale: str = setting(
+        "auto",
+        'Lowest and highest possible rating, such as "0.5-5". "auto" detects it when a group is'
+        " founded and takes the group's when one is joined.",
+        allowed='"auto" or "LOWEST-HIGHEST"',
+        check_text=_rating_scale,
+    )
+    validation_fraction: float = setting(
+        0.1,
+        "Part of each user's ratings held out to measure every round.",
+        unit="fraction",
+        minimum=0,
+        maximum=0.5,
+    )
+    test_fraction: float = setting(
+        0.1,
+        "Part of each user's ratings held out for the final comparison; no decision looks at it.",
+        unit="fraction",
+        minimum=0,
+        maximum=0.5,
+    )
+    split_seed: int = setting(
+        0, "Seed of the split into training and held-out ratings.", minimum=0, maximum=MAX_SEED
+    )
+
+    @property
+    def rating_bounds(self) -> tuple[float, float] | None:
+        """(lowest, highest) rating; None when it is to be detected."""
+        return rating_bounds(self.rating_scale)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskConfig:
+    """What is learned. Used when this node founds a group; the charter of a joined group wins."""
+
+    kind: Literal["rating"] = setting(  # type: ignore[assignment]
+        "rating", "What the model predicts: the rating of a song.", choices=("rating",)
+    )
+    factors: int = setting(
+        8, "Length of the vectors of users and songs.", unit="numbers", minimum=1, maximum=256
+    )
+    damping: float = setting(
+        1.5,
+        "How far a round's steps are shortened. More is slower and calmer; below 1 steps may"
+        " overshoot.",
+        minimum=0.1,
+        maximum=100,
+    )
+    prior: float = setting(
+        8.0,
+        "How strongly vectors are held near zero, whatever the number of ratings.",
+        minimum=0,
+        above_minimum=True,
+        maximum=1e6,
+    )
+    prior_per_evidence: float = setting(
+        0.05,
+        "How strongly vectors are held near zero for each rating: 0.05 for dense data, 0.1 for"
+        " sparse data.",
+        minimum=0,
+        maximum=1e3,
+    )
+    bias_prior: float = setting(
+        5.0,
+        "How strongly the average of a song is held near the average of all: 5 for dense data, 3"
+        " for sparse data.",
+        minimum=0,
+        above_minimum=True,
+        maximum=1e6,
+    )
+    seed: int = setting(
+        0,
+        "Seed of the values a song has before anyone rated it.",
+        minimum=0,
+        maximum=MAX_SEED,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """When and how long to train."""
+
+    auto_start: bool = setting(
+        True, "Train from the start. When false, the node only takes part and passes on."
+    )
+    rounds: int = setting(
+        0,
+        "Rounds to train. 0 goes on until the node is stopped.",
+        unit="rounds",
+        minimum=0,
+        maximum=1_000_000_000,
+    )
+    interval_seconds: float = setting(
+        2.0,
+        "Time from the start of one round to the start of the next. Nodes never wait for each"
+        " other.",
+        unit="seconds",
+        minimum=0.01,
+        maximum=86_400,
+    )
+    wait_for_members: int = setting(
+        1,
+        "Start the first round only when so many members, this node included, are in the group.",
+        unit="members",
+        minimum=1,
+        maximum=10_000,
+    )
+    when_done: Literal["exit", "serve"] = setting(  # type: ignore[assignment]
+        "exit",
+        "After the last round: exit, or stay in the group, pass on and answer.",
+        choices=("exit", "serve"),
+    )
+    alone_rounds: int = setting(
+        30,
+        "Most rounds to train a second model on this node's data alone, to compare with. 0 leaves"
+        " the comparison out.",
+        unit="rounds",
+        minimum=0,
+        maximum=1_000,
+    )
+    min_row_evidence: int = setting(
+        1,
+        "Publish only songs with at least this many ratings on this node. 2 or 3 hide what a"
+        " single listener rated.",
+        unit="ratings",
+        minimum=1,
+        maximum=1_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GossipConfig:
+    """How contributions travel, and how much of others' is kept."""
+
+    inline_limit_bytes: int = setting(
+        65_536,
+        "Contributions up to this size travel in the gossip message; larger ones are announced"
+        " and fetched once.",
+        unit="bytes",
+        minimum=1_024,
+        maximum=MAX_PUBLISH_BYTES,
+    )
+    heartbeat_seconds: float = setting(
+        2.0,
+        "Time between two heartbeats, by which members notice what they missed.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3_600,
+    )
+    member_ttl_seconds: float = setting(
+        600.0,
+        "A member not heard of for this long is taken out of the model. At least three times"
+        " `heartbeat_seconds`.",
+        unit="seconds",
+        minimum=1,
+        maximum=30 * 86_400,
+    )
+    row_fraction: float = setting(
+        0.25,
+        "Part of the songs sent each round: the ones that changed most.",
+        unit="fraction",
+        minimum=0,
+        above_minimum=True,
+        maximum=1,
+    )
+    refresh_fraction: float = setting(
+        0.1,
+        "Part of the songs sent each round because they were not sent for longest.",
+        unit="fraction",
+        minimum=0,
+        maximum=1,
+    )
+    max_members: int = setting(
+        4_096,
+        "Most members whose contributions are kept. More are refused and counted.",
+        unit="members",
+        minimum=2,
+        maximum=1_000_000,
+    )
+    max_rows: int = setting(
+        2_000_000,
+        "Most rows kept, over all members.",
+        unit="rows",
+        minimum=1_000,
+        maximum=1_000_000_000,
+    )
+    max_bytes: int = setting(
+        512 * 1024 * 1024,
+        "Most memory for kept contributions.",
+        unit="bytes",
+        minimum=1024 * 1024,
+        maximum=1 << 40,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendConfig:
+    """Recommendations at the end of training."""
+
+    auto: bool = setting(True, "Print recommendations when the last round is done.")
+    user: str = setting(
+        "", "User to recommend for. Empty: the user with most ratings on this node."
+    )
+    count: int = setting(5, "How many songs to recommend.", unit="songs", minimum=1, maximum=1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The model file written after training."""
+
+    file: str = setting(
+        "model.safetensors",
+        "Where to save the model. A relative path is taken from the home folder.",
+        allowed="a path that ends in .safetensors",
+        check_text=_model_file,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is written when there is no live view, and into node.log."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(  # type: ignore[assignment]
+        "info", "Least important lines to write.", choices=("debug", "info", "warning", "error")
+    )
+    format: Literal["text", "json"] = setting(  # type: ignore[assignment]
+        "text",
+        "text for people, json for programs (one object a line).",
+        choices=("text", "json"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ViewConfig:
+    """The live view in the terminal."""
+
+    enabled: bool = setting(True, "Show the live view when standard output is a terminal.")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from. `where`: the file or the variable; empty for the other kinds."""
+
+    kind: Literal["default", "file", "environment", "command line"] = "default"
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.where}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The effective configuration. `Config()` is all defaults.
+
+    `provenance` maps every key ("section.key") that is not at its default's origin to where it was
+    set; use `origin`. It takes no part in equality.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    group: GroupConfig = field(default_factory=GroupConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    gossip: GossipConfig = field(default_factory=GossipConfig)
+    recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
+    provenance: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
+
+    def origin(self, key: str) -> Origin:
+        """Where the value of "section.key" comes from."""
+        return self.provenance.get(key, Origin())

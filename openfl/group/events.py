@@ -1,0 +1,185 @@
+"""What goes into a `GroupSession` and what comes out.
+
+Events are facts, effects are orders; both are frozen values. The driver turns messages, timers and
+finished work into events, and carries out effects in the order given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from openfl.contribution import Contribution, Evaluation, ModelView, PeerId
+from openfl.network.base import Verdict
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GossipReceived:
+    """A message on the group's topic; `author` is its verified pubsub signer."""
+
+    author: PeerId
+    relayed_by: PeerId
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """A peer asks for a snapshot or a pull; the session answers with `Respond`."""
+
+    peer: PeerId
+    protocol: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReceived:
+    """The answer to the `Request` with this token."""
+
+    token: int
+    peer: PeerId
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """The `Request` with this token got no answer."""
+
+    token: int
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembersReachable:
+    """Peers connected now that subscribe to the group's topic."""
+
+    peers: frozenset[PeerId]
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryEnded:
+    """The first search for members is over (it may have found nobody)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFinished:
+    """A `Train` effect's result. `validation` judges the model the step started from."""
+
+    contribution: Contribution
+    validation: Evaluation | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFinished:
+    """An `Evaluate` effect's result."""
+
+    validation: Evaluation | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """`next_wake` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRequested:
+    """Leave the group for good: withdraw this member's influence."""
+
+
+Event = (
+    GossipReceived
+    | RequestReceived
+    | AnswerReceived
+    | RequestFailed
+    | MembersReachable
+    | DiscoveryEnded
+    | TrainingFinished
+    | EvaluationFinished
+    | TimerFired
+    | LeaveRequested
+)
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The verdict on the `GossipReceived` just handled."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """The answer to the `RequestReceived` just handled."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send to the group's topic."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask `peer`; report with `AnswerReceived` or `RequestFailed` and the same token."""
+
+    token: int
+    peer: PeerId
+    protocol: str
+    payload: bytes
+    max_response_bytes: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Evaluate `model`, do one local step from it, report `TrainingFinished`."""
+
+    round: int
+    model: ModelView
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Evaluate `model`, report `EvaluationFinished`."""
+
+    model: ModelView
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """State worth keeping has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Penalize:
+    """A peer broke the protocol in an answer it gave."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Something the owner may want to see; the fields are those of `NodeEvent`."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    kind: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Effect = Judge | Respond | Publish | Request | Train | Evaluate | Save | Penalize | Tell
+
+
+def short(peer: PeerId) -> str:
+    """The end of a peer id, enough for people to tell peers apart."""
+    return f"..{peer[-6:]}"

@@ -1,0 +1,161 @@
+"""`Fetcher`: asks other members for what this one lacks: a snapshot when it joins, pulls later.
+
+Both are pages of signed deltas, merged by `Intake` as they come; a page that ends early says where
+to go on. At most `max_open_requests` are under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from openfl.aggregation.replica import Cursor, Replica
+from openfl.aggregation.version_vector import Version, VersionVector
+from openfl.contribution import PeerId
+from openfl.errors import DecodeError, InvalidContribution, InvalidSignature, RemoteError
+from openfl.group import events as ev
+from openfl.group.intake import Intake
+from openfl.group.repair import Gap, Gaps
+from openfl.group.settings import SessionSettings
+from openfl.wire import messages as wire
+
+MAX_PAGES = 4096
+"""Of one snapshot: whoever has more to give is not believed."""
+
+
+class SnapshotEnd(Enum):
+    """How the fetching of a snapshot ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    peer: PeerId
+    known: VersionVector
+    cursor: Cursor | None = None
+    pages: int = 0
+
+
+@dataclass(slots=True)
+class _Pull:
+    peer: PeerId
+    gaps: list[Gap]
+    cursor: Cursor | None = None
+    pages: int = 0
+
+
+class Fetcher:
+    """`count(name)` counts what went wrong."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        intake: Intake,
+        gaps: Gaps,
+        settings: SessionSettings,
+        count: Callable[[str], None],
+    ) -> None:
+        self._replica = replica
+        self._intake = intake
+        self._gaps = gaps
+        self._settings = settings
+        self._count = count
+        self._open: dict[int, _Snapshot | _Pull] = {}
+        self._next_token = 1
+
+    @property
+    def fetching_snapshot(self) -> bool:
+        return any(isinstance(fetch, _Snapshot) for fetch in self._open.values())
+
+    def snapshot(self, peer: PeerId) -> ev.Request:
+        """Begin to fetch what this replica lacks of the peer's."""
+        return self._ask(_Snapshot(peer, self._replica.version_vector()))
+
+    def pull(self, reachable: frozenset[PeerId], now: float) -> list[ev.Request]:
+        """Ask for gaps that are due, one request a source."""
+        room = self._settings.max_open_requests - len(self._open)
+        by_source: dict[PeerId, list[Gap]] = {}
+        for source, gap in self._gaps.due(now, reachable, wire.LIMITS.max_wants):
+            if source not in by_source and len(by_source) >= room:
+                self._gaps.answered(gap.author, now)
+                continue
+            by_source.setdefault(source, []).append(gap)
+        return [self._ask(_Pull(source, gaps)) for source, gaps in by_source.items()]
+
+    def on_answer(
+        self, token: int, payload: bytes | None, now: float
+    ) -> tuple[list[ev.Effect], SnapshotEnd | None]:
+        """Merge the answer to an open request (None: there is none) and ask for the next page."""
+        fetch = self._open.pop(token, None)
+        if fetch is None:
+            return [], None
+        effects: list[ev.Effect] = []
+        answer: wire.ItemsAnswer | None = None
+        if payload is not None:
+            try:
+                decoded = wire.decode_items_answer(payload)
+                if isinstance(decoded, wire.Refusal):
+                    self._count(f"was-refused-{decoded.code}")
+                else:
+                    self._intake.page(decoded, now)
+                    answer = decoded
+            except RemoteError as error:
+                self._count(fault_name(error))
+                effects.append(ev.Penalize(fetch.peer, str(error)))
+        if answer is not None and answer.cursor is not None and fetch.pages < MAX_PAGES:
+            fetch.cursor = answer.cursor
+            fetch.pages += 1
+            return [*effects, self._ask(fetch)], None
+        if isinstance(fetch, _Snapshot):
+            whole = answer is not None and answer.cursor is None
+            return effects, SnapshotEnd.COMPLETE if whole else SnapshotEnd.FAILED
+        for gap in fetch.gaps:
+            self._gaps.answered(gap.author, now)
+        return effects, None
+
+    def _ask(self, fetch: _Snapshot | _Pull) -> ev.Request:
+        token = self._next_token
+        self._next_token += 1
+        self._open[token] = fetch
+        group_id = self._replica.charter.group_id
+        page_bytes = self._settings.snapshot_page_bytes
+        if isinstance(fetch, _Snapshot):
+            protocol = wire.SNAPSHOT_PROTOCOL
+            payload = wire.encode_snapshot_request(
+                wire.SnapshotRequest(group_id, fetch.known, page_bytes, fetch.cursor)
+            )
+        else:
+            protocol = wire.PULL_PROTOCOL
+            wants = {gap.author: self._have(gap) for gap in fetch.gaps}
+            payload = wire.encode_pull_request(
+                wire.PullRequest(group_id, wants, page_bytes, fetch.cursor)
+            )
+        return ev.Request(
+            token,
+            fetch.peer,
+            protocol,
+            payload,
+            wire.LIMITS.max_answer_bytes,
+            self._settings.request_timeout_seconds,
+        )
+
+    def _have(self, gap: Gap) -> Version:
+        """What we have of the author, in the epoch that is missing."""
+        have = self._replica.version_of(gap.author)
+        return have if have.epoch == gap.epoch else Version(gap.epoch, 0)
+
+
+def fault_name(error: RemoteError) -> str:
+    """A stable word for counting."""
+    match error:
+        case DecodeError():
+            return "undecodable"
+        case InvalidSignature():
+            return "bad-signature"
+        case InvalidContribution():
+            return "invalid-contribution"
+        case _:
+            return "remote-error"

@@ -1,0 +1,118 @@
+"""What this member knows that it misses, and whom to ask for it.
+
+A gap is noticed from a heartbeat's version vector, a jump in an author's sequence numbers, or an
+announced delta. Each missing author is asked for once at a time, from any member that has it; a
+failure tries the next source after a growing pause; what nobody delivers is left alone for a
+minute.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from openfl.contribution import PeerId
+
+FIRST_PAUSE_SECONDS = 0.15
+"""A gap seen in a heartbeat is often filled by gossip already on its way: wait a little."""
+RETRY_PAUSE_SECONDS = 0.5
+MAX_ATTEMPTS = 6
+GIVE_UP_SECONDS = 60.0
+MAX_SOURCES = 8
+
+
+@dataclass(slots=True)
+class Gap:
+    """Deltas of `author` up to (epoch, seqno) are missing."""
+
+    author: PeerId
+    epoch: int
+    seqno: int
+    sources: list[PeerId]
+    next_try: float
+    attempts: int = 0
+    asking: bool = False
+
+
+class Gaps:
+    """The set of known gaps, at most `max_gaps`, one an author."""
+
+    def __init__(self, rng: np.random.Generator, max_gaps: int = 4096) -> None:
+        self._rng = rng
+        self._max_gaps = max_gaps
+        self._gaps: OrderedDict[PeerId, Gap] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._gaps)
+
+    def notice(
+        self,
+        author: PeerId,
+        epoch: int,
+        seqno: int,
+        source: PeerId,
+        now: float,
+        announced: bool = False,
+    ) -> None:
+        """`source` says that the author has published up to (epoch, seqno)."""
+        gap = self._gaps.get(author)
+        if gap is None:
+            if len(self._gaps) >= self._max_gaps:
+                return
+            pause = FIRST_PAUSE_SECONDS * (0.5 + float(self._rng.random()))
+            if announced:
+                pause = 0.0  # gossip will not bring it
+            self._gaps[author] = Gap(author, epoch, seqno, [source], now + pause)
+            return
+        if (epoch, seqno) > (gap.epoch, gap.seqno):
+            gap.epoch, gap.seqno = epoch, seqno
+            gap.attempts = 0
+        if source not in gap.sources and len(gap.sources) < MAX_SOURCES:
+            gap.sources.append(source)
+
+    def close(self, author: PeerId, epoch: int, complete_seqno: int) -> None:
+        """Everything of the author up to (epoch, complete_seqno) is here."""
+        gap = self._gaps.get(author)
+        if gap is not None and (epoch, complete_seqno) >= (gap.epoch, gap.seqno):
+            del self._gaps[author]
+
+    def forget(self, author: PeerId) -> None:
+        self._gaps.pop(author, None)
+
+    @property
+    def next_wake(self) -> float:
+        return min(
+            (gap.next_try for gap in self._gaps.values() if not gap.asking), default=float("inf")
+        )
+
+    def due(self, now: float, reachable: frozenset[PeerId], limit: int) -> list[tuple[PeerId, Gap]]:
+        """(whom to ask, gap) for up to `limit` gaps that are due; they now count as asked."""
+        chosen: list[tuple[PeerId, Gap]] = []
+        for gap in list(self._gaps.values()):
+            if len(chosen) >= limit:
+                break
+            if gap.asking or gap.next_try > now:
+                continue
+            if gap.attempts >= MAX_ATTEMPTS:
+                # Whoever has it does not give it, or we have no room for it: try again much later.
+                gap.attempts = 0
+                gap.next_try = now + GIVE_UP_SECONDS
+                continue
+            # Reachable sources first; any reachable member may have it too.
+            sources = [s for s in gap.sources if s in reachable] or sorted(reachable)
+            gap.attempts += 1
+            if not sources:
+                gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts
+                continue
+            gap.asking = True
+            chosen.append((sources[(gap.attempts - 1) % len(sources)], gap))
+        return chosen
+
+    def answered(self, author: PeerId, now: float) -> None:
+        """The one asked has answered or failed; what is still missing is tried again later."""
+        gap = self._gaps.get(author)
+        if gap is not None:
+            gap.asking = False
+            gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts

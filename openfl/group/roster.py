@@ -1,0 +1,106 @@
+"""Who is in the group right now: what each member last said of itself, and how long ago.
+
+This is for display, pacing and group cards. A member's influence on the model is the replica's
+business and lasts longer: a member that is away for a while is no longer *present*, but what it
+taught the group stays until it leaves or its time to live ends.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from openfl.contribution import Evaluation, PeerId
+
+
+@dataclass(slots=True)
+class RosterEntry:
+    """`heard_at` is on the caller's clock; a relayed word counts with its age."""
+
+    heard_at: float
+    epoch: int = 0
+    round: int = 0
+    fit: float | None = None
+    metric: str = ""
+    present: bool = False
+    """Whether the owner was told that this member is here."""
+
+    def tell(self, epoch: int, round_number: int, evaluation: Evaluation | None) -> None:
+        """What the member says of itself."""
+        self.epoch = max(self.epoch, epoch)
+        self.round = round_number
+        if evaluation is not None:
+            self.fit, self.metric = evaluation.value, evaluation.metric
+
+
+class Roster:
+    """At most `max_members` entries; beyond that the member heard longest ago makes room."""
+
+    def __init__(self, presence_seconds: float, max_members: int) -> None:
+        self._presence = presence_seconds
+        self._max_members = max_members
+        self._entries: dict[PeerId, RosterEntry] = {}
+
+    def heard(self, peer: PeerId, now: float, age: float = 0.0) -> RosterEntry:
+        """Something by `peer` was heard `age` seconds ago, directly or through others."""
+        heard_at = now - max(0.0, age)
+        entry = self._entries.get(peer)
+        if entry is None:
+            if len(self._entries) >= self._max_members:
+                oldest = min(self._entries, key=lambda p: self._entries[p].heard_at)
+                if self._entries[oldest].heard_at >= heard_at:
+                    return RosterEntry(heard_at)
+                del self._entries[oldest]
+            entry = self._entries[peer] = RosterEntry(heard_at)
+        entry.heard_at = max(entry.heard_at, heard_at)
+        return entry
+
+    def said(
+        self,
+        peer: PeerId,
+        now: float,
+        epoch: int,
+        round_number: int,
+        evaluation: Evaluation | None,
+    ) -> RosterEntry:
+        """`peer` itself told its round and its fit, now."""
+        entry = self.heard(peer, now)
+        entry.tell(epoch, round_number, evaluation)
+        return entry
+
+    def forget(self, peer: PeerId) -> None:
+        self._entries.pop(peer, None)
+
+    def get(self, peer: PeerId) -> RosterEntry | None:
+        return self._entries.get(peer)
+
+    def is_present(self, entry: RosterEntry, now: float) -> bool:
+        return now - entry.heard_at <= self._presence
+
+    def present(self, now: float) -> Iterator[tuple[PeerId, RosterEntry]]:
+        """Members heard of within the presence window."""
+        for peer, entry in self._entries.items():
+            if self.is_present(entry, now):
+                yield peer, entry
+
+    def changes(self, now: float) -> tuple[list[PeerId], list[PeerId]]:
+        """(arrived, gone quiet) since the last call."""
+        arrived, gone = [], []
+        for peer, entry in self._entries.items():
+            here = self.is_present(entry, now)
+            if here and not entry.present:
+                arrived.append(peer)
+            elif entry.present and not here:
+                gone.append(peer)
+            entry.present = here
+        return arrived, gone
+
+    def fits(self, now: float, metric: str) -> tuple[float | None, float | None]:
+        """(best, median) fit of the present members by `metric`; None when nobody told one."""
+        fits = [
+            entry.fit
+            for _, entry in self.present(now)
+            if entry.fit is not None and entry.metric == metric
+        ]
+        return (min(fits), statistics.median(fits)) if fits else (None, None)

@@ -1,0 +1,42 @@
+"""Settings of one membership; presets and file formats are the business of `openfl.config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from openfl.aggregation.replica import ReplicaLimits
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How a member paces itself and what it publishes. All times in seconds.
+
+    rounds: 0 = until stopped. wait_for_members: rounds start once so many members, this one
+    included, are present. presence_seconds: silence after which a member counts as away (its
+    influence stays until `limits.member_ttl_seconds`). snapshot_page_bytes: how much is asked for
+    at a time.
+    """
+
+    auto_start: bool = True
+    rounds: int = 0
+    interval_seconds: float = 2.0
+    wait_for_members: int = 1
+    heartbeat_seconds: float = 2.0
+    inline_limit_bytes: int = 65_536
+    row_fraction: float = 0.25
+    refresh_fraction: float = 0.1
+    snapshot_page_bytes: int = 512 << 10
+    request_timeout_seconds: float = 5.0
+    max_open_requests: int = 4
+    messages_per_second: float = 50.0
+    """What one author may send on the topic in the long run; four times that in a burst."""
+    limits: ReplicaLimits = field(default_factory=ReplicaLimits)
+
+    @property
+    def presence_seconds(self) -> float:
+        """Ten heartbeats: quiet intervals grow to four of them, and a few may be lost."""
+        return 10 * self.heartbeat_seconds
+
+    @property
+    def longest_heartbeat_seconds(self) -> float:
+        return 4 * self.heartbeat_seconds

@@ -1,0 +1,135 @@
+"""`HomeStorage`: keeps a node's state in its home folder.
+
+`state/node.state` names the one group the node is in (with its charter), and the port it listens
+on; `state/<group id>.state` holds a membership; `state/last.state` the last picture of the node,
+for `status` when it does not run. The name is written before an old membership is forgotten, so that a
+crash at any moment leaves exactly one. Everything is written in worker threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from openfl.contribution import Charter, GroupId, ModelView
+from openfl.errors import RemoteError, StateError
+from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
+from openfl.network.base import PeerAddress
+from openfl.store import Home, RememberedPeers, read_state, write_state
+from openfl.telemetry import NodeSnapshot
+from openfl.wire import messages as wire
+from openfl.workload import Workload
+
+NODE_KIND = "node"
+NODE_VERSION = 1
+LAST_KIND = "snapshot"
+LAST_VERSION = 1
+
+
+class HomeStorage:
+    """A `NodeStorage`; see the module's text. `port`: the one listened on, 0 when unknown."""
+
+    def __init__(self, place: Home, model_file: Path) -> None:
+        self.port = 0
+        self._place = place
+        self._model_file = model_file
+        self._workload: Workload | None = None
+        self._snapshot: Callable[[], NodeSnapshot] | None = None
+        self._charter: Charter | None = None
+        self._peers = RememberedPeers()
+
+    def attach(self, workload: Workload, snapshot: Callable[[], NodeSnapshot]) -> None:
+        """From now on models are written by `workload`, and `snapshot` is saved along."""
+        self._workload = workload
+        self._snapshot = snapshot
+
+    # --- at start ---------------------------------------------------------------------------------
+
+    def load(self, wanted: str | None) -> tuple[SavedMembership | None, list[str]]:
+        """(the membership to resume, problems for the owner). `wanted`: resume only a group of
+        this name."""
+        saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())
+        problems = [] if saved.problem is None else [saved.problem]
+        content = saved.content if isinstance(saved.content, dict) else {}
+        port = content.get("port")
+        self.port = port if isinstance(port, int) and 0 < port < 65536 else 0
+        if content.get("charter") is None:
+            return None, problems
+        try:
+            charter = wire.charter_from_plain(content["charter"])
+        except RemoteError as error:
+            return None, [*problems, f"{self._node_file}: the group's charter is damaged: {error}"]
+        if wanted is not None and charter.name != wanted:
+            return None, problems
+        path = self._place.state_file(charter.group_id)
+        state = read_state(path, STATE_KIND, STATE_VERSION, time.time())
+        if state.problem is not None:
+            problems.append(f"{state.problem}; catching up from the group")
+        if state.content is not None:
+            try:
+                return SavedMembership.from_plain(state.content), problems
+            except ValueError as error:
+                problems.append(f"{path}: {error}; catching up from the group")
+        return SavedMembership(charter, 0, 0, (), (), ()), problems
+
+    def load_snapshot(self) -> NodeSnapshot | None:
+        """The last saved picture of the node, its phase `stopped`; None when there is none."""
+        state = read_state(self._last_file, LAST_KIND, LAST_VERSION, time.time())
+        if state.content is None:
+            return None
+        try:
+            return replace(NodeSnapshot.from_plain(state.content), phase="stopped")
+        except (KeyError, TypeError) as error:
+            raise StateError(f"{self._last_file}: is of another version ({error})") from None
+
+    # --- while running ----------------------------------------------------------------------------
+
+    async def save(self, saved: SavedMembership, model: ModelView) -> None:
+        last = None if self._snapshot is None else self._snapshot().to_plain()
+        await trio.to_thread.run_sync(self._save, saved, model, last)
+
+    async def set_current(self, charter: Charter) -> None:
+        self._charter = charter
+        await trio.to_thread.run_sync(self._write_node)
+
+    async def forget(self, group_id: GroupId) -> None:
+        if self._charter is not None and self._charter.group_id == group_id:
+            self._charter = None
+            await trio.to_thread.run_sync(self._write_node)
+        path = self._place.state_file(group_id)
+        await trio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+
+    async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        for peer in reversed(peers):
+            self._peers = self._peers.with_seen(peer.peer_id, peer.multiaddrs, time.time())
+        await trio.to_thread.run_sync(self._peers.save, self._place.peers_file)
+
+    def remembered(self, peers: RememberedPeers) -> None:
+        """What was known at the start."""
+        self._peers = peers
+
+    def _save(self, saved: SavedMembership, model: ModelView, last: dict[str, Any] | None) -> None:
+        path = self._place.state_file(saved.charter.group_id)
+        write_state(path, STATE_KIND, STATE_VERSION, saved.to_plain())
+        if last is not None:
+            write_state(self._last_file, LAST_KIND, LAST_VERSION, last)
+        if self._workload is not None:
+            self._workload.save_model(self._model_file, model, saved.charter)
+
+    def _write_node(self) -> None:
+        charter = None if self._charter is None else self._charter.to_plain()
+        content = {"charter": charter, "port": self.port}
+        write_state(self._node_file, NODE_KIND, NODE_VERSION, content)
+
+    @property
+    def _node_file(self) -> Path:
+        return self._place.state_file("node")
+
+    @property
+    def _last_file(self) -> Path:
+        return self._place.state_file("last")

@@ -1,0 +1,264 @@
+"""`MatrixFactorization`: learning what listeners like, from ratings, without moving the ratings.
+
+    rating(u, j) ~ mean + b_u + b_j + p_u . q_j
+
+A listener's p_u and b_u are private: given the songs' rows they are one exact ridge fit, so they
+need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each round a node
+
+1. fits its listeners to the group's rows;
+2. takes the gradient of its own squared error at each song it has ratings of,
+   g_j = sum_u e_uj [p_u, 1];
+3. proposes a damped diagonal Newton step from the group's row, x_j = y_j + g_j / h_j, sure of it by
+   h_j = n_j * damping * m: n_j its ratings of the song, m the mean of [p_u^2, 1] over its ratings.
+
+The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, sum g_j = D_j y_j: the
+optimum of the same model trained in one place, however the ratings are spread over nodes and
+however late some of them speak. That is why a few rounds suffice and nodes do not pull apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from openfl.contribution import (
+    MAX_CURVATURE,
+    MAX_EVIDENCE,
+    MAX_PRECISION,
+    Charter,
+    Contribution,
+    Evaluation,
+    ModelView,
+    RowBlock,
+    item_key,
+)
+from openfl.errors import DataError
+from openfl.learning.rating_charter import (
+    ITEM_KEY_BITS,
+    ITEMS,
+    MEAN,
+    MEAN_KEYS,
+    RatingParameters,
+    check_ratings_fit,
+)
+from openfl.learning.ratings import Ratings
+from openfl.learning.ridge import Matrix, normal_equations, solve_ridge, with_constant
+from openfl.learning.splitting import Split, split_ratings
+
+MIN_CURVATURE = 0.01
+"""Least curvature claimed for a factor. While factors are still near 0 their true curvature would
+call for huge steps, which eight bits a value cannot carry beside a bias; where a group ends up does
+not depend on it."""
+
+
+class MatrixFactorization:
+    """The rating task on one node's private ratings (a `LearningTask`)."""
+
+    def __init__(
+        self,
+        charter: Charter,
+        parameters: RatingParameters,
+        ratings: Ratings,
+        split: Split,
+        min_row_evidence: int = 1,
+    ) -> None:
+        self._charter = charter
+        self._parameters = parameters
+        self._ratings = ratings
+        self._split = split
+        song_keys = item_keys(ratings.songs)
+        # Two songs whose ids collide in the key share a row, here as everywhere in the group.
+        self._keys, row_of_song = np.unique(song_keys, return_inverse=True)
+        self._rows = row_of_song.astype(np.int32)[ratings.song_index]
+        self._values = parameters.to_units(ratings.values)
+
+        train = split.train
+        shape = (len(ratings.users), len(self._keys))
+        self._pattern, self._targets = _sparse_pair(
+            ratings.user_index[train], self._rows[train], self._values[train], shape
+        )
+        self._pattern_by_row, self._targets_by_row = self._pattern.T, self._targets.T
+        self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
+        self._user_ridge = parameters.ridge(self._user_counts)
+        self._row_counts = np.bincount(self._rows[train], minlength=shape[1]).astype(float)
+        self._own_mean = float(self._values[train].mean())
+        self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
+        self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
+
+    @classmethod
+    def from_charter(
+        cls,
+        charter: Charter,
+        ratings: Ratings,
+        split: Split | None = None,
+        min_row_evidence: int = 1,
+    ) -> MatrixFactorization:
+        """The task of a node with `ratings` in the group of `charter`.
+
+        `split` defaults to `split_ratings(ratings)`. Rows with fewer than `min_row_evidence`
+        training ratings are not published. GroupError: the charter is not one of this task.
+        DataError: the ratings do not fit its scale.
+        """
+        parameters = check_ratings_fit(charter, ratings)
+        split = split_ratings(ratings) if split is None else split
+        if not len(split.train):
+            raise DataError(f"{ratings.source or 'ratings'}: no rating is left to train on")
+        return cls(charter, parameters, ratings, split, min_row_evidence)
+
+    @property
+    def charter(self) -> Charter:
+        return self._charter
+
+    @property
+    def parameters(self) -> RatingParameters:
+        return self._parameters
+
+    @property
+    def ratings(self) -> Ratings:
+        return self._ratings
+
+    @property
+    def train_examples(self) -> int:
+        return len(self._split.train)
+
+    def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
+        """Proposals for every song with enough training ratings here, and for the mean.
+
+        Deterministic: `rng` is not drawn from.
+        """
+        mean = self._mean(model)
+        rows = model.rows(ITEMS, self._keys).astype(np.float64)
+        users = self._user_factors = self._fit_users(rows, mean)
+        features = with_constant(users[:, :-1])
+        gram, moment = normal_equations(
+            self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
+        )
+        gradient = moment - np.einsum("jab,jb->ja", gram, rows)
+
+        per_rating = self._user_counts @ features**2 / self._user_counts.sum()
+        curvature = np.clip(
+            self._parameters.damping * per_rating, MIN_CURVATURE, MAX_CURVATURE
+        ).astype(np.float32)
+        chosen = self._published
+        evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE).astype(np.float32)
+        precision = np.minimum(
+            evidence.astype(np.float64)[:, None] * curvature.astype(np.float64), MAX_PRECISION
+        )
+        limit = self._charter.table(ITEMS).value_limit
+        proposals = np.clip(rows[chosen] + gradient[chosen] / precision, -limit, limit)
+        items = RowBlock(
+            table=ITEMS,
+            keys=self._keys[chosen],
+            values=proposals.astype(np.float32),
+            evidence=evidence,
+            curvature=curvature,
+        )
+        return Contribution((items, self._mean_block()))
+
+    def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
+        """RMSE in units of the ratings on held-out ratings, listeners fitted anew to `model`.
+
+        `split`: "validation", "test" or "train". With no such ratings `count` is 0, and value and
+        standard error are NaN.
+        """
+        held_out = self._positions(split)
+        if not len(held_out):
+            return Evaluation("rmse", math.nan, math.nan, 0)
+        mean = self._mean(model)
+        rows = model.rows(ITEMS, self._keys).astype(np.float64)
+        users = self._fit_users(rows, mean)
+        user = users[self._ratings.user_index[held_out]]
+        row = rows[self._rows[held_out]]
+        raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
+        predicted = np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
+        squared = (predicted - self._ratings.values[held_out]) ** 2
+        return rmse_of(squared)
+
+    def private_state(self) -> Mapping[str, NDArray[np.generic]]:
+        """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
+        return {
+            "user_factors": self._user_factors.astype(np.float32),
+            "user_keys": item_keys(self._ratings.users, key_bits=64),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back `private_state`; ValueError when it is of other listeners or another width."""
+        factors, keys = state.get("user_factors"), state.get("user_keys")
+        if factors is None or keys is None:
+            raise ValueError("saved private state lacks user_factors or user_keys")
+        if factors.shape != self._user_factors.shape or not np.array_equal(
+            keys, item_keys(self._ratings.users, key_bits=64)
+        ):
+            raise ValueError("saved private state is not of these listeners")
+        restored = factors.astype(np.float64)
+        if not bool(np.isfinite(restored).all()):
+            raise ValueError("saved private state has values that are not finite")
+        self._user_factors = restored
+
+    def _positions(self, split: str) -> NDArray[np.intp]:
+        match split:
+            case "validation":
+                return self._split.validation
+            case "test":
+                return self._split.test
+            case "train":
+                return self._split.train
+        raise ValueError(f'split must be "validation", "test" or "train", not "{split}"')
+
+    def _mean(self, model: ModelView) -> float:
+        """The group's mean rating in units; this node's own while the group has none."""
+        if model.evidence(MEAN, MEAN_KEYS)[0] > 0:
+            return float(model.rows(MEAN, MEAN_KEYS)[0, 0])
+        return self._own_mean
+
+    def _mean_block(self) -> RowBlock:
+        return RowBlock(
+            table=MEAN,
+            keys=MEAN_KEYS.copy(),
+            values=np.array([[self._own_mean]], dtype=np.float32),
+            evidence=np.array([min(self.train_examples, MAX_EVIDENCE)], dtype=np.float32),
+            curvature=np.ones(1, dtype=np.float32),
+        )
+
+    def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
+        """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows."""
+        gram, moment = normal_equations(
+            self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
+        )
+        return solve_ridge(gram, moment, self._user_ridge)
+
+
+def item_keys(ids: tuple[str, ...], key_bits: int = ITEM_KEY_BITS) -> NDArray[np.uint64]:
+    """uint64[n]: the row key of each id, in the order given."""
+    return np.fromiter((item_key(i, key_bits) for i in ids), dtype=np.uint64, count=len(ids))
+
+
+def rmse_of(squared_errors: NDArray[np.float64]) -> Evaluation:
+    """Root of the mean, with its standard error by the delta method."""
+    count = len(squared_errors)
+    value = math.sqrt(squared_errors.mean())
+    spread = float(squared_errors.std(ddof=1)) if count > 1 else math.inf
+    error = spread / (2 * value * math.sqrt(count)) if value > 0 else 0.0
+    return Evaluation("rmse", value, error, count)
+
+
+def _sparse_pair(
+    rows: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """Two CSR matrices of one sparsity pattern: ones, and `values`.
+
+    A pair that occurs twice (two songs of one key) stays two entries, as it should.
+    """
+    order = np.lexsort((columns, rows))
+    indptr = np.zeros(shape[0] + 1, dtype=np.int32)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    indices = columns[order]
+    ones = sp.csr_array((np.ones(len(order)), indices, indptr), shape=shape)
+    return ones, sp.csr_array((values[order], indices, indptr), shape=shape)

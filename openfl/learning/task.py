@@ -1,0 +1,46 @@
+"""`LearningTask`: what a model must offer to be learned by a node.
+
+A task owns the private data and the private part of the model. It is plain NumPy: no I/O, no
+trio, no clocks; randomness comes as an argument. The node calls it from a worker thread, one call
+at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openfl.contribution import Charter, Contribution, Evaluation, ModelView
+
+
+class LearningTask(Protocol):
+    """One model on one node's private data."""
+
+    @property
+    def charter(self) -> Charter:
+        """The charter this task learns under."""
+        ...
+
+    @property
+    def train_examples(self) -> int:
+        """How many private examples stand behind the contributions."""
+        ...
+
+    def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
+        """Train on the private data from `model`; return proposals for every row with evidence."""
+        ...
+
+    def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
+        """The held-out metric under `model`; `split` is "validation" or "test"."""
+        ...
+
+    def private_state(self) -> Mapping[str, NDArray[np.generic]]:
+        """Arrays that never leave the node, to be saved (safetensors)."""
+        ...
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what `private_state` returned; ValueError when it does not fit the data."""
+        ...

@@ -1,0 +1,520 @@
+"""`Libp2pNetwork`: the `Network` seam over py-libp2p 0.8.1.
+
+TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
+This module only joins the parts: sockets and connections are in `libp2p_swarm`, gossip in
+`libp2p_hardening`, provider records in `libp2p_dht`. Exceptions of libp2p do not leave this
+package: `NetworkError` when the owner can mend it, `RequestFailed` when a peer is at fault or away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import trio
+from libp2p.io.exceptions import MessageTooLarge
+from libp2p.kad_dht.kad_dht import KadDHT
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore, PeerStoreError
+from libp2p.tools.anyio_service import TrioManager
+from multiaddr import Multiaddr
+
+from openfl.contribution import PeerId
+from openfl.errors import NetworkError, RemoteError, RequestFailed
+from openfl.network.base import (
+    ConnectedPeer,
+    GossipHandler,
+    GossipMessage,
+    NetworkStatistics,
+    PeerAddress,
+    RequestHandler,
+    Verdict,
+)
+from openfl.network.envelope import key_pair_of
+from openfl.network.libp2p_dht import make_dht
+from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
+from openfl.network.libp2p_streams import StreamReader, write_frame
+from openfl.network.libp2p_swarm import (
+    DialFailed,
+    Faults,
+    HardenedHost,
+    HardenedSwarm,
+    TcpTransport,
+    Traffic,
+    YamuxUpgrader,
+    describe_os_error,
+    order_addresses,
+    shielded,
+    strip_peer_id,
+)
+from openfl.network.offenders import Offenders
+
+log = logging.getLogger(__name__)
+
+MAX_PUBLISH_BYTES = 900_000
+"""Above it frames exceed 1 MiB, which other implementations answer by dropping the connection."""
+REQUEST_READ_SECONDS = 30.0
+ANSWER_WRITE_SECONDS = 60.0
+CLOSE_SECONDS = 1.2
+LISTEN_BACKLOG = 128
+PEER_ADDRESS_EXAMPLE = (
+    "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Libp2pSettings:
+    """What a `Libp2pNetwork` needs to know.
+
+    `start_seqno` numbers our gossip messages; it must exceed that of every earlier run of this
+    identity, or peers ignore us as a repetition: give `time.time_ns()`.
+    """
+
+    identity: bytes
+    """The private key, as from `envelope.load_or_create_identity`."""
+    start_seqno: int
+    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/0",)
+    """Multiaddrs to listen on; port 0 takes a free one. Empty: dial only."""
+    announce: tuple[str, ...] = ()
+    """Multiaddrs told to others instead of those we listen on (behind port forwarding)."""
+    tls: bool = True
+    """Offer TLS 1.3 beside Noise."""
+    max_peers: int = 64
+
+
+class Libp2pNetwork:
+    """Implements `openfl.network.base.Network`. Enter it once, with `async with`."""
+
+    max_publish_bytes = MAX_PUBLISH_BYTES
+
+    def __init__(self, settings: Libp2pSettings) -> None:
+        """NetworkError for a malformed address, StateError for a malformed identity."""
+        self._settings = settings
+        self._listen = [_listen_address(text) for text in settings.listen]
+        self._announce = [_announce_address(text) for text in settings.announce]
+        self._key_pair = key_pair_of(settings.identity)
+        self._id = ID.from_pubkey(self._key_pair.public_key)
+        self._faults = Faults(blame=self._blame)
+        self._traffic = Traffic()
+        self._offenders = Offenders()
+        self._handlers: dict[str, GossipHandler] = {}
+        self._request_handlers: dict[str, tuple[RequestHandler, int]] = {}
+        self._entered = False
+        self._managers: list[Any] = []
+        self._swarm: HardenedSwarm
+        self._host: HardenedHost
+        self._dht: KadDHT
+        self._pubsub: HardenedPubsub
+        self._gossip: HardenedGossipSub
+        self._nursery: trio.Nursery
+
+    # Life
+
+    async def __aenter__(self) -> Libp2pNetwork:
+        if self._entered:
+            raise RuntimeError("a Libp2pNetwork can be entered once")
+        self._entered = True
+        quieten_logging()
+        bound = await self._bind()
+        self._nursery_manager = trio.open_nursery()
+        self._nursery = await self._nursery_manager.__aenter__()
+        try:
+            await self._start(bound)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with shielded(CLOSE_SECONDS):
+            await self._close()
+        self._nursery.cancel_scope.cancel()
+        # The body's own error does not pass through the nursery, which would wrap it in a group; a
+        # Cancelled does, for it may be the nursery's own, of a service that failed.
+        if isinstance(error, trio.Cancelled):
+            await self._nursery_manager.__aexit__(kind, error, traceback)
+        else:
+            await self._nursery_manager.__aexit__(None, None, None)
+
+    async def _bind(self) -> list[tuple[Multiaddr, list[trio.SocketListener]]]:
+        bound: list[tuple[Multiaddr, list[trio.SocketListener]]] = []
+        try:
+            for version, host, port in self._listen:
+                listeners = list(
+                    await trio.open_tcp_listeners(port, host=host, backlog=LISTEN_BACKLOG)
+                )
+                taken = listeners[0].socket.getsockname()[1]
+                bound.append((Multiaddr(f"/ip{version}/{host}/tcp/{taken}"), listeners))
+        except OSError as error:
+            for _, listeners in bound:
+                for listener in listeners:
+                    await listener.aclose()
+            raise _listen_failed(f"/ip{version}/{host}/tcp/{port}", error) from error
+        return bound
+
+    async def _start(self, bound: Sequence[tuple[Multiaddr, list[trio.SocketListener]]]) -> None:
+        transport = TcpTransport(self._nursery, self._traffic)
+        transport.bound = {str(address): listeners for address, listeners in bound}
+        peerstore = PeerStore()
+        peerstore.add_key_pair(self._id, self._key_pair)
+        self._swarm = HardenedSwarm(
+            self._id,
+            peerstore,
+            YamuxUpgrader(self._key_pair, self._settings.tls, self._faults),
+            transport,
+            self._settings.max_peers,
+            self._faults,
+        )
+        self._swarm.is_refused = self._is_refused
+        self._host = HardenedHost(self._swarm, self._announce)
+        self._gossip = HardenedGossipSub(self._faults)
+        self._pubsub = HardenedPubsub(
+            self._host, self._gossip, self._judge, self._settings.start_seqno, self._faults
+        )
+        self._dht = make_dht(self._host)
+        self._host.on_identified = self._identified
+        for protocol in self._request_handlers:
+            self._serve(protocol)
+        for service in (self._swarm, self._gossip, self._pubsub):
+            manager = TrioManager(service)
+            self._managers.append(manager)
+            self._nursery.start_soon(manager.run)
+            await manager.wait_started()
+        await self._pubsub.wait_until_ready()
+        if bound and not await self._swarm.listen(*(address for address, _ in bound)):
+            raise NetworkError(f"cannot listen on {', '.join(str(a) for a, _ in bound)}")
+        manager = TrioManager(self._dht)
+        self._managers.append(manager)
+        self._nursery.start_soon(manager.run)
+        await manager.wait_started()
+
+    async def _close(self) -> None:
+        if hasattr(self, "_swarm"):
+            for scope in list(self._host._identify_tasks):
+                scope.cancel()
+            await self._swarm.close_all()
+        for manager in reversed(self._managers):
+            manager.cancel()
+        for manager in reversed(self._managers):
+            await manager.wait_finished()
+
+    # Who and where we are
+
+    @property
+    def peer_id(self) -> PeerId:
+        return PeerId(str(self._id))
+
+    @property
+    def multiaddrs(self) -> tuple[str, ...]:
+        return tuple(str(address) for address in self._host.get_addrs())
+
+    # Gossip
+
+    async def subscribe(self, topic: str, handler: GossipHandler) -> None:
+        if topic in self._handlers:
+            raise RuntimeError(f"already subscribed to {topic}")
+        self._handlers[topic] = handler
+        await self._pubsub.subscribe(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        if self._handlers.pop(topic, None) is not None:
+            await self._pubsub.unsubscribe(topic)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        if len(payload) > MAX_PUBLISH_BYTES:
+            raise ValueError(f"a gossip message has at most {MAX_PUBLISH_BYTES} bytes")
+        await self._pubsub.publish(topic, payload)
+
+    def _judge(self, topic: str, author: ID, forwarder: ID, payload: bytes) -> Verdict:
+        handler = self._handlers.get(topic)
+        if handler is None:
+            return Verdict.IGNORE
+        if self._is_refused(author):
+            self._faults.count("gossip-refused-author")
+            return Verdict.IGNORE
+        message = GossipMessage(topic, PeerId(str(author)), PeerId(str(forwarder)), payload)
+        try:
+            verdict = handler(message)
+        except Exception:
+            # Defect 3: an exception here would end the process. It is a bug of ours: say so.
+            log.exception("the handler of %s failed", topic)
+            self._faults.count("gossip-handler-bug")
+            return Verdict.IGNORE
+        if verdict is Verdict.REJECT:
+            # The author signed it. A forwarder that is not the author ran the same checks and
+            # should not have relayed it.
+            self._faults.against(author, "gossip-rejected")
+            if forwarder != author:
+                self._faults.against(forwarder, "gossip-relayed-rejected")
+        return verdict
+
+    # The DHT
+
+    async def provide(self, key: bytes) -> None:
+        if len(key) != 32:
+            raise ValueError("a key is a sha-256, 32 bytes")
+        await self._dht.provider_store.provide(_multihash(key))
+        # Republished by whoever still wants it, under the key of the hour; not by the DHT.
+        self._dht.provider_store.providing_keys.discard(_multihash(key))
+
+    async def find_providers(self, key: bytes, limit: int = 20) -> tuple[PeerAddress, ...]:
+        if len(key) != 32:
+            raise ValueError("a key is a sha-256, 32 bytes")
+        found = await self._dht.provider_store.find_providers(_multihash(key), limit)
+        return tuple(
+            PeerAddress(
+                PeerId(str(info.peer_id)),
+                tuple(order_addresses(str(a) for a in info.addrs))
+                or tuple(self._known_addresses(info.peer_id)),
+            )
+            for info in found
+        )
+
+    async def _identified(self, peer_id: ID) -> None:
+        # Defect: the routing table stays empty after being dialled, until a refresh in 10 minutes.
+        await self._dht.add_peer(peer_id)
+
+    # Peers
+
+    async def connect(self, peer: PeerAddress) -> None:
+        peer_id = _peer_id(peer.peer_id)
+        if self._swarm.newest_connection(peer_id) is not None:
+            return
+        addresses = list(peer.multiaddrs) or self._known_addresses(peer_id)
+        if peer.multiaddrs and not order_addresses(addresses):
+            raise RequestFailed(
+                f"none of the addresses of {peer.peer_id} is a TCP address: "
+                + ", ".join(peer.multiaddrs)
+            )
+        try:
+            await self._swarm.dial_addresses(peer_id, addresses)
+        except DialFailed as error:
+            raise RequestFailed(f"cannot reach {peer.peer_id}: {error}") from error
+        except SwarmException as error:
+            raise RequestFailed(f"cannot reach {peer.peer_id}: {error}") from error
+
+    async def disconnect(self, peer_id: PeerId) -> None:
+        connections = list(self._swarm.get_connections(_peer_id(peer_id)))
+        async with trio.open_nursery() as nursery:
+            for connection in connections:
+                nursery.start_soon(self._swarm._close_connection_async, connection)
+
+    def peers(self) -> tuple[ConnectedPeer, ...]:
+        connected = []
+        for peer_id, connections in self._swarm.connections.items():
+            if any(not c.is_closed for c in connections):
+                topics = {t for t, peers in self._pubsub.peer_topics.items() if peer_id in peers}
+                mesh = {t for t, peers in self._gossip.mesh.items() if peer_id in peers}
+                connected.append(
+                    ConnectedPeer(
+                        PeerId(str(peer_id)),
+                        tuple(self._known_addresses(peer_id)),
+                        frozenset(topics),
+                        frozenset(mesh),
+                    )
+                )
+        return tuple(connected)
+
+    def _known_addresses(self, peer_id: ID) -> list[str]:
+        """Addresses at which the peer listens, as it told or as we dialled it."""
+        try:
+            known = [strip_peer_id(str(a)) for a in self._swarm.peerstore.addrs(peer_id)]
+        except PeerStoreError:
+            known = []
+        for connection in self._swarm.connections.get(peer_id, ()):
+            if connection.direction.name == "OUTBOUND":
+                known.extend(str(a) for a in connection.get_transport_addresses())
+        return order_addresses(known)
+
+    def penalize(self, peer_id: PeerId, reason: str) -> None:
+        with contextlib.suppress(ValueError):
+            self._faults.against(ID.from_base58(peer_id), f"penalized-{reason}")
+
+    def _is_refused(self, peer_id: ID) -> bool:
+        return self._offenders.is_refused(PeerId(str(peer_id)), trio.current_time())
+
+    def _blame(self, peer_id: ID, reason: str) -> None:
+        name = PeerId(str(peer_id))
+        log.debug("fault of %s: %s", name, reason)
+        if self._offenders.add(name, trio.current_time()) and self._swarm.get_connections(peer_id):
+            log.info("disconnected %s for repeated faults, the last one: %s", name, reason)
+            self._faults.count("peer-refused")
+            self._nursery.start_soon(self.disconnect, name)
+
+    def statistics(self) -> NetworkStatistics:
+        return NetworkStatistics(
+            bytes_sent=self._traffic.sent,
+            bytes_received=self._traffic.received,
+            gossip_sent=self._pubsub.sent,
+            gossip_received=self._pubsub.received,
+            faults=dict(self._faults.counts),
+        )
+
+    # Requests
+
+    async def request(
+        self, peer_id: PeerId, protocol: str, payload: bytes, max_response_bytes: int = 1 << 20
+    ) -> bytes:
+        async with self._request_stream(_peer_id(peer_id), protocol) as stream:
+            await write_frame(stream, payload)
+            await stream.close_write()
+            answer = await StreamReader(stream).read_frame(max_response_bytes)
+            await stream.close()
+            return answer
+
+    @contextlib.asynccontextmanager
+    async def _request_stream(self, peer_id: ID, protocol: str) -> AsyncIterator[Any]:
+        """A stream that is reset when the block fails; its errors become RequestFailed."""
+        stream: Any = None
+        try:
+            stream = await self._host.open_stream(peer_id, [protocol])
+            yield stream
+        except BaseException as error:
+            if stream is not None:
+                with shielded(1), contextlib.suppress(Exception):
+                    await stream.reset()
+            if isinstance(error, Exception):
+                why = str(error) or type(error).__name__
+                if "not supported" in str(error.__cause__):
+                    why = "it does not speak this protocol"
+                elif isinstance(error, MessageTooLarge):
+                    why = f"the answer is too large: {why}"
+                raise RequestFailed(f"{protocol} of {peer_id}: {why}") from error
+            raise
+
+    def set_handler(
+        self, protocol: str, handler: RequestHandler, max_request_bytes: int = 1 << 16
+    ) -> None:
+        self._request_handlers[protocol] = (handler, max_request_bytes)
+        if hasattr(self, "_host"):
+            self._serve(protocol)
+
+    def _serve(self, protocol: str) -> None:
+        async def serve(stream: Any) -> None:
+            await self._answer(protocol, stream)
+
+        self._host.set_stream_handler(protocol, serve)
+
+    async def _answer(self, protocol: str, stream: Any) -> None:
+        handler, max_request_bytes = self._request_handlers[protocol]
+        peer_id = stream.muxed_conn.peer_id
+        try:
+            with trio.fail_after(REQUEST_READ_SECONDS):
+                payload = await StreamReader(stream).read_frame(max_request_bytes)
+            answer = await handler(PeerId(str(peer_id)), payload)
+            with trio.fail_after(ANSWER_WRITE_SECONDS):
+                await write_frame(stream, answer)
+                await stream.close()
+            return
+        except MessageTooLarge:
+            self._faults.against(peer_id, "request-too-large")
+        except RemoteError as error:
+            log.debug("%s of %s refused: %s", protocol, peer_id, error)
+            self._faults.against(peer_id, "request-refused")
+        except Exception as error:
+            if _is_bug(error):
+                log.exception("the handler of %s failed", protocol)
+                self._faults.count("request-handler-bug")
+            else:
+                log.debug("%s of %s: %r", protocol, peer_id, error)
+                self._faults.count("request-broken")
+        with shielded(1), contextlib.suppress(Exception):
+            await stream.reset()
+
+
+def _is_bug(error: Exception) -> bool:
+    """Whether a failed answer is ours: everything but a broken or slow stream."""
+    return not (
+        isinstance(error, trio.TooSlowError) or type(error).__module__.startswith("libp2p.")
+    )
+
+
+def _multihash(digest: bytes) -> bytes:
+    """A sha2-256 multihash: js-libp2p makes a CID of the key, and refuses anything else."""
+    return b"\x12\x20" + digest
+
+
+def _peer_id(text: PeerId) -> ID:
+    try:
+        return ID.from_base58(text)
+    except Exception as error:
+        raise RequestFailed(f"{text!r} is not a peer id") from error
+
+
+def parse_peer_multiaddr(text: str) -> PeerAddress:
+    """A peer and its address from `/ip4/.../tcp/.../p2p/...`.
+
+    NetworkError says what is wrong with anything else, and shows an example.
+    """
+    hint = f"; an address looks like {PEER_ADDRESS_EXAMPLE}"
+    if not text.startswith("/"):
+        raise NetworkError(f"{text!r} is not a multiaddr: it must begin with '/'{hint}")
+    address, separator, identity = text.rpartition("/p2p/")
+    if not separator:
+        raise NetworkError(
+            f"{text!r} does not say which peer it is: /p2p/<peer id> is missing{hint}"
+        )
+    try:
+        peer_id = ID.from_base58(identity.strip("/"))
+        if peer_id.extract_public_key() is None:
+            raise ValueError("no embedded key")
+    except Exception as error:
+        raise NetworkError(f"{text!r}: {identity!r} is not a peer id{hint}") from error
+    try:
+        Multiaddr(address)
+    except Exception as error:
+        raise NetworkError(f"{text!r} is not a multiaddr: {error}{hint}") from error
+    if not order_addresses([address]):
+        raise NetworkError(f"{text!r} is not a TCP address (/ip4, /ip6 or /dns, then /tcp){hint}")
+    return PeerAddress(PeerId(str(peer_id)), (address,))
+
+
+def _listen_address(text: str) -> tuple[int, str, int]:
+    """(IP version, host, port) of a listen multiaddr; NetworkError names what is wrong with it."""
+    example = "; a listen address looks like /ip4/0.0.0.0/tcp/4001"
+    try:
+        address = Multiaddr(text)
+        names = [protocol.name for protocol in address.protocols()]
+        if names not in (["ip4", "tcp"], ["ip6", "tcp"]):
+            raise ValueError("only /ip4/.../tcp/... and /ip6/.../tcp/... can be listened on")
+        return (
+            int(names[0][-1]),
+            str(address.value_for_protocol(names[0])),
+            int(str(address.value_for_protocol("tcp"))),
+        )
+    except Exception as error:
+        raise NetworkError(f"cannot listen on {text!r}: {error}{example}") from error
+
+
+def _announce_address(text: str) -> Multiaddr:
+    if not text.startswith("/") or not order_addresses([text]):
+        raise NetworkError(
+            f"cannot announce {text!r}: it is not a TCP address such as /ip4/192.0.2.7/tcp/4001"
+        )
+    return Multiaddr(strip_peer_id(text))
+
+
+def _listen_failed(address: str, error: OSError) -> NetworkError:
+    if error.errno == errno.EADDRINUSE:
+        return NetworkError(
+            f"cannot listen on {address}: the port is in use, perhaps by another node; "
+            "stop it, or choose another port (0 takes a free one)"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return NetworkError(f"cannot listen on {address}: this machine has no such address")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NetworkError(
+            f"cannot listen on {address}: not permitted (ports below 1024 need privileges)"
+        )
+    return NetworkError(f"cannot listen on {address}: {describe_os_error(error)}")

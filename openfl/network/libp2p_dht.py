@@ -1,0 +1,176 @@
+"""The Kademlia half of the libp2p adapter: our own network, and lookups that ask the network.
+
+Works around defects of py-libp2p 0.8.1's `kad_dht`; each says which. The DHT is used for provider
+records only: value records are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import trio
+from google.protobuf.message import DecodeError as ProtobufError
+from libp2p.abc import IHost
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
+from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.kad_dht.provider_store import ProviderStore
+from libp2p.kad_dht.utils import sort_peer_ids_by_distance
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+from libp2p.records.validator import NamespacedValidator
+from libp2p.utils.varint import encode_varint_prefixed
+from multiaddr import Multiaddr
+
+from openfl.network.libp2p_streams import StreamReader
+from openfl.network.libp2p_swarm import shielded
+
+log = logging.getLogger(__name__)
+
+DHT_PROTOCOL = TProtocol("/openfl/kad/1.0.0")
+MAX_PROVIDERS_PER_KEY = 64
+MAX_PROVIDER_KEYS = 4096
+MAX_ADDRESSES_PER_PROVIDER = 16
+MAX_CONCURRENT_QUERIES = 64
+QUERY_TIMEOUT_SECONDS = 5.0
+MAX_ANSWER_BYTES = 512 * 1024
+ADDRESS_TTL = 3600
+BUCKET_SIZE = 20
+ALPHA = 10
+"""Peers asked at once (as in the libp2p Kademlia specification)."""
+MAX_LOOKUP_ROUNDS = 8
+
+
+def use_own_protocol() -> None:
+    """Speak `/openfl/kad/1.0.0` in this process.
+
+    Defect: `KadDHT(protocol_prefix=...)` is ignored, and every node would join the public IPFS DHT;
+    the protocol id is a constant that five modules import.
+    """
+    for module in (common, kad_dht, peer_routing, provider_store, value_store):
+        module.PROTOCOL_ID = DHT_PROTOCOL
+
+
+class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
+    """Provider records whose number is bounded, and whose lookups ask the network."""
+
+    def add_provider(self, key: bytes, provider: PeerInfo) -> None:
+        # Defect: a key with 20 providers refuses every newer one for two days, the number of keys
+        # is unbounded, and so are the addresses of a record. The oldest record makes room instead.
+        records = self.providers.get(key)
+        peer = str(provider.peer_id)
+        if records is not None and peer not in records and len(records) >= MAX_PROVIDERS_PER_KEY:
+            del records[min(records, key=lambda p: records[p].timestamp)]
+        if records is None and len(self.providers) >= MAX_PROVIDER_KEYS:
+            others = (k for k in self.providers if k not in self.providing_keys)
+            oldest = next(others, None)
+            if oldest is not None:
+                del self.providers[oldest]
+        trimmed = PeerInfo(provider.peer_id, provider.addrs[:MAX_ADDRESSES_PER_PROVIDER])
+        self.providers.setdefault(key, {})[peer] = provider_store.ProviderRecord(trimmed)
+
+    async def find_providers(self, key: bytes, count: int = 20) -> list[PeerInfo]:
+        """Providers of `key`, asked over the network; never this peer itself.
+
+        Defect: the original answers from its own store when that holds any record, so a member
+        that provides a key and looks it up finds itself or a few stale ones. It also walks to the
+        closest peers first and asks them for providers after; GET_PROVIDERS does both at once.
+        """
+        found: dict[ID, PeerInfo] = {}
+
+        def add(providers: Iterable[PeerInfo]) -> None:
+            for provider in providers:
+                known = found.get(provider.peer_id)
+                if provider.peer_id != self.local_peer_id and (known is None or not known.addrs):
+                    found[provider.peer_id] = provider
+
+        routing: Any = self.peer_routing
+        candidates = set(routing.routing_table.find_local_closest_peers(key, BUCKET_SIZE))
+        candidates.update(self.host.get_connected_peers())
+        asked: set[ID] = {self.local_peer_id}
+
+        async def ask(peer: ID) -> None:
+            with trio.move_on_after(QUERY_TIMEOUT_SECONDS):
+                providers, closer = await self._query(peer, key)
+                add(providers)
+                for info in closer:
+                    self.host.get_peerstore().add_addrs(info.peer_id, info.addrs, ADDRESS_TTL)
+                    candidates.add(info.peer_id)
+
+        for _ in range(MAX_LOOKUP_ROUNDS):
+            closest = sort_peer_ids_by_distance(key, list(candidates))[:BUCKET_SIZE]
+            batch = [peer for peer in closest if peer not in asked][:ALPHA]
+            if not batch or len(found) >= count:
+                break
+            asked.update(batch)
+            async with trio.open_nursery() as nursery:
+                for peer in batch:
+                    nursery.start_soon(ask, peer)
+        add(self.get_providers(key))  # what others announced to us, being close to the key
+        return list(found.values())[:count]
+
+    async def _query(self, peer: ID, key: bytes) -> tuple[list[PeerInfo], list[PeerInfo]]:
+        """(providers, peers closer to the key) as one peer knows them; empty when it fails.
+
+        Whom we dial must prove its peer id, so the signed records beside the addresses are not
+        verified: that takes longer than the query.
+        """
+        try:
+            stream = await self.host.new_stream(peer, [DHT_PROTOCOL])
+        except BaseLibp2pError as error:
+            log.debug("DHT query of %s: %s", peer, error)
+            return [], []
+        try:
+            request = Message(type=Message.MessageType.GET_PROVIDERS, key=key)
+            await stream.write(encode_varint_prefixed(request.SerializeToString()))
+            frame = await StreamReader(stream).read_varint_frame(MAX_ANSWER_BYTES)
+            response = Message()
+            response.ParseFromString(frame or b"")
+            await stream.close()
+            return _peer_infos(response.providerPeers), _peer_infos(response.closerPeers)
+        except (BaseLibp2pError, ProtobufError) as error:
+            log.debug("DHT query of %s: %r", peer, error)
+            with shielded(1):
+                await stream.reset()
+            return [], []
+        except BaseException:
+            with shielded(1):
+                await stream.reset()
+            raise
+
+
+def _peer_infos(entries: Sequence[Any]) -> list[PeerInfo]:
+    """What can be used of the peers in an answer; malformed ones are left out."""
+    infos = []
+    for entry in entries[:MAX_PROVIDERS_PER_KEY]:
+        addresses = []
+        for packed in entry.addrs[:MAX_ADDRESSES_PER_PROVIDER]:
+            try:
+                address = Multiaddr(bytes(packed))
+                str(address)  # parses; the constructor does not
+                addresses.append(address)
+            except Exception:  # multiaddr raises many kinds
+                continue
+        if 0 < len(entry.id) <= 64 and addresses:
+            infos.append(PeerInfo(ID(bytes(entry.id)), addresses))
+    return infos
+
+
+def make_dht(host: IHost) -> KadDHT:
+    """A DHT in server mode on our own protocol; run it as a service."""
+    use_own_protocol()
+    # Without validators and strict, every PUT_VALUE is refused: a default DHT stores up to 50,000
+    # records of 1 MiB for strangers.
+    nothing = NamespacedValidator({}, strict_validation=True)
+    dht = KadDHT(
+        host, DHTMode.SERVER, validator=nothing, validator_changed=True, strict_validation=True
+    )
+    dht.provider_store = BoundedProviderStore(host, dht.peer_routing)
+    # Defect: at most 12 queries at once, further ones are reset, and a peer whose stream failed is
+    # dropped from the routing table: eight nodes that start together lose each other.
+    dht._inbound_limiter = trio.CapacityLimiter(MAX_CONCURRENT_QUERIES)
+    return dht

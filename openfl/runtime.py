@@ -1,0 +1,305 @@
+"""From a configuration and a home folder to a running node; and what works without one.
+
+`open_node` is the one place where a node's parts are put together. Everything that touches disk
+runs in worker threads, so that a slow disk never holds up the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+from openfl.aggregation.replica import ReplicaLimits
+from openfl.config import Config
+from openfl.contribution import PeerId
+from openfl.control import serve_control
+from openfl.errors import NetworkError, RemoteError, StateError, UsageError, UserError
+from openfl.group.settings import SessionSettings
+from openfl.group_finder import GroupFinder
+from openfl.home_storage import HomeStorage
+from openfl.learning.model_file import load_model
+from openfl.learning.rating_charter import check_ratings_fit
+from openfl.learning.recommend import Recommendations, recommend
+from openfl.network.base import Network, PeerAddress
+from openfl.network.discovery import Discovery
+from openfl.node import Node, NodeSettings, group_view
+from openfl.store import Home, RememberedPeers
+from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
+from openfl.workload import RatingWorkload, Workload, load_music
+
+MAX_OTHERS = 5
+FINISH_SECONDS = 3.0
+"""A node closes within five seconds: this, and what the network needs."""
+
+OnEvent = Callable[[NodeEvent], None]
+
+
+def session_settings(config: Config) -> SessionSettings:
+    """The part of the configuration that a session needs."""
+    gossip, training = config.gossip, config.training
+    return SessionSettings(
+        auto_start=training.auto_start,
+        rounds=training.rounds,
+        interval_seconds=training.interval_seconds,
+        wait_for_members=training.wait_for_members,
+        heartbeat_seconds=gossip.heartbeat_seconds,
+        inline_limit_bytes=gossip.inline_limit_bytes,
+        row_fraction=gossip.row_fraction,
+        refresh_fraction=gossip.refresh_fraction,
+        limits=ReplicaLimits(
+            max_members=gossip.max_members,
+            max_rows=gossip.max_rows,
+            max_bytes=gossip.max_bytes,
+            member_ttl_seconds=gossip.member_ttl_seconds,
+        ),
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_node(
+    config: Config,
+    home: Path,
+    on_event: OnEvent,
+    *,
+    workload: Workload | None = None,
+) -> AsyncIterator[Node]:
+    """A running node for as long as the block is open; it is saved and closed at the end.
+
+    The block is entered as soon as the node listens; joining goes on in the background. Raises
+    UserError (DataError, NetworkError, StateError, GroupError...), also into the block, when the
+    node cannot start or go on. `workload` replaces the ratings named in the configuration.
+    """
+    with _one_user_error():
+        if workload is None:
+            workload = await trio.to_thread.run_sync(RatingWorkload, config)
+        place = Home(home)
+        place.prepare()
+        with place.lock():
+            async with _open_parts(config, place, on_event, workload) as node:
+                yield node
+
+
+@contextlib.asynccontextmanager
+async def _open_parts(
+    config: Config, place: Home, on_event: OnEvent, workload: Workload
+) -> AsyncIterator[Node]:
+    from openfl.network.envelope import Libp2pSealer, load_or_create_identity
+    from openfl.network.libp2p import parse_peer_multiaddr
+
+    identity = load_or_create_identity(place.identity_file)
+    bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
+    storage = HomeStorage(place, place.model_file(config.model.file))
+    remembered, problems = _load_remembered(place, storage)
+    asked_for = config.origin("group.name").kind in ("command line", "environment")
+    resume, more = storage.load(config.group.name if asked_for else None)
+    async with _open_network(config, identity, storage, on_event) as network:
+        for problem in [*problems, *more]:
+            on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
+        node = Node(
+            network,
+            Libp2pSealer(identity),
+            Discovery(
+                network,
+                bootstrap=bootstrap,
+                remembered=remembered,
+                now=time.time,
+                rng=random.Random(),
+                dial_members=config.network.dial_members,
+            ),
+            workload,
+            storage,
+            NodeSettings(
+                config.group.name,
+                str(place.root),
+                session_settings(config),
+                config.training.alone_rounds,
+            ),
+            np.random.default_rng(),
+            on_event,
+            resume=resume,
+            bootstrap_given=bool(bootstrap),
+            peers_remembered=bool(remembered),
+        )
+        storage.attach(workload, node.snapshot)
+        async with trio.open_nursery() as nursery, serve_control(place.root, control(node)):
+            nursery.start_soon(node.run)
+            try:
+                yield node
+            finally:
+                with trio.CancelScope(deadline=trio.current_time() + FINISH_SECONDS, shield=True):
+                    await node.finish()
+                nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _open_network(
+    config: Config, identity: bytes, storage: HomeStorage, on_event: OnEvent
+) -> AsyncIterator[Network]:
+    """The network on the configured addresses; a port picked at an earlier start is kept."""
+    from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
+
+    def network(port: int) -> Libp2pNetwork:
+        return Libp2pNetwork(
+            Libp2pSettings(
+                identity=identity,
+                start_seqno=time.time_ns(),
+                listen=config.network.listen or (_listen_address(config.network.host, port),),
+                announce=config.network.announce,
+                tls=config.network.tls,
+                max_peers=config.network.max_peers,
+            )
+        )
+
+    kept = storage.port if not (config.network.port or config.network.listen) else 0
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(network(kept or config.network.port))
+        except NetworkError:
+            if not kept:
+                raise
+            text = f"port {kept} of the last start is taken: using another"
+            on_event(NodeEvent(time.time(), "warning", "port-changed", text))
+            opened = await stack.enter_async_context(network(0))
+        storage.port = _port_of(opened.multiaddrs)
+        yield opened
+
+
+def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:
+    """The handler of the node's control socket; docs/cli.md describes what commands get."""
+
+    async def handle(command: str, arguments: Mapping[str, Any]) -> Any:
+        match command:
+            case "snapshot":
+                return node.snapshot().to_plain()
+            case "groups":
+                return [view.to_plain() for view in await node.groups()]
+            case "switch":
+                return (await node.switch(str(arguments.get("group", "")))).to_plain()
+            case "recommend":
+                top = arguments.get("top", 5)
+                if not isinstance(top, int) or not 1 <= top <= 1000:
+                    raise UsageError(f"top must be a number within 1..1000, got {top!r}")
+                return node.recommend(str(arguments.get("user", "")), top).to_plain()
+            case "stop":
+                node.request_stop(leave=bool(arguments.get("leave", False)))
+                return None
+            case _:
+                raise UsageError(f"the node knows no command {command!r}: is it another version?")
+
+    return handle
+
+
+# --- without a running node -----------------------------------------------------------------------
+
+
+def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
+    """Recommendations from the saved model and the ratings file; StateError when none is saved."""
+    path = Home(home).model_file(config.model.file)
+    if not path.exists():
+        raise StateError(f"{path}: no model yet; train one with: openfl-node start --home {home}")
+    model = load_model(path)
+    ratings, catalogue = load_music(config)
+    check_ratings_fit(model.charter, ratings)
+    return recommend(model.charter, model, ratings, catalogue, user, top)
+
+
+def offline_snapshot(home: Path) -> NodeSnapshot | None:
+    """The node as it last saved itself; None when it never did."""
+    return HomeStorage(Home(home), Path()).load_snapshot()
+
+
+async def discover_groups(bootstrap: Sequence[str], seconds: float = 4.0) -> tuple[GroupView, ...]:
+    """The groups a network knows, asked by a light node that joins for at most about `seconds`.
+
+    NetworkError when no bootstrap node answers, saying what was tried.
+    """
+    from openfl.network.envelope import Libp2pSealer, generate_identity
+    from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings, parse_peer_multiaddr
+
+    targets = [parse_peer_multiaddr(text) for text in bootstrap]
+    identity = generate_identity()
+    settings = Libp2pSettings(
+        identity=identity, start_seqno=time.time_ns(), listen=("/ip4/127.0.0.1/tcp/0",)
+    )
+    with _one_user_error():
+        async with Libp2pNetwork(settings) as network:
+            discovery = Discovery(
+                network,
+                bootstrap=targets,
+                remembered=(),
+                now=time.time,
+                rng=random.Random(),
+            )
+            finder = GroupFinder(
+                network, Libp2pSealer(identity), np.random.default_rng(), time.time, lambda _: None
+            )
+            outcomes = await discovery.join()
+            if not any(outcome.ok for outcome in outcomes):
+                tried = "; ".join(f"{o.address}: {o.reason}" for o in outcomes)
+                raise NetworkError(f"no bootstrap node answers ({tried})")
+            with trio.move_on_after(seconds):
+                await finder.ask()
+                # The bootstrap node may have missed a group: ask some others as well.
+                others = (await discovery.find_peers())[:MAX_OTHERS]
+                async with trio.open_nursery() as nursery:
+                    for peer in others:
+                        nursery.start_soon(_connect, network, peer)
+                await finder.ask(tuple(peer.peer_id for peer in others))
+            now = trio.current_time()
+            return tuple(
+                group_view(known, now, mine=False, problem=None) for known in finder.known()
+            )
+
+
+async def _connect(network: Network, peer: PeerAddress) -> None:
+    with contextlib.suppress(RemoteError):
+        await network.connect(peer)
+
+
+# --- small things ---------------------------------------------------------------------------------
+
+
+def _load_remembered(
+    place: Home, storage: HomeStorage
+) -> tuple[tuple[PeerAddress, ...], list[str]]:
+    peers, read = RememberedPeers.load(place.peers_file, time.time())
+    storage.remembered(peers)
+    addresses = tuple(PeerAddress(PeerId(p.peer_id), p.multiaddrs) for p in peers.peers)
+    return addresses, [] if read.problem is None else [read.problem]
+
+
+def _listen_address(host: str, port: int) -> str:
+    return f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/{port}"
+
+
+def _port_of(multiaddrs: Sequence[str]) -> int:
+    for address in multiaddrs:
+        parts = address.split("/")
+        if "tcp" in parts:
+            return int(parts[parts.index("tcp") + 1])
+    return 0
+
+
+@contextlib.contextmanager
+def _one_user_error() -> Iterator[None]:
+    """Turn a group of exceptions that holds a UserError and nothing worse into that UserError.
+
+    A user's mistake surfaces from a nursery as a group; a bug among it must not be hidden.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        mistakes, rest = group.split(UserError)
+        if mistakes is None or (rest is not None and rest.split(trio.Cancelled)[1] is not None):
+            raise
+        first: BaseException = mistakes
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None

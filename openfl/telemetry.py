@@ -1,0 +1,131 @@
+"""`NodeSnapshot`: the immutable picture of a node, for the live view, `status` and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from openfl.contribution import GroupId, PeerId
+
+Phase = Literal["starting", "joining", "learning", "waiting", "done", "stopping", "stopped"]
+"""starting: opening the network. joining: looking for members and fetching a snapshot. learning:
+rounds go on. waiting: joined, but `auto_start` is off or too few members are there. done: all
+`rounds` finished, still serving. stopped: as saved on disk by a node that runs no more.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """One thing that happened. `time` is unix seconds. `kind` is a stable word for scripts, such as
+    `listening`, `peer-connected`, `joined`, `round`, `member-joined`, `member-left`, `switched`,
+    `warning`; `data` holds its machine-readable fields (plain JSON values)."""
+
+    time: float
+    level: Literal["debug", "info", "warning", "error"]
+    kind: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """A member of the group, ourselves included. `age_seconds`: since anything was heard of it."""
+
+    peer_id: PeerId
+    round: int
+    fit: float | None
+    rows: int
+    age_seconds: float
+    me: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    peer_id: PeerId
+    multiaddrs: tuple[str, ...]
+    groups: tuple[str, ...]
+    """Names (or ids, when the name is unknown) of the groups it subscribes to."""
+    in_mesh: bool
+    """Whether it is in our mesh of our current group."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One group known to the network, as `openfl-node groups` lists it."""
+
+    id: GroupId
+    name: str
+    task: str
+    members: int
+    fit_metric: str | None
+    fit_best: float | None
+    fit_median: float | None
+    age_seconds: float
+    """Since its freshest card was issued, as far as this node can tell."""
+    mine: bool
+    compatible: bool
+    """Whether this node's task and data could join it."""
+    reason: str = ""
+    """Why not, when it is not compatible."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """Everything a viewer needs, at one moment. RMSE fields are in units of the ratings."""
+
+    time: float
+    started_at: float
+    phase: Phase
+    peer_id: PeerId
+    multiaddrs: tuple[str, ...]
+    home: str
+    group_id: GroupId
+    group_name: str
+    task: str
+    metric: str
+    """Name of the held-out metric, for example `rmse`."""
+    peers: tuple[PeerView, ...]
+    members: tuple[MemberView, ...]
+    round: int
+    rounds: int
+    """How many were asked for; 0 = until stopped."""
+    train_examples: int
+    model_rows: int
+    validation: float | None
+    """Held-out metric of the group's model now, on this node's own data."""
+    alone: float | None
+    """The same metric and held-out data for a model trained on this node's data alone."""
+    test: float | None
+    alone_test: float | None
+    history: tuple[float, ...]
+    """`validation` after each round, newest last, at most 240 values."""
+    bytes_sent: int
+    bytes_received: int
+    published_bytes: int
+    """Payload bytes this node published as contributions (before the network's copies)."""
+    deltas_merged: int
+    faults: Mapping[str, int]
+    events: tuple[NodeEvent, ...]
+    """The last events, newest last, at most 50."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain JSON values; `from_plain` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> NodeSnapshot:
+        values = dict(plain)
+        values["multiaddrs"] = tuple(values["multiaddrs"])
+        values["history"] = tuple(values["history"])
+        values["peers"] = tuple(
+            PeerView(**{**p, "multiaddrs": tuple(p["multiaddrs"]), "groups": tuple(p["groups"])})
+            for p in values["peers"]
+        )
+        values["members"] = tuple(MemberView(**m) for m in values["members"])
+        values["events"] = tuple(NodeEvent(**e) for e in values["events"])
+        return cls(**values)

@@ -1,0 +1,119 @@
+"""Every message of the protocol, in one import.
+
+Three layers: *bodies* are what members sign; *gossip* is what travels on topics; *exchange* is
+requests and answers on streams. Each `decode_*` gives a typed, bounded, frozen value or raises
+DecodeError, for any bytes. docs/protocol.md has the same in CDDL.
+"""
+
+from __future__ import annotations
+
+from openfl.aggregation.delta import Delta, Leave
+from openfl.wire.bodies import (
+    decode_card,
+    decode_delta,
+    decode_leave,
+    delta_digest,
+    encode_card,
+    encode_delta,
+    encode_leave,
+)
+from openfl.wire.charters import UnknownVersion, charter_from_plain, charter_problem
+from openfl.wire.exchange import (
+    AnswerItem,
+    CardsAnswer,
+    ItemsAnswer,
+    PullRequest,
+    Refusal,
+    SnapshotRequest,
+    decode_cards_answer,
+    decode_groups_request,
+    decode_items_answer,
+    decode_pull_request,
+    decode_snapshot_request,
+    encode_answer,
+    encode_groups_request,
+    encode_pull_request,
+    encode_snapshot_request,
+)
+from openfl.wire.gossip import (
+    Announce,
+    GossipPayload,
+    HeardVersion,
+    Heartbeat,
+    InlineDelta,
+    LeaveNotice,
+    decode_directory,
+    decode_gossip,
+    encode_directory,
+    encode_gossip,
+)
+from openfl.wire.limits import LIMITS, Limits
+from openfl.wire.names import (
+    CARD_TYPE,
+    DELTA_TYPE,
+    DIRECTORY_TOPIC,
+    GROUPS_PROTOCOL,
+    LEAVE_TYPE,
+    PULL_PROTOCOL,
+    SNAPSHOT_PROTOCOL,
+    deltas_topic,
+    network_key,
+    provider_key,
+)
+from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
+from openfl.wire.schema import age_to_wire
+
+__all__ = [
+    "CARD_TYPE",
+    "DELTA_TYPE",
+    "DIRECTORY_TOPIC",
+    "GROUPS_PROTOCOL",
+    "LEAVE_TYPE",
+    "LIMITS",
+    "PULL_PROTOCOL",
+    "SNAPSHOT_PROTOCOL",
+    "Announce",
+    "AnswerItem",
+    "CardsAnswer",
+    "Delta",
+    "GossipPayload",
+    "HeardVersion",
+    "Heartbeat",
+    "InlineDelta",
+    "ItemsAnswer",
+    "Leave",
+    "LeaveNotice",
+    "Limits",
+    "PullRequest",
+    "Refusal",
+    "SnapshotRequest",
+    "UnknownVersion",
+    "age_to_wire",
+    "charter_from_plain",
+    "charter_problem",
+    "decode_card",
+    "decode_cards_answer",
+    "decode_delta",
+    "decode_directory",
+    "decode_gossip",
+    "decode_groups_request",
+    "decode_items_answer",
+    "decode_leave",
+    "decode_pull_request",
+    "decode_snapshot_request",
+    "delta_digest",
+    "deltas_topic",
+    "encode_answer",
+    "encode_card",
+    "encode_delta",
+    "encode_directory",
+    "encode_gossip",
+    "encode_groups_request",
+    "encode_leave",
+    "encode_pull_request",
+    "encode_snapshot_request",
+    "network_key",
+    "peer_id_from_bytes",
+    "peer_id_to_bytes",
+    "provider_key",
+]

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from cli_fakes import PEER_IDS, make_event, make_snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from syrupy.assertion import SnapshotAssertion
+
+from openfl.telemetry import NodeSnapshot
+from openfl_cli.view import NodeView, Rows, bar, lines_needed, rows_that_fit
+
+
+def drawn(
+    shot: NodeSnapshot, width: int = 80, height: int | None = None, running: bool = True
+) -> str:
+    """The view as text without colour, lines stripped of trailing spaces."""
+    console = Console(
+        width=width, height=height or 25, file=io.StringIO(), color_system=None, _environ={}
+    )
+    options = console.options.update(width=width)
+    options.height = height
+    text = "".join(part.text for part in console.render(NodeView(shot, running), options))
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Wall-clock times in the pictures do not depend on where the tests run."""
+    import time
+
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_view_at_a_fixed_width(width: int, snapshot: SnapshotAssertion) -> None:
+    assert drawn(make_snapshot(), width) == snapshot
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 30)])
+def test_the_view_in_a_terminal_too_small_for_a_large_group(
+    width: int, height: int, snapshot: SnapshotAssertion
+) -> None:
+    assert drawn(make_snapshot(members=30, events=20), width, height) == snapshot
+
+
+@given(
+    width=st.integers(60, 200),
+    height=st.integers(20, 70),
+    members=st.integers(1, 40),
+    events=st.integers(0, 50),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_view_never_exceeds_the_terminal(
+    width: int, height: int, members: int, events: int
+) -> None:
+    lines = drawn(make_snapshot(members=members, events=events), width, height).rstrip("\n")
+    assert len(lines.split("\n")) <= height
+    assert max(map(len, lines.split("\n"))) <= width
+
+
+def test_a_node_that_has_nothing_yet_is_drawn() -> None:
+    bare = make_snapshot(
+        members=0,
+        events=0,
+        phase="starting",
+        multiaddrs=(),
+        round=0,
+        rounds=0,
+        validation=None,
+        alone=None,
+        history=(),
+    )
+    picture = drawn(bare)
+    assert "0 members" in picture
+    assert "0 peers connected" in picture
+    assert "opening the network" in picture
+    assert "course" not in picture
+
+
+def test_a_multiaddr_is_never_cut_because_people_copy_it() -> None:
+    address = make_snapshot().multiaddrs[0]
+    assert address in drawn(make_snapshot(), 120, 24)
+    assert address in drawn(make_snapshot(), 60, 24).replace("\n", "")
+
+
+def test_many_addresses_leave_room_for_the_rest_in_a_terminal() -> None:
+    addresses = tuple(f"/ip4/192.0.2.{n}/tcp/1/p2p/{PEER_IDS[0]}" for n in range(9))
+    shot = make_snapshot(multiaddrs=addresses)
+    assert "and 7 more addresses" in drawn(shot, 100, 30)
+    assert all(address in drawn(shot, 100) for address in addresses)
+
+
+def test_events_cannot_steer_the_terminal_or_style_themselves() -> None:
+    shot = make_snapshot(events=0)
+    nasty = make_event(1, message="\x1b[2Jgone [bold red]big[/]\nsecond line")
+    picture = drawn(NodeSnapshot(**{**vars_of(shot), "events": (nasty,)}))
+    assert "\x1b" not in picture
+    assert "[bold red]big[/] second line" in picture
+
+
+def test_warnings_are_marked_in_words_not_only_in_colour() -> None:
+    warning = make_event(1, level="warning", message="bootstrap unreachable")
+    shot = NodeSnapshot(**{**vars_of(make_snapshot(events=0)), "events": (warning,)})
+    assert "warning: bootstrap unreachable" in drawn(shot)
+
+
+def test_a_saved_picture_says_that_the_node_is_not_running() -> None:
+    assert "not running" in drawn(make_snapshot(), running=False)
+    assert "not running" not in drawn(make_snapshot())
+
+
+def test_faults_survived_are_named_and_none_is_silent() -> None:
+    assert "faults 5 survived: bad-seqno 3, decode 2" in drawn(
+        make_snapshot(faults={"decode": 2, "bad-seqno": 3})
+    )
+    assert "faults" not in drawn(make_snapshot(faults={}))
+
+
+def test_the_bar_is_full_when_done_and_never_overflows() -> None:
+    assert bar(5, 10, 10) == "━" * 5 + "─" * 5
+    assert bar(12, 10, 10) == "━" * 10
+    assert bar(0, 10, 4, ascii_only=True) == "...."
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="replace")
+    console = Console(file=stream, width=80, color_system=None, _environ={})
+    console.print(NodeView(make_snapshot()))
+    stream.flush()
+    picture = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert "course 1.1000 #" in picture
+    assert "?" not in picture.replace("12D3?", "")
+
+
+@given(
+    wanted=st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(0, 50)),
+    room=st.integers(3, 80),
+    wide=st.booleans(),
+)
+def test_rows_fit_the_room_and_are_never_more_than_wanted(
+    wanted: tuple[int, int, int], room: int, wide: bool
+) -> None:
+    want = Rows(*wanted)
+    got = rows_that_fit(want, room, wide)
+    assert lines_needed(got, want, wide) <= room
+    assert all(0 <= shown <= asked for shown, asked in zip(got, want, strict=True))
+
+
+@given(wanted=st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 8)))
+def test_with_room_enough_nothing_is_left_out(wanted: tuple[int, int, int]) -> None:
+    assert rows_that_fit(Rows(*wanted), 60, side_by_side=False) == Rows(*wanted)
+
+
+def vars_of(shot: NodeSnapshot) -> dict[str, Any]:
+    return {name: getattr(shot, name) for name in shot.__dataclass_fields__}

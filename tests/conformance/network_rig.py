@@ -1,0 +1,97 @@
+"""One rig for each implementation of `Network`; the suite sees only the seam."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trio
+from openfl.network.base import Network, PeerAddress
+
+
+@dataclass(frozen=True)
+class Rig:
+    """`networks(n)` gives n entered networks on loopback that are not connected to each other."""
+
+    name: str
+    networks: Callable[[int], AbstractAsyncContextManager[tuple[Any, ...]]]
+    unused_address: Callable[[], str]
+
+
+@asynccontextmanager
+async def libp2p_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
+    async with AsyncExitStack() as stack:
+        yield tuple([await stack.enter_async_context(libp2p_network()) for _ in range(count)])
+
+
+def libp2p_network() -> Any:
+    from openfl.network.envelope import generate_identity
+    from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
+
+    return Libp2pNetwork(
+        Libp2pSettings(
+            identity=generate_identity(),
+            start_seqno=time.time_ns(),
+            listen=("/ip4/127.0.0.1/tcp/0",),
+        )
+    )
+
+
+@asynccontextmanager
+async def simulated_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
+    from openfl.network.simulated import SimulatedWorld, simulated_peer_id
+    from openfl.network.simulated_link import LinkSettings
+
+    world = SimulatedWorld(seed=7, settings=LinkSettings(latency_seconds=(0.001, 0.004)))
+    async with world, AsyncExitStack() as stack:
+        yield tuple(
+            [
+                await stack.enter_async_context(world.network(simulated_peer_id(f"peer {n}")))
+                for n in range(count)
+            ]
+        )
+
+
+@pytest.fixture(params=["libp2p", "simulated"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    if request.param == "libp2p":
+        # Port 1 (tcpmux) is served nowhere.
+        return Rig("libp2p", libp2p_networks, lambda: "/ip4/127.0.0.1/tcp/1")
+    return Rig("simulated", simulated_networks, lambda: "/memory/9999")
+
+
+def address_of(network: Network) -> PeerAddress:
+    """Where the network can be dialled, as a peer would be told."""
+    return PeerAddress(
+        network.peer_id,
+        tuple(address.partition("/p2p/")[0] for address in network.multiaddrs),
+    )
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that happens soon; fails with the condition's name after `seconds`."""
+    with trio.move_on_after(seconds):
+        while not condition():  # noqa: ASYNC110 (the networks have no events to wait for)
+            await trio.sleep(0.01)
+        return
+    raise AssertionError(f"did not happen within {seconds} s: {condition.__qualname__}")
+
+
+async def join(*networks: Network, topic: str) -> None:
+    """Connect each network to the next one; wait until neighbours know that all subscribe."""
+    for one, other in zip(networks, networks[1:], strict=False):
+        await one.connect(address_of(other))
+
+    def neighbours_know() -> bool:
+        for one, other in zip(networks, networks[1:], strict=False):
+            for near, far in ((one, other), (other, one)):
+                known = {p.peer_id: p.mesh_topics for p in near.peers()}
+                if topic not in known.get(far.peer_id, frozenset()):
+                    return False
+        return True
+
+    await until(neighbours_know)

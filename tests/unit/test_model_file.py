@@ -1,0 +1,144 @@
+"""Model files: what is written is read back, and damage is noticed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from openfl.errors import StateError
+from openfl.learning.model_file import decode_model, encode_model, load_model, save_model
+from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
+from openfl.model_view import DenseModel, DenseTable
+
+GROUP = rating_charter("Müsik", (0, 10), factors=2, seed=7)
+
+
+def model() -> DenseModel:
+    rows = np.array([[0.5, -1, 2], [0, 0.25, -0.125]], np.float32)
+    keys = np.array([3, 2**40 - 1], np.uint64)
+    return DenseModel(
+        GROUP,
+        {
+            ITEMS: DenseTable(keys, rows, np.array([4.0, 9.0])),
+            MEAN: DenseTable(MEAN_KEYS.copy(), np.ones((1, 1), np.float32), np.array([13.0])),
+        },
+    )
+
+
+def assert_same(found: DenseModel, expected: DenseModel) -> None:
+    assert found.charter == expected.charter
+    assert found.charter.group_id == expected.charter.group_id
+    for schema in expected.charter.tables:
+        keys = expected.keys(schema.name)
+        assert np.array_equal(found.keys(schema.name), keys)
+        assert np.array_equal(found.rows(schema.name, keys), expected.rows(schema.name, keys))
+        assert np.array_equal(
+            found.evidence(schema.name, keys), expected.evidence(schema.name, keys)
+        )
+
+
+def test_a_model_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    written: list[Path] = []
+
+    def write(target: Path, data: bytes) -> None:
+        written.append(target)
+        target.write_bytes(data)
+
+    save_model(path, GROUP, model(), write)
+    assert written == [path]
+    assert_same(load_model(path), model())
+
+
+def test_an_empty_model_is_read_back_too() -> None:
+    assert_same(decode_model(encode_model(GROUP, DenseModel.empty(GROUP))), DenseModel.empty(GROUP))
+
+
+def test_any_framework_can_read_the_rows() -> None:
+    tensors = load(encode_model(GROUP, model()))
+    assert tensors["items.rows"].tolist() == model().rows(ITEMS, model().keys(ITEMS)).tolist()
+
+
+DATA = encode_model(GROUP, model())
+
+
+@given(position=st.integers(0, len(DATA) - 1), flip=st.integers(1, 255))
+def test_a_damaged_byte_is_noticed(position: int, flip: int) -> None:
+    damaged = bytearray(DATA)
+    damaged[position] ^= flip
+    try:
+        found = decode_model(bytes(damaged))
+    except StateError:
+        return
+    assert_same(found, model())  # such as a space in the header's padding
+
+
+@given(length=st.integers(0, len(DATA) - 1))
+def test_a_file_cut_short_is_noticed(length: int) -> None:
+    with pytest.raises(StateError):
+        decode_model(DATA[:length])
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_model_file_is_refused(data: bytes) -> None:
+    with pytest.raises(StateError):
+        decode_model(data)
+
+
+def rewritten(tensors: dict[str, np.ndarray], **metadata: str) -> bytes:
+    """A file whose digest is right for what it holds, however wrong that is."""
+    from openfl.learning.model_file import FORMAT, _digest
+
+    text = metadata.pop("charter", json.dumps(GROUP.to_plain()))
+    values = {"format": FORMAT, "charter": text, "group_id": GROUP.group_id}
+    values["digest"] = _digest(text, tensors)
+    return save(tensors, {**values, **metadata})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"items.rows": np.zeros((2, 2), np.float32)}, "do not match"),
+        ({"items.rows": np.zeros((2, 3), np.float64)}, "another type"),
+        ({"items.rows": np.full((2, 3), np.nan, np.float32)}, "impossible"),
+        ({"items.evidence": np.array([1.0, 0.0])}, "impossible"),
+        ({"items.keys": np.array([5, 5], np.uint64)}, "ascending"),
+        ({"extra": np.zeros(1, np.float32)}, "tables are not"),
+    ],
+)
+def test_well_formed_nonsense_is_refused(change: dict[str, np.ndarray], message: str) -> None:
+    tensors = load(DATA)
+    assert_same(decode_model(rewritten(tensors)), model())
+    with pytest.raises(StateError, match=message):
+        decode_model(rewritten({**tensors, **change}))
+
+
+def test_metadata_that_does_not_fit_is_refused() -> None:
+    tensors = load(DATA)
+    other = json.dumps(dataclasses.replace(GROUP, name="other").to_plain())
+    with pytest.raises(StateError, match="group id"):
+        decode_model(rewritten(tensors, charter=other))
+    with pytest.raises(StateError, match="charter cannot be read"):
+        decode_model(rewritten(tensors, charter="{}"))
+    with pytest.raises(StateError, match="format is v2"):
+        decode_model(rewritten(tensors, format="v2"))
+    with pytest.raises(StateError, match="format is missing"):
+        decode_model(save(tensors))
+
+
+def test_a_file_that_is_missing_or_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"absent: no such model file"):
+        load_model(tmp_path / "absent")
+    with pytest.raises(StateError, match="cannot be read"):
+        load_model(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(DATA[:-1])
+    with pytest.raises(StateError, match=r"model\.safetensors: not a usable model file"):
+        load_model(path)

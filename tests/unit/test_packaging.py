@@ -1,0 +1,114 @@
+"""The wheel, the sample data in it, and the pinned versions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from openfl import __version__
+from openfl_cli.sample import sample_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the files it is made of."""
+    source = tmp_path_factory.mktemp("source")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for folder in ("openfl", "cli", "examples"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(source / "dist")],
+        cwd=source,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    (path,) = (source / "dist").glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_both_packages_and_the_sample_and_nothing_else(wheel: Path) -> None:
+    assert wheel.name == f"openfl_node-{__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"openfl/py.typed", "openfl/config/load.py", "openfl_cli/main.py"} <= set(names)
+    assert {"openfl_cli/_sample/songs.csv", "openfl_cli/_sample/ratings.csv"} <= set(names)
+    top = {name.partition("/")[0] for name in names}
+    assert top == {"openfl", "openfl_cli", f"openfl_node-{__version__}.dist-info"}
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_the_wheel_says_how_to_call_it_and_what_it_needs(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    info = f"openfl_node-{__version__}.dist-info"
+    entry_points = archive.read(f"{info}/entry_points.txt").decode()
+    assert "openfl-node = openfl_cli.main:main" in entry_points
+    metadata = archive.read(f"{info}/METADATA").decode()
+    assert "Requires-Dist: libp2p==0.8.1" in metadata
+    assert "pytest" not in metadata.partition("\n\n")[0]
+
+
+def test_an_installed_package_has_its_own_sample(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-c", "from openfl_cli.sample import *; print(sample_folder())"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(found.stdout.strip()) == tmp_path.resolve() / "openfl_cli" / "_sample"
+    for name in ("songs.csv", "ratings.csv"):
+        installed = tmp_path / "openfl_cli" / "_sample" / name
+        assert installed.read_bytes() == (ROOT / "examples" / "music" / name).read_bytes()
+
+
+def test_a_checkout_uses_the_files_under_examples() -> None:
+    assert sample_folder() == ROOT / "examples" / "music"
+
+
+# --- pinned versions ---------------------------------------------------------------------------
+
+
+def pinned() -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, flags=re.MULTILINE))
+
+
+def declared() -> list[Requirement]:
+    lines = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"]["dev"]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=str)
+def test_each_requirement_is_pinned_within_its_range(requirement: Requirement) -> None:
+    version = pinned()[requirement.name]
+    assert requirement.specifier.contains(version), "run `make lock`"
+
+
+def test_every_package_is_pinned_once_for_all_pythons_and_platforms() -> None:
+    names = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK, flags=re.MULTILINE)
+    assert len(names) == len(set(names)) > 50
+
+
+def test_every_pinned_package_has_a_hash_and_no_address() -> None:
+    blocks = re.split(r"^(?=[a-z0-9-]+==)", LOCK, flags=re.MULTILINE)[1:]
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+    assert "://" not in LOCK
+    assert "--index" not in LOCK
+    assert "--find-links" not in LOCK

@@ -1,0 +1,165 @@
+"""Recommendations for listeners known, given and unknown."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from openfl.contribution import Charter
+from openfl.errors import GroupError
+from openfl.learning.matrix_factorization import item_keys
+from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
+from openfl.learning.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
+from openfl.learning.recommend import Recommendations, fold_in, predict, recommend
+from openfl.model_view import DenseModel, DenseTable
+
+GROUP = rating_charter("music", (0.5, 5.0), factors=1, prior=0.1, prior_per_evidence=0.0)
+"""Unit 1, centre 2.75, so that the numbers below are easy to follow."""
+
+# song: (factor, bias, evidence). Factor: how heavy the music is.
+SONGS = {
+    "heavy1": (1.0, 0.1, 50),
+    "heavy2": (1.2, 0.0, 50),
+    "heavy3": (0.9, 0.0, 50),
+    "soft1": (-1.0, 0.1, 50),
+    "soft2": (-1.2, 0.0, 50),
+    "hit": (0.0, 0.8, 400),
+    "gem": (0.0, 0.9, 1),
+}
+
+
+def model(songs: dict[str, tuple[float, float, float]] = SONGS) -> DenseModel:
+    keys = item_keys(tuple(songs))
+    order = np.argsort(keys)
+    rows = np.array([song[:2] for song in songs.values()], np.float32)[order]
+    evidence = np.array([song[2] for song in songs.values()], float)[order]
+    mean = DenseTable(MEAN_KEYS.copy(), np.full((1, 1), 0.5, np.float32), np.ones(1))
+    return DenseModel(GROUP, {ITEMS: DenseTable(keys[order], rows, evidence), MEAN: mean})
+
+
+def ratings(of: dict[str, dict[str, float]]) -> Ratings:
+    rows = [(u, s, v) for u, given in of.items() for s, v in given.items()]
+    users, songs = tuple(of), tuple(dict.fromkeys(s for _, s, _ in rows))
+    return Ratings(
+        users,
+        songs,
+        np.array([users.index(u) for u, _, _ in rows], np.int32),
+        np.array([songs.index(s) for _, s, _ in rows], np.int32),
+        np.array([v for _, _, v in rows], np.float32),
+        (0.5, 5.0),
+    )
+
+
+CATALOGUE = Catalogue({s: Song(s, s.title(), "The Artist") for s in (*SONGS, "unheard")})
+METALHEAD = {"heavy1": 5.0, "soft1": 1.0}
+DATA = ratings({"1": METALHEAD, "2": {"soft1": 5.0}})
+
+
+def ids(found: Recommendations) -> list[str]:
+    return [item.song_id for item in found.items]
+
+
+def test_a_known_listener_gets_what_suits_them_best_first() -> None:
+    found = recommend(GROUP, model(), DATA, CATALOGUE, "1", 3)
+    assert (found.user, found.kind, found.head) == ("1", "known", "rating")
+    assert ids(found) == ["heavy2", "heavy3", "gem"]
+    assert found.items[0].title == "Heavy2"
+    assert found.items[0].artist == "The Artist"
+    scores = [item.score for item in found.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_what_the_listener_rated_and_what_nobody_rated_is_never_recommended() -> None:
+    found = recommend(GROUP, model(), DATA, CATALOGUE, "1", 100)
+    assert set(ids(found)) == set(SONGS) - set(METALHEAD)
+    assert "unheard" not in ids(found)
+    assert "only 5 songs are left that user 1 has not rated" in found.notes
+
+
+def test_only_songs_known_here_are_named() -> None:
+    found = recommend(GROUP, model(), DATA, EMPTY_CATALOGUE, "2", 100)
+    assert ids(found) == ["heavy1"]
+    assert found.items[0].title is None
+    assert found.items[0].artist is None
+
+
+def test_scores_are_ratings_and_stay_within_the_scale() -> None:
+    extreme = model({**SONGS, "heavy2": (9.0, 0, 50), "soft2": (-9.0, 0, 50)})
+    found = recommend(GROUP, extreme, DATA, CATALOGUE, "1", 100)
+    assert found.items[0].score == 5.0
+    assert found.items[-1].score == 0.5
+
+
+def test_a_listener_given_with_the_question_is_folded_in_like_a_known_one() -> None:
+    known = recommend(GROUP, model(), DATA, CATALOGUE, "1", 5)
+    given = recommend(GROUP, model(), None, CATALOGUE, "new", 5, own=METALHEAD)
+    assert given.kind == "folded-in"
+    assert given.items == known.items
+
+
+def test_a_listener_with_few_ratings_is_told_so() -> None:
+    assert "user 2 has only 1 rating: expect rough guesses" in (
+        recommend(GROUP, model(), DATA, CATALOGUE, "2", 2).notes
+    )
+    many = {**METALHEAD, "heavy3": 4.0, "soft2": 2.0, "hit": 3.0}
+    assert recommend(GROUP, model(), None, CATALOGUE, "x", 1, own=many).notes == ()
+
+
+@pytest.mark.parametrize("data", [DATA, None])
+def test_an_unknown_listener_gets_what_the_group_likes_and_is_told_so(data: Ratings | None) -> None:
+    found = recommend(GROUP, model(), data, CATALOGUE, "9999", 3)
+    assert found.kind == "popular"
+    assert found.notes == (
+        "user 9999 has no ratings here: these are the songs the group likes best",
+    )
+    # "gem" has the highest bias, but one rating is no popularity.
+    assert ids(found) == ["hit", "heavy1", "soft1"]
+    assert found.items[0].score == pytest.approx(2.75 + 0.5 + 0.8 * 400 / 410)
+
+
+def test_equal_scores_come_in_the_order_of_their_ids() -> None:
+    names = [f"song{n:03}" for n in range(200)]
+    equal = {name: (0.0, 0.3, 10.0) for name in reversed(names)}
+    catalogue = Catalogue({name: Song(name, name) for name in reversed(names)})
+    assert ids(recommend(GROUP, model(equal), None, catalogue, "x", 150)) == names[:150]
+
+
+def test_a_model_that_has_learned_nothing_recommends_nothing_and_says_so() -> None:
+    found = recommend(GROUP, DenseModel.empty(GROUP), DATA, CATALOGUE, "1", 5)
+    assert found.items == ()
+    assert "the model knows no song that could be recommended" in found.notes
+
+
+def test_recommendations_survive_json() -> None:
+    found = recommend(GROUP, model(), DATA, CATALOGUE, "1", 3)
+    plain = json.loads(json.dumps(found.to_plain()))
+    assert Recommendations.from_plain(plain) == found
+    assert plain["items"][0].keys() == {"song_id", "title", "artist", "score"}
+
+
+def test_asking_for_no_songs_is_refused() -> None:
+    with pytest.raises(ValueError, match="top"):
+        recommend(GROUP, model(), DATA, CATALOGUE, "1", 0)
+
+
+def test_a_group_of_another_task_cannot_recommend() -> None:
+    other = Charter("m", "linear", ())
+    with pytest.raises(GroupError, match="linear"):
+        recommend(other, DenseModel.empty(other), DATA, CATALOGUE, "1", 1)
+
+
+def test_folding_in_is_the_ridge_solution() -> None:
+    keys = item_keys(("heavy1", "soft1", "hit"))
+    given = np.array([4.5, 1.0, 3.5])
+    listener = fold_in(GROUP, model(), keys, given)
+    features = np.array([[1.0, 1], [-1.0, 1], [0.0, 1]])
+    left = given - 2.75 - 0.5 - np.array([0.1, 0.1, 0.8])
+    expected = np.linalg.solve(
+        features.T @ features + np.diag([0.1, GROUP.table(ITEMS).prior[-1]]), features.T @ left
+    )
+    assert [*listener.factors, listener.bias] == pytest.approx(list(expected), abs=1e-6)
+    assert predict(GROUP, model(), listener, keys)[0] == pytest.approx(
+        2.75 + 0.5 + 0.1 + expected[1] + expected[0], abs=1e-6
+    )

@@ -1,0 +1,464 @@
+"""Golden vectors of the protocol: `python -m tests.vectors.make` writes the JSON files beside this.
+
+Each accepted vector has a `name`, the `kind` of message, its bytes as `hex` and its meaning as
+`value` (bytes as hex, arrays as lists, integers beyond 2**53 as decimal text, because some readers
+of JSON lose their last digits); each refused one says `why` instead. Nothing here is random
+or depends on the platform, so a second implementation can rely on them, and a change of the wire
+format shows as a change of these files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from openfl.aggregation.delta import Delta, Leave
+from openfl.aggregation.quantize import QuantizedBlock
+from openfl.aggregation.replica import Completeness, Cursor, Replica
+from openfl.aggregation.version_vector import Version
+from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, PeerId, TableSchema
+from openfl.wire import cbor, tensors
+from openfl.wire import messages as wire
+
+FOLDER = Path(__file__).parent
+
+ANN, BOB = (
+    wire.peer_id_from_bytes(bytes.fromhex("002408011220") + bytes([number]) * 32)
+    for number in (0xA1, 0xB0)
+)
+CHARTER = Charter(
+    "music",
+    "rating",
+    (
+        TableSchema("items", 3, (8.0, 8.0, 5.0), (0.0625, 0.0625, 0.0), (0.125, 0.125, 0.0)),
+        TableSchema("mean", 1, (0.0,), (0.0,), (0.0,), "float32", key_bits=1),
+        TableSchema("half", 2, (1.0, 1.0), (0.0, 0.0), (0.0, 0.0), "float16", key_bits=16),
+    ),
+    {"factors": 2, "damping": 1.5, "scale": "0.5-5", "centred": True},
+    seed=7,
+)
+FIT = Evaluation("rmse", 0.9375, 0.0078125, 1000)
+
+
+def int8_block(
+    keys: list[int], codes: list[list[int]], scales: list[float], evidence: list[int]
+) -> QuantizedBlock:
+    return QuantizedBlock(
+        "items",
+        "int8",
+        np.array(keys, dtype=np.uint64),
+        np.array(codes, dtype=np.int8),
+        np.array(scales, dtype=np.float16),
+        np.array(evidence, dtype=np.uint32),
+        np.array([0.5, 0.25, 1.0], dtype=np.float32),
+    )
+
+
+def float_block(
+    table: str, encoding: Any, keys: list[int], values: list[list[float]], evidence: list[int]
+) -> QuantizedBlock:
+    return QuantizedBlock(
+        table,
+        encoding,
+        np.array(keys, dtype=np.uint64),
+        np.array(values, dtype=encoding),
+        np.zeros(0, dtype=np.float16),
+        np.array(evidence, dtype=np.uint32),
+        np.ones(len(values[0]), dtype=np.float32),
+    )
+
+
+ITEM_ROWS = int8_block(
+    [3, 5, 300, 2**63, 2**64 - 1],
+    [[127, -127, 0], [1, 2, 3], [-1, 0, 1], [100, 50, 25], [0, 0, 0]],
+    [0.0078125, 0.25, 2.0**-24, 0.0010004043579101562, 0.0],
+    [1, 255, 256, 65536, 1_000_000],
+)
+MEAN_ROW = float_block("mean", "float32", [0], [[3.5299999713897705]], [70_000])
+HALF_ROWS = float_block("half", "float16", [0, 65535], [[1.0, -0.5], [99.9375, 2.0**-24]], [7, 7])
+
+
+def delta(seqno: int, blocks: tuple[QuantizedBlock, ...], epoch: int = 1) -> Delta:
+    return Delta(CHARTER.group_id, epoch, seqno, seqno, 80_000, FIT, blocks)
+
+
+DELTAS = {
+    "a first delta with a table of each encoding": delta(1, (ITEM_ROWS, MEAN_ROW, HALF_ROWS)),
+    "a delta without rows or fit": Delta(CHARTER.group_id, 2**63 - 1, 2**63 - 1, 0, 0, None, ()),
+    "one row": delta(24, (int8_block([7], [[5, -5, 127]], [0.5], [3]),)),
+    "evidence that is the same for all rows": delta(
+        256, (int8_block([1, 2, 3], [[1, 1, 1]] * 3, [1.0] * 3, [12] * 3),)
+    ),
+}
+GOSSIP = {
+    "an inline delta": wire.InlineDelta(b"the envelope"),
+    "an announced delta": wire.Announce(bytes(range(32)), 300_000, 3, 77),
+    "a leave": wire.LeaveNotice(b"the envelope"),
+    "a heartbeat": wire.Heartbeat(
+        3,
+        77,
+        76,
+        80_000,
+        FIT,
+        2,
+        (wire.HeardVersion(ANN, 3, 77, 0), wire.HeardVersion(BOB, 1, 2**40, 599)),
+        bytes(range(16)),
+    ),
+    "a heartbeat before the first delta": wire.Heartbeat(0, 0, 0, 0, None, 0, (), bytes(16)),
+}
+GROUP = CHARTER.group_id
+SNAPSHOT_REQUESTS = {
+    "a first snapshot request": wire.SnapshotRequest(GROUP, {}, 1 << 20),
+    "a snapshot request that goes on": wire.SnapshotRequest(
+        GROUP, {ANN: Version(3, 77), BOB: Version(1, 0)}, 65536, Cursor(BOB, 1, 9)
+    ),
+}
+PULL_REQUESTS = {"a pull": wire.PullRequest(GROUP, {BOB: Version(1, 4)}, 65536)}
+ITEMS_ANSWERS = {
+    "a last page": wire.ItemsAnswer(
+        (wire.AnswerItem("leave", b"leave", 30), wire.AnswerItem("delta", b"delta", 0)),
+        (Completeness(ANN, 3, 0, 77, 0), Completeness(BOB, 1, 4, 9, 599)),
+        None,
+        bytes(range(16)),
+    ),
+    "a page with more behind it": wire.ItemsAnswer((), (), Cursor(ANN, 0, 0), bytes(16)),
+    "a refusal": wire.Refusal("unknown-group", "this node is not a member"),
+}
+CARDS_ANSWERS = {
+    "two cards": wire.CardsAnswer(((b"card one", 0), (b"card two", 3600))),
+    "no cards": wire.CardsAnswer(()),
+}
+CARDS = {
+    "a card": GroupCard(CHARTER, 12, 3400, "rmse", 0.875, 0.9375, ANN, 1_750_000_000.5),
+    "a card of a group with a parent and no fit": GroupCard(
+        dataclasses.replace(CHARTER, parent=GroupId("00112233445566778899aabbccddeeff")),
+        1,
+        0,
+        None,
+        None,
+        None,
+        ANN,
+        0.0,
+    ),
+}
+
+Decoder = Callable[[bytes], Any]
+DECODERS: dict[str, Decoder] = {
+    "delta": wire.decode_delta,
+    "leave": wire.decode_leave,
+    "card": lambda body: wire.decode_card(body, ANN),
+    "gossip": wire.decode_gossip,
+    "directory": wire.decode_directory,
+    "snapshot-request": wire.decode_snapshot_request,
+    "pull-request": wire.decode_pull_request,
+    "groups-request": wire.decode_groups_request,
+    "items-answer": wire.decode_items_answer,
+    "cards-answer": wire.decode_cards_answer,
+}
+ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "delta": wire.encode_delta,
+    "leave": wire.encode_leave,
+    "card": wire.encode_card,
+    "gossip": wire.encode_gossip,
+    "directory": wire.encode_directory,
+    "snapshot-request": wire.encode_snapshot_request,
+    "pull-request": wire.encode_pull_request,
+    "groups-request": lambda _: wire.encode_groups_request(),
+    "items-answer": wire.encode_answer,
+    "cards-answer": wire.encode_answer,
+}
+
+
+def readable(value: Any) -> Any:
+    """A decoded message as JSON values."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Charter):
+        return {"group_id": value.group_id, **value.to_plain()}
+    if isinstance(value, np.ndarray):
+        return readable(value.tolist())
+    if isinstance(value, int) and abs(value) > 2**53:
+        return str(value)
+    if isinstance(value, msgspec.Struct):
+        fields = {name: readable(getattr(value, name)) for name in value.__struct_fields__}
+        return {"t": value.__struct_config__.tag, **fields}
+    if dataclasses.is_dataclass(value):
+        return {f.name: readable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: readable(item) for key, item in sorted(value.items())}
+    if isinstance(value, tuple | list):
+        return [readable(item) for item in value]
+    return value
+
+
+def accepted() -> list[dict[str, Any]]:
+    groups: list[tuple[str, dict[str, Any]]] = [
+        ("delta", DELTAS),
+        ("leave", {"a leave's body": Leave(GROUP, 3)}),
+        ("card", CARDS),
+        ("gossip", GOSSIP),
+        ("directory", {"a card's envelope": b"the envelope"}),
+        ("snapshot-request", SNAPSHOT_REQUESTS),
+        ("pull-request", PULL_REQUESTS),
+        ("groups-request", {"the groups request": None}),
+        ("items-answer", ITEMS_ANSWERS),
+        ("cards-answer", CARDS_ANSWERS),
+    ]
+    vectors = []
+    for kind, messages in groups:
+        for name, message in messages.items():
+            encoded = ENCODERS[kind](message)
+            value = readable(DECODERS[kind](encoded))
+            vectors.append({"name": name, "kind": kind, "hex": encoded.hex(), "value": value})
+    return vectors
+
+
+def refused() -> list[dict[str, Any]]:
+    """Each is one step from a message that is accepted."""
+    vectors: list[dict[str, Any]] = []
+
+    def add(kind: str, name: str, why: str, data: bytes) -> None:
+        vectors.append({"name": name, "kind": kind, "hex": data.hex(), "why": why})
+
+    def plain_delta() -> dict[str, Any]:
+        body = wire.encode_delta(DELTAS["a first delta with a table of each encoding"])
+        decoded: dict[str, Any] = cbor.decode(body, len(body), tensors.ARRAY_TAGS)
+        return decoded
+
+    def changed_delta(name: str, why: str, change: Callable[[dict[str, Any]], None]) -> None:
+        plain = plain_delta()
+        change(plain)
+        add("delta", name, why, cbor.encode(plain))
+
+    def in_block(number: int, **fields: Any) -> Callable[[dict[str, Any]], None]:
+        return lambda plain: plain["blocks"][number].update(fields)
+
+    good = wire.encode_delta(DELTAS["one row"])
+    add("delta", "a delta and one more byte", "trailing", good + b"\x00")
+    add("delta", "a delta without its last byte", "cut short", good[:-1])
+    add("delta", "nothing", "cut short", b"")
+    tags = tensors
+    changed_delta("epoch 0", "epoch", lambda p: p.update(epoch=0))
+    changed_delta("seqno 0", "seqno", lambda p: p.update(seqno=0))
+    changed_delta("a negative round", "round", lambda p: p.update(round=-1))
+    changed_delta("a group id of 15 bytes", "group", lambda p: p.update(group=bytes(15)))
+    changed_delta("an unknown field", "unknown field", lambda p: p.update(author=b"me"))
+    changed_delta("no examples", "missing field", lambda p: p.pop("examples") and None)
+    changed_delta("a seqno that is a float", "type", lambda p: p.update(seqno=1.0))
+    changed_delta("a round that is true", "type", lambda p: p.update(round=True))
+    changed_delta(
+        "a block without curvature",
+        "missing field",
+        lambda p: p["blocks"][0].pop("curvature") and None,
+    )
+    changed_delta("values as plain bytes", "type", in_block(0, values=bytes(15)))
+    changed_delta(
+        "values of an unknown array type",
+        "tag",
+        in_block(0, values=cbor.Tagged(tags.UINT16, bytes(30))),
+    )
+    changed_delta(
+        "one value too few", "shape", in_block(0, values=cbor.Tagged(tags.SINT8, bytes(14)))
+    )
+    changed_delta(
+        "a float32 array that ends inside an element",
+        "shape",
+        in_block(0, curvature=cbor.Tagged(tags.FLOAT32, bytes(13))),
+    )
+    changed_delta("no columns", "shape", in_block(0, curvature=cbor.Tagged(tags.FLOAT32, b"")))
+    changed_delta(
+        "a code of -128",
+        "range",
+        in_block(0, values=cbor.Tagged(tags.SINT8, bytes([0x80]) + bytes(14))),
+    )
+    for label, half in (("infinite", 0x7C00), ("NaN", 0x7E00), ("negative", 0xBC00)):
+        scales = np.array([half] * 5, dtype="<u2").tobytes()
+        changed_delta(
+            f"a scale that is {label}",
+            "range",
+            in_block(0, scales=cbor.Tagged(tags.FLOAT16, scales)),
+        )
+    changed_delta("int8 values without scales", "scales", in_block(0, scales=None))
+    changed_delta(
+        "float32 values with scales",
+        "scales",
+        in_block(1, scales=cbor.Tagged(tags.FLOAT16, bytes(2))),
+    )
+    changed_delta(
+        "a float32 value that is not finite",
+        "range",
+        in_block(1, values=cbor.Tagged(tags.FLOAT32, bytes.fromhex("0000807f"))),
+    )
+    changed_delta(
+        "two counts for five rows",
+        "shape",
+        in_block(0, evidence=cbor.Tagged(tags.UINT8, bytes([1, 2]))),
+    )
+    for label, keys in (
+        ("keys that end inside a number", "030180"),
+        ("a key with a padded zero", "038000"),
+        ("a key of eleven bytes", "80" * 10 + "01"),
+        ("a key beyond 64 bits", "ff" * 9 + "02"),
+        ("keys that run beyond 64 bits", "ff" * 9 + "01" + "00"),
+    ):
+        changed_delta(label, "keys", in_block(0, keys=bytes.fromhex(keys)))
+
+    heartbeat = wire.encode_gossip(GOSSIP["a heartbeat"])
+    announce = wire.encode_gossip(GOSSIP["an announced delta"])
+    add("gossip", "an unknown kind of message", "tag", cbor.encode({"t": "gift", "envelope": b"x"}))
+    add("gossip", "a message without a kind", "tag", cbor.encode({"envelope": b"x"}))
+    add("gossip", "an empty envelope", "size", cbor.encode({"t": "delta", "envelope": b""}))
+    short = cbor.decode(announce, len(announce))
+    add("gossip", "a digest of 31 bytes", "size", cbor.encode({**short, "digest": bytes(31)}))
+    add(
+        "gossip",
+        "a peer id of another key type",
+        "peer id",
+        heartbeat.replace(bytes.fromhex("08011220"), bytes.fromhex("08021220"), 1),
+    )
+    add(
+        "snapshot-request",
+        "an author named twice",
+        "repeated",
+        cbor.encode(
+            {
+                "group": bytes.fromhex(GROUP),
+                "known": [[wire.peer_id_to_bytes(ANN), 1, 1], [wire.peer_id_to_bytes(ANN), 1, 2]],
+                "cursor": None,
+                "max_bytes": 1,
+            }
+        ),
+    )
+    add("groups-request", "a groups request with a field", "unknown field", cbor.encode({"a": 1}))
+
+    card = wire.encode_card(CARDS["a card"])
+    for label, old, new in (
+        ("a charter of protocol version 2", b"version\x01", b"version\x02"),
+        ("a prior that is an integer", b"eprior\x83\xf9\x48\x00", b"eprior\x83\x08"),
+        ("a prior that is negative", b"eprior\x83\xf9\x48\x00", b"eprior\x83\xf9\xc8\x00"),
+        ("a table name with a capital", b"eitems", b"eItems"),
+        ("two tables of one name", b"dhalf", b"dmean"),
+        ("an encoding nobody knows", b"dint8", b"dint9"),
+        ("keys of 65 bits", b"hkey_bits\x18\x40", b"hkey_bits\x18\x41"),
+    ):
+        assert old in card, label
+        add("card", label, "charter", card.replace(old, new, 1))
+
+    for label, data in CBOR_REFUSED.items():
+        add("cbor", label, "strict CBOR", bytes.fromhex(data))
+    return vectors
+
+
+CBOR_REFUSED = {
+    "an integer in two bytes that fits one": "1817",
+    "an integer in three bytes that fits two": "1900ff",
+    "an integer in five bytes that fits three": "1a0000ffff",
+    "an integer in nine bytes that fits five": "1b00000000ffffffff",
+    "an integer beyond 64 signed bits": "1b8000000000000000",
+    "a negative integer beyond 64 signed bits": "3b8000000000000000",
+    "a length that is not in its shortest form": "580161",
+    "a byte string of indefinite length": "5f4161ff",
+    "an array of indefinite length": "9f01ff",
+    "a map of indefinite length": "bf616101ff",
+    "a break alone": "ff",
+    "a reserved head": "1c",
+    "an undefined value": "f7",
+    "a simple value": "e0",
+    "a float in nine bytes that fits five": "fb3ff8000000000000",
+    "a float in five bytes that fits three": "fa3fc00000",
+    "a half float that is not a number": "f97e00",
+    "a float that is infinite": "f97c00",
+    "text that is not UTF-8": "61ff",
+    "text with a surrogate": "63eda080",
+    "a repeated map key": "a2616101616102",
+    "map keys out of order": "a2616201616102",
+    "map keys in alphabetical order that is not that of their encoding": "a262616101616202",
+    "a map key that is not text": "a10101",
+    "a tag nobody asked for": "c24101",
+    "a typed array that is text": "d8486161",
+    "a typed array within a typed array": "d848d8484101",
+    "an array that announces more than there is": "9b7fffffffffffffff",
+    "a map that announces more than there is": "bb3fffffffffffffff",
+    "text that announces more than there is": "7b7fffffffffffffff",
+    "arrays nested too deep": "81" * 9 + "01",
+    "two values": "0101",
+    "nothing": "",
+}
+
+
+def merged() -> dict[str, Any]:
+    """Deltas of two members, and what every replica makes of them in whatever order."""
+    said = [
+        (ANN, DELTAS["a first delta with a table of each encoding"]),
+        (ANN, delta(2, (int8_block([5, 9], [[10, 20, 30], [-7, 7, 70]], [0.125, 0.5], [4, 5]),))),
+        (BOB, delta(1, (int8_block([3, 5], [[-127, 64, 1], [9, 9, 9]], [0.015625, 1.0], [2, 3]),))),
+        (BOB, delta(1, (int8_block([5], [[8, 0, -8]], [0.25], [6]),), epoch=2)),
+    ]
+    replica = Replica(CHARTER)
+    deltas = []
+    for author, sample in said:
+        body = wire.encode_delta(sample)
+        replica.merge(author, wire.decode_delta(body), body, 0.0)
+        deltas.append({"author": author, "hex": body.hex()})
+    tables = []
+    view = replica.view()
+    for schema in CHARTER.tables:
+        live = replica._sums[schema.name].live()
+        rows = view.rows(schema.name, live.keys)
+        tables.append(
+            {
+                "table": schema.name,
+                "keys": readable(live.keys),
+                "num": readable(live.num),
+                "den": readable(live.den),
+                "evidence": readable(live.evidence),
+                "rows_float32_be": [[v.astype(">f4").tobytes().hex() for v in row] for row in rows],
+            }
+        )
+    return {
+        "charter": readable(CHARTER),
+        "deltas": deltas,
+        "tables": tables,
+        "digest": replica.digest().hex(),
+    }
+
+
+def names() -> dict[str, Any]:
+    group = CHARTER.group_id
+    return {
+        "charter_hex": cbor.encode(CHARTER.to_plain()).hex(),
+        "group_id": group,
+        "topic": wire.deltas_topic(group),
+        "directory": wire.DIRECTORY_TOPIC,
+        "provider_key_at_1750000000": wire.provider_key(group, 1_750_000_000).hex(),
+        "network_key": wire.network_key().hex(),
+        "peer_ids": {PeerId(peer): wire.peer_id_to_bytes(peer).hex() for peer in (ANN, BOB)},
+    }
+
+
+def files() -> dict[str, Any]:
+    return {
+        "accepted.json": accepted(),
+        "refused.json": refused(),
+        "merge.json": merged(),
+        "names.json": names(),
+    }
+
+
+def text_of(content: Any) -> str:
+    return json.dumps(content, indent=1, sort_keys=False, ensure_ascii=True) + "\n"
+
+
+def main() -> None:
+    for name, content in files().items():
+        (FOLDER / name).write_text(text_of(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
