@@ -25,12 +25,12 @@ test: setup ## Run all tests
 
 check: setup ## Formatting, lint, types, dependency rule
 	@failed=; \
-	run() { echo "== $$*"; "$$@" || failed="$$failed $$(basename "$$1")"; }; \
-	run $(BIN)/ruff format --check .; \
-	run $(BIN)/ruff check .; \
-	run $(BIN)/mypy; \
-	run $(BIN)/lint-imports; \
-	if [ -n "$$failed" ]; then echo "check: failed:$$failed"; exit 1; fi; \
+	run() { echo "== $$*"; $(BIN)/"$$@" || failed="$$failed; $$*"; }; \
+	run ruff format --check .; \
+	run ruff check .; \
+	run mypy; \
+	run lint-imports --no-logo; \
+	if [ -n "$$failed" ]; then echo "check: failed: $${failed#; }"; exit 1; fi; \
 	echo "check: all passed"
 
 format: setup ## Let ruff format and mend what it can

@@ -3,7 +3,7 @@
 Prints the held-out RMSE of a fixed random 80/10/10 split (rounds chosen on validation, scored on
 test) and of five-fold cross-validation (a fixed number of rounds, no held-out data looked at).
 
-    python benchmarks/central.py [--rounds 30] [--data ratings.csv]
+    python benchmarks/central.py [--rounds 30] [--data ratings.csv] [--scale 1-5]
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument("--scale", default="auto", help='for example "1-5" (default: detected)')
     options = parser.parse_args()
 
-    ratings = load_ratings(options.data or ml100k_csv())
+    ratings = load_ratings(options.data or ml100k_csv(), options.scale)
     charter = rating_charter("benchmark", scale=ratings.scale)
 
     def task_for(split: Split) -> MatrixFactorization:

@@ -2,8 +2,8 @@
 
 `state/node.state` names the one group the node is in (with its charter), and the port it listens
 on; `state/<group id>.state` holds a membership; `state/last.state` the last picture of the node,
-for `status` when it does not run. The name is written before an old membership is forgotten, so that a
-crash at any moment leaves exactly one. Everything is written in worker threads.
+for `status` when it does not run. The name is written before an old membership is forgotten, so
+that a crash at any moment leaves exactly one. Everything is written in worker threads.
 """
 
 from __future__ import annotations

@@ -32,15 +32,16 @@ fail() {
 
 # --- is there anything to do? ------------------------------------------------------------------
 
-# The folder is part of it: an environment that was moved or copied does not work.
-wanted="$(pwd) $(cat "$lock" pyproject.toml scripts/setup.sh | cksum)"
+# What $venv was made from, and where: one that was moved or copied does not work.
+sources=$(cat "$lock" pyproject.toml scripts/setup.sh | cksum)
+stamp_for() { printf '%s %s\n%s\n' "$sources" "$1" "$(pwd)"; }
 
 venv_version() {
     "$venv/bin/python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null
 }
 
 up_to_date() {
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted $1" ]
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(stamp_for "$1")" ]
 }
 
 have=$(venv_version || true)
@@ -275,9 +276,11 @@ fi
 started=$(date +%s)
 elapsed() { printf '%s s' "$(($(date +%s) - started))"; }
 
-made_here() { [ -f "$stamp" ] && [ "$(cut -d ' ' -f 1 "$stamp")" = "$(pwd)" ]; }
+made_elsewhere() { [ -f "$stamp" ] && [ "$(sed -n 2p "$stamp")" != "$(pwd)" ]; }
+# Not so when making it was interrupted.
+has_pip() { "$venv/bin/python" -c 'import pip' 2>/dev/null; }
 
-if [ "$version" = "$have" ] && { [ ! -f "$stamp" ] || made_here; }; then
+if [ "$version" = "$have" ] && has_pip && ! made_elsewhere; then
     say "[1/3] Python $version: $venv is there, bringing it up to date"
 else
     say "[1/3] Python $version: making $venv"
@@ -290,9 +293,7 @@ else
 fi
 rm -f "$stamp"
 
-pip() {
-    "$venv/bin/python" -m pip --disable-pip-version-check --no-input --no-color "$@"
-}
+pip="$venv/bin/python -m pip --disable-pip-version-check --no-input --no-color"
 
 # What to do about the pip failure in the log; one line.
 advice() {
@@ -322,8 +323,9 @@ pip_failed() {
 }
 
 total=$(grep -c '^[A-Za-z0-9]' "$lock")
-say "[2/3] Installing $total pinned packages (about a minute the first time; one is compiled)"
-pip install --require-hashes -r "$lock" >>"$log" 2>&1 &
+say "[2/3] Installing $total pinned packages (a minute or two the first time; one is compiled)"
+# Not through a function: $! is to be pip itself, so that an interrupt can end it.
+$pip install --no-deps --require-hashes -r "$lock" >>"$log" 2>&1 &
 pip_process=$!
 ticks=0
 while kill -0 "$pip_process" 2>/dev/null; do
@@ -341,7 +343,7 @@ wait "$pip_process" || { pip_process=; pip_failed; }
 pip_process=
 
 say "[3/3] Installing openfl-node itself"
-pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1 || pip_failed
+$pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1 || pip_failed
 
-printf '%s\n' "$wanted $version" >"$stamp"
+stamp_for "$version" >"$stamp"
 say "      ready after $(elapsed)"

@@ -21,10 +21,15 @@ def terminal() -> Console:
 
 async def show(current: Callable[[], Awaitable[NodeSnapshot]]) -> None:
     """Draw what `current` gives, until cancelled; the terminal is put back as it was."""
-    view = NodeView(await current())
+    console = terminal()
+
+    async def picture() -> NodeView:
+        # The height is told here because rich's Live does not pass it on.
+        return NodeView(await current(), height=console.height)
+
     with Live(
-        view,
-        console=terminal(),
+        await picture(),
+        console=console,
         screen=True,
         auto_refresh=False,  # rich's own refresh is a thread; this task is the clock
         redirect_stdout=False,
@@ -33,7 +38,7 @@ async def show(current: Callable[[], Awaitable[NodeSnapshot]]) -> None:
         while True:
             await draw_in_thread(live.refresh)
             await trio.sleep(REDRAW_SECONDS)
-            live.update(NodeView(await current()))
+            live.update(await picture())
 
 
 async def draw_in_thread(draw: Callable[[], None]) -> None:

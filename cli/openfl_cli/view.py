@@ -49,13 +49,17 @@ PHASES = {
 
 @dataclass(frozen=True)
 class NodeView:
-    """Draws `snapshot`. `running` False says that it comes from disk."""
+    """Draws `snapshot`. `running` False says that it comes from disk.
+
+    `height`: lines there are; None takes them from rich's options, where they may be unbounded.
+    """
 
     snapshot: NodeSnapshot
     running: bool = True
+    height: int | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, height = options.max_width, options.height
+        width, height = options.max_width, self.height or options.height
         top = [*header(self.snapshot, self.running, width, bounded=height is not None), Text()]
         top += [*progress(self.snapshot, width, options.ascii_only), Text()]
         for line in top:
@@ -111,9 +115,11 @@ def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False)
 def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
     """Round, held-out metric together and alone with its course, data and traffic."""
     label = metric_label(shot.metric)
-    rounds = f"{shot.round} of {shot.rounds}" if shot.rounds else f"{shot.round}"
+    # A resumed node may have more rounds behind it than were asked for this time.
+    bounded = shot.rounds >= max(1, shot.round)
+    rounds = f"{shot.round} of {shot.rounds}" if bounded else f"{shot.round}"
     lines = [Text.assemble(("round ", "dim"), (rounds, "bold"))]
-    if shot.rounds:
+    if bounded:
         lines[0].append("  ")
         lines[0].append(bar(shot.round, shot.rounds, min(30, width // 3), ascii_only), "green")
     change = change_percent(shot.validation, shot.alone)
@@ -254,16 +260,15 @@ def short_address(multiaddrs: Sequence[str]) -> str:
 
 def event_lines(events: Sequence[NodeEvent], rows: int) -> RenderableType:
     """The newest `rows` events, newest last."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    grid.add_row(Text("last events", "bold"), "")
+    grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    grid.add_column(width=len("14:03:59"), no_wrap=True)
+    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for event in events[len(events) - rows :]:
         style = LEVEL_STYLES.get(event.level, "")
         mark = f"{event.level}: " if event.level in ("warning", "error") else ""
         message = Text(f"{mark}{clean(event.message)}", style)
         grid.add_row(Text(clock(event.time), "dim"), message)
-    return grid
+    return Group(Text("last events", "bold"), grid)
 
 
 def _listing(title: Text, table: Table, shown: int, total: int) -> RenderableType:

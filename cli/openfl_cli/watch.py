@@ -20,7 +20,7 @@ LINES_EVERY_SECONDS = 1.0
 
 
 def watch(home: Path, as_json: bool) -> int:
-    """Until the node stops (0) or Ctrl-C. NotRunningError when none runs to begin with."""
+    """Until the node stops or Ctrl-C. NotRunningError when none runs to begin with."""
     last = NodeSnapshot.from_plain(running_node(home, "snapshot"))
 
     async def current() -> NodeSnapshot:
@@ -48,6 +48,8 @@ def watch(home: Path, as_json: bool) -> int:
             trio.run(show, current)
         else:
             trio.run(lines)
+    except KeyboardInterrupt:
+        pass  # how watching is meant to end
     except NotRunningError:
         if on_screen:
             print_frame(last, running=False)

@@ -42,6 +42,8 @@ from openfl.wire import messages as wire
 MAX_HISTORY = 240
 MAX_SNAPSHOT_FAILURES = 3
 RETRY_SNAPSHOT_SECONDS = 0.5
+ROUND_JITTER = 0.1
+"""Part of the interval by which a round may come earlier or later."""
 
 
 class GroupSession:
@@ -252,7 +254,11 @@ class GroupSession:
     def _joined(self, now: float, level: Literal["info", "warning"], how: str) -> list[ev.Effect]:
         self.phase = "waiting"
         self._heartbeat.reset(now)
+        effects: list[ev.Effect] = []
+        if self.replica.member_count and not self._busy:
+            effects.append(self._evaluate())  # what the group is worth to us, before any training
         return [
+            *effects,
             ev.Tell(
                 level,
                 "joined",
@@ -263,23 +269,32 @@ class GroupSession:
         ]
 
     def _begin_rounds_if_ready(self, now: float) -> None:
-        enough = sum(1 for _ in self._roster.present(now)) >= self.settings.wait_for_members
-        if self.settings.auto_start and enough:
+        if self.settings.auto_start and self._present(now) >= self.settings.wait_for_members:
             self.phase = "learning"
-            self._next_round_at = now
+            # Members that train at different moments build on each other's latest work; in lockstep
+            # all would build on the same old model and need about twice the rounds.
+            alone = self._present(now) < 2
+            wait = 0.0 if alone else float(self._rng.random()) * self.settings.interval_seconds
+            self._next_round_at = now + wait
 
     def _begin_round(self, now: float) -> list[ev.Effect]:
+        jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
+        self._next_round_at = now + self.settings.interval_seconds * jitter
         view = self.replica.view()
-        self._next_round_at = now + self.settings.interval_seconds
         if self.phase == "done":
-            if view is self._evaluated:
-                return []
-            self._busy = True
-            self._evaluated = view
-            return [ev.Evaluate(view)]
+            return [] if view is self._evaluated else [self._evaluate()]
         self._busy = True
         self._evaluated = view
         return [ev.Train(self.round + 1, view)]
+
+    def _evaluate(self) -> ev.Evaluate:
+        self._busy = True
+        self._evaluated = view = self.replica.view()
+        return ev.Evaluate(view)
+
+    def _present(self, now: float) -> int:
+        """How many members are here, this one included."""
+        return sum(1 for _ in self._roster.present(now))
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
         self._busy = False
@@ -297,7 +312,7 @@ class GroupSession:
                 {
                     "round": self.round,
                     "validation": None if self.validation is None else self.validation.value,
-                    "members": sum(1 for _ in self._roster.present(now)),
+                    "members": self._present(now),
                 },
             )
         )

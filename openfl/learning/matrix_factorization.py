@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -157,7 +158,8 @@ class MatrixFactorization:
             evidence=evidence,
             curvature=curvature,
         )
-        return Contribution((items, self._mean_block()))
+        mean_block = self._mean_block()
+        return Contribution((items, mean_block) if len(items) else (mean_block,))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
         """RMSE in units of the ratings on held-out ratings, listeners fitted anew to `model`.
@@ -169,7 +171,7 @@ class MatrixFactorization:
         if not len(held_out):
             return Evaluation("rmse", math.nan, math.nan, 0)
         mean = self._mean(model)
-        rows = model.rows(ITEMS, self._keys).astype(np.float64)
+        rows = learned_rows(model, self._keys)
         users = self._fit_users(rows, mean)
         user = users[self._ratings.user_index[held_out]]
         row = rows[self._rows[held_out]]
@@ -182,7 +184,7 @@ class MatrixFactorization:
         """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
         return {
             "user_factors": self._user_factors.astype(np.float32),
-            "user_keys": item_keys(self._ratings.users, key_bits=64),
+            "user_keys": self._user_keys,
         }
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -190,14 +192,17 @@ class MatrixFactorization:
         factors, keys = state.get("user_factors"), state.get("user_keys")
         if factors is None or keys is None:
             raise ValueError("saved private state lacks user_factors or user_keys")
-        if factors.shape != self._user_factors.shape or not np.array_equal(
-            keys, item_keys(self._ratings.users, key_bits=64)
-        ):
+        same_users = np.array_equal(keys, self._user_keys)
+        if factors.shape != self._user_factors.shape or not same_users:
             raise ValueError("saved private state is not of these listeners")
         restored = factors.astype(np.float64)
         if not bool(np.isfinite(restored).all()):
             raise ValueError("saved private state has values that are not finite")
         self._user_factors = restored
+
+    @cached_property
+    def _user_keys(self) -> NDArray[np.uint64]:
+        return item_keys(self._ratings.users, key_bits=64)
 
     def _positions(self, split: str) -> NDArray[np.intp]:
         match split:
@@ -230,6 +235,16 @@ class MatrixFactorization:
             self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
         )
         return solve_ridge(gram, moment, self._user_ridge)
+
+
+def learned_rows(model: ModelView, keys: NDArray[np.uint64]) -> Matrix:
+    """float64[n, width]: the songs' rows for prediction; 0, the prior's mean, without evidence.
+
+    (A step must start from the seeded values instead: from 0 no factor would ever move.)
+    """
+    rows = model.rows(ITEMS, keys).astype(np.float64)
+    rows[model.evidence(ITEMS, keys) == 0] = 0.0
+    return rows
 
 
 def item_keys(ids: tuple[str, ...], key_bits: int = ITEM_KEY_BITS) -> NDArray[np.uint64]:

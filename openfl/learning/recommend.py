@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.contribution import Charter, ModelView
-from openfl.learning.matrix_factorization import item_keys
+from openfl.learning.matrix_factorization import item_keys, learned_rows
 from openfl.learning.rating_charter import (
     ITEMS,
     MEAN,
@@ -83,7 +83,7 @@ def fold_in(
     GroupError when the charter is not of the rating task.
     """
     parameters = rating_parameters(charter)
-    rows = model.rows(ITEMS, keys).astype(np.float64)
+    rows = learned_rows(model, keys)
     features = with_constant(rows[:, :-1])
     left = parameters.to_units(ratings) - _mean(model) - rows[:, -1]
     solution = solve_ridge(
@@ -98,7 +98,7 @@ def predict(
     charter: Charter, model: ModelView, listener: Listener, keys: NDArray[np.uint64]
 ) -> NDArray[np.float64]:
     """float64[n]: the rating expected for each song, on the group's scale but not clipped to it."""
-    rows = model.rows(ITEMS, keys).astype(np.float64)
+    rows = learned_rows(model, keys)
     raw = _mean(model) + listener.bias + rows[:, -1] + rows[:, :-1] @ listener.factors
     return rating_parameters(charter).to_ratings(raw)
 

@@ -142,10 +142,13 @@ class Libp2pNetwork:
         self._nursery.cancel_scope.cancel()
         # The body's own error does not pass through the nursery, which would wrap it in a group; a
         # Cancelled does, for it may be the nursery's own, of a service that failed.
-        if isinstance(error, trio.Cancelled):
-            await self._nursery_manager.__aexit__(kind, error, traceback)
-        else:
-            await self._nursery_manager.__aexit__(None, None, None)
+        try:
+            if isinstance(error, trio.Cancelled):
+                await self._nursery_manager.__aexit__(kind, error, traceback)
+            else:
+                await self._nursery_manager.__aexit__(None, None, None)
+        finally:
+            self._traffic.close_sockets()
 
     async def _bind(self) -> list[tuple[Multiaddr, list[trio.SocketListener]]]:
         bound: list[tuple[Multiaddr, list[trio.SocketListener]]] = []

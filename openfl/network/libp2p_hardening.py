@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import trio
 from google.protobuf.message import DecodeError as ProtobufError
 from libp2p.abc import INetStream
-from libp2p.exceptions import ParseError
+from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.exceptions import MessageTooLarge
 from libp2p.network.connection import swarm_connection
 from libp2p.peer.id import ID
@@ -272,12 +272,14 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         peer_id = stream.muxed_conn.peer_id
         try:
             await self._read_rpcs(peer_id, StreamReader(stream))
-        except (ProtobufError, ParseError, MessageTooLarge) as error:
+        except (ProtobufError, ParseError, MessageTooLarge, UnicodeError) as error:
             self._faults.against(peer_id, "gossip-malformed")
             log.debug("gossip stream of %s: %r", peer_id, error)
-        except Exception as error:
-            # Ends of streams and connections in all their kinds; what matters is noticed elsewhere.
+        except BaseLibp2pError as error:
             log.debug("gossip stream of %s ended: %r", peer_id, error)
+        except Exception as error:
+            self._faults.count("gossip-reader-crashed")
+            log.warning("gossip stream of %s: %r", peer_id, error)
         finally:
             with shielded(1), contextlib.suppress(Exception):
                 await stream.reset()

@@ -98,12 +98,26 @@ class Traffic:
 
     sent: int = 0
     received: int = 0
+    streams: set[CountingStream] = field(default_factory=set)
+    """Those that are open."""
+
+    def close_sockets(self) -> None:
+        """Close what is left. Defect: a connection whose own clean-up was cancelled counts as
+        closed while its socket is open."""
+        for stream in self.streams:
+            stream.stream.socket.close()
+        self.streams.clear()
 
 
 class CountingStream(TrioTCPStream):  # type: ignore[misc]
     def __init__(self, stream: trio.SocketStream, traffic: Traffic) -> None:
         super().__init__(stream)
         self._traffic = traffic
+        traffic.streams.add(self)
+
+    async def close(self) -> None:
+        self._traffic.streams.discard(self)
+        await super().close()
 
     async def write(self, data: bytes) -> None:
         await super().write(data)
@@ -360,6 +374,9 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self._tcp = transport
         self._faults = faults
         self._inbound_limiter = trio.CapacityLimiter(max_connections + PENDING_HANDSHAKES)
+        # Off: the auto-connector dials whomever the peer store has heard of, up to half of
+        # `max_connections`, whatever the watermarks are. Discovery decides whom we dial.
+        self.auto_connector.maybe_connect = trio.lowlevel.checkpoint
         self._streams_open: Counter[int] = Counter()
         self._failed_dials: dict[ID, float] = {}
         self.is_refused: Callable[[ID], bool] = lambda peer_id: False
@@ -403,9 +420,6 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
 
     def _select_connection(self, connections: list[Any], peer_id: ID) -> Any:
         return max(connections, key=lambda c: c._created_at)
-
-    def _schedule_auto_connect(self) -> None:
-        """Off: the auto-connector dials whatever the peer store has heard of. Discovery decides."""
 
     async def dial_peer(self, peer_id: ID) -> list[Any]:
         """Dial with the addresses of the peer store: used by the DHT's queries."""

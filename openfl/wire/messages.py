@@ -57,8 +57,6 @@ from openfl.wire.names import (
     PULL_PROTOCOL,
     SNAPSHOT_PROTOCOL,
     deltas_topic,
-    network_key,
-    provider_key,
 )
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
 from openfl.wire.schema import age_to_wire
@@ -112,8 +110,6 @@ __all__ = [
     "encode_leave",
     "encode_pull_request",
     "encode_snapshot_request",
-    "network_key",
     "peer_id_from_bytes",
     "peer_id_to_bytes",
-    "provider_key",
 ]

@@ -111,7 +111,7 @@ class FakeNode:
         self.phase = "learning"
 
     def snapshot(self) -> NodeSnapshot:
-        return make_snapshot(phase=self.phase)
+        return make_snapshot(phase=self.phase, events=50)
 
     async def wait_done(self) -> None:
         self.on_wait(self)

@@ -18,6 +18,7 @@ from cli_fakes import (
 )
 
 from openfl.errors import GroupError, NotRunningError
+from openfl.store import Home
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import stop
 
@@ -110,6 +111,26 @@ def test_status_watch_follows_the_node_until_it_stops(
     assert [json.loads(line)["round"] for line in lines] == [7, 7]
 
 
+def test_watching_is_meant_to_end_with_ctrl_c(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = iter(range(2))
+
+    def snapshot() -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return make_snapshot().to_plain()
+
+    running.answers["snapshot"] = snapshot
+    output_of(capsys, "status", "--watch", "--json")
+
+
+def test_watching_a_node_that_does_not_run_is_an_error(
+    control: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output_of(capsys, "status", "--watch", code=exit_codes.NOT_RUNNING)
+
+
 def test_id_prints_the_peer_id_first_and_then_an_address_a_line(
     running: FakeControl, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,7 +213,7 @@ def test_groups_joins_as_a_light_node_when_none_runs(
 ) -> None:
     runtime.found_groups = (GROUP,)
     assert json_of(capsys, "groups", "--bootstrap", BOOTSTRAP)[0]["name"] == "music"
-    assert runtime.asked == [((BOOTSTRAP,), 4.0)]
+    assert runtime.asked == [((BOOTSTRAP,), 2.5)]
 
 
 def test_groups_without_anybody_to_ask_says_what_to_give(
@@ -298,18 +319,32 @@ def test_recommend_with_nothing_to_say_says_that(
 
 
 def test_stop_waits_until_the_node_is_gone(
-    running: FakeControl, capsys: pytest.CaptureFixture[str], clean_environment: Path
+    running: FakeControl,
+    capsys: pytest.CaptureFixture[str],
+    clean_environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = iter([make_snapshot().to_plain(), make_snapshot().to_plain()])
-    running.answers["snapshot"] = lambda: next(left, NotRunningError("gone"))
+    answers = iter([True, True, False])
+    monkeypatch.setattr(stop, "is_locked", lambda home: next(answers))
     assert output_of(capsys, "stop", "--leave") == "stopped\n"
     assert (clean_environment, "stop", {"leave": True}) in running.calls
+    assert next(answers, None) is None
+
+
+def test_stop_sees_whether_a_node_holds_the_home(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert not stop.is_locked(tmp_path)
+    home.prepare()
+    with home.lock():
+        assert stop.is_locked(tmp_path)
+    assert not stop.is_locked(tmp_path)
 
 
 def test_stop_does_not_claim_what_did_not_happen(
     running: FakeControl, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stop, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(stop, "is_locked", lambda home: True)
     output_of(capsys, "stop", code=exit_codes.STATE)
 
 

@@ -65,6 +65,9 @@ def test_every_rating_goes_to_exactly_one_node_and_a_listener_is_never_split(
     )
     assert [hand.ratings for hand in hands] == [len(ratings_of(home)) for home in homes]
     assert all((home / "songs.csv").exists() for home in homes)
+    for hand, home in zip(hands, homes, strict=True):
+        users = [row[0] for row in ratings_of(home)]
+        assert users.count(hand.keenest) == max(map(users.count, users))
 
 
 def test_the_same_seed_deals_the_same_and_another_one_does_not(
@@ -235,17 +238,16 @@ def test_the_closing_table_says_what_is_measured() -> None:
     )
 
 
-def test_progress_without_a_terminal_is_a_line_only_when_something_changed(
+def test_progress_without_a_terminal_is_a_line_a_second_and_only_when_something_changed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines = command.ProgressLines()
-    for _ in range(3):
-        lines(demo_view(nodes=2, started=1))
-    lines(demo_view(nodes=2, started=2))
+    for seconds, started in ((5.0, 1), (5.1, 2), (7.0, 2), (9.0, 2)):
+        lines(dataclasses.replace(demo_view(nodes=2, started=started), seconds=seconds))
     shown = capsys.readouterr().out.splitlines()
     assert shown == [
         "  5.0 s  rounds 7 - of 12  held-out RMSE 0.8123 -",
-        "  5.0 s  rounds 7 7 of 12  held-out RMSE 0.8123 0.8123",
+        "  7.0 s  rounds 7 7 of 12  held-out RMSE 0.8123 0.8123",
     ]
 
 
@@ -374,7 +376,7 @@ def test_ctrl_c_ends_the_demo_its_nodes_and_its_folder(sample: Path, tmp_path: P
         nodes: list[psutil.Process] = []
         deadline = time.monotonic() + 30
         while not nodes and time.monotonic() < deadline:
-            nodes = psutil.Process(demo.pid).children()
+            nodes = [child for child in psutil.Process(demo.pid).children() if is_node(child)]
             time.sleep(0.05)
         assert nodes, "no node was started"
         demo.send_signal(2)
@@ -384,6 +386,14 @@ def test_ctrl_c_ends_the_demo_its_nodes_and_its_folder(sample: Path, tmp_path: P
         demo.wait()
     assert not any(node.is_running() for node in nodes)
     assert list(temporary.iterdir()) == []
+
+
+def is_node(process: psutil.Process) -> bool:
+    """Not the moment between fork and exec, nor anything that a library starts."""
+    try:
+        return "--home" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def fake_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -267,10 +267,11 @@ def test_a_full_disk_under_the_log_costs_lines_not_the_node() -> None:
 def test_on_a_terminal_the_live_view_is_drawn_and_the_last_picture_stays(
     runtime: FakeRuntime, clean_environment: Path
 ) -> None:
-    shown = in_a_terminal(runtime_script(clean_environment), columns=100, lines=40)
+    shown = in_a_terminal(runtime_script(clean_environment), columns=100, lines=28)
     assert "\x1b[?1049h" in shown  # the alternate screen was entered
     before, _, after = shown.partition("\x1b[?1049l")  # and left
     assert "4 members of the group" in plain(before)
+    assert "round 49" in plain(before)  # the newest event is not cut off at the bottom
     assert "4 members of the group" in plain(after)
     assert "For first:" in after
 

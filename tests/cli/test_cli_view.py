@@ -124,6 +124,12 @@ def test_faults_survived_are_named_and_none_is_silent() -> None:
     assert "faults" not in drawn(make_snapshot(faults={}))
 
 
+def test_rounds_are_of_so_many_only_while_that_makes_sense() -> None:
+    assert "round 7 of 12  ━" in drawn(make_snapshot())
+    for rounds in (0, 5):
+        assert "round 7\n" in drawn(make_snapshot(rounds=rounds))
+
+
 def test_the_bar_is_full_when_done_and_never_overflows() -> None:
     assert bar(5, 10, 10) == "━" * 5 + "─" * 5
     assert bar(12, 10, 10) == "━" * 10

@@ -151,9 +151,9 @@ def test_messages_of_a_wrong_structure_are_refused_by_kind_and_field(seed: int) 
     rng = random.Random(seed)
     for _ in range(1500):
         kind, data = rng.choice(SAMPLES)
-        plain = cbor.decode(data, len(data), tensors.ARRAY_TAGS)
-        if kind == "groups-request":
+        if kind in ("groups-request", "keys"):
             continue
+        plain = cbor.decode(data, len(data), tensors.ARRAY_TAGS)
         message = outcome(kind, cbor.encode(disturb(plain, rng)))
         if message is not None and kind == "delta":
             assert message.row_count <= LIMITS.max_delta_rows

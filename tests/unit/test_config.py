@@ -416,6 +416,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "training.auto_start": False,
     "training.rounds": 20,
     "training.interval_seconds": 0.5,
+    "training.wait_for_members": 4,
     "training.when_done": "serve",
     "training.alone_rounds": 3,
     "training.min_row_evidence": 2,

@@ -201,6 +201,12 @@ def test_rows_with_too_little_evidence_are_kept_private() -> None:
     assert set(some.keys) == set(whole.keys[whole.evidence >= 3])
 
 
+def test_a_node_that_keeps_all_its_rows_private_still_tells_its_mean() -> None:
+    task = MatrixFactorization.from_charter(charter(), some_ratings(), None, 10_000)
+    contribution = step(task, DenseModel.empty(task.charter))
+    assert [block.table for block in contribution.blocks] == [MEAN]
+
+
 # --- what makes many nodes learn one model -------------------------------------------------------
 
 
@@ -287,9 +293,11 @@ def test_nodes_together_reach_the_central_model_and_beat_each_alone() -> None:
 
 
 def test_evaluation_is_the_rmse_of_clipped_predictions_in_units_of_the_ratings() -> None:
-    ratings = some_ratings(users=30)
+    stars = some_ratings(users=30)
+    ratings = dataclasses.replace(stars, values=np.clip(stars.values, 2, 4), scale=(2.0, 4.0))
     split = split_ratings(ratings, 0.2, 0.2)
-    task = MatrixFactorization.from_charter(charter(prior=0.2, bias_prior=0.2), ratings, split)
+    group = rating_charter("m", ratings.scale, factors=3, prior=0.5)
+    task = MatrixFactorization.from_charter(group, ratings, split)
     model = a_model(task, 5)
     step(task, model)
     users = task.private_state()["user_factors"].astype(float)
@@ -301,8 +309,8 @@ def test_evaluation_is_the_rmse_of_clipped_predictions_in_units_of_the_ratings()
         row = model.rows(ITEMS, item_keys((ratings.songs[ratings.song_index[n]],)))[0].astype(float)
         p = users[ratings.user_index[n]]
         raw = parameters.to_ratings(np.array([mean + p[-1] + row[-1] + p[:-1] @ row[:-1]]))[0]
-        outside += not 0.5 <= raw <= 5.0
-        errors.append((min(max(raw, 0.5), 5.0) - float(ratings.values[n])) ** 2)
+        outside += not 2 <= raw <= 4
+        errors.append((min(max(raw, 2), 4) - float(ratings.values[n])) ** 2)
     result = task.evaluate(model, "test")
     assert outside > 0
     assert result.metric == "rmse"
@@ -320,6 +328,20 @@ def test_evaluation_on_a_model_without_rows_is_no_worse_than_guessing_the_mean()
     held_out = split_ratings(ratings).validation
     assert result.count == len(held_out)
     assert result.value < 1.1 * ratings.values[held_out].std()
+
+
+def test_songs_nobody_in_the_group_rated_are_predicted_without_their_seeded_factors() -> None:
+    ratings = some_ratings()
+    song = ratings.songs[0]
+    about_it = np.flatnonzero(ratings.song_index == 0)
+    split = Split(np.flatnonzero(ratings.song_index != 0), about_it, NOTHING)
+    seeded = {seed: charter(prior=0.2, seed=seed) for seed in (1, 2)}
+    rows = [DenseModel.empty(group).rows(ITEMS, item_keys((song,))) for group in seeded.values()]
+    assert not np.array_equal(*rows)
+    tasks = {s: MatrixFactorization.from_charter(g, ratings, split) for s, g in seeded.items()}
+    tables = a_model(tasks[1]).tables
+    values = [t.evaluate(DenseModel(seeded[s], tables)).value for s, t in tasks.items()]
+    assert values[0] == values[1]
 
 
 def test_evaluation_without_held_out_ratings_counts_none() -> None:

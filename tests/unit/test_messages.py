@@ -12,6 +12,7 @@ from openfl.aggregation.replica import Completeness, Cursor, MergeKind, Replica
 from openfl.aggregation.version_vector import Version
 from openfl.contribution import Charter, PeerId, TableSchema
 from openfl.errors import DecodeError
+from openfl.network.discovery import group_topic
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 from openfl.wire.charters import charter_from_plain, charter_problem
@@ -49,9 +50,9 @@ def test_a_golden_vector_to_refuse_is_refused(vector: dict[str, Any]) -> None:
         decode_as(vector["kind"], bytes.fromhex(vector["hex"]))
 
 
-@pytest.mark.parametrize("name", make.files())
+@pytest.mark.parametrize("name", make.FILES)
 def test_the_golden_vectors_are_those_the_script_writes(name: str) -> None:
-    assert (FOLDER / name).read_text(encoding="utf-8") == make.text_of(make.files()[name])
+    assert (FOLDER / name).read_text(encoding="utf-8") == make.text_of(make.FILES[name]())
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -68,6 +69,10 @@ def test_the_merge_vector_comes_out_in_any_order(backwards: bool) -> None:
         rows = replica.view().rows(table["table"], keys)
         bits = [[v.astype(">f4").tobytes().hex() for v in row] for row in rows]
         assert bits == table["rows_float32_be"]
+
+
+def test_session_and_discovery_speak_of_the_same_topic() -> None:
+    assert wire.deltas_topic(CHARTER.group_id) == group_topic(CHARTER.group_id)
 
 
 def test_the_group_id_is_the_hash_of_the_charter_as_it_is_sent() -> None:

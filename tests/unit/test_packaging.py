@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -83,7 +84,7 @@ def test_a_checkout_uses_the_files_under_examples() -> None:
     assert sample_folder() == ROOT / "examples" / "music"
 
 
-# --- pinned versions ---------------------------------------------------------------------------
+# --- what is declared, and pinned versions ---------------------------------------------------------------------------
 
 
 def pinned() -> dict[str, str]:
@@ -93,6 +94,25 @@ def pinned() -> dict[str, str]:
 def declared() -> list[Requirement]:
     lines = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"]["dev"]
     return [Requirement(line) for line in lines]
+
+
+def imported(*folders: str) -> set[str]:
+    """The top-level names of everything imported below `folders` that Python does not bring."""
+    names: set[str] = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"openfl", "openfl_cli"}
+
+
+def test_what_the_packages_import_is_declared_and_nothing_else() -> None:
+    names = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    distributions = {"google": "protobuf"}
+    found = {distributions.get(name, name) for name in imported("openfl", "cli")}
+    assert found == names
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=str)

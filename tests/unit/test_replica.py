@@ -327,6 +327,9 @@ def test_a_leave_heard_before_any_delta_holds() -> None:
     replica = Replica(CHARTER)
     assert replica.leave(ANN, 3, b"leave", 0.0).kind is MergeKind.MERGED
     assert merge(replica, ANN, delta(1, epoch=3)).reason == "left"
+    assert replica.has_left(ANN, 3)
+    assert not replica.has_left(ANN, 4)
+    assert not replica.has_left(BOB, 1)
 
 
 def test_a_silent_member_expires_and_one_that_speaks_does_not() -> None:
@@ -497,6 +500,56 @@ def test_pages_of_one_byte_still_move_on() -> None:
             break
     assert seen == [item.envelope for item in replica.items(0.0)]
     assert len(seen) == 7
+
+
+def test_a_delta_that_comes_in_behind_the_cursor_is_not_declared_complete() -> None:
+    server, asker = Replica(CHARTER), Replica(CHARTER)
+    samples = {n: delta(n, blocks=(block(keys=[n]),)) for n in (1, 2, 3, 4)}
+    by_envelope = {envelope_of(ANN, sample): sample for sample in samples.values()}
+    for seqno in (1, 3, 4):
+        merge(server, ANN, samples[seqno])
+    cursor = None
+    while True:
+        page = server.page({}, 0.0, 1, cursor)
+        for item in page.items:
+            merge(asker, ANN, by_envelope[item.envelope])
+        for statement in page.complete:
+            asker.mark_complete(statement)
+        cursor = page.cursor
+        if cursor is None:
+            break
+        if cursor.seqno == 3:
+            merge(server, ANN, samples[2])
+    assert not asker.has_heard(ANN, 1, 2)
+    assert asker.version_of(ANN) == Version(1, 1)
+    assert asker.behind(server.version_vector()) == ((ANN, Version(1, 1), Version(1, 4)),)
+
+
+def test_the_leave_of_a_member_that_rejoined_is_sent_once() -> None:
+    replica = Replica(CHARTER)
+    replica.leave(ANN, 1, b"leave", 0.0)
+    for seqno in (1, 2, 3):
+        merge(replica, ANN, delta(seqno, epoch=2, blocks=(block(keys=[seqno]),)))
+    kinds, cursor = [], None
+    for _ in range(20):
+        page = replica.page({}, 0.0, 1, cursor)
+        kinds += [item.kind for item in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert kinds == ["leave", "delta", "delta", "delta"]
+    assert [i.kind for i in replica.page({ANN: Version(2, 1)}, 0.0, 1000).items] == ["delta"] * 2
+
+
+def test_a_page_cut_within_an_author_with_a_gap_is_complete_only_up_to_the_gap() -> None:
+    server = Replica(CHARTER)
+    for seqno in (1, 3, 4):
+        merge(server, ANN, delta(seqno, blocks=(block(keys=[seqno]),)))
+    size = len(envelope_of(ANN, delta())) + 128
+    page = server.page({}, 0.0, 2 * size)
+    assert page.cursor == Cursor(ANN, 1, 3)
+    assert page.complete == (Completeness(ANN, 1, 0, 1, 0.0),)
+    assert server.page({}, 0.0, 2 * size, page.cursor).complete == ()
 
 
 def test_any_cursor_from_a_stranger_is_harmless() -> None:

@@ -27,6 +27,7 @@ case "$1 $2" in
     "-m pip")
         echo "pip $*" >>"$CALLS"
         printf 'Collecting one\n%s\n' "$PIP_SAYS"; exit "${PIP_STATUS:-0}" ;;
+    "-c import pip") [ -z "$NO_PIP" ] ;;
     "-c import sys; print(sys._base_executable)") command -v python3 ;;
     *) exec "$REAL_PYTHON" "$@" ;;
 esac
@@ -51,7 +52,7 @@ class Machine:
     """A folder with the project's set-up files and a PATH of stand-ins."""
 
     def __init__(self, folder: Path) -> None:
-        self.project = folder / "project"
+        self.project = folder / "the project"
         self.bin = folder / "bin"
         self.calls_file = folder / "calls"
         self.bin.mkdir()
@@ -115,7 +116,7 @@ def test_a_complete_machine_gets_an_environment_and_a_second_call_does_nothing(
     assert [line[:5] for line in first.stdout.splitlines()] == ["[1/3]", "[2/3]", "[3/3]", "     "]
     venv, pinned, itself = machine.calls()
     assert venv == "venv"
-    assert "install --require-hashes -r requirements/lock.txt" in pinned
+    assert "install --no-deps --require-hashes -r requirements/lock.txt" in pinned
     assert "install --no-deps --no-build-isolation --editable ." in itself
     second = machine.setup()
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
@@ -148,6 +149,13 @@ def test_a_broken_environment_is_made_anew(machine: Machine) -> None:
     machine_python = machine.project / ".venv" / "bin" / "python"
     machine_python.write_text("#!/bin/sh\nexit 127\n")
     assert machine.setup().returncode == 0
+    assert machine.calls()[0] == "venv"
+
+
+def test_an_environment_whose_making_was_interrupted_is_made_anew(machine: Machine) -> None:
+    machine.setup(PIP_STATUS="1")
+    machine.calls()
+    assert machine.setup(NO_PIP="1").returncode == 0
     assert machine.calls()[0] == "venv"
 
 

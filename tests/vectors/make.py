@@ -23,6 +23,7 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Replica
 from openfl.aggregation.version_vector import Version
 from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, PeerId, TableSchema
+from openfl.network.discovery import NETWORK_KEY, group_key
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 
@@ -150,6 +151,7 @@ CARDS = {
 
 Decoder = Callable[[bytes], Any]
 DECODERS: dict[str, Decoder] = {
+    "keys": lambda data: tensors.decode_keys(data, 1000),
     "delta": wire.decode_delta,
     "leave": wire.decode_leave,
     "card": lambda body: wire.decode_card(body, ANN),
@@ -162,6 +164,7 @@ DECODERS: dict[str, Decoder] = {
     "cards-answer": wire.decode_cards_answer,
 }
 ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "keys": tensors.encode_keys,
     "delta": wire.encode_delta,
     "leave": wire.encode_leave,
     "card": wire.encode_card,
@@ -197,6 +200,14 @@ def readable(value: Any) -> Any:
     return value
 
 
+KEYS = {
+    "no keys": [],
+    "the first keys": [0, 1, 2],
+    "the last keys": [2**64 - 2, 2**64 - 1],
+    "keys at the edges of each length": [n for b in range(7, 64, 7) for n in (2**b - 1, 2**b)],
+}
+
+
 def accepted() -> list[dict[str, Any]]:
     groups: list[tuple[str, dict[str, Any]]] = [
         ("delta", DELTAS),
@@ -211,6 +222,11 @@ def accepted() -> list[dict[str, Any]]:
         ("cards-answer", CARDS_ANSWERS),
     ]
     vectors = []
+    for name, keys in KEYS.items():
+        encoded = tensors.encode_keys(np.array(keys, dtype=np.uint64))
+        vectors.append(
+            {"name": name, "kind": "keys", "hex": encoded.hex(), "value": readable(keys)}
+        )
     for kind, messages in groups:
         for name, message in messages.items():
             encoded = ENCODERS[kind](message)
@@ -303,11 +319,12 @@ def refused() -> list[dict[str, Any]]:
     for label, keys in (
         ("keys that end inside a number", "030180"),
         ("a key with a padded zero", "038000"),
+        ("a first key that is a padded zero", "8000"),
         ("a key of eleven bytes", "80" * 10 + "01"),
         ("a key beyond 64 bits", "ff" * 9 + "02"),
         ("keys that run beyond 64 bits", "ff" * 9 + "01" + "00"),
     ):
-        changed_delta(label, "keys", in_block(0, keys=bytes.fromhex(keys)))
+        add("keys", label, "keys", bytes.fromhex(keys))
 
     heartbeat = wire.encode_gossip(GOSSIP["a heartbeat"])
     announce = wire.encode_gossip(GOSSIP["an announced delta"])
@@ -436,19 +453,43 @@ def names() -> dict[str, Any]:
         "group_id": group,
         "topic": wire.deltas_topic(group),
         "directory": wire.DIRECTORY_TOPIC,
-        "provider_key_at_1750000000": wire.provider_key(group, 1_750_000_000).hex(),
-        "network_key": wire.network_key().hex(),
+        "provider_key_at_1750000000": group_key(group, 1_750_000_000).hex(),
+        "network_key": NETWORK_KEY.hex(),
         "peer_ids": {PeerId(peer): wire.peer_id_to_bytes(peer).hex() for peer in (ANN, BOB)},
     }
 
 
-def files() -> dict[str, Any]:
-    return {
-        "accepted.json": accepted(),
-        "refused.json": refused(),
-        "merge.json": merged(),
-        "names.json": names(),
-    }
+def envelopes() -> list[dict[str, Any]]:
+    """Signed envelopes; Ed25519 signatures are deterministic, so these are exact."""
+    from libp2p.crypto.ed25519 import create_new_key_pair
+
+    from openfl.network.envelope import Libp2pSealer
+
+    vectors = []
+    for seed, kind, body in (
+        (bytes(range(32)), wire.DELTA_TYPE, wire.encode_delta(DELTAS["one row"])),
+        (bytes(range(1, 33)), wire.LEAVE_TYPE, wire.encode_leave(Leave(GROUP, 3))),
+    ):
+        sealer = Libp2pSealer(create_new_key_pair(seed).private_key.serialize())
+        vectors.append(
+            {
+                "ed25519_seed": seed.hex(),
+                "peer_id": sealer.peer_id,
+                "payload_type": kind.decode(),
+                "payload": body.hex(),
+                "envelope": sealer.seal(kind, body).hex(),
+            }
+        )
+    return vectors
+
+
+FILES: dict[str, Callable[[], Any]] = {
+    "accepted.json": accepted,
+    "refused.json": refused,
+    "merge.json": merged,
+    "names.json": names,
+    "envelopes.json": envelopes,
+}
 
 
 def text_of(content: Any) -> str:
@@ -456,8 +497,8 @@ def text_of(content: Any) -> str:
 
 
 def main() -> None:
-    for name, content in files().items():
-        (FOLDER / name).write_text(text_of(content), encoding="utf-8")
+    for name, make in FILES.items():
+        (FOLDER / name).write_text(text_of(make()), encoding="utf-8")
 
 
 if __name__ == "__main__":

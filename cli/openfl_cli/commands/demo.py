@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openfl_cli.demo.picture import DemoView
     from openfl_cli.demo.polling import Ending, Settings
 
+PROGRESS_SECONDS = 1.0
 NAME = "demo"
 HELP = "see several real nodes on this machine learn together"
 DESCRIPTION = """\
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--interval",
-        type=float,
+        type=options.positive_seconds,
         default=1.0,
         metavar="SECONDS",
         help="seconds between rounds (default: 1)",
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=options.positive_seconds,
         metavar="SECONDS",
         help="give up after this long (default: enough for the rounds)",
     )
@@ -106,7 +107,7 @@ def play(settings: Settings, folder: Path, quiet: bool) -> tuple[Ending, list[st
     hands = deal(sample_folder(), homes, settings.seed)
     with pictures(quiet) as on_picture:
         ending = trio.run(Demo(settings, homes, hands, on_picture).run)
-    return ending, favourites(homes[0], hands[0].users[0])
+    return ending, favourites(homes[0], hands[0].keenest)
 
 
 def close(settings: Settings, ending: Ending, favourites: list[str], as_json: bool) -> int:
@@ -175,19 +176,20 @@ def pictures(quiet: bool) -> Iterator[Callable[[DemoView], None]]:
 
 
 class ProgressLines:
-    """Without a terminal: one line whenever a node has started or done another round."""
+    """Without a terminal: where all nodes are, when that has changed, at most once a second."""
 
     def __init__(self) -> None:
         self._last = ""
+        self._next_seconds = 0.0
 
     def __call__(self, view: DemoView) -> None:
         from openfl_cli.text import metric_value
 
         shots = [row.snapshot for row in view.rows]
         rounds = " ".join("-" if shot is None else f"{shot.round}" for shot in shots)
-        if rounds == self._last:
+        if rounds == self._last or view.seconds < self._next_seconds:
             return
-        self._last = rounds
+        self._last, self._next_seconds = rounds, view.seconds + PROGRESS_SECONDS
         together = " ".join(metric_value(shot.validation if shot else None) for shot in shots)
         print(
             f"{view.seconds:5.1f} s  rounds {rounds} of {view.rounds}  held-out RMSE {together}",

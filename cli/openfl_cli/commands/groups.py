@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds",
-        type=options.positive,
-        default=4,
+        type=options.positive_seconds,
+        default=2.5,
         metavar="N",
-        help="how long to listen when no node runs here (default: 4)",
+        help="how long to ask around when no node runs here (default: 2.5)",
     )
     options.add_json(parser)
 
@@ -73,7 +73,7 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
 
     from openfl import runtime
 
-    found = trio.run(runtime.discover_groups, config.network.bootstrap, float(arguments.seconds))
+    found = trio.run(runtime.discover_groups, config.network.bootstrap, arguments.seconds)
     return list(found)
 
 

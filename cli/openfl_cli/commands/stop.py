@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
-from openfl.errors import NotRunningError, StateError
+from openfl.errors import StateError
 from openfl_cli import exit_codes, options
 
 NAME = "stop"
@@ -31,11 +32,25 @@ def run(arguments: argparse.Namespace) -> int:
     home = options.home_folder(arguments)
     ask.running_node(home, "stop", leave=arguments.leave)
     deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            ask.running_node(home, "snapshot", timeout_seconds=2.0)
-        except NotRunningError:
-            print("stopped")
-            return exit_codes.SUCCESS
-        time.sleep(0.1)
-    raise StateError(f"the node in {home} is still stopping after {WAIT_SECONDS:g} s")
+    while is_locked(home):
+        if time.monotonic() > deadline:
+            raise StateError(f"the node in {home} is still stopping after {WAIT_SECONDS:g} s")
+        time.sleep(0.05)
+    print("stopped")
+    return exit_codes.SUCCESS
+
+
+def is_locked(home: Path) -> bool:
+    """Whether a node still holds the home folder; it lets go last of all."""
+    import fcntl
+
+    from openfl.store import Home
+
+    try:
+        with Home(home).lock_file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

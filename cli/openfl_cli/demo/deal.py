@@ -18,6 +18,8 @@ class Hand:
 
     users: tuple[str, ...]
     ratings: int
+    keenest: str
+    """The user with the most ratings (the first of them), to recommend to."""
 
 
 def deal(sample: Path, homes: Sequence[Path], seed: int) -> list[Hand]:
@@ -40,7 +42,8 @@ def deal(sample: Path, homes: Sequence[Path], seed: int) -> list[Hand]:
             for user in mine:
                 writer.writerows(rows_of[user])
         shutil.copyfile(sample / "songs.csv", home / "songs.csv")
-        hands.append(Hand(tuple(mine), sum(len(rows_of[user]) for user in mine)))
+        keenest = max(mine, key=lambda user: len(rows_of[user]))
+        hands.append(Hand(tuple(mine), sum(len(rows_of[user]) for user in mine), keenest))
     return hands
 
 

@@ -25,6 +25,7 @@ SETTLE_SECONDS = 1.0
 """After the last round: time for the last contributions to reach everybody."""
 LISTEN_SECONDS = 60.0
 KEPT_EVENTS = 12
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Demo:
         """ChildEnded when a node ends early. Whatever happens, no node is left afterwards."""
         self._started = trio.current_time()
         self._shots = {f"node-{index + 1}": None for index in range(self.settings.nodes)}
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
             async with ended_together(self._children), trio.open_nursery() as nursery:
                 nursery.start_soon(_interrupt_on, signals)
                 nursery.start_soon(self._watch)
@@ -156,13 +157,13 @@ class Demo:
         return Ending(results, await self._recommend(), seconds)
 
     async def _recommend(self) -> Mapping[str, Any] | None:
-        """For the first listener of the first node; None when that node does not answer."""
+        """For the keenest listener of the first node; None when that node does not answer."""
 
         def ask() -> Mapping[str, Any]:
             answer: Mapping[str, Any] = running_node(
                 self.homes[0],
                 "recommend",
-                user=self.hands[0].users[0],
+                user=self.hands[0].keenest,
                 top=self.settings.top,
             )
             return answer

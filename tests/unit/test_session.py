@@ -1,0 +1,594 @@
+"""GroupSession: joining, rounds, gossip, repair, leaving - events in, effects out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from openfl.aggregation.replica import Replica
+from openfl.contribution import Charter
+from openfl.errors import DecodeError
+from openfl.group import events as ev
+from openfl.network.base import Verdict
+from openfl.wire import messages as wire
+from tests.group_rig import (
+    CHARTER,
+    TABLE,
+    Member,
+    Rig,
+    contribution,
+    evaluation,
+    peer,
+    quick,
+    tight,
+)
+
+KEYS = (1, 2, 3)
+
+
+def founded(rig: Rig) -> Member:
+    """A first member that has published one contribution."""
+    first = rig.add()
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 4.0))
+    return first
+
+
+def pair(rig: Rig) -> tuple[Member, Member]:
+    """Two members; the first has published once, the second has its snapshot."""
+    first = founded(rig)
+    second = rig.add()
+    rig.join(second)
+    finish_evaluation(rig, second)
+    return first, second
+
+
+def finish_evaluation(rig: Rig, member: Member, fit: float = 1.0) -> None:
+    while member.wants_evaluation:
+        member.wants_evaluation.pop()
+        rig.give(member, ev.EvaluationFinished(evaluation(fit)))
+
+
+def inline_delta(author: Member, *, seqno: int, value: float, epoch: int | None = None) -> bytes:
+    """A delta by `author` that its session knows nothing of."""
+    from openfl.aggregation.quantize import quantize
+
+    block = quantize(contribution(KEYS, value).blocks[0], TABLE, np.random.default_rng(0))
+    body = wire.encode_delta(
+        wire.Delta(
+            author.session.charter.group_id,
+            epoch if epoch is not None else author.session.epoch,
+            seqno,
+            1,
+            10,
+            None,
+            (block,),
+        )
+    )
+    envelope = author.sealer.seal(wire.DELTA_TYPE, body)
+    return wire.encode_gossip(wire.InlineDelta(envelope))
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def test_a_member_that_finds_nobody_starts_the_group_and_trains_at_once() -> None:
+    rig = Rig()
+    first = rig.add()
+    rig.join(first)
+    assert first.kinds() == ["joined"]
+    assert "no other member" in first.told[0].message
+    assert [train.round for train in first.wants_training] == [1]
+
+
+def test_a_member_waits_for_its_first_search_before_it_believes_to_be_alone() -> None:
+    rig = Rig()
+    first = rig.add()
+    rig.give(first, ev.MembersReachable(frozenset()))
+    assert first.session.phase == "joining"
+    assert not first.wants_training
+
+
+def test_a_newcomer_has_the_same_model_as_the_one_whose_snapshot_it_got() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    assert second.session.phase in ("waiting", "learning")
+    assert second.session.replica.digest() == first.session.replica.digest()
+    keys = np.asarray(KEYS, dtype=np.uint64)
+    assert np.array_equal(
+        second.session.replica.view().rows(TABLE.name, keys),
+        first.session.replica.view().rows(TABLE.name, keys),
+    )
+
+
+def test_a_newcomer_judges_the_groups_model_before_it_trains() -> None:
+    rig = Rig()
+    founded(rig)
+    second = rig.add()
+    rig.join(second)
+    assert len(second.wants_evaluation) == 1
+    assert not second.wants_training
+    finish_evaluation(rig, second, 0.5)
+    assert second.session.validation == evaluation(0.5)
+    rig.pass_time(rig.settings.interval_seconds)
+    assert len(second.wants_training) == 1
+
+
+def test_a_snapshot_comes_in_pages_when_it_is_large() -> None:
+    rig = Rig(quick(snapshot_page_bytes=300))
+    first = founded(rig)
+    for value in (5.0, 6.0):
+        rig.pass_time(1.2)
+        rig.train(first, contribution((int(value) * 100, int(value) * 100 + 1), value))
+    second = rig.add()
+    rig.join(second)
+    pages = [r for r in rig.requests if r[2] == wire.SNAPSHOT_PROTOCOL]
+    assert len(pages) == 3
+    assert second.session.replica.digest() == first.session.replica.digest()
+
+
+def test_a_newcomer_asks_another_member_when_the_first_gives_no_snapshot() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    rig.unanswered = {first.peer_id}
+    for number in range(2, 8):
+        third = rig.add(number=number)
+        rig.join(third)
+        rig.pass_time(1.0)
+        assert third.session.replica.digest() == second.session.replica.digest()
+        third.online = False
+    asked = {r[1] for r in rig.requests if r[2] == wire.SNAPSHOT_PROTOCOL}
+    assert first.peer_id in asked
+
+
+def test_a_newcomer_whom_nobody_gives_a_snapshot_catches_up_from_gossip() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    rig.unanswered = {first.peer_id, second.peer_id}
+    third = rig.add()
+    rig.join(third)
+    rig.pass_time(3.0)
+    assert third.session.phase == "learning"
+    assert [tell.level for tell in third.told if tell.kind == "joined"] == ["warning"]
+    rig.unanswered = set()
+    rig.pass_time(20.0)
+    assert third.session.replica.version_of(first.peer_id).seqno > 0
+
+
+def test_a_node_of_another_charter_is_refused_a_snapshot() -> None:
+    rig = Rig()
+    first = founded(rig)
+    other = Charter("rig", "mean", CHARTER.tables, {}, seed=2)
+    request = wire.encode_snapshot_request(wire.SnapshotRequest(other.group_id, {}, 1000))
+    effects = first.session.handle(
+        ev.RequestReceived(peer(9), wire.SNAPSHOT_PROTOCOL, request), rig.now
+    )
+    answer = effects[0]
+    assert isinstance(answer, ev.Respond)
+    refusal = wire.decode_items_answer(answer.payload)
+    assert isinstance(refusal, wire.Refusal)
+    assert refusal.code == "unknown-group"
+
+
+def test_a_malformed_request_is_the_askers_fault() -> None:
+    rig = Rig()
+    first = founded(rig)
+    with pytest.raises(DecodeError):
+        first.session.handle(ev.RequestReceived(peer(9), wire.PULL_PROTOCOL, b"junk"), rig.now)
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def test_rounds_start_only_when_enough_members_are_present() -> None:
+    rig = Rig(quick(wait_for_members=2))
+    first = rig.add()
+    rig.join(first)
+    rig.pass_time(5.0)
+    assert first.session.phase == "waiting"
+    second = rig.add()
+    rig.join(second)
+    rig.pass_time(3.0)
+    assert first.wants_training
+    assert second.wants_training
+
+
+def test_without_auto_start_a_member_relays_but_does_not_train() -> None:
+    rig = Rig()
+    first = founded(rig)
+    quiet = rig.add(quick(auto_start=False))
+    rig.join(quiet)
+    rig.pass_time(10.0)
+    assert quiet.session.phase == "waiting"
+    assert not quiet.wants_training
+    assert quiet.session.replica.digest() == first.session.replica.digest()
+
+
+def test_rounds_keep_their_pace_whatever_others_do() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    second.online = False
+    begun = []
+    for _ in range(5):
+        rig.pass_time(1.2)
+        begun.append(rig.now)
+        rig.train(first, contribution(KEYS, 1.0))
+    assert first.session.round == 6
+    assert np.allclose(np.diff(begun), 1.2)
+
+
+def test_a_round_that_takes_longer_than_the_interval_is_not_started_twice() -> None:
+    rig = Rig(quick())
+    first = rig.add()
+    rig.join(first)
+    rig.pass_time(5.0)
+    assert len(first.wants_training) == 1
+
+
+def test_after_the_last_round_the_final_model_is_evaluated_and_training_ends() -> None:
+    rig = Rig(quick(rounds=2))
+    first = rig.add()
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 1.0), fit=1.0)
+    rig.pass_time(1.2)
+    rig.train(first, contribution(KEYS, 2.0), fit=0.9)
+    assert first.session.phase == "done"
+    rig.pass_time(1.2)
+    assert len(first.wants_evaluation) == 1
+    finish_evaluation(rig, first, 0.8)
+    assert first.session.history == [1.0, 0.9, 0.8]
+    rig.pass_time(5.0)
+    assert not first.wants_training
+    assert not first.wants_evaluation  # nothing has changed since
+
+
+def test_a_finished_member_evaluates_again_when_the_model_changes() -> None:
+    rig = Rig(quick(rounds=1))
+    first = rig.add()
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 1.0))
+    rig.pass_time(1.2)
+    finish_evaluation(rig, first)
+    second = rig.add(quick())
+    rig.join(second)
+    finish_evaluation(rig, second)
+    rig.pass_time(1.2)
+    rig.train(second, contribution((7,), 1.0))
+    rig.pass_time(1.2)
+    assert len(first.wants_evaluation) == 1
+
+
+def test_members_that_train_together_do_not_start_in_lockstep() -> None:
+    rig = Rig(quick(wait_for_members=5))
+    for _ in range(5):
+        rig.join(rig.add())
+    begun: dict[int, float] = {}
+    for _ in range(400):
+        rig.pass_time(0.05)
+        for number, member in enumerate(rig.members):
+            if member.wants_training:
+                begun.setdefault(number, rig.now)
+    times = sorted(begun.values())
+    assert len(times) == 5
+    assert times[-1] - times[0] > 0.2
+
+
+# --- gossip and its verdicts ----------------------------------------------------------------------
+
+
+def test_a_published_contribution_reaches_everyones_model() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    rig.pass_time(2.5)
+    rig.train(first, contribution(KEYS, 8.0))
+    assert second.session.deltas_merged >= 1
+    assert second.session.replica.digest() == first.session.replica.digest()
+    assert (Verdict.ACCEPT, "") in rig.verdicts
+
+
+def test_a_delta_heard_twice_is_ignored_without_blame() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    message = inline_delta(first, seqno=2, value=5.0)
+    assert rig.gossip(first, message, second).verdict is Verdict.ACCEPT
+    assert rig.gossip(first, message, second) == ev.Judge(Verdict.IGNORE, "duplicate")
+
+
+def test_a_delta_of_an_older_epoch_is_ignored_without_blame() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    message = inline_delta(first, seqno=9, value=5.0, epoch=first.session.epoch - 1)
+    assert rig.gossip(first, message, second) == ev.Judge(Verdict.IGNORE, "older-epoch")
+
+
+def test_a_delta_published_by_another_than_its_signer_is_rejected() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    third = rig.add()
+    before = second.session.replica.digest()
+    message = inline_delta(first, seqno=2, value=5.0)
+    assert rig.gossip(third, message, second).verdict is Verdict.REJECT
+    assert second.session.replica.digest() == before
+    assert second.session.faults == {"bad-signature": 1}
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x00", b"\xff" * 50, b"\xa1\x61t\x65delta"])
+def test_junk_on_the_topic_is_rejected_and_counted(junk: bytes) -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    assert rig.gossip(first, junk, second).verdict is Verdict.REJECT
+    assert second.session.faults == {"undecodable": 1}
+
+
+def test_a_delta_that_breaks_the_charter_is_rejected() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    wide = Charter("rig", "mean", (TABLE,), {}, seed=1)
+    assert wide.group_id == first.session.charter.group_id
+    good = inline_delta(first, seqno=2, value=TABLE.value_limit)
+    too_much = inline_delta(first, seqno=3, value=5.0)
+    body = bytearray(wire.decode_gossip(too_much).envelope)  # type: ignore[union-attr]
+    at = body.find(np.float32(5.0).tobytes())
+    body[at : at + 4] = np.float32(1e6).tobytes()
+    _, payload_start = (
+        first.sealer.seal(wire.DELTA_TYPE, b""),
+        len(first.sealer.seal(wire.DELTA_TYPE, b"")),
+    )
+    forged = first.sealer.seal(wire.DELTA_TYPE, bytes(body[payload_start:]))
+    assert rig.gossip(first, good, second).verdict is Verdict.ACCEPT
+    bad = wire.encode_gossip(wire.InlineDelta(forged))
+    assert rig.gossip(first, bad, second).verdict is Verdict.REJECT
+    assert second.session.faults == {"invalid-contribution": 1}
+
+
+def test_an_author_that_floods_is_ignored_beyond_its_rate() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    third = rig.add()
+    flood = [inline_delta(first, seqno=n, value=1.0) for n in range(2, 400)]
+    verdicts = [rig.gossip(first, message, second) for message in flood]
+    ignored = [v for v in verdicts if v.reason == "rate"]
+    assert 100 < len(ignored) < 398
+    assert rig.gossip(third, inline_delta(third, seqno=1, value=1.0), second).verdict is (
+        Verdict.ACCEPT
+    )
+
+
+def test_what_does_not_fit_the_limits_is_ignored_and_counted() -> None:
+    rig = Rig()
+    first = founded(rig)
+    small = rig.add(quick(limits=tight(max_members=1)))
+    rig.join(small)
+    other = rig.add()
+    verdict = rig.gossip(other, inline_delta(other, seqno=1, value=1.0), small)
+    assert verdict == ev.Judge(Verdict.IGNORE, "max-members")
+    assert small.session.faults["refused-max-members"] == 1
+    assert first.session.replica.digest() == small.session.replica.digest()
+
+
+def test_a_member_that_signs_two_deltas_under_one_number_is_found_out() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    rig.gossip(first, inline_delta(first, seqno=2, value=5.0), second)
+    rig.gossip(first, inline_delta(first, seqno=2, value=6.0), second)
+    assert second.session.faults["equivocation"] == 1
+    assert "equivocation" in second.kinds()
+
+
+# --- repair ---------------------------------------------------------------------------------------
+
+
+def lose_deltas_to(victim: Member) -> object:
+    def lost(sender: Member, receiver: Member, message: wire.GossipPayload) -> bool:
+        return receiver is victim and isinstance(message, wire.InlineDelta)
+
+    return lost
+
+
+def test_a_lost_delta_is_pulled_after_the_next_heartbeat() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    rig.lost = lose_deltas_to(second)  # type: ignore[assignment]
+    rig.pass_time(1.2)
+    rig.train(first, contribution(KEYS, 7.0))
+    assert second.session.replica.digest() != first.session.replica.digest()
+    rig.pass_time(5.0)
+    assert second.session.replica.digest() == first.session.replica.digest()
+    assert any(r[2] == wire.PULL_PROTOCOL for r in rig.requests)
+
+
+def test_a_gap_is_noticed_from_the_next_delta_and_pulled() -> None:
+    rig = Rig(quick(heartbeat_seconds=1000.0))
+    first, second = pair(rig)
+    rig.lost = lose_deltas_to(second)  # type: ignore[assignment]
+    rig.pass_time(1.2)
+    rig.train(first, contribution((50, 51), 7.0))
+    rig.lost = lambda *_: False
+    rig.pass_time(1.2)
+    rig.train(first, contribution((60, 61), 7.0))
+    rig.pass_time(1.0)
+    assert second.session.replica.digest() == first.session.replica.digest()
+    assert any(r[2] == wire.PULL_PROTOCOL for r in rig.requests)
+
+
+def test_a_lost_delta_is_pulled_from_a_third_member_when_its_author_is_gone() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    third = rig.add()
+    rig.join(third)
+    rig.lost = lose_deltas_to(second)  # type: ignore[assignment]
+    rig.pass_time(1.2)
+    rig.train(first, contribution(KEYS, 7.0))
+    first.online = False
+    rig.connect()
+    rig.pass_time(8.0)
+    assert second.session.replica.digest() == third.session.replica.digest()
+    assert second.session.replica.version_of(first.peer_id).seqno == 2
+
+
+def test_a_large_delta_is_announced_and_pulled_once() -> None:
+    rig = Rig(quick(inline_limit_bytes=1024))
+    first = founded(rig)
+    second = rig.add()
+    rig.join(second)
+    finish_evaluation(rig, second)
+    many = tuple(range(100, 1100))
+    kinds: list[type] = []
+
+    def watch(sender: Member, receiver: Member, message: wire.GossipPayload) -> bool:
+        kinds.append(type(message))
+        return False
+
+    rig.lost = watch
+    rig.pass_time(1.2)
+    rig.train(first, contribution(many, 3.0))
+    rig.pass_time(0.5)
+    assert wire.Announce in kinds
+    assert wire.InlineDelta not in kinds
+    pulls = [r for r in rig.requests if r[2] == wire.PULL_PROTOCOL]
+    assert len(pulls) == 1
+    assert second.session.replica.digest() == first.session.replica.digest()
+
+
+def test_a_pulled_delta_that_is_not_the_announced_one_is_refused() -> None:
+    rig = Rig(quick(inline_limit_bytes=1024))
+    first = founded(rig)
+    second = rig.add()
+    rig.join(second)
+    rig.unanswered = {first.peer_id}
+    announced = wire.Announce(bytes(32), 5000, first.session.epoch, 2)
+    rig.gossip(first, wire.encode_gossip(announced), second)
+    rig.lost = lambda *_: True
+    rig.pass_time(1.2)
+    rig.train(first, contribution(KEYS, 3.0))
+    rig.unanswered = set()
+    rig.pass_time(3.0)
+    assert second.penalized
+    assert "announced" in second.penalized[0][1]
+    assert second.session.faults["invalid-contribution"] == 1
+
+
+def test_what_nobody_can_deliver_is_not_asked_for_without_end() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    announced = wire.Announce(bytes(32), 5000, first.session.epoch, 99)
+    rig.gossip(first, wire.encode_gossip(announced), second)
+    rig.requests.clear()
+    rig.pass_time(30.0)
+    pulls = [r for r in rig.requests if r[2] == wire.PULL_PROTOCOL]
+    assert 1 <= len(pulls) <= 6
+
+
+def test_heartbeats_grow_rare_when_nothing_changes() -> None:
+    rig = Rig(quick(auto_start=False, heartbeat_seconds=1.0))
+    beats = [0]
+
+    def count(sender: Member, receiver: Member, message: wire.GossipPayload) -> bool:
+        beats[0] += isinstance(message, wire.Heartbeat)
+        return False
+
+    rig.lost = count
+    for _ in range(2):
+        rig.join(rig.add())
+    rig.pass_time(8.0)
+    early = beats[0]
+    rig.pass_time(80.0)
+    late = (beats[0] - early) / 10
+    assert early > late
+    assert late > 0
+
+
+# --- presence, leaving, expiry --------------------------------------------------------------------
+
+
+def test_everyone_sees_who_is_there() -> None:
+    rig = Rig(quick())
+    for _ in range(4):
+        rig.join(rig.add())
+    rig.pass_time(4.0)
+    names = {m.peer_id for m in rig.members}
+    for member in rig.members:
+        assert {view.peer_id for view in member.session.members(rig.now)} == names
+        assert member.session.members(rig.now)[0].me
+
+
+def test_a_member_that_went_silent_is_away_but_its_teaching_stays() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    first.online = False
+    rig.connect()
+    rig.pass_time(rig.settings.presence_seconds + 3)
+    assert [view.peer_id for view in second.session.members(rig.now)] == [second.peer_id]
+    assert "member-away" in second.kinds()
+    assert second.session.replica.version_of(first.peer_id).seqno == 1
+
+
+def test_a_member_silent_beyond_its_time_to_live_leaves_the_model_as_it_was_without_it() -> None:
+    rig = Rig(quick(auto_start=False, limits=tight(member_ttl_seconds=60.0)))
+    first = rig.add(quick(limits=tight(member_ttl_seconds=60.0)))
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 4.0))
+    second = rig.add()
+    rig.join(second)
+    third = rig.add()
+    rig.join(third)
+    first.online = False
+    rig.pass_time(70.0)
+    for member in (second, third):
+        assert "member-expired" in member.kinds()
+        assert member.session.replica.digest() == Replica(CHARTER).digest()
+    # Neither brings it back to the other.
+    rig.pass_time(60.0)
+    assert second.session.replica.member_count == 0
+
+
+def test_a_leavers_influence_is_gone_everywhere_and_stays_gone() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    late = inline_delta(first, seqno=2, value=9.0)
+    rig.give(first, ev.LeaveRequested())
+    assert second.session.replica.digest() == Replica(CHARTER).digest()
+    assert "member-left" in second.kinds()
+    assert rig.gossip(first, late, second) == ev.Judge(Verdict.IGNORE, "left")
+    third = rig.add()
+    first.online = False
+    rig.join(third)
+    assert third.session.replica.member_count == 0
+
+
+def test_a_member_that_left_does_nothing_any_more() -> None:
+    rig = Rig(quick())
+    first, _ = pair(rig)
+    rig.give(first, ev.LeaveRequested())
+    assert first.session.next_wake == float("inf")
+    assert rig.give(first, ev.TimerFired()) == []
+    assert rig.give(first, ev.LeaveRequested()) == []
+
+
+def test_a_restarted_member_replaces_everything_it_had_published() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    first.online = False
+    again = rig.add(epoch=first.session.epoch + 1, number=0)
+    rig.members.remove(first)
+    rig.join(again)
+    finish_evaluation(rig, again)
+    rig.pass_time(1.2)
+    rig.train(again, contribution((9,), 2.0))
+    rows = second.session.replica.member_rows(again.peer_id, TABLE.name)
+    assert rows.keys.tolist() == [9]
+
+
+def test_a_member_whose_clock_went_back_goes_on_above_its_own_past() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    first.online = False
+    again = rig.add(epoch=first.session.epoch - 1000, number=0)
+    rig.members.remove(first)
+    rig.join(again)
+    finish_evaluation(rig, again)
+    assert again.session.epoch == first.session.epoch + 1
+    rig.pass_time(1.2)
+    rig.train(again, contribution(KEYS, 2.0))
+    assert second.session.replica.digest() == again.session.replica.digest()
+    assert second.session.replica.version_of(again.peer_id).epoch == again.session.epoch
