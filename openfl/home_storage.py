@@ -41,10 +41,18 @@ class HomeStorage:
         self._workload: Workload | None = None
         self._snapshot: Callable[[], NodeSnapshot] | None = None
         self._charter: Charter | None = None
+        self._data_files: dict[str, str] = {}
         self._peers = RememberedPeers()
 
-    def attach(self, workload: Workload, snapshot: Callable[[], NodeSnapshot]) -> None:
-        """From now on models are written by `workload`, and `snapshot` is saved along."""
+    def attach(
+        self,
+        workload: Workload,
+        snapshot: Callable[[], NodeSnapshot],
+        data_files: dict[str, str],
+    ) -> None:
+        """From now on models are written by `workload`, and `snapshot` is saved along.
+        `data_files`: where the data is, for commands that run when the node does not."""
+        self._data_files = data_files
         self._workload = workload
         self._snapshot = snapshot
 
@@ -76,6 +84,13 @@ class HomeStorage:
             except ValueError as error:
                 problems.append(f"{path}: {error}; catching up from the group")
         return SavedMembership(charter, 0, 0, (), (), ()), problems
+
+    def load_data_files(self) -> dict[str, str]:
+        """What `attach` was given when the node last ran; empty when it never did."""
+        saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())
+        content = saved.content if isinstance(saved.content, dict) else {}
+        files = content.get("data_files", {})
+        return {str(key): str(path) for key, path in files.items()}
 
     def load_snapshot(self) -> NodeSnapshot | None:
         """The last saved picture of the node, its phase `stopped`; None when there is none."""
@@ -123,7 +138,7 @@ class HomeStorage:
 
     def _write_node(self) -> None:
         charter = None if self._charter is None else self._charter.to_plain()
-        content = {"charter": charter, "port": self.port}
+        content = {"charter": charter, "port": self.port, "data_files": self._data_files}
         write_state(self._node_file, NODE_KIND, NODE_VERSION, content)
 
     @property

@@ -100,7 +100,8 @@ class Membership:
                 nursery.start_soon(self._keep_saved)
                 task_status.started()
                 await nursery.start(discover, self.session.charter.group_id)
-                self.handle(ev.DiscoveryEnded())
+                self.handle(ev.MembersReachable(self._reachable()))
+                self.handle(ev.DiscoveryEnded(alone=not self._network.peers()))
                 await trio.sleep_forever()
             finally:
                 self._nursery = None

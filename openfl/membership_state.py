@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.replica import Completeness, Replica, ReplicaLimits
 from openfl.contribution import Charter, PeerId
-from openfl.errors import RemoteError
+from openfl.errors import InvalidContribution, RemoteError
 from openfl.group.validation import validate_delta
 from openfl.network.base import Sealer
 from openfl.wire import messages as wire
@@ -26,6 +27,41 @@ STATE_KIND = "membership"
 STATE_VERSION = 1
 
 PrivateState = Mapping[str, NDArray[np.generic]]
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Array(msgspec.Struct, forbid_unknown_fields=True):
+    dtype: str
+    shape: list[_Count]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: NDArray[np.generic]) -> _Array:
+        return cls(array.dtype.str, list(array.shape), array.tobytes())
+
+    def array(self) -> NDArray[np.generic]:
+        """ValueError when it is not an array of numbers."""
+        try:
+            dtype = np.dtype(self.dtype)
+        except (TypeError, SyntaxError) as error:
+            raise ValueError(str(error)) from error
+        if dtype.kind not in "biuf":
+            raise ValueError(f"an array of {dtype}")
+        return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
+
+
+class _State(msgspec.Struct, forbid_unknown_fields=True):
+    """What stands in the file."""
+
+    charter: dict[str, Any]
+    epoch: _Count
+    round: _Count
+    history: tuple[float, ...]
+    items: tuple[tuple[str, bytes, _Seconds], ...]
+    complete: tuple[tuple[str, _Count, _Count, _Count, _Seconds], ...]
+    private: dict[str, _Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +111,8 @@ class SavedMembership:
             "items": [list(item) for item in self.items],
             "complete": [list(statement) for statement in self.complete],
             "private": {
-                name: {"dtype": a.dtype.str, "shape": list(a.shape), "data": a.tobytes()}
-                for name, a in self.private.items()
+                name: msgspec.structs.asdict(_Array.of(array))
+                for name, array in self.private.items()
             },
         }
 
@@ -84,27 +120,17 @@ class SavedMembership:
     def from_plain(cls, plain: Any) -> SavedMembership:
         """The inverse; ValueError when it is not such a state."""
         try:
-            private = {
-                str(name): np.frombuffer(entry["data"], dtype=np.dtype(entry["dtype"])).reshape(
-                    entry["shape"]
-                )
-                for name, entry in plain["private"].items()
-            }
-            if any(array.dtype.hasobject for array in private.values()):
-                raise ValueError("arrays of objects")
+            state = msgspec.convert(plain, type=_State, builtin_types=(bytes,))
             return cls(
-                charter=wire.charter_from_plain(plain["charter"]),
-                epoch=int(plain["epoch"]),
-                round=int(plain["round"]),
-                history=tuple(float(value) for value in plain["history"]),
-                items=tuple((str(k), bytes(e), float(age)) for k, e, age in plain["items"]),
-                complete=tuple(
-                    (str(author), int(epoch), int(after), int(upto), float(age))
-                    for author, epoch, after, upto, age in plain["complete"]
-                ),
-                private=private,
+                charter=wire.charter_from_plain(state.charter),
+                epoch=state.epoch,
+                round=state.round,
+                history=state.history,
+                items=state.items,
+                complete=state.complete,
+                private={name: saved.array() for name, saved in state.private.items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RemoteError) as error:
+        except (ValueError, OverflowError, RemoteError) as error:
             raise ValueError(f"not a saved membership: {error}") from error
 
     def rebuild(self, sealer: Sealer, limits: ReplicaLimits, now: float) -> tuple[Replica, int]:
@@ -115,7 +141,10 @@ class SavedMembership:
             try:
                 if kind == "leave":
                     author, body = sealer.open(wire.LEAVE_TYPE, envelope)
-                    replica.leave(author, wire.decode_leave(body).epoch, envelope, now)
+                    leave = wire.decode_leave(body)
+                    if leave.group_id != self.charter.group_id:
+                        raise InvalidContribution(f"a leave of group {leave.group_id}")
+                    replica.leave(author, leave.epoch, envelope, now)
                     continue
                 author, body = sealer.open(wire.DELTA_TYPE, envelope)
                 delta = wire.decode_delta(body)

@@ -208,7 +208,7 @@ class Node:
             peers=self._peer_views(),
             members=() if session is None else session.members(now),
             round=0 if session is None else session.round,
-            rounds=self._settings.session.rounds,
+            rounds=self._settings.session.rounds if session is None else session.last_round,
             train_examples=0 if membership is None else membership.task.train_examples,
             model_rows=0 if session is None else session.replica.model_rows,
             validation=None if session is None else _value(session.validation),

@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ async def _open_parts(
             bootstrap_given=bool(bootstrap),
             peers_remembered=bool(remembered),
         )
-        storage.attach(workload, node.snapshot)
+        storage.attach(workload, node.snapshot, _data_files(config))
         async with trio.open_nursery() as nursery, serve_control(place.root, control(node)):
             nursery.start_soon(node.run)
             try:
@@ -200,11 +201,20 @@ def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:
 
 
 def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
-    """Recommendations from the saved model and the ratings file; StateError when none is saved."""
+    """Recommendations from the saved model and the ratings file (the one the node last ran with,
+    unless the configuration names one); StateError when no model is saved."""
     path = Home(home).model_file(config.model.file)
     if not path.exists():
         raise StateError(f"{path}: no model yet; train one with: openfl-node start --home {home}")
     model = load_model(path)
+    if not config.data.ratings_file:
+        files = HomeStorage(Home(home), path).load_data_files()
+        data = replace(
+            config.data,
+            ratings_file=files.get("ratings_file", ""),
+            catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
+        )
+        config = replace(config, data=data)
     ratings, catalogue = load_music(config)
     check_ratings_fit(model.charter, ratings)
     return recommend(model.charter, model, ratings, catalogue, user, top)
@@ -273,6 +283,12 @@ def _load_remembered(
     storage.remembered(peers)
     addresses = tuple(PeerAddress(PeerId(p.peer_id), p.multiaddrs) for p in peers.peers)
     return addresses, [] if read.problem is None else [read.problem]
+
+
+def _data_files(config: Config) -> dict[str, str]:
+    data = config.data
+    files = {"ratings_file": data.ratings_file, "catalogue_file": data.catalogue_file}
+    return {key: str(Path(path).absolute()) for key, path in files.items() if path}
 
 
 def _listen_address(host: str, port: int) -> str:

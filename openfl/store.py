@@ -24,7 +24,7 @@ from typing import Any
 
 import cbor2
 
-from openfl.errors import StateError, UserError
+from openfl.errors import StateError
 
 _MAGIC = b"OpenFL state\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -166,7 +166,7 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other nodes out of this home; needs `prepare`. UserError names the one inside.
+        """Keep other nodes out of this home; needs `prepare`. StateError names the one inside.
 
         The kernel drops the lock with the process, so a killed node never blocks the next one.
         Temporary files that a killed node left behind are removed.
@@ -181,7 +181,7 @@ class Home:
             except BlockingIOError as error:
                 holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
                 process = f" (process {holder})" if holder.isdigit() else ""
-                raise UserError(
+                raise StateError(
                     f"{self.root}: another node{process} is running in this home folder;"
                     " stop it or give this one its own with --home"
                 ) from error

@@ -93,7 +93,7 @@ class NodeSnapshot:
     members: tuple[MemberView, ...]
     round: int
     rounds: int
-    """How many were asked for; 0 = until stopped."""
+    """The round after which the node is done; 0 = until stopped."""
     train_examples: int
     model_rows: int
     validation: float | None

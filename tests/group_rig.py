@@ -50,6 +50,8 @@ class RigSealer:
         return head + hashlib.sha256(head + payload).digest() + payload
 
     def open(self, payload_type: bytes, envelope: bytes) -> tuple[PeerId, bytes]:
+        if not envelope:
+            raise InvalidSignature("the envelope is empty")
         size = envelope[0]
         peer_id = envelope[1 : 1 + size].decode(errors="replace")
         head = envelope[: 1 + size] + payload_type + b"\0"
@@ -139,7 +141,8 @@ class Rig:
     def join(self, member: Member) -> None:
         """Everybody online sees everybody; the member has searched."""
         self.connect()
-        self.give(member, ev.DiscoveryEnded())
+        alone = not any(m.online for m in self.members if m is not member)
+        self.give(member, ev.DiscoveryEnded(alone))
 
     def connect(self) -> None:
         online = frozenset(m.peer_id for m in self.members if m.online)

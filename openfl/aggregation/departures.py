@@ -18,7 +18,8 @@ from openfl.contribution import PeerId
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """`author` left in `epoch`; `envelope` is its signed word for it. `since`: when heard."""
+    """`author` left in `epoch`; `envelope` is its signed word for it. `since`: when anyone
+    first heard it, as far as relayed ages tell."""
 
     author: PeerId
     epoch: int
@@ -64,10 +65,10 @@ class Departures:
     def tombstones(self) -> Iterator[Tombstone]:
         yield from self._left.values()
 
-    def leave(self, author: PeerId, epoch: int, envelope: bytes, now: float) -> None:
+    def leave(self, author: PeerId, epoch: int, envelope: bytes, since: float) -> None:
         self._expired.pop(author, None)
         self._left.pop(author, None)
-        self._left[author] = Tombstone(author, epoch, envelope, now)
+        self._left[author] = Tombstone(author, epoch, envelope, since)
         if len(self._left) > self._capacity:
             self._left.popitem(last=False)
 
@@ -82,8 +83,8 @@ class Departures:
         self._expired.pop(author, None)
 
     def forget_before(self, moment: float) -> None:
-        """Drop what was remembered before `moment`; insertion order is time order."""
-        while self._left and next(iter(self._left.values())).since < moment:
-            self._left.popitem(last=False)
-        while self._expired and next(iter(self._expired.values())).since < moment:
-            self._expired.popitem(last=False)
+        """Drop what dates from before `moment`."""
+        for author in [a for a, stone in self._left.items() if stone.since < moment]:
+            del self._left[author]
+        for author in [a for a, expired in self._expired.items() if expired.since < moment]:
+            del self._expired[author]

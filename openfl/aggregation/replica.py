@@ -8,9 +8,9 @@ arithmetic (`fixed_point`): taking a member out leaves bit for bit the sums of a
 heard of it.
 
 Each author's signed deltas are kept while they back a live register; a snapshot is exactly these
-envelopes, so whoever serves one can withhold but not forge. Four collaborators hold the parts:
-`registers` (one author, one table), `sums` (all authors, one table), `delta_log` (an author's
-envelopes), `departures` (who is gone).
+envelopes (`paging`), so whoever serves one can withhold but not forge. The parts: `member` (one
+author: its `registers` by table and its `delta_log`), `sums` (all authors, one table),
+`departures` (who is gone).
 
 What does not fit the limits is refused without any change of state; every outcome is a value.
 `now` is any clock that never runs backwards, in seconds. Not safe to share between threads; views
@@ -21,153 +21,44 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openfl.aggregation.delta import Delta
-from openfl.aggregation.delta_log import DeltaLog
 from openfl.aggregation.departures import Departures
-from openfl.aggregation.fixed_point import MEMBER_CAP, fits, weighted_mean
+from openfl.aggregation.fixed_point import fits, weighted_mean
+from openfl.aggregation.member import MEMBER_BYTES, Member, register_bytes
+from openfl.aggregation.outcomes import (
+    MemberRows,
+    MemberState,
+    MergeKind,
+    MergeResult,
+    ReplicaLimits,
+)
+from openfl.aggregation.paging import Completeness, Cursor, Item, Page, make_page
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.registers import Plan, TableRegisters
 from openfl.aggregation.sums import TableSums
-from openfl.aggregation.version_vector import NOTHING, Heard, Version, VersionVector
-from openfl.contribution import Charter, Evaluation, Floats, Keys, PeerId, TableSchema
+from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
+from openfl.contribution import Charter, Floats, PeerId, TableSchema
 from openfl.model_view import DenseModel, DenseTable, initial_rows
 
-MEMBER_BYTES = 2048
-"""Counted for each member beside its rows and envelopes."""
-ITEM_BYTES = 128
-"""Counted for each item of a page beside its envelope: framing, author, age."""
+__all__ = [
+    "Completeness",
+    "Cursor",
+    "Item",
+    "MemberRows",
+    "MemberState",
+    "MergeKind",
+    "MergeResult",
+    "Page",
+    "Replica",
+    "ReplicaLimits",
+]
+
 MAX_VARIANTS = 2
 """Different deltas of one seqno that are merged: two prove that the author lies; that is enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaLimits:
-    """Bounds of a replica. `max_rows` counts registers of all members; `max_bytes` is compared with
-    `Replica.size_bytes`. `member_ttl_seconds`: silence after which a member's registers go."""
-
-    max_members: int = 4096
-    max_rows: int = 2_000_000
-    max_bytes: int = 512 << 20
-    max_member_rows: int = 500_000
-    max_member_deltas: int = 512
-    member_ttl_seconds: float = 600.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_members <= MEMBER_CAP:
-            raise ValueError(f"max_members must be within 1..{MEMBER_CAP}")
-
-
-class MergeKind(Enum):
-    """MERGED: state changed. STALE: of an older epoch, of a member that left or expired, or wholly
-    superseded. DUPLICATE: heard before. REFUSED: does not fit the charter or the limits."""
-
-    MERGED = "merged"
-    STALE = "stale"
-    DUPLICATE = "duplicate"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class MergeResult:
-    """`reason` is a stable word for counting, `detail` a sentence for people. `equivocation`: the
-    author signed another delta with the same seqno, which proves it dishonest."""
-
-    kind: MergeKind
-    reason: str = ""
-    detail: str = ""
-    rows_changed: int = 0
-    equivocation: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MemberState:
-    """A member that has contributed. `version.seqno` is complete up to there; `latest_seqno` is the
-    highest heard. round, examples and fit are as its latest delta says."""
-
-    peer_id: PeerId
-    version: Version
-    latest_seqno: int
-    rows: int
-    last_heard: float
-    round: int
-    examples: int
-    fit: Evaluation | None
-
-
-@dataclass(frozen=True, slots=True)
-class MemberRows:
-    """One member's registers in one table (copies). keys: uint64[n] ascending; values:
-    float32[n, width]; evidence: uint32[n]; precision: float64[n, width]."""
-
-    keys: Keys
-    values: Floats
-    evidence: NDArray[np.uint32]
-    precision: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One signed envelope as it is handed on. `age_seconds`: since the author was last heard of."""
-
-    kind: Literal["delta", "leave"]
-    author: PeerId
-    envelope: bytes
-    age_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """Of this author's deltas with after < seqno <= upto, all that are live were handed on."""
-
-    author: PeerId
-    epoch: int
-    after: int
-    upto: int
-    age_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where the next page goes on: behind (author, epoch, seqno) in canonical order."""
-
-    author: PeerId
-    epoch: int
-    seqno: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    items: tuple[Item, ...]
-    complete: tuple[Completeness, ...]
-    cursor: Cursor | None
-    """None when there is nothing more."""
-
-
-@dataclass(slots=True)
-class _Member:
-    """Everything known of one author in its current epoch."""
-
-    epoch: int
-    last_heard: float
-    log: DeltaLog = field(default_factory=DeltaLog)
-    heard: Heard = field(default_factory=Heard)
-    tables: dict[str, TableRegisters] = field(default_factory=dict)
-    digest: bytes | None = None
-
-    @property
-    def rows(self) -> int:
-        return sum(len(table) for table in self.tables.values())
-
-    @property
-    def version(self) -> Version:
-        return Version(self.epoch, self.heard.complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +76,10 @@ class Replica:
         self.limits = limits if limits is not None else ReplicaLimits()
         self._schemas: dict[str, TableSchema] = {t.name: t for t in charter.tables}
         self._sums = {t.name: TableSums(t) for t in charter.tables}
-        self._members: dict[PeerId, _Member] = {}
+        self._members: dict[PeerId, Member] = {}
         self._departures = Departures(2 * self.limits.max_members)
+        # Twice the time to live: after that nobody holds what a tombstone or expiry guards against.
+        self._memory_seconds = 2 * self.limits.member_ttl_seconds
         self._registers = 0
         self._row_bytes = 0
         self._envelope_bytes = 0
@@ -217,7 +110,7 @@ class Replica:
         variants = 0 if current is None else current.log.variants(delta.seqno)
         if variants >= MAX_VARIANTS:
             return _refused("equivocation", f"too many different deltas have seqno {delta.seqno}")
-        target = current if current is not None else _Member(delta.epoch, now - age_seconds)
+        target = current if current is not None else Member(delta.epoch, now - age_seconds)
         planned = self._plan(target, delta)
         if isinstance(planned, MergeResult):
             return planned
@@ -242,17 +135,25 @@ class Replica:
         self._apply(target, delta, envelope, planned)
         return MergeResult(MergeKind.MERGED, rows_changed=changed, equivocation=variants > 0)
 
-    def leave(self, author: PeerId, epoch: int, envelope: bytes, now: float) -> MergeResult:
-        """Merge a verified tombstone: registers of `epoch` and older go and stay away."""
+    def leave(
+        self, author: PeerId, epoch: int, envelope: bytes, now: float, age_seconds: float = 0.0
+    ) -> MergeResult:
+        """Merge a verified tombstone: registers of `epoch` and older go and stay away.
+
+        `age_seconds`: how long it has been known, as told by whoever relayed it. A tombstone that
+        everybody is about to forget is not taken up again, or it would go round for ever.
+        """
         member = self._members.get(author)
         if self._departures.left_epoch(author) >= epoch:
             return MergeResult(MergeKind.DUPLICATE, "duplicate")
         if member is not None and member.epoch > epoch:
             return MergeResult(MergeKind.STALE, "older-epoch")
+        if member is None and age_seconds >= self._memory_seconds:
+            return MergeResult(MergeKind.STALE, "expired")
         rows = 0 if member is None else member.rows
         if member is not None:
             self._remove(author)
-        self._departures.leave(author, epoch, envelope, now)
+        self._departures.leave(author, epoch, envelope, now - max(0.0, age_seconds))
         return MergeResult(MergeKind.MERGED, rows_changed=rows)
 
     def heard(self, author: PeerId, now: float, age_seconds: float = 0.0) -> None:
@@ -287,7 +188,7 @@ class Replica:
             last = Version(member.epoch, member.heard.highest)
             self._remove(author)
             self._departures.expire(author, last, member.last_heard, now)
-        self._departures.forget_before(now - 2 * ttl)
+        self._departures.forget_before(now - self._memory_seconds)
         return tuple(gone)
 
     def mark_complete(self, statement: Completeness) -> bool:
@@ -464,39 +365,7 @@ class Replica:
         least one seqno's envelopes are in each page, so that paging always ends. Pages are
         stateless: `cursor` is where the page before ended, and may come from a stranger.
         """
-        everyone = {stone.author for stone in self._departures.tombstones()} | set(self._members)
-        wanted = everyone if authors is None else everyone.intersection(authors)
-        page = _PageBuilder(max_bytes)
-        for author in sorted(wanted):
-            if cursor is not None and author < cursor.author:
-                continue
-            # Epoch 0 in a cursor: nothing of this author was sent yet.
-            resumed = (
-                cursor if cursor is not None and cursor.epoch and author == cursor.author else None
-            )
-            if page.full:
-                return page.end(Cursor(author, 0, 0))
-            have = known.get(author, NOTHING)
-            stone = self._departures.tombstone(author)
-            if stone is not None and resumed is None and have.epoch <= stone.epoch:
-                page.add(Item("leave", author, stone.envelope, max(0.0, now - stone.since)))
-            member = self._members.get(author)
-            if member is None or have.epoch > member.epoch:
-                continue
-            start = have.seqno if have.epoch == member.epoch else 0
-            if resumed is not None and resumed.epoch == member.epoch:
-                start = max(start, resumed.seqno)
-            age = max(0.0, now - member.last_heard)
-            sent = start
-            for entry in member.log.after(start):
-                if entry.seqno != sent and not page.has_room(entry.envelope):
-                    upto = min(sent, member.heard.complete)
-                    page.declare(Completeness(author, member.epoch, start, upto, age))
-                    return page.end(Cursor(author, member.epoch, sent))
-                page.add(Item("delta", author, entry.envelope, age))
-                sent = entry.seqno
-            page.declare(Completeness(author, member.epoch, start, member.heard.complete, age))
-        return page.end(None)
+        return make_page(self._members, self._departures, known, now, max_bytes, cursor, authors)
 
     def items(self, now: float) -> Iterator[Item]:
         """Every envelope this replica consists of, in canonical order (to be saved)."""
@@ -505,7 +374,7 @@ class Replica:
     # --- inside -----------------------------------------------------------------------------------
 
     def _why_stale(
-        self, author: PeerId, member: _Member | None, delta: Delta, age_seconds: float
+        self, author: PeerId, member: Member | None, delta: Delta, age_seconds: float
     ) -> str | None:
         if self._departures.left_epoch(author) >= delta.epoch:
             return "left"
@@ -516,7 +385,7 @@ class Replica:
             return "expired"
         return "expired" if age_seconds >= self.limits.member_ttl_seconds else None
 
-    def _plan(self, target: _Member, delta: Delta) -> list[_PlannedBlock] | MergeResult:
+    def _plan(self, target: Member, delta: Delta) -> list[_PlannedBlock] | MergeResult:
         """What each block would change, or why the delta is refused. Touches nothing."""
         if delta.epoch < 1 or delta.seqno < 1:
             return _refused("version", "epoch and seqno count from 1")
@@ -541,8 +410,8 @@ class Replica:
     def _over_limits(
         self,
         author: PeerId,
-        member: _Member | None,
-        target: _Member,
+        member: Member | None,
+        target: Member,
         planned: list[_PlannedBlock],
         envelope: bytes,
     ) -> MergeResult | None:
@@ -560,9 +429,9 @@ class Replica:
         if rows > limits.max_rows:
             return _refused("max-rows", f"the replica holds {limits.max_rows} rows at most")
         size = self.size_bytes + MEMBER_BYTES + len(envelope)
-        size += sum(_register_bytes(i.block.width) * len(i.plan.adding) for i in planned)
+        size += sum(register_bytes(i.block.width) * len(i.plan.adding) for i in planned)
         if freed is not None:
-            size -= self._bytes_of(freed)
+            size -= freed.size_bytes
         if size > limits.max_bytes:
             return _refused("max-bytes", f"the replica holds {limits.max_bytes} bytes at most")
         lost = np.zeros(target.log.places, dtype=np.int64)
@@ -575,7 +444,7 @@ class Replica:
         return None
 
     def _apply(
-        self, member: _Member, delta: Delta, envelope: bytes, planned: list[_PlannedBlock]
+        self, member: Member, delta: Delta, envelope: bytes, planned: list[_PlannedBlock]
     ) -> None:
         self._envelope_bytes -= member.log.envelope_bytes
         place = member.log.add(delta, envelope)
@@ -590,7 +459,7 @@ class Replica:
             self._sums[block.table].add(change)
             member.log.move_rows(plan.lost, place, plan.changed)
             self._registers += len(plan.adding)
-            self._row_bytes += _register_bytes(block.width) * len(plan.adding)
+            self._row_bytes += register_bytes(block.width) * len(plan.adding)
         member.log.drop_superseded()
         self._envelope_bytes += member.log.envelope_bytes
         member.digest = None
@@ -601,49 +470,9 @@ class Replica:
         for name, registers in member.tables.items():
             self._sums[name].add(registers.withdrawal())
         self._registers -= member.rows
-        self._row_bytes -= sum(
-            _register_bytes(t.schema.width) * len(t) for t in member.tables.values()
-        )
+        self._row_bytes -= member.row_bytes
         self._envelope_bytes -= member.log.envelope_bytes
         self._generation += 1
-
-    def _bytes_of(self, member: _Member) -> int:
-        rows = sum(_register_bytes(t.schema.width) * len(t) for t in member.tables.values())
-        return MEMBER_BYTES + rows + member.log.envelope_bytes
-
-
-class _PageBuilder:
-    """Collects a page of about `max_bytes`; the first item always fits."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._free = max_bytes
-        self._items: list[Item] = []
-        self._complete: list[Completeness] = []
-
-    @property
-    def full(self) -> bool:
-        return self._free <= 0 and bool(self._items or self._complete)
-
-    def has_room(self, envelope: bytes) -> bool:
-        return not self._items or len(envelope) + ITEM_BYTES <= self._free
-
-    def add(self, item: Item) -> None:
-        self._items.append(item)
-        self._free -= len(item.envelope) + ITEM_BYTES
-
-    def declare(self, statement: Completeness) -> None:
-        """Statements that say nothing are left out."""
-        if statement.upto > statement.after:
-            self._complete.append(statement)
-            self._free -= ITEM_BYTES
-
-    def end(self, cursor: Cursor | None) -> Page:
-        return Page(tuple(self._items), tuple(self._complete), cursor)
-
-
-def _register_bytes(width: int) -> int:
-    """A register (key, value, evidence, place), and its row in the sums as if it were its own."""
-    return (16 + 4 * width) + (28 + 16 * width)
 
 
 def _refused(reason: str, detail: str) -> MergeResult:

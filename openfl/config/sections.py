@@ -302,9 +302,9 @@ class GossipConfig:
         maximum=3_600,
     )
     member_ttl_seconds: float = setting(
-        600.0,
-        "A member not heard of for this long is taken out of the model. At least three times"
-        " `heartbeat_seconds`.",
+        604_800.0,
+        "A member not heard of for this long is taken out of the model: a week, because people"
+        " switch their machines off and come back. At least three times `heartbeat_seconds`.",
         unit="seconds",
         minimum=1,
         maximum=30 * 86_400,

@@ -61,7 +61,10 @@ class MembersReachable:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryEnded:
-    """The first search for members is over (it may have found nobody)."""
+    """The first search for members is over. `alone`: no peer at all is connected; otherwise a
+    member among them may not have said yet that it is one."""
+
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)

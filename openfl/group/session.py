@@ -42,6 +42,8 @@ from openfl.wire import messages as wire
 MAX_HISTORY = 240
 MAX_SNAPSHOT_FAILURES = 3
 RETRY_SNAPSHOT_SECONDS = 0.5
+ACQUAINTANCE_SECONDS = 1.5
+"""Connected peers tell their topics within this time."""
 ROUND_JITTER = 0.1
 """Part of the interval by which a round may come earlier or later."""
 
@@ -71,8 +73,8 @@ class GroupSession:
         self.me = sealer.peer_id
         self.phase: Phase = "joining"
         self.round = round_number
-        self.rounds_done = 0
-        """Rounds since this session began; `settings.rounds` counts these."""
+        self.last_round = round_number + settings.rounds if settings.rounds else 0
+        """The round after which this session is done; 0: it goes on until it is stopped."""
         self.validation: Evaluation | None = None
         self.history: list[float] = list(history[-MAX_HISTORY:])
         self.faults: dict[str, int] = {}
@@ -103,7 +105,8 @@ class GroupSession:
             settings.heartbeat_seconds, settings.longest_heartbeat_seconds, 4, rng
         )
         self._reachable: frozenset[PeerId] = frozenset()
-        self._discovery_ended = False
+        self._alone_at = float("inf")
+        """When to stop waiting for somebody to give a snapshot."""
         self._snapshot_failures: dict[PeerId, int] = {}
         self._snapshot_retry_at = 0.0
         self._busy = False
@@ -145,8 +148,8 @@ class GroupSession:
         times = [self._heartbeat.next_wake, self._gaps.next_wake, self._next_expiry]
         if not self._busy and self.phase in ("learning", "done"):
             times.append(self._next_round_at)
-        if self.phase == "joining" and self._reachable and not self._fetcher.fetching_snapshot:
-            times.append(self._snapshot_retry_at)
+        if self.phase == "joining" and not self._fetcher.fetching_snapshot:
+            times.append(self._snapshot_retry_at if self._reachable else self._alone_at)
         return min(times)
 
     def handle(self, event: ev.Event, now: float) -> list[ev.Effect]:
@@ -165,7 +168,7 @@ class GroupSession:
                 self._reachable = event.peers - {self.me}
                 return self._advance(now)
             case ev.DiscoveryEnded():
-                self._discovery_ended = True
+                self._alone_at = now if event.alone else now + ACQUAINTANCE_SECONDS
                 return self._advance(now)
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
@@ -230,7 +233,7 @@ class GroupSession:
         if willing:
             how = f"no member gave a snapshot ({failures} tries): catching up from gossip"
             return self._joined(now, "warning", how)
-        if self._discovery_ended:
+        if now >= self._alone_at:
             return self._joined(now, "info", "no other member found: starting the group here")
         return []
 
@@ -243,7 +246,9 @@ class GroupSession:
         match snapshot:
             case SnapshotEnd.COMPLETE if self.phase == "joining":
                 members, rows = self.replica.member_count, self.replica.model_rows
-                how = f"snapshot of {members} members, {rows} rows from {ev.short(peer)}"
+                how = f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
+                if not members:
+                    how = "no member has learned anything yet"
                 effects += self._joined(now, "info", how)
             case SnapshotEnd.FAILED:
                 failures = self._snapshot_failures.get(peer, 0)
@@ -301,7 +306,6 @@ class GroupSession:
         if self._left:
             return []
         self.round += 1
-        self.rounds_done += 1
         self._note_evaluation(event.validation)
         effects = self._publish(event.contribution, now)
         effects.append(
@@ -317,7 +321,7 @@ class GroupSession:
             )
         )
         effects.append(ev.Save())
-        if self.settings.rounds and self.rounds_done >= self.settings.rounds:
+        if self.last_round and self.round >= self.last_round:
             self.phase = "done"
             effects.append(
                 ev.Tell("info", "rounds-done", f"all {self.settings.rounds} rounds are done")

@@ -50,6 +50,7 @@ MAX_QUEUED_BYTES = 8 * 1024 * 1024
 SEEN_SECONDS = 120.0
 MAX_SEEN = 65_536
 MAX_TOPICS_PER_PEER = 64
+MAX_TOPIC_CHARACTERS = 256
 MAX_EQUIVOCATION_RECORDS = 8_192
 MAX_MESSAGE_IDS = 256
 RETRY_MIN_SECONDS = 0.2
@@ -292,6 +293,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                 return
             rpc = rpc_pb2.RPC()
             rpc.ParseFromString(frame)
+            _refuse_strange_topics(rpc)
             # Not needed (identify brings it), and refusing RPCs for it loses messages when a
             # peer's clock stepped back between two starts.
             rpc.ClearField("senderRecord")
@@ -459,6 +461,18 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                     self._schedule_peer_stream_retry(peer_id)  # our stream may have gone with it
                 else:
                     self._handle_dead_peer(peer_id)
+
+
+def _refuse_strange_topics(rpc: rpc_pb2.RPC) -> None:
+    """Protobuf hands out a topic that is no UTF-8 as bytes, which nothing above expects."""
+    control = rpc.control
+    topics = [s.topicid for s in rpc.subscriptions]
+    for entries in (control.graft, control.prune, control.ihave):
+        topics.extend(entry.topicID for entry in entries)
+    for message in rpc.publish:
+        topics.extend(message.topicIDs)
+    if not all(isinstance(topic, str) and len(topic) <= MAX_TOPIC_CHARACTERS for topic in topics):
+        raise ParseError("a topic is too long, or no text")
 
 
 def _is_open(stream: Any) -> bool:

@@ -106,7 +106,7 @@ class CardsAnswer(
 class Refusal(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="refused"
 ):
-    """Why a request is not answered. `code`: "unknown-group", "busy", "malformed"."""
+    """Why a request is not answered. `code`: "unknown-group" or "busy"."""
 
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
     text: Annotated[str, msgspec.Meta(max_length=LIMITS.max_reason_chars)] = ""

@@ -6,10 +6,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
+
 from openfl.network.base import Network, PeerAddress
 
 
@@ -83,11 +85,11 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 async def join(*networks: Network, topic: str) -> None:
     """Connect each network to the next one; wait until neighbours know that all subscribe."""
-    for one, other in zip(networks, networks[1:], strict=False):
+    for one, other in pairwise(networks):
         await one.connect(address_of(other))
 
     def neighbours_know() -> bool:
-        for one, other in zip(networks, networks[1:], strict=False):
+        for one, other in pairwise(networks):
             for near, far in ((one, other), (other, one)):
                 known = {p.peer_id: p.mesh_topics for p in near.peers()}
                 if topic not in known.get(far.peer_id, frozenset()):

@@ -7,9 +7,10 @@ import logging
 import pytest
 import trio
 from network_rig import Rig, address_of, join, until
+
 from openfl.contribution import PeerId
 from openfl.errors import DecodeError, RequestFailed
-from openfl.network.base import GossipMessage, PeerAddress, Verdict
+from openfl.network.base import GossipMessage, Network, PeerAddress, Verdict
 
 TOPIC = "/openfl/1/test/deltas"
 ECHO = "/openfl/test-echo/1"
@@ -36,6 +37,11 @@ class Inbox:
 
 async def echo(asker: PeerId, payload: bytes) -> bytes:
     return payload
+
+
+async def connect_and_ask(asker: Network, asked: Network) -> None:
+    await asker.connect(address_of(asked))
+    await asker.request(asked.peer_id, ECHO, b"")
 
 
 # Gossip
@@ -460,8 +466,7 @@ async def test_after_several_faults_a_peer_is_disconnected_and_refused(rig: Rig)
         with pytest.raises(RequestFailed):
             await a.connect(address_of(b))
         with pytest.raises(RequestFailed):
-            await b.connect(address_of(a))
-            await b.request(a.peer_id, ECHO, b"")
+            await connect_and_ask(b, a)
         assert a.statistics().faults["penalized-once"] == 1
 
 
@@ -514,10 +519,13 @@ async def test_closing_takes_less_than_two_seconds(rig: Rig) -> None:
 
 
 async def test_an_error_in_the_body_comes_out_as_it_is(rig: Rig) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def fails() -> None:
         async with rig.networks(2) as (a, b):
             await a.connect(address_of(b))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fails()
 
 
 async def test_cancelling_the_body_closes_the_network_and_propagates(rig: Rig) -> None:

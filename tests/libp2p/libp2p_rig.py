@@ -9,6 +9,7 @@ from typing import Any
 import trio
 from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed
+
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.envelope import generate_identity
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
@@ -28,9 +29,7 @@ def make_network(identity: bytes | None = None, **settings: Any) -> Libp2pNetwor
 
 
 def address_of(network: Libp2pNetwork) -> PeerAddress:
-    return PeerAddress(
-        network.peer_id, tuple(a.partition("/p2p/")[0] for a in network.multiaddrs)
-    )
+    return PeerAddress(network.peer_id, tuple(a.partition("/p2p/")[0] for a in network.multiaddrs))
 
 
 def id_of(network: Libp2pNetwork) -> ID:

@@ -25,6 +25,7 @@ from libp2p_rig import (
     send_raw_gossip,
     until,
 )
+
 from openfl.network import libp2p_hardening
 from openfl.network.envelope import generate_identity
 from openfl.network.libp2p_hardening import (
@@ -85,7 +86,7 @@ async def test_large_messages_written_by_several_tasks_do_not_interleave() -> No
 @pytest.mark.parametrize(
     "junk",
     [b"\xff\xff\xff\xff\xff\xff", b"\x12\x7f\x01", bytes(1000), b"\x0a\x03\x12\x01\xff"],
-    ids=["no-tag", "truncated", "zeros", "not-utf8"],
+    ids=["no-tag", "truncated", "zeros", "not-text"],
 )
 async def test_junk_on_a_gossip_stream_costs_the_sender_that_stream_only(junk: bytes) -> None:
     async with make_network() as attacker, make_network() as victim:
@@ -449,12 +450,14 @@ def test_the_log_of_libp2p_reaches_neither_the_terminal_nor_the_root_logger(
 ) -> None:
     quieten_logging()
     with caplog.at_level(logging.DEBUG, logger="openfl.network.libp2p_hardening"):
-        logging.getLogger("libp2p.kad_dht").warning("Failed to read DHT message from stream: %s", "")
+        logging.getLogger("libp2p.kad_dht").warning(
+            "Failed to read DHT message from stream: %s", ""
+        )
         logging.getLogger("libp2p.kad_dht").warning("something of interest")
         from libp2p.network.connection import swarm_connection
 
         swarm_connection.logging.warning("Error closing muxed connection")
     assert capfd.readouterr().err == ""
-    assert [r.levelname for r in caplog.records] == ["DEBUG", "DEBUG"]
-    assert "something of interest" in caplog.text
-    assert "Failed to read" not in caplog.text
+    ours = [r for r in caplog.records if r.name.startswith("openfl")]
+    assert [r.levelname for r in ours] == ["DEBUG", "DEBUG"]
+    assert "something of interest" in ours[0].getMessage()

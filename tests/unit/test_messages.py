@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -345,3 +346,13 @@ def test_a_charter_in_another_form_than_is_hashed_is_refused() -> None:
     plain["tables"][0]["prior"] = [8, 8.0, 5.0]
     with pytest.raises(DecodeError, match="hashed"):
         charter_from_plain(plain)
+
+
+# --- documentation --------------------------------------------------------------------------------
+
+
+def test_the_documented_limits_are_those_in_force() -> None:
+    text = (FOLDER.parents[1] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(max_\w+)` \| (\d+) \|", text, flags=re.MULTILINE))
+    in_force = {name: str(value) for name, value in dataclasses.asdict(wire.LIMITS).items()}
+    assert documented == in_force

@@ -84,7 +84,7 @@ def test_a_checkout_uses_the_files_under_examples() -> None:
     assert sample_folder() == ROOT / "examples" / "music"
 
 
-# --- what is declared, and pinned versions ---------------------------------------------------------------------------
+# --- what is declared, and pinned versions ------------------------------------------------------
 
 
 def pinned() -> dict[str, str]:

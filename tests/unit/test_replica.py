@@ -404,6 +404,20 @@ def test_tombstones_are_bounded_in_number_and_time() -> None:
     assert merge(replica, peer(8), delta(1), now=208.1).kind is MergeKind.MERGED
 
 
+def test_a_relayed_tombstone_does_not_go_round_for_ever() -> None:
+    limits = ReplicaLimits(member_ttl_seconds=100)
+    first, second = Replica(CHARTER, limits), Replica(CHARTER, limits)
+    first.leave(ANN, 1, b"leave", 0.0)
+    (item,) = first.page({}, 150.0, 1000).items
+    assert item.age_seconds == 150.0
+    assert second.leave(ANN, 1, b"leave", 150.0, age_seconds=150.0).kind is MergeKind.MERGED
+    second.expire(200.1)
+    assert not second.has_left(ANN, 1)
+    assert second.leave(ANN, 1, b"leave", 201.0, age_seconds=201.0).reason == "expired"
+    merge(second, ANN, delta(1), now=201.0)
+    assert second.leave(ANN, 1, b"leave", 201.0, age_seconds=201.0).kind is MergeKind.MERGED
+
+
 # --- version vectors and pages --------------------------------------------------------------------
 
 

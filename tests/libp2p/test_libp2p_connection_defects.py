@@ -1,0 +1,416 @@
+"""A regression test for each defect that `libp2p_swarm` and `libp2p_dht` work around."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any
+
+import pytest
+import trio
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.network.connection.exceptions import RawConnError
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+from libp2p.utils.varint import encode_varint_prefixed
+from libp2p_rig import address_of, answers, id_of, make_network, until
+from multiaddr import Multiaddr
+
+from openfl.contribution import PeerId
+from openfl.errors import NetworkError, RequestFailed
+from openfl.network import libp2p_dht, libp2p_swarm
+from openfl.network.base import PeerAddress
+from openfl.network.libp2p import PEER_ADDRESS_EXAMPLE, parse_peer_multiaddr
+from openfl.network.libp2p_dht import DHT_PROTOCOL, BoundedProviderStore
+from openfl.network.libp2p_swarm import Faults, HardenedYamux, order_addresses
+
+# Handlers
+
+
+async def test_an_exception_in_any_stream_handler_ends_that_stream_only() -> None:
+    async with make_network() as a, make_network() as b:
+
+        async def buggy(stream: Any) -> None:
+            await stream.read(1)
+            raise ZeroDivisionError
+
+        b._host.set_stream_handler("/buggy/1", buggy)
+        await a.connect(address_of(b))
+        stream = await a._host.open_stream(id_of(b), ["/buggy/1"])
+        await stream.write(b"x")
+        with contextlib.suppress(Exception):
+            await stream.read(1)
+        await until(lambda: b.statistics().faults.get("handler-crashed") == 1)
+        assert await answers(b, a)
+
+
+async def test_a_connection_has_a_bounded_number_of_open_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "MAX_STREAMS_PER_CONNECTION", 6)
+    async with make_network() as a, make_network() as b, trio.open_nursery() as nursery:
+
+        async def slow(asker: PeerId, payload: bytes) -> bytes:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        b.set_handler("/slow/1", slow)
+        await a.connect(address_of(b))
+        refused = []
+
+        async def ask() -> None:
+            try:
+                await a.request(b.peer_id, "/slow/1", b"")
+            except RequestFailed as error:
+                refused.append(error)
+
+        for _ in range(12):
+            nursery.start_soon(ask)
+        await until(lambda: len(refused) >= 6)
+        assert b.statistics().faults["stream-refused"] >= 6
+        nursery.cancel_scope.cancel()
+
+
+# Connections
+
+
+async def test_places_of_peers_that_left_are_given_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "PENDING_HANDSHAKES", 0)
+    async with make_network(max_peers=2) as a:
+        for _ in range(5):
+            async with make_network() as visitor:
+                await visitor.connect(address_of(a))
+                await until(lambda: len(a.peers()) == 1)
+            await until(lambda: not a.peers())
+
+
+async def test_no_more_peers_than_allowed_are_connected() -> None:
+    async with make_network(max_peers=1) as a, make_network() as b, make_network() as c:
+        await b.connect(address_of(a))
+        with contextlib.suppress(RequestFailed):  # refused after the handshake, or in it
+            await c.connect(address_of(a))
+        await until(lambda: not c.peers())
+        assert [peer.peer_id for peer in a.peers()] == [b.peer_id]
+        with pytest.raises(RequestFailed, match="in use"):
+            await a.connect(address_of(c))
+
+
+async def test_one_identity_cannot_take_all_places() -> None:
+    async with make_network() as a, make_network() as b:
+        (address,) = address_of(b).multiaddrs
+        for _ in range(5):
+            raw = await a._swarm._tcp.dial(Multiaddr(address))
+            await a._swarm.upgrade_outbound_raw_conn(raw, id_of(b))
+        await until(lambda: len(b._swarm.get_connections(id_of(a))) <= 2)
+        assert await answers(b, a)
+
+
+async def test_nobody_is_dialled_unasked() -> None:
+    async with make_network() as a, make_network() as b:
+        peer = address_of(b)
+        a._swarm.peerstore.add_addrs(id_of(b), [Multiaddr(text) for text in peer.multiaddrs], 3600)
+        await a._swarm.auto_connector.maybe_connect()
+        await trio.sleep(0.2)
+        assert a.peers() == ()
+
+
+class FakeConnection:
+    """A secured connection whose writes stop half-way for a moment, and that never receives."""
+
+    is_initiator = True
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = trio.Event()
+        self.pause_seconds = 0.05
+
+    async def write(self, data: bytes) -> None:
+        self.written += data[: len(data) // 2]
+        await trio.sleep(self.pause_seconds)
+        self.written += data[len(data) // 2 :]
+
+    async def read(self, n: int) -> bytes:
+        await self.closed.wait()
+        return b""
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+async def test_a_cancelled_write_leaves_no_half_frame() -> None:
+    connection = FakeConnection()
+    yamux = HardenedYamux(connection, ID(b"p" * 34), is_initiator=True, faults=Faults())
+    with trio.move_on_after(0.01) as scope:
+        await yamux._write_frame(b"0123456789")
+    assert scope.cancelled_caught
+    assert connection.written == b"0123456789"
+
+
+async def test_a_peer_that_stops_reading_loses_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "FRAME_WRITE_TIMEOUT_SECONDS", 0.05)
+    connection = FakeConnection()
+    connection.pause_seconds = 60
+    yamux = HardenedYamux(connection, ID(b"p" * 34), is_initiator=True, faults=Faults())
+    with pytest.raises(RawConnError):
+        await yamux._write_frame(b"0123456789")
+    assert connection.closed.is_set()
+
+
+async def test_a_peer_that_answers_no_ping_loses_its_connection(autojump_clock: Any) -> None:
+    faults = Faults()
+    yamux = HardenedYamux(FakeConnection(), ID(b"p" * 34), is_initiator=True, faults=faults)
+    with trio.fail_after(60):
+        await yamux.start()
+    assert yamux.is_closed
+    assert faults.counts == {"peer-silent": 1}
+
+
+async def test_a_peer_that_ignores_flow_control_loses_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
+    async with make_network() as a, make_network() as b:
+
+        async def never_reads(stream: Any) -> None:
+            await trio.sleep_forever()
+
+        b._host.set_stream_handler("/never-reads/1", never_reads)
+        await a.connect(address_of(b))
+        stream = await a._host.open_stream(id_of(b), ["/never-reads/1"])
+        stream.muxed_stream.send_window = 2**31  # the attacker's own book-keeping
+        with contextlib.suppress(Exception):
+            await stream.write(bytes(4_000_000))
+        await until(lambda: b.statistics().faults.get("window-exceeded", 0) >= 1)
+        await until(lambda: not b.peers())
+
+
+async def negotiate(port: int, protocol: bytes) -> bytes:
+    """The listener's answer to a proposed secure channel (multistream-select 1.0.0)."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        await stream.send_all(b"\x13/multistream/1.0.0\n")
+        await stream.send_all(bytes([len(protocol) + 1]) + protocol + b"\n")
+        received = b""
+        with trio.fail_after(5):
+            while received.count(b"\n") < 2:
+                received += await stream.receive_some(1024)
+        return received.split(b"\n")[1][1:]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tls", "accepted"),
+    [
+        (b"/noise", True, True),
+        (b"/tls/1.0.0", True, True),
+        (b"/tls/1.0.0", False, False),
+        (b"/plaintext/2.0.0", True, False),
+        (b"/secio/1.0.0", True, False),
+    ],
+)
+async def test_only_authenticated_encryption_is_accepted(
+    protocol: bytes, tls: bool, accepted: bool
+) -> None:
+    async with make_network(tls=tls) as a:
+        port = int(a.multiaddrs[0].split("/")[4])
+        answer = await negotiate(port, protocol)
+        assert answer == (protocol if accepted else b"na")
+
+
+async def test_a_node_without_tls_and_one_with_it_understand_each_other() -> None:
+    async with make_network(tls=False) as a, make_network(tls=True) as b:
+        await a.connect(address_of(b))
+        assert await answers(b, a)
+
+
+async def test_closing_leaves_no_thread_and_no_open_port() -> None:
+    before = threading.active_count()
+    async with make_network() as a, make_network() as b:
+        port = int(a.multiaddrs[0].split("/")[4])
+        await b.connect(address_of(a))
+    assert threading.active_count() == before
+    with pytest.raises(OSError, match="all attempts"):
+        await trio.open_tcp_stream("127.0.0.1", port)
+
+
+# Listening and addresses
+
+
+async def test_a_port_in_use_is_named() -> None:
+    async with make_network() as a:
+        address = a.multiaddrs[0].partition("/p2p/")[0]
+        with pytest.raises(NetworkError, match=rf"{address}: the port is in use"):
+            async with make_network(listen=(address,)):
+                pass
+
+
+async def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(NetworkError, match=r"192\.0\.2\.1.*no such address"):
+        async with make_network(listen=("/ip4/192.0.2.1/tcp/0",)):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1:4001",
+        "/ip4/127.0.0.1",
+        "/ip4/1.2.3/tcp/1",
+        "/ip4/127.0.0.1/udp/1/quic-v1",
+        "/ip4/127.0.0.1/tcp/99999",
+        "/ip4/127.0.0.1/tcp/0/ws",
+    ],
+)
+async def test_a_malformed_listen_address_is_named(address: str) -> None:
+    with pytest.raises(NetworkError, match="cannot listen on") as caught:
+        make_network(listen=(address,))
+    assert repr(address) in str(caught.value)
+
+
+async def test_listening_everywhere_lists_addresses_that_can_be_dialled() -> None:
+    async with make_network(listen=("/ip4/0.0.0.0/tcp/0",)) as a:
+        port = a.multiaddrs[0].split("/")[4]
+        assert a.multiaddrs[0] == f"/ip4/127.0.0.1/tcp/{port}/p2p/{a.peer_id}"
+        assert not any("0.0.0.0" in address for address in a.multiaddrs)
+
+
+async def test_announced_addresses_replace_those_we_listen_on() -> None:
+    async with make_network(announce=("/ip4/192.0.2.7/tcp/4001",)) as a:
+        assert a.multiaddrs == (f"/ip4/192.0.2.7/tcp/4001/p2p/{a.peer_id}",)
+    with pytest.raises(NetworkError, match="cannot announce 'nonsense'"):
+        make_network(announce=("nonsense",))
+
+
+def test_a_peer_address_is_parsed() -> None:
+    assert parse_peer_multiaddr(PEER_ADDRESS_EXAMPLE) == PeerAddress(
+        PeerId("12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"),
+        ("/ip4/192.0.2.7/tcp/4001",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("192.0.2.7:4001", "must begin with"),
+        ("/ip4/192.0.2.7/tcp/4001", "/p2p/<peer id> is missing"),
+        ("/ip4/192.0.2.7/tcp/4001/p2p/", "is not a peer id"),
+        ("/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW", "is not a peer id"),
+        (PEER_ADDRESS_EXAMPLE.replace("192.0.2.7", "1.2.3"), "not a multiaddr"),
+        (PEER_ADDRESS_EXAMPLE.replace("/tcp/4001", "/udp/4001/quic-v1"), "not a TCP address"),
+        (PEER_ADDRESS_EXAMPLE.replace("/tcp/4001", "/tcp/0"), "not a TCP address"),
+    ],
+)
+def test_a_malformed_peer_address_says_what_is_wrong_and_gives_an_example(
+    text: str, why: str
+) -> None:
+    with pytest.raises(NetworkError, match=why) as caught:
+        parse_peer_multiaddr(text)
+    assert PEER_ADDRESS_EXAMPLE in str(caught.value)
+
+
+def test_addresses_are_dialled_in_a_sensible_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_swarm, "interface_addresses", lambda: ("127.0.0.1", "10.0.0.5"))
+    local, lan, public = "/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.9/tcp/1", "/ip4/192.0.2.7/tcp/1"
+    useless = ["/ip4/1.2.3.4/udp/1", "nonsense", "/ip4/1.2.3.4/tcp/0"]
+    assert order_addresses([local, lan, *useless, "/dns4/example.org/tcp/1"]) == [
+        "/dns4/example.org/tcp/1", lan, local,
+    ]  # fmt: skip
+    same_machine = "/ip4/10.0.0.5/tcp/1"
+    assert order_addresses([same_machine, local, local + "/p2p/x"]) == [local, same_machine]
+    assert order_addresses([public]) == [public]
+
+
+async def test_dialling_a_silent_listener_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_swarm, "UPGRADE_TIMEOUT_SECONDS", 0.2)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    async with listener, make_network() as a, make_network() as b:
+        silent = f"/ip4/127.0.0.1/tcp/{port}"
+        with pytest.raises(RequestFailed, match=f"{silent}: no answer in time"):
+            await a.connect(PeerAddress(b.peer_id, (silent,)))
+        # Nor is the peer blocked for a minute afterwards, as with py-libp2p's own dialler.
+        await a.connect(PeerAddress(b.peer_id, (silent, *address_of(b).multiaddrs)))
+
+
+# The DHT
+
+
+async def test_our_dht_is_not_the_public_one() -> None:
+    async with make_network() as a:
+        spoken = set(a._host.get_mux().get_protocols())
+        assert DHT_PROTOCOL in spoken
+        assert "/ipfs/kad/1.0.0" not in spoken
+
+
+async def test_a_peer_that_dialled_us_enters_the_routing_table() -> None:
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        await until(lambda: b._dht.routing_table.peer_in_table(id_of(a)), seconds=5)
+        await until(lambda: a._dht.routing_table.peer_in_table(id_of(b)), seconds=5)
+
+
+async def test_values_of_strangers_are_not_stored() -> None:
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        request = Message(type=Message.MessageType.PUT_VALUE, key=b"/x/key")
+        request.record.key = b"/x/key"
+        request.record.value = bytes(1000)
+        for key in (b"/x/key", b"plain"):
+            request.key = request.record.key = key
+            stream = await a._host.open_stream(id_of(b), [DHT_PROTOCOL])
+            await stream.write(encode_varint_prefixed(request.SerializeToString()))
+            with contextlib.suppress(Exception):
+                await stream.read(1)
+        assert b._dht.get_value_store_size() == 0
+
+
+@pytest.mark.parametrize("junk", [b"\xff" * 6, b"\x01\xff", b"\x80" * 12])
+async def test_junk_on_a_dht_stream_is_survived(junk: bytes) -> None:
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        stream = await a._host.open_stream(id_of(b), [DHT_PROTOCOL])
+        await stream.write(junk)
+        await stream.close_write()
+        with contextlib.suppress(Exception):
+            await stream.read(1)
+        assert await answers(b, a)
+
+
+def provider(number: int, addresses: int = 1) -> PeerInfo:
+    return PeerInfo(
+        ID(number.to_bytes(34, "big")),
+        [Multiaddr(f"/ip4/127.0.0.1/tcp/{n + 1}") for n in range(addresses)],
+    )
+
+
+async def test_provider_records_are_bounded_and_the_oldest_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_dht, "MAX_PROVIDERS_PER_KEY", 25)
+    monkeypatch.setattr(libp2p_dht, "MAX_PROVIDER_KEYS", 10)
+    async with make_network() as a:
+        store = a._dht.provider_store
+        assert isinstance(store, BoundedProviderStore)
+        for number in range(30):  # the original takes 20 and refuses the rest for two days
+            store.add_provider(b"key", provider(number, addresses=100))
+        known = {
+            int.from_bytes(info.peer_id.to_bytes(), "big") for info in store.get_providers(b"key")
+        }
+        assert known == set(range(5, 30))
+        assert max(len(info.addrs) for info in store.get_providers(b"key")) == 16
+        for number in range(50):
+            store.add_provider(b"%d" % number, provider(1))
+        assert len(store.providers) == 10
+        assert b"49" in store.providers
+
+
+async def test_dialling_takes_milliseconds_on_loopback() -> None:
+    async with make_network() as a, make_network() as b:
+        started = time.monotonic()
+        await a.connect(address_of(b))
+        assert time.monotonic() - started < 2.0  # usually 10 ms; py-libp2p's dialler waits 250

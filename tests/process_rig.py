@@ -1,0 +1,122 @@
+"""Real `openfl-node` processes on loopback, for tests that want nothing faked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from openfl_cli.demo.deal import deal
+from openfl_cli.sample import sample_folder
+
+PATIENCE_SECONDS = 60.0
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without any setting of a node."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENFL_")}
+    paths = [path for path in sys.path if path]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "120"}
+
+
+def openfl_node(*argv: str, code: int = 0) -> str:
+    """Run a command to its end; its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "openfl_cli", *argv],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def deal_homes(folder: Path, names: str, seed: int = 3) -> list[Path]:
+    """One home a letter of `names`, each with its own listeners' ratings."""
+    homes = [folder / name for name in names]
+    for home in homes:
+        home.mkdir()
+    deal(sample_folder(), homes, seed=seed)
+    return homes
+
+
+class RunningNode:
+    """A node started with `start --log-format json`; its events are read as they come."""
+
+    def __init__(self, home: Path, *options: str, interval: str = "0.3") -> None:
+        self.home = home
+        self.events: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "openfl_cli", "start", "--home", str(home)),
+                *("--data", str(home / "ratings.csv"), "--listen", "/ip4/127.0.0.1/tcp/0"),
+                *("--interval", interval, "--log-format", "json", *options),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        # The pipe must be drained, or the node would block on it.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def find(self, kind: str) -> list[dict[str, Any]]:
+        """All events of that kind so far."""
+        return [event for event in list(self.events) if event["event"] == kind]
+
+    def wait_for(self, kind: str) -> dict[str, Any]:
+        """The first event of that kind."""
+        until(lambda: self.find(kind) or self.process.poll() is not None, f"{kind} at {self.home}")
+        found = self.find(kind)
+        assert found, f"the node ended ({self.process.returncode}) before any {kind}"
+        return found[0]
+
+    @property
+    def address(self) -> str:
+        """What to give others as --bootstrap."""
+        address: str = self.wait_for("listening")["data"]["multiaddrs"][0]
+        return address
+
+    def ask(self, command: str) -> Any:
+        """`openfl-node COMMAND --json` in this node's home."""
+        return json.loads(openfl_node(command, "--home", str(self.home), "--json"))
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def ending(nodes: list[RunningNode]) -> Iterator[None]:
+    """Whatever happens, no node outlives the block."""
+    try:
+        yield
+    finally:
+        for node in nodes:
+            node.end()
+
+
+def until(
+    condition: Callable[[], Any], what: str = "it", seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Return once `condition` holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.1)

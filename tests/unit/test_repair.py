@@ -1,0 +1,196 @@
+"""Known gaps: when they are asked for, of whom, how often, and when they are closed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openfl.contribution import PeerId
+from openfl.group.repair import (
+    FIRST_PAUSE_SECONDS,
+    GIVE_UP_SECONDS,
+    MAX_ATTEMPTS,
+    MAX_SOURCES,
+    RETRY_PAUSE_SECONDS,
+    Gap,
+    Gaps,
+)
+
+AUTHOR, OTHER = PeerId("author"), PeerId("other")
+ANNE, BERT, CARL = PeerId("anne"), PeerId("bert"), PeerId("carl")
+ALL = frozenset({ANNE, BERT, CARL})
+NOW = 100.0
+SOON = NOW + 2 * FIRST_PAUSE_SECONDS
+"""Later than any first pause."""
+
+
+def gaps(max_gaps: int = 100) -> Gaps:
+    return Gaps(np.random.default_rng(0), max_gaps)
+
+
+def with_gap(source: PeerId = ANNE) -> Gaps:
+    known = gaps()
+    known.notice(AUTHOR, 1, 5, source, NOW)
+    return known
+
+
+def asked(
+    known: Gaps, now: float, reachable: frozenset[PeerId] = ALL, limit: int = 10
+) -> list[tuple[PeerId, PeerId]]:
+    """(whom to ask, about whom)."""
+    return [(source, gap.author) for source, gap in known.due(now, reachable, limit)]
+
+
+def only_gap(known: Gaps) -> Gap:
+    (gap,) = known._gaps.values()
+    return gap
+
+
+def test_without_gaps_there_is_nothing_to_ask_and_no_reason_to_wake() -> None:
+    assert asked(gaps(), NOW) == []
+    assert gaps().next_wake == float("inf")
+
+
+def test_a_gap_is_asked_for_at_its_source_after_a_short_pause() -> None:
+    known = with_gap()
+    assert NOW < known.next_wake <= SOON
+    assert asked(known, NOW) == []
+    assert asked(known, known.next_wake) == [(ANNE, AUTHOR)]
+
+
+def test_an_announced_delta_is_asked_for_at_once() -> None:
+    known = gaps()
+    known.notice(AUTHOR, 1, 5, ANNE, NOW, announced=True)
+    assert known.next_wake == NOW
+    assert asked(known, NOW) == [(ANNE, AUTHOR)]
+
+
+def test_a_gap_that_is_being_asked_for_is_not_asked_for_again() -> None:
+    known = with_gap()
+    assert asked(known, SOON) == [(ANNE, AUTHOR)]
+    assert asked(known, SOON + 1000) == []
+    assert known.next_wake == float("inf")
+
+
+def test_after_a_failure_the_next_source_is_asked() -> None:
+    known = with_gap(ANNE)
+    known.notice(AUTHOR, 1, 5, BERT, NOW)
+    first = asked(known, SOON)
+    known.answered(AUTHOR, SOON)
+    second = asked(known, SOON + RETRY_PAUSE_SECONDS)
+    assert [first, second] == [[(ANNE, AUTHOR)], [(BERT, AUTHOR)]]
+
+
+def test_the_pause_grows_with_every_failure() -> None:
+    known = with_gap()
+    now, pauses = SOON, []
+    for _ in range(4):
+        assert asked(known, now)
+        known.answered(AUTHOR, now)
+        pauses.append(known.next_wake - now)
+        now = known.next_wake
+    assert np.allclose(pauses, [RETRY_PAUSE_SECONDS * n for n in (1, 2, 3, 4)])
+
+
+def test_what_nobody_delivers_is_left_alone_for_a_while_and_then_tried_again() -> None:
+    known = with_gap()
+    now = SOON
+    for _ in range(MAX_ATTEMPTS):
+        assert asked(known, now)
+        known.answered(AUTHOR, now)
+        now = known.next_wake
+    assert asked(known, now) == []
+    assert known.next_wake == now + GIVE_UP_SECONDS
+    assert asked(known, known.next_wake) == [(ANNE, AUTHOR)]
+
+
+def test_sources_that_are_gone_are_passed_over() -> None:
+    known = with_gap(ANNE)
+    known.notice(AUTHOR, 1, 5, BERT, NOW)
+    assert asked(known, SOON, frozenset({BERT})) == [(BERT, AUTHOR)]
+
+
+def test_when_no_source_is_left_any_member_is_asked() -> None:
+    assert asked(with_gap(ANNE), SOON, frozenset({CARL})) == [(CARL, AUTHOR)]
+
+
+def test_when_nobody_is_reachable_nobody_is_asked_and_it_is_tried_later() -> None:
+    known = with_gap()
+    assert asked(known, SOON, frozenset()) == []
+    assert SOON < known.next_wake < SOON + GIVE_UP_SECONDS
+    assert asked(known, known.next_wake) == [(ANNE, AUTHOR)]
+
+
+def test_a_gap_is_closed_by_everything_up_to_it() -> None:
+    known = with_gap()
+    known.close(AUTHOR, 1, 5)
+    assert len(known) == 0
+
+
+def test_a_gap_is_not_closed_by_one_less() -> None:
+    known = with_gap()
+    known.close(AUTHOR, 1, 4)
+    known.close(OTHER, 1, 5)
+    assert len(known) == 1
+
+
+def test_a_newer_epoch_closes_what_is_missing_of_an_older_one() -> None:
+    known = with_gap()
+    known.close(AUTHOR, 2, 1)
+    assert len(known) == 0
+
+
+def test_an_older_epoch_does_not_close_it_however_far_it_counts() -> None:
+    known = gaps()
+    known.notice(AUTHOR, 2, 1, ANNE, NOW)
+    known.close(AUTHOR, 1, 99)
+    assert len(known) == 1
+
+
+def test_news_of_a_later_delta_widens_the_gap_and_gives_it_fresh_attempts() -> None:
+    known = with_gap()
+    asked(known, SOON)
+    known.answered(AUTHOR, SOON)
+    assert only_gap(known).attempts == 1
+    known.notice(AUTHOR, 1, 6, BERT, SOON)
+    assert (only_gap(known).seqno, only_gap(known).attempts) == (6, 0)
+
+
+def test_news_of_an_earlier_delta_changes_nothing() -> None:
+    known = with_gap()
+    asked(known, SOON)
+    known.answered(AUTHOR, SOON)
+    known.notice(AUTHOR, 1, 4, BERT, SOON)
+    assert (only_gap(known).seqno, only_gap(known).attempts) == (5, 1)
+
+
+def test_one_author_has_one_gap_and_a_bounded_number_of_sources() -> None:
+    known = gaps()
+    for number in range(50):
+        known.notice(AUTHOR, 1, number + 1, PeerId(f"source {number}"), NOW)
+    assert len(known) == 1
+    assert len(only_gap(known).sources) == MAX_SOURCES
+
+
+def test_the_number_of_gaps_is_bounded() -> None:
+    known = gaps(max_gaps=3)
+    for number in range(10):
+        known.notice(PeerId(f"author {number}"), 1, 1, ANNE, NOW)
+    assert len(known) == 3
+    known.notice(PeerId("author 0"), 1, 9, BERT, NOW)  # a known one may still grow
+    assert [gap.seqno for _, gap in known.due(SOON, ALL, 1)] == [9]
+
+
+def test_no_more_gaps_are_asked_for_at_once_than_wanted() -> None:
+    known = gaps()
+    for number in range(10):
+        known.notice(PeerId(f"author {number}"), 1, 1, ANNE, NOW)
+    assert len(asked(known, SOON, limit=4)) == 4
+    assert len(asked(known, SOON, limit=10)) == 6
+
+
+def test_a_forgotten_author_is_not_asked_for() -> None:
+    known = with_gap()
+    known.forget(AUTHOR)
+    assert asked(known, SOON) == []
+    known.answered(AUTHOR, SOON)  # an answer that comes late does no harm
+    assert len(known) == 0
