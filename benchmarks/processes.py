@@ -147,7 +147,9 @@ def main() -> None:
     print(f"together against central: {100 * (together / reference - 1):+.2f} %")
     published = [s["published_bytes"] for s in states]
     sent = [s["bytes_sent"] for s in states]
-    print(f"published a node: {np.mean(published) / 1000:.1f} KB (most {max(published) / 1000:.1f})")
+    print(
+        f"published a node: {np.mean(published) / 1000:.1f} KB (most {max(published) / 1000:.1f})"
+    )
     print(f"sent a node, all traffic: {np.mean(sent) / 1000:.0f} KB")
     print(json.dumps({"central": reference, "together": together, "alone": alone}))
 

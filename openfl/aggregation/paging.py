@@ -22,7 +22,8 @@ ITEM_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One signed envelope as it is handed on. `age_seconds`: since the author was last heard of."""
+    """One signed envelope as it is handed on. `age_seconds`: since the author was last heard of;
+    of a leave, since that was first heard."""
 
     kind: Literal["delta", "leave"]
     author: PeerId

@@ -127,6 +127,6 @@ def _decode(data: bytes, max_bytes: int) -> Any:
         raise DecodeError(f"not CBOR: {error}") from error
     if canonical != data:
         raise DecodeError("not in canonical form")
-    if isinstance(value, list) and value and isinstance(value[0], bool):
-        raise DecodeError("not a version")
+    if not isinstance(value, list) or not value or type(value[0]) is not int:
+        raise DecodeError("without a version")  # True == 1 == 1.0
     return value

@@ -62,7 +62,8 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class AnswerItem:
-    """A signed envelope; its author is its signer. `age_seconds`: since the author was heard of."""
+    """A signed envelope; its author is its signer. `age_seconds`: since the author was last heard
+    of; of a leave, since that was first heard."""
 
     kind: Literal["delta", "leave"]
     envelope: bytes

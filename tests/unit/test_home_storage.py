@@ -1,0 +1,316 @@
+"""A node's home: after a crash at any moment it is a member of exactly one group."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openfl.contribution import Charter, ModelView, PeerId
+from openfl.errors import StateError
+from openfl.home_storage import NODE_KIND, NODE_VERSION, HomeStorage
+from openfl.membership_state import SavedMembership
+from openfl.model_view import DenseModel
+from openfl.network.base import PeerAddress
+from openfl.store import Home, RememberedPeers, read_state, write_state
+from openfl.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView
+from tests.group_rig import CHARTER, peer
+
+OLD = CHARTER
+NEW = replace(CHARTER, name="next")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    return home
+
+
+def storage(place: Home) -> HomeStorage:
+    """As a process that has just started."""
+    return HomeStorage(place, place.root / "model.safetensors")
+
+
+def membership(charter: Charter, round_number: int = 3) -> SavedMembership:
+    return SavedMembership(charter, 7, round_number, (1.5,), (), ())
+
+
+async def save(where: HomeStorage, charter: Charter, round_number: int = 3) -> None:
+    await where.save(membership(charter, round_number), DenseModel.empty(charter))
+
+
+async def settled_in(place: Home, charter: Charter) -> HomeStorage:
+    where = storage(place)
+    where.port = 4001
+    await where.set_current(charter)
+    await save(where, charter)
+    return where
+
+
+def resumed(place: Home, wanted: str | None = None) -> tuple[str | None, int, list[str]]:
+    """(name of the group, its round, problems) at the next start."""
+    saved, problems = storage(place).load(wanted)
+    return (None, 0, problems) if saved is None else (saved.charter.name, saved.round, problems)
+
+
+def state_names(place: Home) -> set[str]:
+    return {path.name for path in place.state_folder.iterdir()}
+
+
+# --- which group ----------------------------------------------------------------------------------
+
+
+async def test_an_empty_home_resumes_nothing_and_has_no_problem(place: Home) -> None:
+    assert resumed(place) == (None, 0, [])
+
+
+async def test_a_saved_membership_is_resumed(place: Home) -> None:
+    await settled_in(place, OLD)
+    assert resumed(place) == (OLD.name, 3, [])
+
+
+async def test_a_later_save_takes_the_place_of_an_earlier_one(place: Home) -> None:
+    where = await settled_in(place, OLD)
+    await save(where, OLD, 4)
+    assert resumed(place) == (OLD.name, 4, [])
+
+
+async def test_a_crash_before_the_new_group_is_named_leaves_the_old_one(place: Home) -> None:
+    where = await settled_in(place, OLD)
+    await save(where, NEW, 0)
+    assert resumed(place) == (OLD.name, 3, [])
+
+
+async def test_a_crash_between_naming_the_new_group_and_forgetting_the_old_leaves_the_new_one(
+    place: Home,
+) -> None:
+    where = await settled_in(place, OLD)
+    await save(where, NEW, 0)
+    await where.set_current(NEW)
+    assert resumed(place) == (NEW.name, 0, [])
+
+
+async def test_forgetting_the_old_group_removes_its_membership_and_keeps_the_new(
+    place: Home,
+) -> None:
+    where = await settled_in(place, OLD)
+    await save(where, NEW, 0)
+    await where.set_current(NEW)
+    await where.forget(OLD.group_id)
+    assert resumed(place) == (NEW.name, 0, [])
+    assert f"{OLD.group_id}.state" not in state_names(place)
+
+
+async def test_leaving_the_one_group_for_good_leaves_none(place: Home) -> None:
+    where = await settled_in(place, OLD)
+    await where.forget(OLD.group_id)
+    assert resumed(place) == (None, 0, [])
+    assert state_names(place) == {"node.state"}
+
+
+async def test_forgetting_a_group_one_never_was_in_does_no_harm(place: Home) -> None:
+    where = await settled_in(place, OLD)
+    await where.forget(NEW.group_id)
+    assert resumed(place) == (OLD.name, 3, [])
+
+
+async def test_a_group_that_was_named_but_not_saved_yet_is_resumed_empty(place: Home) -> None:
+    await storage(place).set_current(OLD)
+    assert resumed(place) == (OLD.name, 0, [])
+
+
+async def test_the_wanted_group_is_resumed_when_it_is_the_saved_one(place: Home) -> None:
+    await settled_in(place, OLD)
+    assert resumed(place, wanted=OLD.name) == (OLD.name, 3, [])
+
+
+async def test_a_wanted_group_wins_over_the_saved_one(place: Home) -> None:
+    await settled_in(place, OLD)
+    assert resumed(place, wanted="another") == (None, 0, [])
+    # Nothing is lost by that: the saved one can still be wanted next time.
+    assert resumed(place, wanted=OLD.name) == (OLD.name, 3, [])
+
+
+# --- the port -------------------------------------------------------------------------------------
+
+
+async def test_the_port_is_kept_even_when_no_group_is(place: Home) -> None:
+    where = await settled_in(place, OLD)
+    await where.forget(OLD.group_id)
+    again = storage(place)
+    again.load(None)
+    assert again.port == 4001
+
+
+@pytest.mark.parametrize("port", [None, "4001", -1, 65536, 0, 4001.5])
+def test_a_port_that_is_none_counts_as_unknown(place: Home, port: Any) -> None:
+    content = {"charter": OLD.to_plain(), "port": port}
+    write_state(place.state_file("node"), NODE_KIND, NODE_VERSION, content)
+    again = storage(place)
+    saved, problems = again.load(None)
+    assert (again.port, problems) == (0, [])
+    assert saved is not None
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+async def test_a_damaged_membership_is_moved_aside_and_the_right_group_is_still_known(
+    place: Home,
+) -> None:
+    await settled_in(place, OLD)
+    damage(place.state_file(OLD.group_id))
+    name, round_number, problems = resumed(place)
+    assert (name, round_number) == (OLD.name, 0)
+    (problem,) = problems
+    assert "damaged" in problem
+    assert problem.endswith("catching up from the group")
+    assert any(".state.corrupt-" in kept for kept in state_names(place))
+
+
+async def test_a_membership_that_is_whole_but_no_membership_is_said(place: Home) -> None:
+    await settled_in(place, OLD)
+    write_state(place.state_file(OLD.group_id), "membership", 1, {"epoch": "soon"})
+    name, round_number, problems = resumed(place)
+    assert (name, round_number) == (OLD.name, 0)
+    assert "not a saved membership" in problems[0]
+
+
+async def test_a_damaged_node_file_is_moved_aside_and_said(place: Home) -> None:
+    await settled_in(place, OLD)
+    damage(place.state_file("node"))
+    name, _, problems = resumed(place)
+    assert name is None
+    assert "moved to node.state.corrupt-" in problems[0]
+
+
+@pytest.mark.parametrize("charter", [{}, {"name": "x"}, [1], "music"])
+def test_a_damaged_charter_is_said(place: Home, charter: Any) -> None:
+    content = {"charter": charter, "port": 4001}
+    write_state(place.state_file("node"), NODE_KIND, NODE_VERSION, content)
+    name, _, problems = resumed(place)
+    assert name is None
+    assert "charter is damaged" in problems[0]
+
+
+# --- saving ---------------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_is_a_state_error_and_what_was_saved_stays(
+    place: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = await settled_in(place, OLD)
+    before = state_names(place)
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(StateError, match="disk is full"):
+            await save(where, OLD, 4)
+        with pytest.raises(StateError, match="disk is full"):
+            await where.set_current(NEW)
+    assert resumed(place) == (OLD.name, 3, [])
+    assert state_names(place) == before
+    await save(where, OLD, 5)
+    assert resumed(place) == (OLD.name, 5, [])
+
+
+class Models:
+    """The part of a workload that storage uses."""
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[Path, ModelView, Charter]] = []
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        self.saved.append((path, model, charter))
+
+
+async def test_every_save_writes_the_model_and_the_last_picture(place: Home) -> None:
+    where, models = storage(place), Models()
+    assert storage(place).load_snapshot() is None
+    where.attach(models, lambda: SNAPSHOT)  # type: ignore[arg-type]
+    model = DenseModel.empty(OLD)
+    await where.save(membership(OLD), model)
+    assert models.saved == [(place.root / "model.safetensors", model, OLD)]
+    assert storage(place).load_snapshot() == replace(SNAPSHOT, phase="stopped")
+
+
+SNAPSHOT = NodeSnapshot(
+    time=2.0,
+    started_at=1.0,
+    phase="learning",
+    peer_id=peer(1),
+    multiaddrs=("/ip4/127.0.0.1/tcp/4001",),
+    home="/somewhere",
+    group_id=OLD.group_id,
+    group_name=OLD.name,
+    task=OLD.task,
+    metric="rmse",
+    peers=(PeerView(peer(2), ("/ip4/127.0.0.1/tcp/1",), ("rig",), True),),
+    members=(MemberView(peer(1), 3, 0.5, 10, 0.0, me=True),),
+    round=3,
+    rounds=0,
+    train_examples=10,
+    model_rows=10,
+    validation=0.5,
+    alone=None,
+    test=None,
+    alone_test=None,
+    history=(1.5, 0.5),
+    bytes_sent=1,
+    bytes_received=2,
+    published_bytes=3,
+    deltas_merged=4,
+    faults={"undecodable": 1},
+    events=(NodeEvent(1.5, "info", "round", "round 3", {"round": 3}),),
+)
+
+
+@pytest.mark.parametrize("content", [{}, {"time": 1.0}, [], "picture", {"surplus": 1}])
+def test_a_picture_of_another_version_is_a_state_error(place: Home, content: Any) -> None:
+    write_state(place.state_file("last"), "snapshot", 1, content)
+    with pytest.raises(StateError, match="another version"):
+        storage(place).load_snapshot()
+
+
+# --- peers ----------------------------------------------------------------------------------------
+
+
+async def test_remembered_peers_are_kept_with_those_of_earlier_runs(place: Home) -> None:
+    first = storage(place)
+    await first.remember((PeerAddress(PeerId("anne"), ("/ip4/192.0.2.1/tcp/1",)),))
+    known, read = RememberedPeers.load(place.peers_file, 0.0)
+    assert read.problem is None
+    second = storage(place)
+    second.remembered(known)
+    await second.remember((PeerAddress(PeerId("bert"), ("/ip4/192.0.2.2/tcp/1",)),))
+    known, _ = RememberedPeers.load(place.peers_file, 0.0)
+    assert [p.peer_id for p in known.peers] == ["bert", "anne"]
+
+
+async def test_the_most_useful_peer_stays_first(place: Home) -> None:
+    names = [PeerId(f"peer {n}") for n in range(5)]
+    await storage(place).remember(
+        tuple(PeerAddress(name, (f"/ip4/192.0.2.{n}/tcp/1",)) for n, name in enumerate(names))
+    )
+    known, _ = RememberedPeers.load(place.peers_file, 0.0)
+    assert [p.peer_id for p in known.peers] == names
+
+
+async def test_the_node_file_says_what_it_is(place: Home) -> None:
+    await settled_in(place, OLD)
+    read = read_state(place.state_file("node"), NODE_KIND, NODE_VERSION, 0.0)
+    assert read.content == {"charter": OLD.to_plain(), "port": 4001}

@@ -1,0 +1,189 @@
+"""What a node learns: the owner's ratings, the group it would found, those it could join."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openfl.config import Config, load_config
+from openfl.contribution import Charter
+from openfl.errors import DataError, GroupError
+from openfl.learning.central import train_alone
+from openfl.learning.model_file import load_model
+from openfl.learning.rating_charter import rating_charter
+from openfl.workload import RatingWorkload, load_music
+from tests.group_rig import CHARTER
+
+RATINGS = "user_id,song_id,rating\n" + "".join(
+    f"u{user},s{song},{1 + (user * song) % 5}\n" for user in range(12) for song in range(20)
+)
+SONGS = "song_id,title,artist\ns1,One,Anne\ns2,Two,Bert\n"
+
+Configure = Callable[..., Config]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    def make(ratings: str | None = RATINGS, songs: str | None = None, **settings: Any) -> Config:
+        overrides: dict[str, Any] = {k.replace("__", "."): v for k, v in settings.items()}
+        if ratings is not None:
+            (tmp_path / "ratings.csv").write_text(ratings)
+            overrides["data.ratings_file"] = str(tmp_path / "ratings.csv")
+        if songs is not None:
+            (tmp_path / "songs.csv").write_text(songs)
+        return load_config(None, {}, overrides, cwd=tmp_path)
+
+    return make
+
+
+# --- the data -------------------------------------------------------------------------------------
+
+
+def test_without_a_ratings_file_it_is_said_how_to_name_one(configure: Configure) -> None:
+    with pytest.raises(DataError, match="--data"):
+        RatingWorkload(configure(ratings=None))
+
+
+def test_a_ratings_file_that_does_not_exist_is_named(configure: Configure, tmp_path: Path) -> None:
+    config = configure(ratings=None, data__ratings_file=str(tmp_path / "nowhere.csv"))
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
+        RatingWorkload(config)
+
+
+def test_ratings_are_loaded_on_their_own_scale(configure: Configure) -> None:
+    workload = RatingWorkload(configure())
+    assert len(workload.ratings) == 240
+    assert workload.ratings.scale == (1.0, 5.0)
+
+
+def test_a_given_scale_wins_over_the_detected_one(configure: Configure) -> None:
+    workload = RatingWorkload(configure(data__rating_scale="0-10"))
+    assert workload.ratings.scale == (0.0, 10.0)
+
+
+def test_a_catalogue_beside_the_ratings_is_used(configure: Configure) -> None:
+    _, catalogue = load_music(configure(songs=SONGS))
+    assert catalogue.get("s1").title == "One"
+
+
+def test_without_a_catalogue_songs_have_no_titles(configure: Configure) -> None:
+    _, catalogue = load_music(configure())
+    assert catalogue.get("s1") is None
+
+
+def test_a_named_catalogue_wins_over_the_one_beside(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(SONGS.replace("One", "Mine"))
+    config = configure(songs=SONGS, data__catalogue_file=str(tmp_path / "mine.csv"))
+    _, catalogue = load_music(config)
+    assert catalogue.get("s1").title == "Mine"
+
+
+def test_a_named_catalogue_that_does_not_exist_is_an_error(
+    configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(songs=SONGS, data__catalogue_file=str(tmp_path / "nowhere.csv"))
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
+        load_music(config)
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def test_two_owners_of_like_data_found_the_same_group(configure: Configure) -> None:
+    one = RatingWorkload(configure())
+    other = RatingWorkload(configure(ratings=RATINGS.replace("u1,", "someone,")))
+    assert one.found("music").group_id == other.found("music").group_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task__factors": 4},
+        {"task__damping": 2.0},
+        {"task__prior": 9.0},
+        {"task__prior_per_evidence": 0.1},
+        {"task__bias_prior": 3.0},
+        {"task__seed": 1},
+        {"data__rating_scale": "0-10"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_setting_of_the_task_makes_another_group(
+    configure: Configure, change: dict[str, Any]
+) -> None:
+    usual = RatingWorkload(configure()).found("music")
+    assert RatingWorkload(configure(**change)).found("music").group_id != usual.group_id
+
+
+def test_another_name_is_another_group(configure: Configure) -> None:
+    workload = RatingWorkload(configure())
+    assert workload.found("music").group_id != workload.found("films").group_id
+
+
+def test_the_group_it_founds_fits_it(configure: Configure) -> None:
+    workload = RatingWorkload(configure())
+    assert workload.problem(workload.found("music")) is None
+
+
+def test_a_group_of_other_hyperparameters_fits_it_as_well(configure: Configure) -> None:
+    workload = RatingWorkload(configure())
+    theirs = rating_charter("music", scale=(1.0, 5.0), factors=3, seed=9)
+    assert workload.problem(theirs) is None
+    assert workload.task(theirs).charter == theirs
+
+
+@pytest.mark.parametrize(
+    ("charter", "word"),
+    [
+        (rating_charter("music", scale=(1.0, 4.0)), "scale 1-4"),
+        (rating_charter("music", scale=(0.0, 100.0)), "narrower"),
+        (CHARTER, "learns"),
+    ],
+    ids=["too-narrow", "too-wide", "other-task"],
+)
+def test_a_group_that_does_not_fit_is_refused_with_the_reason(
+    configure: Configure, charter: Charter, word: str
+) -> None:
+    workload = RatingWorkload(configure())
+    problem = workload.problem(charter)
+    assert problem is not None
+    assert word in problem
+    with pytest.raises((DataError, GroupError), match=word):
+        workload.task(charter)
+
+
+# --- learning and answering -----------------------------------------------------------------------
+
+
+def test_a_task_holds_back_what_it_is_judged_by(configure: Configure) -> None:
+    workload = RatingWorkload(configure())
+    task = workload.task(workload.found("music"))
+    held_out = 240 - task.train_examples
+    assert 24 <= held_out <= 72
+
+
+def test_the_saved_model_answers_as_the_one_in_memory(configure: Configure, tmp_path: Path) -> None:
+    workload = RatingWorkload(configure(songs=SONGS))
+    charter = workload.found("music")
+    model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=3).model
+    path = tmp_path / "model.safetensors"
+    workload.save_model(path, model, charter)
+    saved = load_model(path)
+    assert saved.charter == charter
+    assert workload.recommend(saved, charter, "newcomer", 5) == workload.recommend(
+        model, charter, "newcomer", 5
+    )
+
+
+def test_recommendations_carry_titles_when_there_is_a_catalogue(configure: Configure) -> None:
+    workload = RatingWorkload(configure(songs=SONGS))
+    charter = workload.found("music")
+    model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=3).model
+    items = workload.recommend(model, charter, "newcomer", 20).items
+    titles = {item.song_id: item.title for item in items}
+    assert titles["s1"] == "One"
+    assert titles["s3"] is None
