@@ -89,7 +89,9 @@ class HomeStorage:
         """What `attach` was given when the node last ran; empty when it never did."""
         saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())
         content = saved.content if isinstance(saved.content, dict) else {}
-        files = content.get("data_files", {})
+        files = content.get("data_files")
+        if not isinstance(files, dict):
+            return {}
         return {str(key): str(path) for key, path in files.items()}
 
     def load_snapshot(self) -> NodeSnapshot | None:
@@ -99,7 +101,7 @@ class HomeStorage:
             return None
         try:
             return replace(NodeSnapshot.from_plain(state.content), phase="stopped")
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(f"{self._last_file}: is of another version ({error})") from None
 
     # --- while running ----------------------------------------------------------------------------
@@ -109,13 +111,13 @@ class HomeStorage:
         await trio.to_thread.run_sync(self._save, saved, model, last)
 
     async def set_current(self, charter: Charter) -> None:
+        await trio.to_thread.run_sync(self._write_node, charter)
         self._charter = charter
-        await trio.to_thread.run_sync(self._write_node)
 
     async def forget(self, group_id: GroupId) -> None:
         if self._charter is not None and self._charter.group_id == group_id:
+            await trio.to_thread.run_sync(self._write_node, None)
             self._charter = None
-            await trio.to_thread.run_sync(self._write_node)
         path = self._place.state_file(group_id)
         await trio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
 
@@ -136,9 +138,9 @@ class HomeStorage:
         if self._workload is not None:
             self._workload.save_model(self._model_file, model, saved.charter)
 
-    def _write_node(self) -> None:
-        charter = None if self._charter is None else self._charter.to_plain()
-        content = {"charter": charter, "port": self.port, "data_files": self._data_files}
+    def _write_node(self, charter: Charter | None) -> None:
+        plain = None if charter is None else charter.to_plain()
+        content = {"charter": plain, "port": self.port, "data_files": self._data_files}
         write_state(self._node_file, NODE_KIND, NODE_VERSION, content)
 
     @property

@@ -144,7 +144,7 @@ class SavedMembership:
                     leave = wire.decode_leave(body)
                     if leave.group_id != self.charter.group_id:
                         raise InvalidContribution(f"a leave of group {leave.group_id}")
-                    replica.leave(author, leave.epoch, envelope, now)
+                    replica.leave(author, leave.epoch, envelope, now, age)
                     continue
                 author, body = sealer.open(wire.DELTA_TYPE, envelope)
                 delta = wire.decode_delta(body)

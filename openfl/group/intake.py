@@ -59,8 +59,9 @@ class Intake:
             raise InvalidSignature("a delta signed by one member was published by another")
         delta = wire.decode_delta(body)
         self._require_group(delta.group_id)
-        result, effects = self._merge(author, delta, envelope, now, 0.0)
-        self._roster.said(author, now, delta.epoch, delta.round, delta.fit)
+        result, effects = self._merge(author, delta, envelope, now)
+        if result.kind is MergeKind.MERGED:
+            self._roster.said(author, now, delta.epoch, delta.round, delta.fit)
         version = self._replica.version_of(author)
         if version.epoch == delta.epoch and version.seqno < delta.seqno:
             # Something before it is missing.
@@ -79,7 +80,7 @@ class Intake:
             raise InvalidSignature("a leave signed by one member was published by another")
         leave = wire.decode_leave(body)
         self._require_group(leave.group_id)
-        if not self._merge_leave(author, leave, envelope, now):
+        if not self._merge_leave(author, leave, envelope, now, 0.0):
             return [ev.Judge(Verdict.IGNORE, "stale")]
         text = f"{ev.short(author)} left the group"
         told = ev.Tell("info", "member-left", text, {"peer": author})
@@ -133,7 +134,7 @@ class Intake:
                 author, body = self._sealer.open(wire.LEAVE_TYPE, item.envelope)
                 leave = wire.decode_leave(body)
                 self._require_group(leave.group_id)
-                self._merge_leave(author, leave, item.envelope, now)
+                self._merge_leave(author, leave, item.envelope, now, item.age_seconds)
                 continue
             author, body = self._sealer.open(wire.DELTA_TYPE, item.envelope)
             delta = wire.decode_delta(body)
@@ -141,7 +142,7 @@ class Intake:
             announced = self._announced.pop((author, delta.epoch, delta.seqno), delta.digest)
             if announced != delta.digest:
                 raise InvalidContribution("a delta is not the one its author announced")
-            self._merge(author, delta, item.envelope, now, item.age_seconds)
+            self._merge(author, delta, item.envelope, now, item.age_seconds, relayed=True)
             self._hear_of(author, delta.epoch, now, item.age_seconds)
             entry = self._roster.get(author)
             if entry is not None and author != self._me and delta.round >= entry.round:
@@ -159,12 +160,21 @@ class Intake:
             raise InvalidContribution(f"something of group {group_id} was sent to this group")
 
     def _merge(
-        self, author: PeerId, delta: wire.Delta, envelope: bytes, now: float, age: float
+        self,
+        author: PeerId,
+        delta: wire.Delta,
+        envelope: bytes,
+        now: float,
+        age: float = 0.0,
+        *,
+        relayed: bool = False,
     ) -> tuple[MergeResult, list[ev.Effect]]:
         validate_delta(delta, self._replica.charter)
         if author == self._me and delta.epoch >= self._publisher.epoch:
             self._publisher.meet_own_past(delta.epoch)
-        self._replica.heard(author, now, age)
+        if relayed:
+            # Lets an expired member back only when this sign of life is newer than its last.
+            self._replica.heard(author, now, age)
         result = self._replica.merge(author, delta, envelope, now, age)
         effects: list[ev.Effect] = []
         if result.kind is MergeKind.MERGED:
@@ -177,11 +187,13 @@ class Intake:
             effects.append(ev.Tell("warning", "equivocation", text, {"peer": author}))
         return result, effects
 
-    def _merge_leave(self, author: PeerId, leave: wire.Leave, envelope: bytes, now: float) -> bool:
+    def _merge_leave(
+        self, author: PeerId, leave: wire.Leave, envelope: bytes, now: float, age: float
+    ) -> bool:
         """True when it was news."""
         if author == self._me:
             self._publisher.meet_own_past(leave.epoch)
-        result = self._replica.leave(author, leave.epoch, envelope, now)
+        result = self._replica.leave(author, leave.epoch, envelope, now, age)
         if result.kind is not MergeKind.MERGED:
             return False
         self._gaps.forget(author)

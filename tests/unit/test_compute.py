@@ -38,29 +38,30 @@ async def test_work_runs_in_another_thread_and_holds_up_no_task() -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ThreadCompute().run, work)
-        await trio.sleep(0)  # this task runs while the work waits for it
+        await trio.lowlevel.checkpoint()  # this task runs while the work waits for it
         go_on.set()
     assert names != [threading.get_ident()]
 
 
 async def test_one_piece_of_work_runs_at_a_time() -> None:
     compute = ThreadCompute()
-    go_on, begun = threading.Event(), []
+    go_on, begun = threading.Event(), trio.Event()
+    done: list[str] = []
 
     def first() -> None:
-        begun.append("first")
+        trio.from_thread.run_sync(begun.set)
         assert go_on.wait(PATIENCE_SECONDS)
-        begun.append("first is done")
+        done.append("first")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(compute.run, first)
-        while not begun:
-            await trio.sleep(0.001)
-        nursery.start_soon(compute.run, lambda: begun.append("second"))
+        await begun.wait()
+        nursery.start_soon(compute.run, lambda: done.append("second"))
         await trio.testing.wait_all_tasks_blocked()
-        assert begun == ["first"]
+        await trio.sleep(0.02)  # a thread too many would be there by now
+        assert done == []
         go_on.set()
-    assert begun == ["first", "first is done", "second"]
+    assert done == ["first", "second"]
 
 
 async def test_two_computes_do_not_wait_for_each_other() -> None:
@@ -73,18 +74,17 @@ async def test_two_computes_do_not_wait_for_each_other() -> None:
 
 async def test_a_cancelled_job_is_abandoned_at_once() -> None:
     compute = ThreadCompute()
-    go_on, begun = threading.Event(), threading.Event()
+    go_on, begun = threading.Event(), trio.Event()
 
     def work() -> None:
-        begun.set()
+        trio.from_thread.run_sync(begun.set)
         go_on.wait(PATIENCE_SECONDS)
 
     try:
         with trio.move_on_after(PATIENCE_SECONDS / 2) as patience:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(compute.run, work)
-                while not begun.is_set():
-                    await trio.sleep(0.001)
+                await begun.wait()
                 nursery.cancel_scope.cancel()
         assert not patience.cancelled_caught  # it did not wait for the thread
     finally:

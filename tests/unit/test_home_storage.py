@@ -226,6 +226,9 @@ async def test_a_full_disk_is_a_state_error_and_what_was_saved_stays(
     assert state_names(place) == before
     await save(where, OLD, 5)
     assert resumed(place) == (OLD.name, 5, [])
+    # The failed move was none: leaving for good still means the group it is in.
+    await where.forget(OLD.group_id)
+    assert resumed(place) == (None, 0, [])
 
 
 class Models:
@@ -241,7 +244,7 @@ class Models:
 async def test_every_save_writes_the_model_and_the_last_picture(place: Home) -> None:
     where, models = storage(place), Models()
     assert storage(place).load_snapshot() is None
-    where.attach(models, lambda: SNAPSHOT)  # type: ignore[arg-type]
+    where.attach(models, lambda: SNAPSHOT, {})  # type: ignore[arg-type]
     model = DenseModel.empty(OLD)
     await where.save(membership(OLD), model)
     assert models.saved == [(place.root / "model.safetensors", model, OLD)]
@@ -279,7 +282,9 @@ SNAPSHOT = NodeSnapshot(
 )
 
 
-@pytest.mark.parametrize("content", [{}, {"time": 1.0}, [], "picture", {"surplus": 1}])
+@pytest.mark.parametrize(
+    "content", [{}, {"time": 1.0}, [], 5, "picture", {**SNAPSHOT.to_plain(), "surplus": 1}]
+)
 def test_a_picture_of_another_version_is_a_state_error(place: Home, content: Any) -> None:
     write_state(place.state_file("last"), "snapshot", 1, content)
     with pytest.raises(StateError, match="another version"):
@@ -313,4 +318,25 @@ async def test_the_most_useful_peer_stays_first(place: Home) -> None:
 async def test_the_node_file_says_what_it_is(place: Home) -> None:
     await settled_in(place, OLD)
     read = read_state(place.state_file("node"), NODE_KIND, NODE_VERSION, 0.0)
-    assert read.content == {"charter": OLD.to_plain(), "port": 4001}
+    assert read.content == {"charter": OLD.to_plain(), "port": 4001, "data_files": {}}
+
+
+# --- where the data is ----------------------------------------------------------------------------
+
+
+async def test_where_the_data_is_can_be_asked_when_the_node_does_not_run(place: Home) -> None:
+    assert storage(place).load_data_files() == {}
+    where = storage(place)
+    files = {"data.ratings_file": "/music/ratings.csv"}
+    where.attach(Models(), lambda: SNAPSHOT, files)  # type: ignore[arg-type]
+    await where.set_current(OLD)
+    assert storage(place).load_data_files() == files
+    await where.forget(OLD.group_id)
+    assert storage(place).load_data_files() == files
+
+
+@pytest.mark.parametrize("files", [None, [], "ratings.csv"])
+def test_data_files_of_another_version_count_as_unknown(place: Home, files: Any) -> None:
+    content = {"charter": None, "port": 0, "data_files": files}
+    write_state(place.state_file("node"), NODE_KIND, NODE_VERSION, content)
+    assert storage(place).load_data_files() == {}

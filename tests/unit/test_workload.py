@@ -57,7 +57,7 @@ def test_a_ratings_file_that_does_not_exist_is_named(configure: Configure, tmp_p
 def test_ratings_are_loaded_on_their_own_scale(configure: Configure) -> None:
     workload = RatingWorkload(configure())
     assert len(workload.ratings) == 240
-    assert workload.ratings.scale == (1.0, 5.0)
+    assert workload.ratings.scale == (0.5, 5.0)
 
 
 def test_a_given_scale_wins_over_the_detected_one(configure: Configure) -> None:
