@@ -72,6 +72,8 @@ def call(home: Path, command: str, timeout_seconds: float = 10.0, **arguments: A
     """The running node's answer to `command`; NotRunningError when none answers in `home`."""
     path = home / SOCKET_NAME
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
+    if len(request) > MAX_REQUEST_BYTES:
+        raise UsageError(f"{command}: its arguments are too long")
     answer = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.settimeout(timeout_seconds)
@@ -163,7 +165,7 @@ async def _run(line: bytes, handler: CommandHandler) -> dict[str, Any]:
         command = request.pop("command")
         if not isinstance(command, str):
             raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {"ok": False, "error": "not a command", "exit_code": UsageError.exit_code}
     try:
         return {"ok": True, "result": await handler(command, request)}

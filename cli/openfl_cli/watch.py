@@ -12,8 +12,8 @@ from openfl.errors import NotRunningError
 from openfl.telemetry import NodeSnapshot
 from openfl_cli import exit_codes, options
 from openfl_cli.ask import running_node
-from openfl_cli.commands.status import as_json as status_json
 from openfl_cli.screen import print_frame, show
+from openfl_cli.status_json import status_json
 from openfl_cli.view import NodeView
 
 LINES_EVERY_SECONDS = 1.0

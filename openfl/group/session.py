@@ -421,6 +421,8 @@ class GroupSession:
         return ev.Judge(Verdict.ACCEPT)
 
     def _presence_news(self, now: float) -> list[ev.Effect]:
+        # Alive, though it may have published nothing for long: newcomers must not think it expired.
+        self.replica.heard(self.me, now)
         self._roster.heard(self.me, now)
         arrived, gone = self._roster.changes(now)
         effects: list[ev.Effect] = []

@@ -9,7 +9,8 @@ import pytest
 from cli_fakes import make_snapshot
 
 from openfl_cli import exit_codes, main
-from openfl_cli.commands import COMMANDS, status
+from openfl_cli.commands import COMMANDS
+from openfl_cli.status_json import status_json
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -27,7 +28,7 @@ def test_every_key_of_status_json_is_documented() -> None:
         return set().union(*map(keys, plain)) if isinstance(plain, list) else set()
 
     text = DOCS.read_text(encoding="utf-8")
-    plain = status.as_json(make_snapshot(), running=True)
+    plain = status_json(make_snapshot(), running=True)
     assert [key for key in keys(plain) if f'"{key}"' not in text] == []
 
 

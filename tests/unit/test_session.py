@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica
-from openfl.contribution import Charter
+from openfl.contribution import Charter, TableSchema
 from openfl.errors import DecodeError
 from openfl.group import events as ev
 from openfl.network.base import Verdict
@@ -49,11 +52,16 @@ def finish_evaluation(rig: Rig, member: Member, fit: float = 1.0) -> None:
         rig.give(member, ev.EvaluationFinished(evaluation(fit)))
 
 
-def inline_delta(author: Member, *, seqno: int, value: float, epoch: int | None = None) -> bytes:
-    """A delta by `author` that its session knows nothing of."""
-    from openfl.aggregation.quantize import quantize
-
-    block = quantize(contribution(KEYS, value).blocks[0], TABLE, np.random.default_rng(0))
+def inline_delta(
+    author: Member,
+    *,
+    seqno: int,
+    value: float,
+    epoch: int | None = None,
+    schema: TableSchema = TABLE,
+) -> bytes:
+    """A delta by `author` that its session knows nothing of, encoded by `schema`."""
+    block = quantize(contribution(KEYS, value).blocks[0], schema, np.random.default_rng(0))
     body = wire.encode_delta(
         wire.Delta(
             author.session.charter.group_id,
@@ -320,24 +328,14 @@ def test_junk_on_the_topic_is_rejected_and_counted(junk: bytes) -> None:
     assert second.session.faults == {"undecodable": 1}
 
 
-def test_a_delta_that_breaks_the_charter_is_rejected() -> None:
+def test_a_delta_at_the_charters_bound_is_accepted_and_one_beyond_it_rejected() -> None:
     rig = Rig()
     first, second = pair(rig)
-    wide = Charter("rig", "mean", (TABLE,), {}, seed=1)
-    assert wide.group_id == first.session.charter.group_id
-    good = inline_delta(first, seqno=2, value=TABLE.value_limit)
-    too_much = inline_delta(first, seqno=3, value=5.0)
-    body = bytearray(wire.decode_gossip(too_much).envelope)  # type: ignore[union-attr]
-    at = body.find(np.float32(5.0).tobytes())
-    body[at : at + 4] = np.float32(1e6).tobytes()
-    _, payload_start = (
-        first.sealer.seal(wire.DELTA_TYPE, b""),
-        len(first.sealer.seal(wire.DELTA_TYPE, b"")),
-    )
-    forged = first.sealer.seal(wire.DELTA_TYPE, bytes(body[payload_start:]))
-    assert rig.gossip(first, good, second).verdict is Verdict.ACCEPT
-    bad = wire.encode_gossip(wire.InlineDelta(forged))
-    assert rig.gossip(first, bad, second).verdict is Verdict.REJECT
+    bound = inline_delta(first, seqno=2, value=TABLE.value_limit)
+    assert rig.gossip(first, bound, second).verdict is Verdict.ACCEPT
+    lax = replace(TABLE, value_limit=1e6)
+    beyond = inline_delta(first, seqno=3, value=1.01 * TABLE.value_limit, schema=lax)
+    assert rig.gossip(first, beyond, second).verdict is Verdict.REJECT
     assert second.session.faults == {"invalid-contribution": 1}
 
 
@@ -540,6 +538,17 @@ def test_a_member_silent_beyond_its_time_to_live_leaves_the_model_as_it_was_with
     # Neither brings it back to the other.
     rig.pass_time(60.0)
     assert second.session.replica.member_count == 0
+
+
+def test_a_member_that_finished_long_ago_still_teaches_newcomers() -> None:
+    rig = Rig(quick(rounds=1, limits=tight(member_ttl_seconds=60.0)))
+    first = founded(rig)
+    finish_evaluation(rig, first)
+    rig.pass_time(100.0)  # longer than silence may last, but it was not silent
+    second = rig.add()
+    rig.join(second)
+    assert second.session.replica.member_count == 1
+    assert second.session.replica.digest() == first.session.replica.digest()
 
 
 def test_a_leavers_influence_is_gone_everywhere_and_stays_gone() -> None:

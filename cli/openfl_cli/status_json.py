@@ -1,0 +1,58 @@
+"""A node's state as `openfl-node status --json` prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openfl.telemetry import NodeSnapshot
+
+
+def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
+    """The shape that docs/cli.md promises."""
+    metric = snapshot.metric or "rmse"  # unknown before the first evaluation
+    return {
+        "peer_id": snapshot.peer_id,
+        "multiaddrs": list(snapshot.multiaddrs),
+        "home": snapshot.home,
+        "running": running,
+        "phase": snapshot.phase if running else "stopped",
+        "time": snapshot.time,
+        "uptime_seconds": max(0.0, snapshot.time - snapshot.started_at) if running else None,
+        "group": {
+            "id": snapshot.group_id,
+            "name": snapshot.group_name,
+            "task": snapshot.task,
+        },
+        "members": len(snapshot.members),
+        "peers": len(snapshot.peers),
+        "round": snapshot.round,
+        "rounds": snapshot.rounds,
+        "train_examples": snapshot.train_examples,
+        "model_rows": snapshot.model_rows,
+        "metrics": {
+            "metric": metric,
+            f"validation_{metric}": snapshot.validation,
+            f"alone_{metric}": snapshot.alone,
+            f"test_{metric}": snapshot.test,
+            f"alone_test_{metric}": snapshot.alone_test,
+            "history": list(snapshot.history),
+        },
+        "bytes": {
+            "sent": snapshot.bytes_sent,
+            "received": snapshot.bytes_received,
+            "published": snapshot.published_bytes,
+        },
+        "deltas_merged": snapshot.deltas_merged,
+        "faults": dict(snapshot.faults),
+        "member_list": [
+            {
+                "peer_id": member.peer_id,
+                "round": member.round,
+                "fit": member.fit,
+                "rows": member.rows,
+                "age_seconds": member.age_seconds,
+                "me": member.me,
+            }
+            for member in snapshot.members
+        ],
+    }
