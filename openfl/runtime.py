@@ -75,12 +75,14 @@ async def open_node(
 
     The block is entered as soon as the node listens; joining goes on in the background. Raises
     UserError (DataError, NetworkError, StateError, GroupError...), also into the block, when the
-    node cannot start or go on. `workload` replaces the ratings named in the configuration.
+    node cannot start or go on. A configuration without a ratings file means the one the node last
+    ran with. `workload` replaces the ratings named in the configuration.
     """
     with _one_user_error():
+        place = Home(home)
+        config = _with_remembered_data(config, place)
         if workload is None:
             workload = await trio.to_thread.run_sync(RatingWorkload, config)
-        place = Home(home)
         place.prepare()
         with place.lock():
             async with _open_parts(config, place, on_event, workload) as node:
@@ -207,15 +209,7 @@ def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recomm
     if not path.exists():
         raise StateError(f"{path}: no model yet; train one with: openfl-node start --home {home}")
     model = load_model(path)
-    if not config.data.ratings_file:
-        files = HomeStorage(Home(home), path).load_data_files()
-        data = replace(
-            config.data,
-            ratings_file=files.get("ratings_file", ""),
-            catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
-        )
-        config = replace(config, data=data)
-    ratings, catalogue = load_music(config)
+    ratings, catalogue = load_music(_with_remembered_data(config, Home(home)))
     check_ratings_fit(model.charter, ratings)
     return recommend(model.charter, model, ratings, catalogue, user, top)
 
@@ -283,6 +277,19 @@ def _load_remembered(
     storage.remembered(peers)
     addresses = tuple(PeerAddress(PeerId(p.peer_id), p.multiaddrs) for p in peers.peers)
     return addresses, [] if read.problem is None else [read.problem]
+
+
+def _with_remembered_data(config: Config, place: Home) -> Config:
+    """`config`; when it names no ratings file, with the files that the node last ran with."""
+    if config.data.ratings_file:
+        return config
+    files = HomeStorage(place, Path()).load_data_files()
+    data = replace(
+        config.data,
+        ratings_file=files.get("ratings_file", ""),
+        catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
+    )
+    return replace(config, data=data)
 
 
 def _data_files(config: Config) -> dict[str, str]:

@@ -78,6 +78,9 @@ class Network(Protocol):
     """A peer's place in the network. Entered with `async with`; leaving it closes everything."""
 
     @property
+    def max_publish_bytes(self) -> int: ...
+
+    @property
     def peer_id(self) -> PeerId: ...
 
     @property

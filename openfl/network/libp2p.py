@@ -1,9 +1,10 @@
 """`Libp2pNetwork`: the `Network` seam over py-libp2p 0.8.1.
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
-This module only joins the parts: sockets and connections are in `libp2p_swarm`, gossip in
-`libp2p_hardening`, provider records in `libp2p_dht`. Exceptions of libp2p do not leave this
-package: `NetworkError` when the owner can mend it, `RequestFailed` when a peer is at fault or away.
+This module only joins the parts: sockets are in `libp2p_transport`, connections in `libp2p_swarm`,
+gossip in `libp2p_hardening`, provider records in `libp2p_dht`. Exceptions of libp2p do not leave
+this package: `NetworkError` when the owner can mend it, `RequestFailed` when a peer is at fault or
+away.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from libp2p.io.exceptions import MessageTooLarge
 from libp2p.kad_dht.kad_dht import KadDHT
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
-from libp2p.peer.peerstore import PeerStore, PeerStoreError
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.tools.anyio_service import TrioManager
 from multiaddr import Multiaddr
 
@@ -37,25 +38,30 @@ from openfl.network.base import (
     Verdict,
 )
 from openfl.network.envelope import key_pair_of
-from openfl.network.libp2p_dht import make_dht
+from openfl.network.libp2p_addresses import (
+    order_addresses,
+    parse_announce_multiaddr,
+    parse_listen_multiaddr,
+    parse_peer_multiaddr,
+    strip_peer_id,
+)
+from openfl.network.libp2p_dht import PlainPeerStore, make_dht
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
 from openfl.network.libp2p_streams import StreamReader, write_frame
-from openfl.network.libp2p_swarm import (
-    DialFailed,
+from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm
+from openfl.network.libp2p_transport import (
     Faults,
-    HardenedHost,
-    HardenedSwarm,
     TcpTransport,
     Traffic,
     YamuxUpgrader,
     describe_os_error,
-    order_addresses,
     shielded,
-    strip_peer_id,
 )
 from openfl.network.offenders import Offenders
 
 log = logging.getLogger(__name__)
+
+__all__ = ["Libp2pNetwork", "Libp2pSettings", "parse_peer_multiaddr"]
 
 MAX_PUBLISH_BYTES = 900_000
 """Above it frames exceed 1 MiB, which other implementations answer by dropping the connection."""
@@ -63,9 +69,6 @@ REQUEST_READ_SECONDS = 30.0
 ANSWER_WRITE_SECONDS = 60.0
 CLOSE_SECONDS = 1.2
 LISTEN_BACKLOG = 128
-PEER_ADDRESS_EXAMPLE = (
-    "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,8 @@ class Libp2pNetwork:
     def __init__(self, settings: Libp2pSettings) -> None:
         """NetworkError for a malformed address, StateError for a malformed identity."""
         self._settings = settings
-        self._listen = [_listen_address(text) for text in settings.listen]
-        self._announce = [_announce_address(text) for text in settings.announce]
+        self._listen = [parse_listen_multiaddr(text) for text in settings.listen]
+        self._announce = [parse_announce_multiaddr(text) for text in settings.announce]
         self._key_pair = key_pair_of(settings.identity)
         self._id = ID.from_pubkey(self._key_pair.public_key)
         self._faults = Faults(blame=self._blame)
@@ -169,7 +172,7 @@ class Libp2pNetwork:
     async def _start(self, bound: Sequence[tuple[Multiaddr, list[trio.SocketListener]]]) -> None:
         transport = TcpTransport(self._nursery, self._traffic)
         transport.bound = {str(address): listeners for address, listeners in bound}
-        peerstore = PeerStore()
+        peerstore = PlainPeerStore()
         peerstore.add_key_pair(self._id, self._key_pair)
         self._swarm = HardenedSwarm(
             self._id,
@@ -453,59 +456,6 @@ def _peer_id(text: PeerId) -> ID:
         return ID.from_base58(text)
     except Exception as error:
         raise RequestFailed(f"{text!r} is not a peer id") from error
-
-
-def parse_peer_multiaddr(text: str) -> PeerAddress:
-    """A peer and its address from `/ip4/.../tcp/.../p2p/...`.
-
-    NetworkError says what is wrong with anything else, and shows an example.
-    """
-    hint = f"; an address looks like {PEER_ADDRESS_EXAMPLE}"
-    if not text.startswith("/"):
-        raise NetworkError(f"{text!r} is not a multiaddr: it must begin with '/'{hint}")
-    address, separator, identity = text.rpartition("/p2p/")
-    if not separator:
-        raise NetworkError(
-            f"{text!r} does not say which peer it is: /p2p/<peer id> is missing{hint}"
-        )
-    try:
-        peer_id = ID.from_base58(identity.strip("/"))
-        if peer_id.extract_public_key() is None:
-            raise ValueError("no embedded key")
-    except Exception as error:
-        raise NetworkError(f"{text!r}: {identity!r} is not a peer id{hint}") from error
-    try:
-        Multiaddr(address)
-    except Exception as error:
-        raise NetworkError(f"{text!r} is not a multiaddr: {error}{hint}") from error
-    if not order_addresses([address]):
-        raise NetworkError(f"{text!r} is not a TCP address (/ip4, /ip6 or /dns, then /tcp){hint}")
-    return PeerAddress(PeerId(str(peer_id)), (address,))
-
-
-def _listen_address(text: str) -> tuple[int, str, int]:
-    """(IP version, host, port) of a listen multiaddr; NetworkError names what is wrong with it."""
-    example = "; a listen address looks like /ip4/0.0.0.0/tcp/4001"
-    try:
-        address = Multiaddr(text)
-        names = [protocol.name for protocol in address.protocols()]
-        if names not in (["ip4", "tcp"], ["ip6", "tcp"]):
-            raise ValueError("only /ip4/.../tcp/... and /ip6/.../tcp/... can be listened on")
-        return (
-            int(names[0][-1]),
-            str(address.value_for_protocol(names[0])),
-            int(str(address.value_for_protocol("tcp"))),
-        )
-    except Exception as error:
-        raise NetworkError(f"cannot listen on {text!r}: {error}{example}") from error
-
-
-def _announce_address(text: str) -> Multiaddr:
-    if not text.startswith("/") or not order_addresses([text]):
-        raise NetworkError(
-            f"cannot announce {text!r}: it is not a TCP address such as /ip4/192.0.2.7/tcp/4001"
-        )
-    return Multiaddr(strip_peer_id(text))
 
 
 def _listen_failed(address: str, error: OSError) -> NetworkError:

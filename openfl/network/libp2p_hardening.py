@@ -2,7 +2,8 @@
 
 Works around defects of py-libp2p 0.8.1. Each override names the defect; the regression tests in
 `tests/libp2p` fail without it, so that a fixed release lets us delete it. Line numbers are those of
-0.8.1. The workarounds of the layers below are in `libp2p_swarm` and `libp2p_dht`.
+0.8.1. The workarounds of the other layers are in
+`libp2p_transport`, `libp2p_swarm` and `libp2p_dht`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,8 @@ from libp2p.utils.varint import encode_varint_prefixed
 
 from openfl.network.base import Verdict
 from openfl.network.libp2p_streams import StreamReader
-from openfl.network.libp2p_swarm import (
-    Faults,
-    HardenedHost,
-    HardenedSwarm,
-    open_stream_on,
-    shielded,
-)
+from openfl.network.libp2p_swarm import HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p_transport import Faults, shielded
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A regression test for each defect that `libp2p_swarm` and `libp2p_dht` work around."""
+"""Regression tests of what `libp2p_transport`, `libp2p_swarm`, `libp2p_dht` work around."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from multiaddr import Multiaddr
 
 from openfl.contribution import PeerId
 from openfl.errors import NetworkError, RequestFailed
-from openfl.network import libp2p_dht, libp2p_swarm
+from openfl.network import libp2p_addresses, libp2p_dht, libp2p_swarm, libp2p_transport
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p import PEER_ADDRESS_EXAMPLE, parse_peer_multiaddr
+from openfl.network.libp2p_addresses import (
+    PEER_ADDRESS_EXAMPLE,
+    order_addresses,
+    parse_peer_multiaddr,
+)
 from openfl.network.libp2p_dht import DHT_PROTOCOL, BoundedProviderStore
-from openfl.network.libp2p_swarm import Faults, HardenedYamux, order_addresses
+from openfl.network.libp2p_transport import Faults, HardenedYamux
 
 # Handlers
 
@@ -152,7 +156,7 @@ async def test_a_cancelled_write_leaves_no_half_frame() -> None:
 async def test_a_peer_that_stops_reading_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_swarm, "FRAME_WRITE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(libp2p_transport, "FRAME_WRITE_TIMEOUT_SECONDS", 0.05)
     connection = FakeConnection()
     connection.pause_seconds = 60
     yamux = HardenedYamux(connection, ID(b"p" * 34), is_initiator=True, faults=Faults())
@@ -173,7 +177,7 @@ async def test_a_peer_that_answers_no_ping_loses_its_connection(autojump_clock: 
 async def test_a_peer_that_ignores_flow_control_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_swarm, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
+    monkeypatch.setattr(libp2p_transport, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
     async with make_network() as a, make_network() as b:
 
         async def never_reads(stream: Any) -> None:
@@ -314,7 +318,7 @@ def test_a_malformed_peer_address_says_what_is_wrong_and_gives_an_example(
 
 
 def test_addresses_are_dialled_in_a_sensible_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libp2p_swarm, "interface_addresses", lambda: ("127.0.0.1", "10.0.0.5"))
+    monkeypatch.setattr(libp2p_addresses, "interface_addresses", lambda: ("127.0.0.1", "10.0.0.5"))
     local, lan, public = "/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.9/tcp/1", "/ip4/192.0.2.7/tcp/1"
     useless = ["/ip4/1.2.3.4/udp/1", "nonsense", "/ip4/1.2.3.4/tcp/0"]
     assert order_addresses([local, lan, *useless, "/dns4/example.org/tcp/1"]) == [
@@ -414,3 +418,19 @@ async def test_dialling_takes_milliseconds_on_loopback() -> None:
         started = time.monotonic()
         await a.connect(address_of(b))
         assert time.monotonic() - started < 2.0  # usually 10 ms; py-libp2p's dialler waits 250
+
+
+async def test_a_node_that_only_dials_has_no_address_and_is_no_provider() -> None:
+    async with make_network(listen=()) as light, make_network() as a, make_network() as b:
+        assert light.multiaddrs == ()
+        await light.connect(address_of(a))
+        await b.connect(address_of(a))
+        await a.provide(b"k" * 32)
+        await light.provide(b"k" * 32)
+        assert await answers(a, light)
+        found: tuple[PeerAddress, ...] = ()
+        with trio.fail_after(10):
+            while not found:
+                found = await b.find_providers(b"k" * 32)
+        assert found == (address_of(a),)
+        assert await light.find_providers(b"k" * 32) == (address_of(a),)

@@ -35,7 +35,7 @@ from openfl.network.libp2p_hardening import (
     SeenMessages,
     quieten_logging,
 )
-from openfl.network.libp2p_swarm import Faults
+from openfl.network.libp2p_transport import Faults
 
 
 def message(**changes: Any) -> rpc_pb2.Message:

@@ -1,0 +1,288 @@
+"""The lowest part of the libp2p adapter: sockets, encryption, Yamux.
+
+Works around defects of py-libp2p 0.8.1; each class and override says which one, so that it can be
+deleted when a release fixes it. Regression tests are in `tests/libp2p`.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from libp2p.abc import IListener
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.exceptions import RawConnError
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.peer.id import ID
+from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.tls.transport import PROTOCOL_ID as TLS_PROTOCOL
+from libp2p.security.tls.transport import TLSTransport
+from libp2p.stream_muxer.yamux.yamux import (
+    FLAG_SYN,
+    TYPE_PING,
+    YAMUX_HEADER_FORMAT,
+    Yamux,
+)
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
+from libp2p.transport.exceptions import MuxerUpgradeFailure, OpenConnectionError
+from libp2p.transport.tcp.tcp import TCP
+from libp2p.transport.upgrader import TransportUpgrader
+from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
+from multiaddr import Multiaddr
+
+from openfl.network.libp2p_addresses import expand_address
+
+log = logging.getLogger(__name__)
+_FRAME_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
+
+FRAME_WRITE_TIMEOUT_SECONDS = 10.0
+KEEPALIVE_INTERVAL_SECONDS = 15.0
+KEEPALIVE_TIMEOUT_SECONDS = 15.0
+MAX_BUFFERED_BYTES_PER_CONNECTION = 48 * 1024 * 1024
+
+
+def shielded(seconds: float) -> trio.CancelScope:
+    """A scope for cleaning up: cancellation waits, but not for longer than `seconds`."""
+    return trio.CancelScope(shield=True, deadline=trio.current_time() + seconds)
+
+
+@dataclass
+class Faults:
+    """Counts what was refused or survived, and tells the adapter which peer was at fault."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    blame: Callable[[ID, str], None] = lambda peer_id, reason: None
+
+    def count(self, name: str) -> None:
+        self.counts[name] += 1
+
+    def against(self, peer_id: ID, name: str) -> None:
+        self.counts[name] += 1
+        self.blame(peer_id, name)
+
+
+@dataclass
+class Traffic:
+    """Bytes on the wire, encryption and framing included, for all connections since start."""
+
+    sent: int = 0
+    received: int = 0
+    streams: set[CountingStream] = field(default_factory=set)
+    """Those that are open."""
+
+    def close_sockets(self) -> None:
+        """Close what is left. Defect: a connection whose own clean-up was cancelled counts as
+        closed while its socket is open."""
+        for stream in self.streams:
+            stream.stream.socket.close()
+        self.streams.clear()
+
+
+class CountingStream(TrioTCPStream):  # type: ignore[misc]
+    def __init__(self, stream: trio.SocketStream, traffic: Traffic) -> None:
+        super().__init__(stream)
+        self._traffic = traffic
+        traffic.streams.add(self)
+
+    async def close(self) -> None:
+        self._traffic.streams.discard(self)
+        await super().close()
+
+    async def write(self, data: bytes) -> None:
+        await super().write(data)
+        self._traffic.sent += len(data)
+
+    async def read(self, n: int | None = None) -> bytes:
+        data: bytes = await super().read(n)
+        self._traffic.received += len(data)
+        return data
+
+
+class BoundListener(IListener):  # type: ignore[misc]
+    """Accepts on sockets that were bound before the host started.
+
+    py-libp2p's listener sets SO_REUSEPORT, so that a second node on the same port starts without
+    an error and the two share the connections at random; it serves from a system task; and it
+    announces `0.0.0.0`, which nobody can dial.
+    """
+
+    def __init__(self, transport: TcpTransport, handler: Callable[[Any], Awaitable[None]]) -> None:
+        self._transport = transport
+        self._handler = handler
+        self._listeners: list[trio.SocketListener] = []
+        self._scope = trio.CancelScope()
+
+    async def listen(self, maddr: Multiaddr) -> None:
+        self._listeners = self._transport.bound.get(str(maddr), [])
+        if not self._listeners:
+            raise OpenConnectionError(f"{maddr} was not bound")
+        self._transport.nursery.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        with self._scope:
+            await trio.serve_listeners(self._accept, self._listeners)
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        counting = CountingStream(stream, self._transport.traffic)
+        try:
+            await self._handler(counting)
+        except Exception as error:
+            log.debug("inbound connection failed: %r", error)
+        finally:
+            with shielded(0.5):
+                await counting.close()
+
+    def get_addrs(self) -> tuple[Multiaddr, ...]:
+        return tuple(
+            Multiaddr(address)
+            for listener in self._listeners
+            for address in expand_address(listener.socket.getsockname())
+        )
+
+    async def close(self) -> None:
+        self._scope.cancel()
+        for listener in self._listeners:
+            await listener.aclose()
+        self._listeners = []
+
+
+class TcpTransport(TCP):  # type: ignore[misc]
+    """TCP whose bytes are counted and whose listening sockets are bound by the adapter."""
+
+    def __init__(self, nursery: trio.Nursery, traffic: Traffic) -> None:
+        super().__init__()
+        self.nursery = nursery
+        self.traffic = traffic
+        self.bound: dict[str, list[trio.SocketListener]] = {}
+
+    def create_listener(self, handler_function: Any) -> BoundListener:
+        return BoundListener(self, handler_function)
+
+    async def _dial_resolved(self, maddr: Multiaddr, source: Any = None) -> RawConnection:
+        host = extract_ip_from_multiaddr(maddr)
+        port = maddr.value_for_protocol("tcp")
+        if host is None or port is None:
+            raise OpenConnectionError(f"{maddr} has no IP address and TCP port")
+        try:
+            stream = await trio.open_tcp_stream(host, int(port))
+        except OSError as error:
+            raise OpenConnectionError(describe_os_error(error)) from error
+        return RawConnection(CountingStream(stream, self.traffic), True)
+
+
+def describe_os_error(error: BaseException) -> str:
+    """The reason in words; trio wraps the real one ("connection refused") in a group."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, BaseExceptionGroup):
+            seen = seen.exceptions[0]
+            continue
+        if isinstance(seen, OSError) and seen.strerror and seen.errno:
+            return seen.strerror.lower()
+        seen = seen.__cause__
+    return str(error)
+
+
+class HardenedYamux(Yamux):  # type: ignore[misc]
+    def __init__(self, *arguments: Any, faults: Faults, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._faults = faults
+        self._frames_read = 0
+
+    async def start(self) -> None:
+        # Defect: an exception in the muxer's tasks ends the swarm's service, hence the node.
+        try:
+            await super().start()
+        except Exception as error:
+            log.debug("connection to %s failed: %r", self.peer_id, error)
+            self._faults.count("connection-crashed")
+            await self._cleanup_on_error()
+
+    async def _write_frame(self, data: bytes) -> None:
+        # Defect: a cancelled write leaves half an encrypted frame on the wire, which ends the whole
+        # connection for everybody else. A frame is written whole or the connection is closed.
+        async with self._write_lock:
+            with trio.CancelScope(
+                shield=True, deadline=trio.current_time() + FRAME_WRITE_TIMEOUT_SECONDS
+            ) as scope:
+                await self.secured_conn.write(data)
+            if scope.cancelled_caught:
+                with shielded(1):
+                    await self.secured_conn.close()
+                raise RawConnError("the peer does not read")
+        await trio.lowlevel.checkpoint()
+
+    async def _read_data_body(self, length: int) -> bytes:
+        # Defect: a peer that ignores the receive window is only logged, and its bytes are kept.
+        self._frames_read += 1
+        if self._frames_read % 16 == 0:
+            buffered = sum(map(len, self.stream_buffers.values()))
+            if buffered + length > MAX_BUFFERED_BYTES_PER_CONNECTION:
+                self._faults.against(self.peer_id, "window-exceeded")
+                # The one exception after which the reader closes the connection; after any other
+                # it would read on in the middle of a frame.
+                raise trio.TooSlowError("the peer ignores flow control")
+        data: bytes = await super()._read_data_body(length)
+        return data
+
+    async def _measure_rtt_loop(self) -> None:
+        # Defect: nobody closes a connection whose peer no longer answers (a pulled cable), so it
+        # stays in the mesh and in the routing table until TCP gives up after a quarter of an hour.
+        number = 0
+        await trio.sleep(0.5)
+        while not self.event_shutting_down.is_set():
+            number += 1
+            self._ping_id = number & 0xFFFFFFFF
+            self._ping_event = trio.Event()
+            self._ping_sent_time = trio.current_time()
+            try:
+                await self._write_frame(
+                    _FRAME_HEADER.pack(0, TYPE_PING, FLAG_SYN, 0, self._ping_id)
+                )
+            except Exception:
+                return  # the reader notices and cleans up
+            with trio.move_on_after(KEEPALIVE_TIMEOUT_SECONDS) as waiting:
+                await self._ping_event.wait()
+            if waiting.cancelled_caught and not self.event_shutting_down.is_set():
+                self._faults.count("peer-silent")
+                await self._cleanup_on_error()
+                return
+            with trio.move_on_after(KEEPALIVE_INTERVAL_SECONDS):
+                await self.event_shutting_down.wait()
+
+
+class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
+    """Offers only authenticated encryption and only Yamux.
+
+    A default host also accepts `/plaintext/2.0.0`, `/secio/1.0.0` and mplex.
+    """
+
+    def __init__(self, key_pair: KeyPair, tls: bool, faults: Faults) -> None:
+        security: dict[TProtocol, Any] = {
+            NOISE_PROTOCOL: NoiseTransport(
+                key_pair, noise_privkey=create_new_x25519_key_pair().private_key
+            )
+        }
+        if tls:
+            security[TLS_PROTOCOL] = TLSTransport(key_pair)
+        super().__init__(security, {TProtocol(YAMUX_PROTOCOL): Yamux})
+        self._faults = faults
+
+    async def upgrade_connection(self, conn: Any, peer_id: ID) -> HardenedYamux:
+        # MuxerMultistream builds its own `Yamux` whatever class it is given.
+        muxers = self.muxer_multistream
+        try:
+            await muxers._selector.select(conn, conn.is_initiator, muxers.negotiate_timeout)
+        except (MultiselectError, MultiselectClientError) as error:
+            raise MuxerUpgradeFailure("no common stream multiplexer") from error
+        return HardenedYamux(conn, peer_id, is_initiator=conn.is_initiator, faults=self._faults)
