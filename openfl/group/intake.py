@@ -16,9 +16,9 @@ from openfl.contribution import PeerId
 from openfl.errors import InvalidContribution, InvalidSignature
 from openfl.group import events as ev
 from openfl.group.publisher import Publisher
+from openfl.group.reader import Reader
 from openfl.group.repair import Gaps
 from openfl.group.roster import Roster
-from openfl.group.validation import validate_delta
 from openfl.network.base import Sealer, Verdict
 from openfl.wire import messages as wire
 
@@ -37,6 +37,7 @@ class Intake:
         sealer: Sealer,
         presence_seconds: float,
         count: Callable[[str], None],
+        reader: Reader,
     ) -> None:
         self.deltas_merged = 0
         self._replica = replica
@@ -47,6 +48,7 @@ class Intake:
         self._me = sealer.peer_id
         self._presence_seconds = presence_seconds
         self._count = count
+        self._reader = reader
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
 
@@ -57,7 +59,7 @@ class Intake:
         author, body = self._sealer.open(wire.DELTA_TYPE, envelope)
         if author != event.author:
             raise InvalidSignature("a delta signed by one member was published by another")
-        delta = wire.decode_delta(body)
+        delta = self._reader.delta(body)
         self._require_group(delta.group_id)
         result, effects = self._merge(author, delta, envelope, now)
         if result.kind is MergeKind.MERGED:
@@ -137,7 +139,7 @@ class Intake:
                 self._merge_leave(author, leave, item.envelope, now, item.age_seconds)
                 continue
             author, body = self._sealer.open(wire.DELTA_TYPE, item.envelope)
-            delta = wire.decode_delta(body)
+            delta = self._reader.delta(body)
             self._require_group(delta.group_id)
             announced = self._announced.pop((author, delta.epoch, delta.seqno), delta.digest)
             if announced != delta.digest:
@@ -169,7 +171,7 @@ class Intake:
         *,
         relayed: bool = False,
     ) -> tuple[MergeResult, list[ev.Effect]]:
-        validate_delta(delta, self._replica.charter)
+        self._reader.validate(delta, self._replica.charter)
         if author == self._me and delta.epoch >= self._publisher.epoch:
             self._publisher.meet_own_past(delta.epoch)
         if relayed:

@@ -31,6 +31,7 @@ from openfl.group.fetcher import Fetcher, SnapshotEnd, fault_name
 from openfl.group.intake import Intake
 from openfl.group.publisher import Publisher
 from openfl.group.rate import RateLimiter
+from openfl.group.reader import Reader, StrictReader
 from openfl.group.repair import Gaps
 from openfl.group.roster import Roster
 from openfl.group.settings import SessionSettings
@@ -52,7 +53,8 @@ class GroupSession:
     """See the module's text. `replica` is either new or restored by the driver.
 
     epoch: higher than in any earlier membership of this peer in this group (its start in unix
-    milliseconds serves). round_number and history: to go on where a saved session was.
+    milliseconds serves). round_number and history: to go on where a saved session was. reader: who
+    reads what is received; by default everything is read anew.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class GroupSession:
         train_examples: int = 0,
         round_number: int = 0,
         history: tuple[float, ...] = (),
+        reader: Reader | None = None,
     ) -> None:
         self.replica = replica
         self.charter: Charter = replica.charter
@@ -79,6 +82,7 @@ class GroupSession:
         self.history: list[float] = list(history[-MAX_HISTORY:])
         self.faults: dict[str, int] = {}
         self._rng = rng
+        self._reader = reader if reader is not None else StrictReader()
         self._roster = Roster(settings.presence_seconds, settings.limits.max_members)
         self._gaps = Gaps(rng)
         self._publisher = Publisher(
@@ -98,6 +102,7 @@ class GroupSession:
             sealer,
             settings.presence_seconds,
             self.count,
+            self._reader,
         )
         self._fetcher = Fetcher(replica, self._intake, self._gaps, settings, self.count)
         self._rate = RateLimiter(settings.messages_per_second, 4 * settings.messages_per_second)
@@ -398,7 +403,7 @@ class GroupSession:
             return [ev.Judge(Verdict.IGNORE, "rate")]
         effects: list[ev.Effect]
         try:
-            message = wire.decode_gossip(event.payload)
+            message = self._reader.gossip(event.payload)
             match message:
                 case wire.InlineDelta():
                     effects = self._intake.delta(message.envelope, event, now)

@@ -1,0 +1,115 @@
+"""`SimulatedMember`: one node of a simulated run, and what hostile ones do instead of learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from openfl.contribution import Contribution, ModelView, PeerId
+from openfl.group import events as ev
+from openfl.group.session import GroupSession
+from openfl.learning.matrix_factorization import MatrixFactorization
+from openfl.membership_state import SavedMembership
+from openfl.network.base import Sealer
+from openfl.simulation.attacks import AttackInput, Kind
+
+FIRST_EPOCH = 1_000
+
+
+@dataclass
+class Hostility:
+    """`colluders`: what all attackers would honestly send, the latest of each."""
+
+    kind: Kind
+    strength: float
+    from_round: int
+    colluders: dict[int, Contribution]
+    rng: np.random.Generator
+
+
+@dataclass
+class SimulatedMember:
+    """`incarnation` grows whenever the member's session ends: events for an earlier one are void."""
+
+    index: int
+    sealer: Sealer
+    task: MatrixFactorization
+    straggler: bool = False
+    hostility: Hostility | None = None
+    session: GroupSession | None = None
+    alive: bool = False
+    was_there: bool = False
+    begun: bool = False
+    incarnation: int = 0
+    side: int = 0
+    wake_at: float = float("inf")
+    held: ev.Train | None = None
+    reachable: frozenset[PeerId] = frozenset()
+    saved: SavedMembership | None = None
+    earlier_bytes: int = 0
+    """Published in earlier incarnations."""
+    earlier_merged: int = 0
+    epochs: int = field(default=FIRST_EPOCH)
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.sealer.peer_id
+
+    @property
+    def honest(self) -> bool:
+        return self.hostility is None
+
+    @property
+    def attacking(self) -> bool:
+        """Whether the round it does now is one of its hostile ones."""
+        if self.hostility is None or self.session is None:
+            return False
+        return self.session.round + 1 >= self.hostility.from_round
+
+    @property
+    def published_bytes(self) -> int:
+        return self.earlier_bytes + (self.session.published_bytes if self.session else 0)
+
+    @property
+    def merged(self) -> int:
+        return self.earlier_merged + (self.session.deltas_merged if self.session else 0)
+
+    def step(self, view: ModelView, rng: np.random.Generator) -> Contribution:
+        """One round's training, or what an attacker makes of it."""
+        honest = self.task.local_step(view, rng)
+        hostility = self.hostility
+        if hostility is None:
+            return honest
+        hostility.colluders[self.index] = honest
+        if not self.attacking:
+            return honest
+        rows = {block.table: view.rows(block.table, block.keys) for block in honest.blocks}
+        colluders = [hostility.colluders[index] for index in sorted(hostility.colluders)]
+        given = AttackInput(honest, rows, colluders, hostility.strength, hostility.rng)
+        return hostility.kind.apply(given)
+
+    def end_session(self) -> None:
+        """The session is over; what it published and merged stays counted."""
+        if self.session is not None:
+            self.earlier_bytes += self.session.published_bytes
+            self.earlier_merged += self.session.deltas_merged
+        self.session = None
+        self.alive = False
+        self.held = None
+        self.wake_at = float("inf")
+        self.incarnation += 1
+
+
+def pick(
+    members: Sequence[SimulatedMember],
+    count: int,
+    wanted: Callable[[SimulatedMember], bool],
+    rng: np.random.Generator,
+) -> list[SimulatedMember]:
+    """Up to `count` of the members that `wanted` accepts, in order of index."""
+    candidates = [member for member in members if wanted(member)]
+    count = min(count, len(candidates))
+    chosen = sorted(rng.choice(len(candidates), count, replace=False)) if count else []
+    return [candidates[n] for n in chosen]

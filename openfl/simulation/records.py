@@ -1,0 +1,101 @@
+"""What is told of a run: one record for each round interval, and a summary at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from openfl.contribution import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """Held-out RMSE over nodes. pooled: over all held-out ratings of all nodes; mean, median and
+    worst: over the nodes' own. NaN when nobody has held-out ratings."""
+
+    pooled: float
+    mean: float
+    median: float
+    worst: float
+
+    @classmethod
+    def of(cls, evaluations: Sequence[Evaluation]) -> Fits:
+        counted = [e for e in evaluations if e.count]
+        if not counted:
+            return cls(math.nan, math.nan, math.nan, math.nan)
+        values = np.array([e.value for e in counted])
+        counts = np.array([e.count for e in counted], dtype=np.float64)
+        pooled = math.sqrt(float((values**2 * counts).sum() / counts.sum()))
+        return cls(pooled, float(values.mean()), float(np.median(values)), float(values.max()))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """The group `round` intervals after all first members had begun.
+
+    time: virtual seconds since then. rounds_done: mean over members. validation, test: of honest
+    members by the model each of them has now. against_central: pooled test RMSE over that of central
+    training on the same members' data, less 1. published_bytes: signed deltas, mean over nodes that
+    ever were there; exact. network_bytes: estimate of what all gossip and requests weigh, one copy a
+    receiver. members: nodes that are there. merged: deltas of others merged so far, all nodes.
+    left_out: members' gossip refused so far.
+    """
+
+    round: int
+    time: float
+    rounds_done: float
+    validation: Fits
+    test: Fits
+    against_central: float
+    published_bytes: float
+    network_bytes: int
+    members: int
+    groups: dict[str, int]
+    merged: int
+    refused: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON values: numbers that are not known are None."""
+        return plain({"kind": "round", **asdict(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended. central: pooled RMSE of central training (validation, test) over the data of
+    all honest nodes, by the node tasks' own evaluation. first_within: first round with pooled test
+    RMSE within 1 % of central; None when there is none. published_until: mean bytes a node until
+    then. trace: digest of everything that happened. wire: how messages were handled."""
+
+    scenario: str
+    seed: int
+    nodes: int
+    engine: str
+    wire: str
+    rounds: int
+    central: dict[str, float]
+    final: float
+    against_central: float
+    first_within: int | None
+    published_until: float | None
+    published_bytes: float
+    deliveries: int
+    faults: dict[str, int]
+    trace: str
+
+    def to_plain(self) -> dict[str, Any]:
+        return plain({"kind": "summary", **asdict(self)})
+
+
+def plain(value: Any) -> Any:
+    """`value` with NaN and infinities as None, for JSON."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,177 @@
+"""`simulate`: a scenario from its data to its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from openfl.contribution import Charter, Contribution
+from openfl.errors import DataError
+from openfl.learning.central import train_alone
+from openfl.learning.matrix_factorization import MatrixFactorization
+from openfl.learning.rating_charter import rating_charter
+from openfl.learning.ratings import (
+    EMPTY_CATALOGUE,
+    Catalogue,
+    Ratings,
+    load_catalogue,
+    load_ratings,
+)
+from openfl.learning.splitting import split_ratings
+from openfl.network.base import Sealer
+from openfl.simulation.attacks import ATTACKS, flip_labels
+from openfl.simulation.dealing import deal, only, synthetic_ratings
+from openfl.simulation.member import Hostility, SimulatedMember
+from openfl.simulation.records import Fits, RoundRecord, Summary
+from openfl.simulation.scenario import Scenario
+from openfl.simulation.scenario_file import MUSIC, SYNTHETIC
+from openfl.simulation.sealing import StandInSealer
+from openfl.simulation.world import World
+
+CENTRAL_ROUNDS = 60
+WITHIN = 0.01
+
+SealerOf = Callable[[int, int], Sealer]
+"""(seed, number) -> the identity of a node."""
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Everybody's ratings, and what the items are called."""
+
+    ratings: Ratings
+    catalogue: Catalogue = EMPTY_CATALOGUE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    summary: Summary
+    records: tuple[RoundRecord, ...]
+    world: World
+
+
+def load_crowd(scenario: Scenario, sample_folder: Callable[[], Path]) -> Crowd:
+    """The data a scenario asks for; DataError when it cannot be used."""
+    source = scenario.data.source
+    if source == SYNTHETIC:
+        return Crowd(synthetic_ratings(scenario.data, scenario.run.seed))
+    path = sample_folder() / "ratings.csv" if source == MUSIC else Path(source)
+    beside = path.parent / "songs.csv"
+    catalogue = load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
+    return Crowd(load_ratings(path), catalogue)
+
+
+def simulate(
+    scenario: Scenario,
+    crowd: Crowd,
+    on_record: Callable[[RoundRecord], None] = lambda record: None,
+    sealer_of: SealerOf = StandInSealer,
+) -> Outcome:
+    """Run it. DataError when the data does not suffice for so many nodes."""
+    charter = charter_of(scenario, crowd.ratings)
+    hands = deal(
+        crowd.ratings, crowd.catalogue, scenario.data, scenario.run.nodes, scenario.run.seed
+    )
+    members = make_members(scenario, charter, hands, sealer_of)
+    central = train_centrally(scenario, charter, crowd.ratings, hands, members)
+    world = World(scenario, charter, members, central["test"], on_record)
+    world.run()
+    return Outcome(summary_of(scenario, world, central), tuple(world.records), world)
+
+
+def charter_of(scenario: Scenario, ratings: Ratings) -> Charter:
+    task = scenario.task
+    return rating_charter(
+        scenario.name[:64] or "simulation",
+        scale=ratings.scale,
+        factors=task.factors,
+        damping=task.damping,
+        prior=task.prior,
+        prior_per_evidence=task.prior_per_evidence,
+        bias_prior=task.bias_prior,
+        seed=task.seed,
+    )
+
+
+def make_members(
+    scenario: Scenario, charter: Charter, hands: list[Ratings], sealer_of: SealerOf
+) -> list[SimulatedMember]:
+    """The nodes; stragglers and attackers are drawn among them."""
+    section, seed, nodes = scenario.members, scenario.run.seed, len(hands)
+    rng = np.random.default_rng([seed, 7])
+    slow = set(rng.permutation(nodes)[: round(section.straggler_fraction * nodes)].tolist())
+    bad = set(rng.permutation(nodes)[: round(section.hostile_fraction * nodes)].tolist())
+    kind = ATTACKS[section.attack]
+    colluders: dict[int, Contribution] = {}
+    members = []
+    for index, hand in enumerate(hands):
+        hostility = None
+        if index in bad:
+            hostility = Hostility(
+                kind,
+                section.attack_strength or kind.strength,
+                section.attack_from_round,
+                colluders,
+                np.random.default_rng([seed, 8, index]),
+            )
+        data = flip_labels(hand) if hostility is not None and kind.flips_labels else hand
+        task = MatrixFactorization.from_charter(
+            charter, data, split_ratings(data), scenario.training.min_row_evidence
+        )
+        members.append(
+            SimulatedMember(
+                index,
+                sealer_of(seed, index),
+                task,
+                straggler=index in slow,
+                hostility=hostility,
+            )
+        )
+    return members
+
+
+def train_centrally(
+    scenario: Scenario,
+    charter: Charter,
+    ratings: Ratings,
+    hands: list[Ratings],
+    members: list[SimulatedMember],
+) -> dict[str, float]:
+    """Pooled RMSE of the same task trained in one place on all honest nodes' data."""
+    honest = [hand for hand, member in zip(hands, members, strict=True) if member.honest]
+    names = {user for hand in honest for user in hand.users}
+    if not names:
+        raise DataError("no honest node has data")
+    everything = only(ratings, np.array([user in names for user in ratings.users]))
+    task = MatrixFactorization.from_charter(charter, everything, split_ratings(everything))
+    model = train_alone(task, np.random.default_rng(0), max_rounds=CENTRAL_ROUNDS).model
+    judges = [member.task for member in members if member.honest]
+    return {
+        split: Fits.of([judge.evaluate(model, split) for judge in judges]).pooled
+        for split in ("validation", "test")
+    }
+
+
+def summary_of(scenario: Scenario, world: World, central: dict[str, float]) -> Summary:
+    last = world.records[-1]
+    within = next((r for r in world.records if r.against_central <= WITHIN), None)
+    return Summary(
+        scenario=scenario.name,
+        seed=scenario.run.seed,
+        nodes=scenario.run.nodes,
+        engine=scenario.run.engine,
+        wire=scenario.network.wire,
+        rounds=scenario.run.rounds,
+        central=central,
+        final=last.test.pooled,
+        against_central=last.against_central,
+        first_within=within.round if within else None,
+        published_until=within.published_bytes if within else None,
+        published_bytes=last.published_bytes,
+        deliveries=world.deliveries,
+        faults=world.all_faults(),
+        trace=world.trace,
+    )

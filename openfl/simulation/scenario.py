@@ -1,0 +1,242 @@
+"""A scenario: everything that a simulated run depends on, as frozen values.
+
+As in `openfl.config`, a field's metadata is its only description: the reader of scenario files
+checks with it, and docs/simulation.md is generated from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from openfl.config.settings import setting
+from openfl.simulation.attacks import ATTACKS
+
+MAX_NODES = 10_000
+
+Engine = Literal["sessions", "shared"]
+What = Literal["join", "leave", "crash", "return", "partition", "heal"]
+WHATS: tuple[What, ...] = ("join", "leave", "crash", "return", "partition", "heal")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSection:
+    """How many nodes, for how long, and how they are simulated."""
+
+    description: str = setting("", "One line for people.")
+    nodes: int = setting(16, "Nodes, those that join later included.", minimum=1, maximum=MAX_NODES)
+    rounds: int = setting(
+        12,
+        "How long the run is, in round intervals after all first members have begun.",
+        minimum=1,
+        maximum=10_000,
+    )
+    seed: int = setting(0, "Everything random follows from it.", minimum=0, maximum=2**63 - 1)
+    engine: str = setting(
+        "sessions",
+        '"sessions": every node has a replica of its own and hears every message; heartbeats, '
+        'repair and snapshots are the real ones. "shared": for hundreds of nodes; the nodes share '
+        "the registers and differ in what has reached them; loss is repaired by a model of "
+        "heartbeats and pulls, and there are no partitions, leaves or returns.",
+        choices=("sessions", "shared"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSection:
+    """The ratings, and how they are dealt out. A user's ratings always stay together."""
+
+    source: str = setting(
+        "music",
+        'A CSV file of ratings, "music" (the sample data) or "synthetic" (made from the seed).',
+    )
+    split: str = setting(
+        "user",
+        '"user": users are dealt out evenly, at random. "community": users of like favourite genre '
+        'go to the same nodes. "dirichlet": for each favourite genre, the nodes get shares drawn '
+        'from a Dirichlet distribution. "one-user-per-node": node n gets one user.',
+        choices=("user", "community", "dirichlet", "one-user-per-node"),
+    )
+    alpha: float = setting(
+        0.5,
+        "Of the Dirichlet distribution: small is skewed, large is even.",
+        minimum=0.0,
+        above_minimum=True,
+        maximum=1e6,
+    )
+    users: int = setting(1000, "Users of the synthetic data.", minimum=1, maximum=100_000)
+    items: int = setting(500, "Items of the synthetic data.", minimum=2, maximum=100_000)
+    ratings_per_user: int = setting(
+        40, "Ratings of each user in the synthetic data.", minimum=1, maximum=10_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSection:
+    """Pace, and what is published."""
+
+    interval_seconds: float = setting(
+        2.0, "Between a node's rounds.", unit="s", minimum=0.0, above_minimum=True, maximum=86_400.0
+    )
+    lockstep: bool = setting(
+        False,
+        "All nodes train at the same moments, from what had arrived by then: the pessimistic case.",
+    )
+    step_seconds: float = setting(
+        0.05, "Virtual time that one round's training takes.", unit="s", minimum=0.0, maximum=3600.0
+    )
+    row_fraction: float = setting(
+        0.25,
+        "Part of its rows that a node sends each round: those that changed most. 1 sends all.",
+        minimum=0.0,
+        above_minimum=True,
+        maximum=1.0,
+    )
+    refresh_fraction: float = setting(
+        0.1, "Part of its rows that it sends again each round.", minimum=0.0, maximum=1.0
+    )
+    min_row_evidence: int = setting(
+        1, "Rows with fewer training ratings are not published.", minimum=1, maximum=1_000_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSection:
+    """Hyperparameters of the charter, as in the section `task` of a node's configuration."""
+
+    factors: int = setting(8, "Factors of a row.", minimum=1, maximum=64)
+    damping: float = setting(1.5, "Of each step.", minimum=0.5, maximum=100.0)
+    prior: float = setting(8.0, "Ridge on factors.", minimum=0.001, maximum=1e6)
+    prior_per_evidence: float = setting(
+        0.05, "Ridge on factors for each rating of the row.", minimum=0.0, maximum=1e3
+    )
+    bias_prior: float = setting(5.0, "Ridge on biases.", minimum=0.001, maximum=1e6)
+    seed: int = setting(0, "Of the seeded rows.", minimum=0, maximum=2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSection:
+    """What happens to messages. A published message goes to every member on its own: one sampled
+    path each, without mesh or relays; requests are never lost, only slow."""
+
+    latency_seconds: float = setting(
+        0.05, "Median delay of one hop.", unit="s", minimum=0.0, maximum=3600.0
+    )
+    latency_spread: float = setting(
+        0.5, "Standard deviation of its logarithm; 0: always the same.", minimum=0.0, maximum=3.0
+    )
+    hops: int = setting(
+        2, "Hops of a published message; requests take one.", minimum=1, maximum=20
+    )
+    delay_rounds: float = setting(
+        0.0,
+        "Published messages take up to this many round intervals longer (uniform).",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    loss: float = setting(
+        0.0, "Part of published messages that never arrive, by receiver.", minimum=0.0, maximum=1.0
+    )
+    duplicate: float = setting(
+        0.0, "Part that arrives twice, by receiver.", minimum=0.0, maximum=1.0
+    )
+    reorder: float = setting(
+        0.0, "Part that is held back, by receiver.", minimum=0.0, maximum=1.0
+    )
+    reorder_seconds: float = setting(
+        2.0, "Held back for up to so long.", unit="s", minimum=0.0, maximum=3600.0
+    )
+    bandwidth_bytes_per_second: float = setting(
+        0.0,
+        "Adds size / bandwidth to every message; 0: unlimited. Messages do not queue.",
+        unit="B/s",
+        minimum=0.0,
+        maximum=1e12,
+    )
+    contacts: int = setting(
+        8, "Members that a node is connected to, for requests.", minimum=1, maximum=1000
+    )
+    heartbeat_seconds: float = setting(
+        2.0, "Shortest interval of heartbeats.", unit="s", minimum=0.1, maximum=3600.0
+    )
+    member_ttl_seconds: float = setting(
+        600.0, "Silence after which a member's influence ends.", unit="s", minimum=0.3, maximum=1e9
+    )
+    wire: str = setting(
+        "each",
+        '"each": every receiver opens, decodes and checks every message itself. "once": the first '
+        "receiver does, the others share the result; the model is the same.",
+        choices=("each", "once"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MembersSection:
+    """What members are like. Each kind is drawn among all nodes."""
+
+    straggler_fraction: float = setting(
+        0.0, "Part of the nodes whose training is slow.", minimum=0.0, maximum=1.0
+    )
+    straggler_rounds: float = setting(
+        2.0, "How many intervals their training takes.", minimum=0.0, maximum=1000.0
+    )
+    active: float = setting(
+        1.0,
+        "Chance that a node takes part in a round; otherwise it sits it out.",
+        minimum=0.0,
+        above_minimum=True,
+        maximum=1.0,
+    )
+    hostile_fraction: float = setting(
+        0.0, "Part of the nodes that attack.", minimum=0.0, maximum=1.0
+    )
+    attack: str = setting(
+        "sign-flip", "What they do.", choices=tuple(ATTACKS), allowed=", ".join(ATTACKS)
+    )
+    attack_strength: float = setting(
+        0.0, "Its factor; 0: the attack's own default.", minimum=0.0, maximum=1e6
+    )
+    attack_from_round: int = setting(
+        0, "They are honest before this round of theirs.", minimum=0, maximum=10_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One entry of the timetable, `at_round` intervals after the beginning.
+
+    join, leave, crash, return: `count` nodes, or that `fraction` of all nodes. Who joins was not
+    there before; who returns had crashed. partition: in `parts` equal parts that cannot hear each
+    other, until heal.
+    """
+
+    at_round: float
+    what: What
+    count: int = 0
+    fraction: float = 0.0
+    parts: int = 2
+
+    def how_many(self, nodes: int) -> int:
+        return self.count or (max(1, round(self.fraction * nodes)) if self.fraction else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """See the module's text. `name` is that of the file."""
+
+    name: str = "custom"
+    run: RunSection = field(default_factory=RunSection)
+    data: DataSection = field(default_factory=DataSection)
+    training: TrainingSection = field(default_factory=TrainingSection)
+    task: TaskSection = field(default_factory=TaskSection)
+    network: NetworkSection = field(default_factory=NetworkSection)
+    members: MembersSection = field(default_factory=MembersSection)
+    events: tuple[Happening, ...] = ()
+
+    @property
+    def joiners(self) -> int:
+        """How many nodes are not there from the beginning."""
+        return sum(e.how_many(self.run.nodes) for e in self.events if e.what == "join")
+
+
+SECTIONS = {f.name: f for f in fields(Scenario) if f.name not in ("name", "events")}
