@@ -38,7 +38,7 @@ from openfl.aggregation.outcomes import (
 )
 from openfl.aggregation.paging import Completeness, Cursor, Item, Page, make_page
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.aggregation.registers import Plan, TableRegisters
+from openfl.aggregation.registers import Plan, SumsChange, TableRegisters
 from openfl.aggregation.sums import TableSums
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
 from openfl.contribution import Charter, Floats, PeerId, TableSchema
@@ -266,6 +266,13 @@ class Replica:
             registers.evidence.copy(),
             registers.precision(),
         )
+
+    def withdrawals(self, author: PeerId) -> dict[str, SumsChange]:
+        """What taking this member out would do to the sums, by table; empty when it has none."""
+        member = self._members.get(author)
+        if member is None:
+            return {}
+        return {name: table.withdrawal() for name, table in member.tables.items()}
 
     def digest(self) -> bytes:
         """16 bytes that are equal exactly when two replicas hold the same live deltas (and so the

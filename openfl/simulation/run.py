@@ -29,6 +29,7 @@ from openfl.simulation.records import Fits, RoundRecord, Summary
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import MUSIC, SYNTHETIC
 from openfl.simulation.sealing import StandInSealer
+from openfl.simulation.shared_world import SharedWorld
 from openfl.simulation.world import World
 
 CENTRAL_ROUNDS = 60
@@ -77,7 +78,8 @@ def simulate(
     )
     members = make_members(scenario, charter, hands, sealer_of)
     central = train_centrally(scenario, charter, crowd.ratings, hands, members)
-    world = World(scenario, charter, members, central["test"], on_record)
+    kind = SharedWorld if scenario.run.engine == "shared" else World
+    world = kind(scenario, charter, members, central["test"], on_record)
     world.run()
     return Outcome(summary_of(scenario, world, central), tuple(world.records), world)
 

@@ -345,12 +345,17 @@ class World:
                 case ev.Judge() | ev.Respond() | ev.Save() | ev.Tell():
                     pass  # judged and answered by whoever handed the event in; nobody watches
         self._keep_time(member)
-        if not member.begun and session.phase == "learning":
+        if not member.begun and self._is_ready(member):
             member.begun = True
             self._waited_for -= 1
             if not self._waited_for:
                 self._begin()
         return effects
+
+    def _is_ready(self, member: SimulatedMember) -> bool:
+        if self.scenario.training.lockstep:
+            return member.held is not None
+        return member.session is not None and member.session.phase == "learning"
 
     def _later(self, member: SimulatedMember, incarnation: int, event: ev.Event) -> None:
         if member.alive and member.incarnation == incarnation:
