@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -30,7 +30,7 @@ from openfl.learning.recommend import Recommendations
 from openfl.membership import Membership
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Network, PeerAddress, Sealer
-from openfl.network.discovery import Discovery
+from openfl.network.discovery import DialOutcome, Discovery
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, PeerView, Phase
 from openfl.wire import messages as wire
 from openfl.workload import Workload
@@ -260,12 +260,11 @@ class Node:
             if outcome.ok:
                 self._tell("info", "dialled", f"connected to {outcome.address}")
             else:
-                self._tell("warning", "unreachable", f"{outcome.address}: {outcome.reason}")
+                self._tell("warning", "unreachable", outcome.reason)
         if any(outcome.ok for outcome in outcomes) or not outcomes:
             return
         if self._bootstrap_given and not self._peers_remembered:
-            tried = "; ".join(f"{o.address}: {o.reason}" for o in outcomes)
-            raise NetworkError(f"no bootstrap node answers ({tried})")
+            raise NetworkError(no_answer(outcomes))
 
     async def _choose_charter(self) -> Charter:
         """The group to be in: the saved one, one of the wanted name that fits, or a new one."""
@@ -524,6 +523,11 @@ class Node:
         event = NodeEvent(self._unix_time(), level, kind, message, data or {})
         self._events.append(event)
         self._on_event(event)
+
+
+def no_answer(outcomes: Sequence[DialOutcome]) -> str:
+    """The line for the owner when nobody could be reached: what was tried, and what came of it."""
+    return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
 
 
 def group_view(known: KnownCard, now: float, *, mine: bool, problem: str | None) -> GroupView:
