@@ -176,7 +176,7 @@ class Node:
             self._tell("info", "left", f"left group {membership.session.charter.name} for good")
         else:
             await self._save(membership.saved(), membership.session.replica.view())
-        await self._storage.remember(self._discovery.remembered())
+        await self._remember(self._discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
 
@@ -365,12 +365,17 @@ class Node:
         await self._nursery.start(self._run_membership, new, scope)
         with trio.move_on_after(SWITCH_SECONDS):
             await new.joined.wait()
-        if not new.joined.is_set():
+        if new.session.snapshot_from is None:
             scope.cancel()
             raise GroupError(f"no member of group {name} answers: staying in the old group")
+        try:
+            await self._storage.save(new.saved(), new.session.replica.view())
+            await self._storage.set_current(new.session.charter)
+        except StateError:
+            await new.leave()
+            scope.cancel()
+            raise
         # From here on the new group is the one membership, whatever happens.
-        await self._storage.save(new.saved(), new.session.replica.view())
-        await self._storage.set_current(new.session.charter)
         old_scope, self._scope = self._scope, scope
         self._enter(new)
         await old.leave()
@@ -411,13 +416,23 @@ class Node:
         try:
             await self._storage.save(saved, model)
         except StateError as error:
-            if not self._save_failed:
-                self._tell("error", "not-saved", f"{error}; trying again every round")
-            self._save_failed = True
+            self._not_saved(error)
         else:
             if self._save_failed:
                 self._tell("info", "saved-again", "state is being saved again")
             self._save_failed = False
+
+    async def _remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        try:
+            await self._storage.remember(peers)
+        except StateError as error:
+            self._not_saved(error)
+
+    def _not_saved(self, error: StateError) -> None:
+        """Said once, however often it happens."""
+        if not self._save_failed:
+            self._tell("error", "not-saved", f"{error}; trying again every round")
+        self._save_failed = True
 
     async def _keep_remembered(self) -> None:
         remembered: tuple[PeerAddress, ...] = ()
@@ -425,7 +440,7 @@ class Node:
             await trio.sleep(REMEMBER_SECONDS)
             now = self._discovery.remembered()
             if now and now != remembered:
-                await self._storage.remember(now)
+                await self._remember(now)
                 remembered = now
 
     async def _watch_peers(self) -> None:

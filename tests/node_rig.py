@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import trio
+from trio.testing import MockClock
 
 from openfl.aggregation.replica import Replica
 from openfl.compute import InlineCompute
@@ -217,6 +218,7 @@ class Village:
 
 @asynccontextmanager
 async def village(seed: int = 1, links: LinkSettings | None = None) -> AsyncIterator[Village]:
+    assert isinstance(trio.lowlevel.current_clock(), MockClock), "the test takes no autojump_clock"
     async with SimulatedWorld(seed, links) as world, trio.open_nursery() as nursery:
         yield Village(world, nursery, seed)
         nursery.cancel_scope.cancel()

@@ -311,7 +311,7 @@ class GossipConfig:
         maximum=30 * 86_400,
     )
     row_fraction: float = setting(
-        0.25,
+        0.5,
         "Part of the songs sent each round: the ones that changed most.",
         unit="fraction",
         minimum=0,
