@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import trio
@@ -23,14 +22,14 @@ from openfl.errors import GroupError, NetworkError, StateError
 from openfl.group import events as ev
 from openfl.group.directory import KnownCard
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.learning.central import train_alone
 from openfl.learning.recommend import Recommendations
 from openfl.membership import Membership
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Network, PeerAddress, Sealer
-from openfl.network.discovery import DialOutcome, Discovery
+from openfl.network.discovery import Discovery
+from openfl.node_parts import NodeSettings, NodeStorage, group_view, metric_value, no_answer
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, PeerView, Phase
 from openfl.wire import messages as wire
 from openfl.workload import Workload
@@ -39,32 +38,6 @@ SWITCH_SECONDS = 20.0
 REMEMBER_SECONDS = 5.0
 FIND_GROUP_SECONDS = 4.0
 MAX_EVENTS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out."""
-
-    group_name: str
-    home: str
-    session: SessionSettings
-    alone_rounds: int = 30
-
-
-class NodeStorage(Protocol):
-    """What a node keeps. StateError when that fails; what was kept before stays."""
-
-    async def save(self, saved: SavedMembership, model: ModelView) -> None:
-        """Keep the state of a membership."""
-
-    async def set_current(self, charter: Charter) -> None:
-        """From now on this is the one group the node is a member of."""
-
-    async def forget(self, group_id: GroupId) -> None:
-        """The node left this group."""
-
-    async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
-        """Peers to try at the next start."""
 
 
 class Node:
@@ -211,10 +184,10 @@ class Node:
             rounds=self._settings.session.rounds if session is None else session.last_round,
             train_examples=0 if membership is None else membership.task.train_examples,
             model_rows=0 if session is None else session.replica.model_rows,
-            validation=None if session is None else _value(session.validation),
-            alone=_value(self._alone),
-            test=None if membership is None else _value(membership.test),
-            alone_test=_value(self._alone_test),
+            validation=None if session is None else metric_value(session.validation),
+            alone=metric_value(self._alone),
+            test=None if membership is None else metric_value(membership.test),
+            alone_test=metric_value(self._alone_test),
             history=() if session is None else tuple(session.history),
             bytes_sent=statistics.bytes_sent,
             bytes_received=statistics.bytes_received,
@@ -540,29 +513,6 @@ class Node:
         self._on_event(event)
 
 
-def no_answer(outcomes: Sequence[DialOutcome]) -> str:
-    """The line for the owner when nobody could be reached: what was tried, and what came of it."""
-    return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
-
-
-def group_view(known: KnownCard, now: float, *, mine: bool, problem: str | None) -> GroupView:
-    """A known group as people see it; `problem`: why this node could not join it."""
-    card = known.card
-    return GroupView(
-        id=card.charter.group_id,
-        name=card.charter.name,
-        task=card.charter.task,
-        members=card.members,
-        fit_metric=card.fit_metric,
-        fit_best=card.fit_best,
-        fit_median=card.fit_median,
-        age_seconds=known.age(now),
-        mine=mine,
-        compatible=problem is None,
-        reason=problem or "",
-    )
-
-
 async def _wait_for_any(events: list[trio.Event]) -> None:
     """Return once one of the events is set."""
     async with trio.open_nursery() as nursery:
@@ -573,8 +523,3 @@ async def _wait_for_any(events: list[trio.Event]) -> None:
 
         for event in events:
             nursery.start_soon(until, event)
-
-
-def _value(evaluation: Evaluation | None) -> float | None:
-    """None where there was nothing to evaluate on."""
-    return None if evaluation is None or evaluation.count == 0 else evaluation.value

@@ -30,7 +30,8 @@ from openfl.learning.rating_charter import check_ratings_fit
 from openfl.learning.recommend import Recommendations, recommend
 from openfl.network.base import Network, PeerAddress
 from openfl.network.discovery import Discovery
-from openfl.node import Node, NodeSettings, group_view, no_answer
+from openfl.node import Node
+from openfl.node_parts import NodeSettings, group_view, no_answer
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.workload import RatingWorkload, Workload, load_music

@@ -26,7 +26,8 @@ from openfl.network.base import PeerAddress
 from openfl.network.discovery import Discovery
 from openfl.network.simulated import SimulatedNetwork, SimulatedWorld
 from openfl.network.simulated_link import LinkSettings
-from openfl.node import Node, NodeSettings
+from openfl.node import Node
+from openfl.node_parts import NodeSettings
 from openfl.telemetry import NodeEvent
 from openfl.workload import Workload
 from tests.group_rig import RigSealer, peer

@@ -141,8 +141,8 @@ class DataConfig:
 
     ratings_file: str = setting(
         "",
-        "CSV file with the columns user_id, song_id and rating. More columns are ignored. Empty: the"
-        " one this node last ran with.",
+        "CSV file with the columns user_id, song_id and rating. More columns are ignored. Empty:"
+        " the one this node last ran with.",
         allowed="a path",
         path=True,
     )
