@@ -170,6 +170,16 @@ class ModelView(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedRows:
+    """Rows of one table in a model that differs from another in these alone. keys: uint64[n],
+    ascending; values: float32[n, width]; evidence: float64[n], 0 where the row has none left."""
+
+    keys: Keys
+    values: Floats
+    evidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupCard:
     """What the network is told about a group: enough to list it and to join it.
 

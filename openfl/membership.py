@@ -8,13 +8,14 @@ for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import trio
 
+from openfl.aggregation.screening import Influence
 from openfl.compute import Compute
 from openfl.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
@@ -43,6 +44,7 @@ class _Trained:
     validation: Evaluation | None
     test: Evaluation | None
     private: PrivateState
+    influence: Mapping[PeerId, Influence]
 
 
 class Membership:
@@ -231,18 +233,22 @@ class Membership:
         self.handle(ev.RequestFailed(effect.token, effect.peer, reason))
 
     async def _train(self, effect: ev.Train) -> None:
-        task, rng, model = self.task, self._rng, effect.model
+        task, rng, model, case = self.task, self._rng, effect.model, effect.case
 
         def work() -> _Trained:
             validation = task.evaluate(model)
             test = task.evaluate(model, "test")
             contribution = task.local_step(model, rng)
-            return _Trained(contribution, validation, test, task.private_state())
+            private = task.private_state()
+            influence = {} if case is None else case.judge(task)
+            return _Trained(contribution, validation, test, private, influence)
 
         trained = await self._compute.run(work)
         self._private = trained.private
         self.test = trained.test
-        self.handle(ev.TrainingFinished(trained.contribution, trained.validation))
+        self.handle(
+            ev.TrainingFinished(trained.contribution, trained.validation, trained.influence)
+        )
 
     async def _evaluate(self, effect: ev.Evaluate) -> None:
         task, model = self.task, effect.model
@@ -258,4 +264,4 @@ class Membership:
         while True:
             await self._save_wanted.wait()
             self._save_wanted = trio.Event()
-            await self._save(self.saved(), self.session.replica.view())
+            await self._save(self.saved(), self.session.model())

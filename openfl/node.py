@@ -148,7 +148,7 @@ class Node:
             await self._storage.forget(membership.session.charter.group_id)
             self._tell("info", "left", f"left group {membership.session.charter.name} for good")
         else:
-            await self._save(membership.saved(), membership.session.replica.view())
+            await self._save(membership.saved(), membership.session.model())
         await self._remember(self._discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Node:
     def recommend(self, user: str, top: int) -> Recommendations:
         """The best items for `user` by the group's model as it is now."""
         session = self._current.session
-        return self._workload.recommend(session.replica.view(), session.charter, user, top)
+        return self._workload.recommend(session.model(), session.charter, user, top)
 
     async def switch(self, reference: str) -> GroupView:
         """Leave the current group for another, named by name or the beginning of its id.
@@ -342,7 +342,7 @@ class Node:
             scope.cancel()
             raise GroupError(f"no member of group {name} answers: staying in the old group")
         try:
-            await self._storage.save(new.saved(), new.session.replica.view())
+            await self._storage.save(new.saved(), new.session.model())
             await self._storage.set_current(new.session.charter)
         except StateError:
             await new.leave()

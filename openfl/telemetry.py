@@ -30,7 +30,8 @@ class NodeEvent:
 
 @dataclass(frozen=True, slots=True)
 class MemberView:
-    """A member of the group, ourselves included. `age_seconds`: since anything was heard of it."""
+    """A member of the group, ourselves included. `age_seconds`: since anything was heard of it.
+    `left_out`: why this node leaves it out of its model; empty when it does not."""
 
     peer_id: PeerId
     round: int
@@ -38,6 +39,7 @@ class MemberView:
     rows: int
     age_seconds: float
     me: bool = False
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)

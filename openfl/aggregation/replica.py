@@ -20,7 +20,7 @@ are frozen copies.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ from openfl.aggregation.outcomes import (
 from openfl.aggregation.paging import Completeness, Cursor, Item, Page, make_page
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.registers import Plan, SumsChange, TableRegisters
-from openfl.aggregation.sums import TableSums
+from openfl.aggregation.sums import LiveSums, TableSums
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
 from openfl.contribution import Charter, Floats, PeerId, TableSchema
 from openfl.model_view import DenseModel, DenseTable, initial_rows
@@ -218,11 +218,12 @@ class Replica:
 
     def view_without(self, authors: Collection[PeerId]) -> DenseModel:
         """The model as if these members had never been heard of."""
-        left_out = [self._members[a] for a in sorted(set(authors)) if a in self._members]
+        return self.model_of(self.sums_without(authors))
+
+    def model_of(self, sums: Mapping[str, LiveSums]) -> DenseModel:
+        """The model that these sums make (see `sums_without`)."""
         tables = {}
-        for name, sums in self._sums.items():
-            withdrawals = [m.tables[name].withdrawal() for m in left_out if name in m.tables]
-            live = sums.live().without(withdrawals)
+        for name, live in sums.items():
             if not len(live.keys):
                 continue
             schema = self._schemas[name]
@@ -232,6 +233,14 @@ class Replica:
                 rows[~known] = seeded[~known]
             tables[name] = DenseTable(live.keys, rows, live.evidence.astype(np.float64))
         return DenseModel(self.charter, tables)
+
+    def sums_without(self, authors: Collection[PeerId]) -> dict[str, LiveSums]:
+        """Copies of the running sums by table, as if these members had never been heard of."""
+        left_out = [self._members[a] for a in sorted(set(authors)) if a in self._members]
+        return {
+            name: sums.live().without(m.tables[name].withdrawal() for m in left_out if name in m.tables)
+            for name, sums in self._sums.items()
+        }
 
     def members(self) -> tuple[MemberState, ...]:
         """Members with registers, by peer id."""
@@ -288,6 +297,11 @@ class Replica:
                 member.digest = part.digest()
             whole.update(member.digest)
         return whole.digest()[:16]
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever a register changes: what was worked out before is out of date then."""
+        return self._generation
 
     @property
     def member_count(self) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+from openfl.aggregation.screening import Influence
 from openfl.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.network.base import Verdict
 
@@ -69,10 +70,12 @@ class DiscoveryEnded:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFinished:
-    """A `Train` effect's result. `validation` judges the model the step started from."""
+    """A `Train` effect's result. `validation` judges the model the step started from. `influence`:
+    what its case found."""
 
     contribution: Contribution
     validation: Evaluation | None
+    influence: Mapping[PeerId, Influence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +145,22 @@ class Request:
     timeout_seconds: float
 
 
+class Judging(Protocol):
+    """Members to be judged by a task's own data, frozen: safe to use in another thread."""
+
+    def judge(self, task: object) -> Mapping[PeerId, Influence]:
+        """Each member's influence; empty when the task is no `InfluenceJudge`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Evaluate `model`, do one local step from it, report `TrainingFinished`."""
+    """Evaluate `model`, do one local step from it, let the task judge `case` when there is one, and
+    report `TrainingFinished`."""
 
     round: int
     model: ModelView
+    case: Judging | None = None
 
 
 @dataclass(frozen=True, slots=True)

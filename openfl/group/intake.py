@@ -26,7 +26,7 @@ MAX_ANNOUNCED = 1024
 
 
 class Intake:
-    """`count(name)` counts what was refused."""
+    """`count(name)` counts what was refused; `merged(author)` is told whose registers changed."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Intake:
         presence_seconds: float,
         count: Callable[[str], None],
         reader: Reader,
+        merged: Callable[[PeerId], None],
     ) -> None:
         self.deltas_merged = 0
         self._replica = replica
@@ -49,6 +50,7 @@ class Intake:
         self._presence_seconds = presence_seconds
         self._count = count
         self._reader = reader
+        self._on_merged = merged
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
 
@@ -181,6 +183,7 @@ class Intake:
         effects: list[ev.Effect] = []
         if result.kind is MergeKind.MERGED:
             self.deltas_merged += 1
+            self._on_merged(author)
         elif result.kind is MergeKind.REFUSED:
             self._count(f"refused-{result.reason}")
         if result.equivocation:

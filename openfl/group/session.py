@@ -18,13 +18,14 @@ With `auto_start` off a member stays in waiting: it relays and serves, but does 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
-from openfl.contribution import Charter, Contribution, Evaluation, PeerId
+from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.fetcher import Fetcher, SnapshotEnd, fault_name
@@ -34,6 +35,7 @@ from openfl.group.rate import RateLimiter
 from openfl.group.reader import Reader, StrictReader
 from openfl.group.repair import Gaps
 from openfl.group.roster import Roster
+from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings
 from openfl.group.trickle import Trickle
 from openfl.network.base import Sealer, Verdict
@@ -96,6 +98,7 @@ class GroupSession:
             train_examples,
             settings.inline_limit_bytes,
         )
+        self._screening = Screening(replica, settings.aggregation, self.me)
         self._intake = Intake(
             replica,
             self._roster,
@@ -105,6 +108,7 @@ class GroupSession:
             settings.presence_seconds,
             self.count,
             self._reader,
+            self._screening.heard,
         )
         self._fetcher = Fetcher(replica, self._intake, self._gaps, settings, self.count)
         self._rate = RateLimiter(settings.messages_per_second, 4 * settings.messages_per_second)
@@ -202,10 +206,20 @@ class GroupSession:
                 rows=rows.get(peer, 0),
                 age_seconds=max(0.0, now - entry.heard_at),
                 me=peer == self.me,
+                left_out=self._screening.reason(peer),
             )
             for peer, entry in self._roster.present(now)
         ]
         return tuple(sorted(views, key=lambda view: (not view.me, view.peer_id)))
+
+    def model(self) -> ModelView:
+        """The group's model as this member sees it: by the rule, without whom it leaves out."""
+        return self._screening.model()
+
+    @property
+    def left_out(self) -> Mapping[PeerId, str]:
+        """Members that are not part of this member's model -> why."""
+        return self._screening.left_out
 
     def fits(self, now: float) -> tuple[float | None, float | None]:
         """(best, median) held-out metric of the present members."""
@@ -295,16 +309,16 @@ class GroupSession:
     def _begin_round(self, now: float) -> list[ev.Effect]:
         jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
         self._next_round_at = now + self.settings.interval_seconds * jitter
-        view = self.replica.view()
         if self.phase == "done":
-            return [] if view is self._evaluated else [self._evaluate()]
+            return [] if self.model() is self._evaluated else [self._evaluate()]
         self._busy = True
-        self._evaluated = view
-        return [ev.Train(self.round + 1, view)]
+        model, case = self._screening.begin_round()
+        self._evaluated = model
+        return [ev.Train(self.round + 1, model, case), *self._screening.news()]
 
     def _evaluate(self) -> ev.Evaluate:
         self._busy = True
-        self._evaluated = view = self.replica.view()
+        self._evaluated = view = self.model()
         return ev.Evaluate(view)
 
     def _present(self, now: float) -> int:
@@ -317,6 +331,7 @@ class GroupSession:
             return []
         self.round += 1
         self._note_evaluation(event.validation)
+        self._screening.judged(event.influence)
         effects = self._publish(event.contribution, now)
         effects.append(
             ev.Tell(

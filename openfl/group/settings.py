@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from openfl.aggregation.replica import ReplicaLimits
+from openfl.group.screening import AggregationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class SessionSettings:
     messages_per_second: float = 50.0
     """What one author may send on the topic in the long run; four times that in a burst."""
     limits: ReplicaLimits = field(default_factory=ReplicaLimits)
+    aggregation: AggregationSettings = field(default_factory=AggregationSettings)
 
     @property
     def presence_seconds(self) -> float:

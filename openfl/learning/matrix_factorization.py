@@ -19,7 +19,7 @@ however late some of them speak. That is why a few rounds suffice and nodes do n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ from openfl.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
     MAX_PRECISION,
+    ChangedRows,
     Charter,
     Contribution,
     Evaluation,
@@ -46,6 +47,7 @@ from openfl.learning.rating_charter import (
     RatingParameters,
     check_ratings_fit,
 )
+from openfl.learning.rating_influence import OwnRatings, loss_changes
 from openfl.learning.ratings import Ratings
 from openfl.learning.ridge import Matrix, normal_equations, solve_ridge, with_constant
 from openfl.learning.splitting import Split, split_ratings
@@ -180,6 +182,16 @@ class MatrixFactorization:
         squared = (predicted - self._ratings.values[held_out]) ** 2
         return rmse_of(squared)
 
+    def loss_changes(
+        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
+    ) -> Iterator[NDArray[np.float64]]:
+        """See `openfl.learning.task.InfluenceJudge`: squared errors, in the model's units, on (at
+        most `rating_influence.MAX_JUDGED` of) the training ratings."""
+        mean = self._mean(model)
+        rows = learned_rows(model, self._keys)
+        listeners = self._fit_users(rows, mean)
+        return loss_changes(self._own_ratings, self._keys, rows, mean, listeners, worlds)
+
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
         return {
@@ -199,6 +211,12 @@ class MatrixFactorization:
         if not bool(np.isfinite(restored).all()):
             raise ValueError("saved private state has values that are not finite")
         self._user_factors = restored
+
+    @cached_property
+    def _own_ratings(self) -> OwnRatings:
+        return OwnRatings.some_of(
+            self._ratings.user_index, self._rows, self._values, self._split.train
+        )
 
     @cached_property
     def _user_keys(self) -> NDArray[np.uint64]:

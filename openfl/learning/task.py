@@ -7,13 +7,13 @@ at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Charter, Contribution, Evaluation, ModelView
+from openfl.contribution import ChangedRows, Charter, Contribution, Evaluation, ModelView
 
 
 class LearningTask(Protocol):
@@ -43,4 +43,18 @@ class LearningTask(Protocol):
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what `private_state` returned; ValueError when it does not fit the data."""
+        ...
+
+
+@runtime_checkable
+class InfluenceJudge(Protocol):
+    """What a task may offer beside a `LearningTask`, so that its node can tell which members do its
+    own data good (see `openfl.aggregation.screening`)."""
+
+    def loss_changes(
+        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
+    ) -> Iterator[NDArray[np.float64]]:
+        """For each world, float64[n]: by how much the loss of each of (up to some thousands of) own
+        training examples is higher there than under `model`. A world is `model` but for some rows,
+        by table; the private part of the model is fitted to `model` and stays."""
         ...

@@ -17,7 +17,7 @@ import heapq
 import struct
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.replica import Replica, ReplicaLimits
+from openfl.aggregation.screening import Influence
 from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
 from openfl.group import events as ev
@@ -439,44 +440,49 @@ class World:
     def _view(self, member: SimulatedMember) -> ModelView:
         """The model that the member has now."""
         assert member.session is not None
-        return member.session.replica.view()
+        return member.session.model()
 
     def _train(self, member: SimulatedMember, effect: ev.Train) -> None:
         if self.scenario.training.lockstep:
             member.held = effect
         else:
-            self._train_unless_out(member, member.incarnation, effect.model)
+            self._train_unless_out(member, member.incarnation, effect.model, effect.case)
 
     def _train_in_step(self) -> None:
         for member in self.members:
             if member.alive and member.held is not None and self._takes_part():
-                member.held = None
-                self._work(member, self._view(member))
+                case, member.held = member.held.case, None
+                self._work(member, self._view(member), case)
 
     def _train_unless_out(
-        self, member: SimulatedMember, incarnation: int, view: ModelView | None
+        self,
+        member: SimulatedMember,
+        incarnation: int,
+        view: ModelView | None,
+        case: ev.Judging | None,
     ) -> None:
         if not member.alive or member.incarnation != incarnation:
             return
         if self._takes_part():
-            self._work(member, view if view is not None else self._view(member))
+            self._work(member, view if view is not None else self._view(member), case)
         else:  # sits this round out
             at = self.now + self._interval
-            self._plan(at, self._train_unless_out, member, incarnation, None)
+            self._plan(at, self._train_unless_out, member, incarnation, None, case)
 
     def _takes_part(self) -> bool:
         active = self.scenario.members.active
         return active >= 1 or float(self._rng.random()) < active
 
-    def _work(self, member: SimulatedMember, view: ModelView) -> None:
+    def _work(self, member: SimulatedMember, view: ModelView, case: ev.Judging | None) -> None:
         """Train now; the result counts after the time that training takes."""
         validation = member.task.evaluate(view)
         work = member.step(view, self._step_rngs[member.index])
+        influence = {} if case is None else case.judge(member.task)
         cost = self.scenario.training.step_seconds
         if member.straggler:
             cost += self.scenario.members.straggler_rounds * self._interval
         self._plan(
-            self.now + cost, self._trained, member, member.incarnation, work, validation
+            self.now + cost, self._trained, member, member.incarnation, work, validation, influence
         )
 
     def _trained(
@@ -485,6 +491,7 @@ class World:
         incarnation: int,
         work: Contribution,
         validation: Evaluation,
+        influence: Mapping[PeerId, Influence],
     ) -> None:
         if not member.alive or member.incarnation != incarnation:
             return
@@ -492,7 +499,7 @@ class World:
             self._publish(member, self._nan_message(member, work))
             work = replace(work, blocks=())
         self._note("trained", member.index)
-        self._handle(member, ev.TrainingFinished(work, validation))
+        self._handle(member, ev.TrainingFinished(work, validation, influence))
 
     def _nan_message(self, member: SimulatedMember, work: Contribution) -> bytes:
         """What an honest encoder would refuse to make."""

@@ -1,0 +1,232 @@
+"""Who is left out of the model, and why: the default rule's judgement of members, as pure state.
+
+Three questions are asked of each member, cheapest first. Each has its own memory, and a member is
+left out while any of them says so.
+
+*Size.* s = sqrt(sum h |x - y|^2 / (sum n * d)), over the member's rows x with precision h and
+evidence n, against the model y of width d. For honest members s is a matter of how well the model
+fits their data, whatever their size; a member with s above `norm_factor` times the members' median
+is *gross*.
+
+*Weight.* Claimed evidence is a member's power, and a claim costs nothing. A member that claims more
+than `heavy_factor` times the median must first prove itself: it stays outside until its influence
+is seen to be good.
+
+*Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
+errors on its own training examples in both worlds, its own register left out of both: d = loss
+without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2, z = S1 /
+sqrt(S2): the member is *harmful* when z falls below `exclude_below`, until it is at `readmit_at`
+again. Members that are outside are judged as if they came in.
+
+Nothing is agreed on with others: everybody judges with its own data, and the registers of a member
+that is left out stay and are passed on, for others may judge otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from openfl.aggregation.outcomes import MemberRows
+from openfl.contribution import ModelView, PeerId
+
+GROSS = "steps too large"
+HEAVY = "claims much evidence, unproven"
+HARMFUL = "harms predictions here"
+
+MIN_MEMBERS = 4
+"""Below this many members a median says nothing: sizes and weights are not judged."""
+RETURN_FACTOR = 0.8
+"""A gross member is let in again only well below the bound, so that it does not flicker."""
+PROVEN_GROWTH = 2.0
+"""A member that proved itself must do so again when it claims so many times the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenSettings:
+    """See the module's text."""
+
+    norm_factor: float = 3.0
+    heavy_factor: float = 10.0
+    decay: float = 0.7
+    exclude_below: float = -2.0
+    readmit_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """step: s of the module's text, infinite or NaN never. evidence: summed over rows."""
+
+    step: float
+    evidence: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """Over the judge's examples in one round: the sum of d, and of d^2."""
+
+    total: float
+    squares: float
+
+
+def measure(rows: Mapping[str, MemberRows], model: ModelView) -> Size:
+    """How far one member's rows (by table) are from the model."""
+    distance = weight = evidence = 0.0
+    count = 0
+    for table, mine in rows.items():
+        if not len(mine.keys):
+            continue
+        away = mine.values.astype(np.float64)
+        away -= model.rows(table, mine.keys)
+        away *= away
+        distance += float(np.einsum("rc,rc->", away, mine.precision))
+        claimed = float(mine.evidence.sum())
+        evidence += claimed
+        weight += claimed * mine.values.shape[1]
+        count += len(mine.keys)
+    return Size(math.sqrt(distance / weight) if weight else 0.0, evidence, count)
+
+
+def bound(norm_factor: float, median: float, rows: int) -> float:
+    """The step size beyond which a member of so many rows is gross. A handful of rows may differ
+    more from the median by chance."""
+    return norm_factor * median * (1 + 2 / math.sqrt(max(rows, 1)))
+
+
+@dataclass(slots=True)
+class _Standing:
+    gross: bool = False
+    heavy: bool = False
+    harmful: bool = False
+    proven: float = 0.0
+    """The evidence with which it last was seen to do good."""
+    size: Size | None = None
+    total: float = 0.0
+    squares: float = 0.0
+    judged: int = 0
+
+    @property
+    def z(self) -> float:
+        return self.total / math.sqrt(self.squares) if self.squares > 0 else 0.0
+
+    @property
+    def reason(self) -> str:
+        if self.gross:
+            return GROSS
+        if self.heavy:
+            return HEAVY
+        return HARMFUL if self.harmful else ""
+
+
+class Screen:
+    """One judge's view of the other members. The judge itself is never asked about."""
+
+    def __init__(self, settings: ScreenSettings | None = None) -> None:
+        self.settings = settings if settings is not None else ScreenSettings()
+        self._members: dict[PeerId, _Standing] = {}
+        self._median_step = 0.0
+        self._median_evidence = 0.0
+
+    @property
+    def left_out(self) -> dict[PeerId, str]:
+        """Who is left out -> why."""
+        return {peer: s.reason for peer, s in sorted(self._members.items()) if s.reason}
+
+    def reason(self, peer: PeerId) -> str:
+        """Why this member is left out; "" when it is not."""
+        standing = self._members.get(peer)
+        return "" if standing is None else standing.reason
+
+    def z(self, peer: PeerId) -> float:
+        """The member's standing by influence: positive does good."""
+        standing = self._members.get(peer)
+        return 0.0 if standing is None else standing.z
+
+    def keep_only(self, members: set[PeerId]) -> None:
+        """Forget everybody else."""
+        for peer in self._members.keys() - members:
+            del self._members[peer]
+
+    # --- size and weight --------------------------------------------------------------------------
+
+    def weigh(self, claims: Mapping[PeerId, float], own: float) -> None:
+        """Judge weights by claimed evidence; `own` is the judge's."""
+        if len(claims) + 1 < MIN_MEMBERS:
+            for standing in self._members.values():
+                standing.heavy = False
+            return
+        self._median_evidence = statistics.median([*claims.values(), own])
+        for peer, claim in claims.items():
+            self._judge_weight(self._of(peer), claim)
+
+    def compare(self, sizes: Mapping[PeerId, Size]) -> None:
+        """Judge the sizes of all members' steps against their median."""
+        for peer, size in sizes.items():
+            self._of(peer).size = size
+        steps = [s.size.step for s in self._members.values() if s.size is not None]
+        if len(steps) + 1 < MIN_MEMBERS:
+            self._median_step = 0.0
+            for standing in self._members.values():
+                standing.gross = False
+            return
+        self._median_step = statistics.median(steps)
+        for peer in sizes:
+            self._judge_size(self._of(peer))
+
+    def heard(self, peer: PeerId, size: Size) -> None:
+        """A member has spoken: judge it alone, against the medians of the last round."""
+        standing = self._of(peer)
+        standing.size = size
+        if self._median_step > 0:
+            self._judge_size(standing)
+        if self._median_evidence > 0:
+            self._judge_weight(standing, size.evidence)
+
+    def _judge_size(self, standing: _Standing) -> None:
+        assert standing.size is not None
+        limit = bound(self.settings.norm_factor, self._median_step, standing.size.rows)
+        if standing.gross:
+            standing.gross = standing.size.step > RETURN_FACTOR * limit
+        else:
+            standing.gross = standing.size.step > limit
+
+    def _judge_weight(self, standing: _Standing, claim: float) -> None:
+        usual = self.settings.heavy_factor * self._median_evidence
+        standing.heavy = claim > max(usual, PROVEN_GROWTH * standing.proven)
+
+    # --- influence --------------------------------------------------------------------------------
+
+    def asks_influence(self, peer: PeerId) -> bool:
+        """Whether it is worth asking how this member would do: gross ones are out anyway."""
+        standing = self._members.get(peer)
+        return standing is None or not standing.gross
+
+    def judge(self, found: Mapping[PeerId, Influence]) -> None:
+        """What members' influence was in one round."""
+        for peer, influence in found.items():
+            if not (math.isfinite(influence.total) and math.isfinite(influence.squares)):
+                continue
+            standing = self._of(peer)
+            decay = self.settings.decay
+            standing.total = decay * standing.total + influence.total
+            standing.squares = decay * standing.squares + influence.squares
+            standing.judged += 1
+            z = standing.z
+            if standing.harmful:
+                standing.harmful = z < self.settings.readmit_at
+            else:
+                standing.harmful = z < self.settings.exclude_below
+            if standing.heavy and z > 0 and standing.size is not None:
+                standing.proven = standing.size.evidence
+                standing.heavy = False
+
+    def _of(self, peer: PeerId) -> _Standing:
+        standing = self._members.get(peer)
+        if standing is None:
+            standing = self._members[peer] = _Standing()
+        return standing

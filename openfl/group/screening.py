@@ -1,0 +1,183 @@
+"""`Screening`: a session's model as its owner means it to be: by the rule, without the left out.
+
+The glue between a replica and the judgement in `openfl.aggregation.screening`. Sizes and weights
+are judged here, on the session's side, whenever a member speaks and before each round, so that no
+model with a gross member in it is handed out. Influence needs the task's private data: a `Case` goes
+out with `Train`, is judged where the training runs, and what was found comes back with
+`TrainingFinished`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.replica import Replica
+from openfl.aggregation.robust_view import Rule, view_by
+from openfl.aggregation.screening import Influence, Screen, ScreenSettings, measure
+from openfl.aggregation.worlds import World
+from openfl.contribution import ChangedRows, ModelView, PeerId
+from openfl.group import events as ev
+from openfl.learning.task import InfluenceJudge
+from openfl.model_view import DenseModel
+
+MAX_JUDGED = 256
+"""Most members judged in one round; in larger groups they take turns."""
+MAX_PASSES = 3
+"""A gross member distorts the model that the others are measured against: so measure again."""
+QUIET_ROUNDS = 10
+"""A member's coming and going is told at most once in so many rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationSettings:
+    """rule: see docs/robustness.md. norm_factor, influence: of the default rule. hostile_fraction:
+    the part of the members that trimmed-mean and Krum are to withstand."""
+
+    rule: Rule = "screened-mean"
+    norm_factor: float = 3.0
+    influence: bool = True
+    hostile_fraction: float = 0.2
+
+
+@dataclass(frozen=True)
+class Case:
+    """The members to be judged by a task, frozen. `model` is that of `world`: without the judge's
+    own register and without who is left out. inside: whether each member is in it."""
+
+    model: DenseModel
+    world: World
+    members: Mapping[PeerId, Mapping[str, MemberRows]]
+    inside: Mapping[PeerId, bool]
+
+    def judge(self, task: object) -> dict[PeerId, Influence]:
+        """Each member's influence on the task's own data; empty when the task is no judge."""
+        if not isinstance(task, InfluenceJudge):
+            return {}
+        found = {}
+        changes = task.loss_changes(self.model, self._worlds())
+        for peer, change in zip(self.members, changes, strict=True):
+            # Positive does good: less loss with the member than without.
+            good = change if self.inside[peer] else -change
+            found[peer] = Influence(float(good.sum()), float(np.square(good).sum()))
+        return found
+
+    def _worlds(self) -> Iterator[dict[str, ChangedRows]]:
+        for peer, rows in self.members.items():
+            yield self.world.changed_by(rows, -1 if self.inside[peer] else 1)
+
+
+class Screening:
+    """`me`: the judge."""
+
+    def __init__(self, replica: Replica, settings: AggregationSettings, me: PeerId) -> None:
+        self._replica = replica
+        self._settings = settings
+        self._me = me
+        self._screens = settings.rule == "screened-mean"
+        self._screen = Screen(ScreenSettings(norm_factor=settings.norm_factor))
+        self._tables = tuple(table.name for table in replica.charter.tables)
+        self._cached: tuple[object, DenseModel] | None = None
+        self._last: ModelView | None = None
+        """The model of the last round: what members that speak are measured against."""
+        self._turn = 0
+        self._round = 0
+        self._told: dict[PeerId, tuple[int, str]] = {}
+
+    @property
+    def left_out(self) -> Mapping[PeerId, str]:
+        """Who is left out -> why."""
+        return self._screen.left_out if self._screens else {}
+
+    def reason(self, peer: PeerId) -> str:
+        """Why this member is left out; "" when it is not."""
+        return self._screen.reason(peer) if self._screens else ""
+
+    def model(self) -> DenseModel:
+        """The model now; the same object until something changes."""
+        if self._settings.rule == "mean" or (self._screens and not self.left_out):
+            return self._replica.view()
+        out = tuple(self.left_out)
+        key = (self._replica.generation, out)
+        if self._cached is None or self._cached[0] != key:
+            view = view_by(
+                self._replica, self._settings.rule, self._settings.hostile_fraction, out
+            )
+            self._cached = (key, view)
+        return self._cached[1]
+
+    def heard(self, author: PeerId) -> None:
+        """The author's registers have changed."""
+        if self._screens and self._last is not None and author != self._me:
+            self._screen.heard(author, measure(self._rows(author), self._last))
+
+    def begin_round(self) -> tuple[DenseModel, Case | None]:
+        """The model to train from, and who is to be judged meanwhile."""
+        self._round += 1
+        if not self._screens:
+            return self.model(), None
+        others = [m.peer_id for m in self._replica.members() if m.peer_id != self._me]
+        self._screen.keep_only(set(others))
+        rows = {peer: self._rows(peer) for peer in self._whose_turn(others)}
+        if self._settings.influence:
+            self._screen.weigh({p: _claim(r) for p, r in rows.items()}, _claim(self._rows(self._me)))
+        for _ in range(MAX_PASSES):
+            before, self._last = self.left_out, self.model()
+            self._screen.compare({p: measure(r, self._last) for p, r in rows.items()})
+            if self.left_out.keys() == before.keys():
+                break
+        model = self._last = self.model()
+        if not self._settings.influence or not rows:
+            return model, None
+        return model, self._case({p: r for p, r in rows.items() if self._screen.asks_influence(p)})
+
+    def judged(self, found: Mapping[PeerId, Influence]) -> None:
+        """What came of the case handed out last."""
+        if self._screens:
+            known = {m.peer_id for m in self._replica.members()}
+            self._screen.judge({peer: i for peer, i in found.items() if peer in known})
+
+    def news(self) -> list[ev.Tell]:
+        """Who was left out or let in again, for the owner."""
+        effects = []
+        left_out = self.left_out
+        for peer in sorted(left_out.keys() | self._told.keys()):
+            said_at, said = self._told.get(peer, (-QUIET_ROUNDS, ""))
+            reason = left_out.get(peer, "")
+            if bool(reason) == bool(said) or self._round - said_at < QUIET_ROUNDS:
+                continue
+            self._told[peer] = (self._round, reason)
+            if reason:
+                text = f"{ev.short(peer)} is left out of the model: {reason}"
+                data = {"peer": peer, "reason": reason}
+                effects.append(ev.Tell("warning", "left-out", text, data))
+            else:
+                text = f"{ev.short(peer)} is part of the model again"
+                effects.append(ev.Tell("info", "readmitted", text, {"peer": peer}))
+        return effects
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _rows(self, peer: PeerId) -> dict[str, MemberRows]:
+        return {name: self._replica.member_rows(peer, name) for name in self._tables}
+
+    def _whose_turn(self, others: list[PeerId]) -> list[PeerId]:
+        if len(others) <= MAX_JUDGED:
+            return others
+        start = self._turn % len(others)
+        self._turn += MAX_JUDGED
+        return (others + others)[start : start + MAX_JUDGED]
+
+    def _case(self, rows: Mapping[PeerId, Mapping[str, MemberRows]]) -> Case:
+        out = self.left_out
+        sums = self._replica.sums_without((*out, self._me))
+        model = self._replica.model_of(sums)
+        world = World(self._replica.charter, sums)
+        return Case(model, world, rows, {peer: peer not in out for peer in rows})
+
+
+def _claim(rows: Mapping[str, MemberRows]) -> float:
+    return float(sum(table.evidence.sum() for table in rows.values()))
