@@ -12,16 +12,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import trio
 
 from openfl.aggregation.replica import ReplicaLimits
+from openfl.aggregation.robust_view import Rule
 from openfl.config import Config
 from openfl.contribution import PeerId
 from openfl.control import serve_control
 from openfl.errors import NetworkError, RemoteError, StateError, UsageError, UserError
+from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.home_storage import HomeStorage
@@ -45,7 +47,7 @@ OnEvent = Callable[[NodeEvent], None]
 
 def session_settings(config: Config) -> SessionSettings:
     """The part of the configuration that a session needs."""
-    gossip, training = config.gossip, config.training
+    gossip, training, aggregation = config.gossip, config.training, config.aggregation
     return SessionSettings(
         auto_start=training.auto_start,
         rounds=training.rounds,
@@ -60,6 +62,12 @@ def session_settings(config: Config) -> SessionSettings:
             max_rows=gossip.max_rows,
             max_bytes=gossip.max_bytes,
             member_ttl_seconds=gossip.member_ttl_seconds,
+        ),
+        aggregation=AggregationSettings(
+            rule=cast(Rule, aggregation.rule),
+            norm_factor=aggregation.norm_factor,
+            influence=aggregation.influence,
+            hostile_fraction=aggregation.hostile_fraction,
         ),
     )
 

@@ -52,6 +52,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
                 "rows": member.rows,
                 "age_seconds": member.age_seconds,
                 "me": member.me,
+                "left_out": member.left_out,
             }
             for member in snapshot.members
         ],

@@ -211,16 +211,26 @@ def rows_that_fit(wanted: Rows, room: int | None, side_by_side: bool) -> Rows:
 
 
 def member_list(shot: NodeSnapshot, rows: int, width: int) -> RenderableType:
-    """Title and one line a member: peer, round, metric, rows, when last heard of."""
-    # Ourselves first, then by id, so that lines do not jump about.
-    members = sorted(shot.members, key=lambda member: (not member.me, member.peer_id))
-    title = Text.assemble((count_of(len(members), "member"), "bold"), (" of the group", "dim"))
+    """Title and one line a member: peer, round, metric, rows, when last heard of; why it is left
+    out of this node's model, when anybody is."""
+    # Ourselves first, then who is left out, then by id, so that lines do not jump about.
+    members = sorted(
+        shot.members, key=lambda member: (not member.me, not member.left_out, member.peer_id)
+    )
+    left_out = sum(bool(member.left_out) for member in members)
+    title = Text.assemble(
+        (count_of(len(members), "member"), "bold"),
+        (" of the group", "dim"),
+        (f", {left_out} left out of this node's model" if left_out else "", "yellow"),
+    )
     table = _table()
     _column(table, "peer")
     _column(table, "round", right=True)
     _column(table, metric_label(shot.metric), right=True)
     _column(table, "rows", right=True)
     _column(table, "heard", right=True)
+    if left_out:
+        _column(table, "left out")
     for member in members[:rows]:
         table.add_row(
             short_peer(member.peer_id),
@@ -228,7 +238,8 @@ def member_list(shot: NodeSnapshot, rows: int, width: int) -> RenderableType:
             metric_value(member.fit),
             f"{member.rows:,}",
             "this node" if member.me else human_age(member.age_seconds),
-            style="bold" if member.me else "",
+            *([member.left_out] if left_out else []),
+            style="bold" if member.me else "yellow" if member.left_out else "",
         )
     return _listing(title, table, rows, len(members))
 

@@ -14,6 +14,7 @@ from openfl.config.render import (
     value_of,
 )
 from openfl.config.sections import (
+    AggregationConfig,
     Config,
     DataConfig,
     GossipConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "RESERVED_ENV",
     "SECTIONS",
     "SETTINGS",
+    "AggregationConfig",
     "Config",
     "DataConfig",
     "EffectiveValue",

@@ -349,6 +349,49 @@ class GossipConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AggregationConfig:
+    """How members' contributions become one model, and who is left out of it. Each node decides
+    this for itself."""
+
+    rule: str = setting(
+        "screened-mean",
+        'The default is the precision-weighted mean without members that do harm. "mean" trusts'
+        ' everybody, "average" weights by numbers of examples alone (federated averaging), the'
+        " others are published rules: docs/robustness.md.",
+        choices=(
+            "screened-mean",
+            "mean",
+            "average",
+            "median",
+            "trimmed-mean",
+            "centred-clip",
+            "krum",
+            "multi-krum",
+        ),
+    )
+    norm_factor: float = setting(
+        3.0,
+        "screened-mean leaves out a member whose steps are so many times larger than the members'"
+        " median.",
+        minimum=1,
+        above_minimum=True,
+        maximum=1_000,
+    )
+    influence: bool = setting(
+        True,
+        "screened-mean also leaves out a member without which this node's own data would be"
+        " predicted better.",
+    )
+    hostile_fraction: float = setting(
+        0.2,
+        "The part of the members that trimmed-mean, krum and multi-krum are to withstand.",
+        unit="fraction",
+        minimum=0,
+        maximum=0.49,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendConfig:
     """Recommendations at the end of training."""
 
@@ -417,6 +460,7 @@ class Config:
     task: TaskConfig = field(default_factory=TaskConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     gossip: GossipConfig = field(default_factory=GossipConfig)
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     log: LogConfig = field(default_factory=LogConfig)
