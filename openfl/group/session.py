@@ -150,7 +150,9 @@ class GroupSession:
         """When a `TimerFired` is due at the latest."""
         if self._left:
             return float("inf")
-        times = [self._heartbeat.next_wake, self._gaps.next_wake, self._next_expiry]
+        times = [self._heartbeat.next_wake, self._next_expiry]
+        if self.phase != "joining":  # until then the snapshot fills the gaps: nothing is pulled
+            times.append(self._gaps.next_wake)
         if not self._busy and self.phase in ("learning", "done"):
             times.append(self._next_round_at)
         if self.phase == "joining" and not self._fetcher.fetching_snapshot:
