@@ -248,9 +248,7 @@ class World:
         present = self.present()
         links: dict[PeerId, set[PeerId]] = {
             m.peer_id: {
-                p
-                for p in m.reachable
-                if self._by_peer[p].alive and self._by_peer[p].side == m.side
+                p for p in m.reachable if self._by_peer[p].alive and self._by_peer[p].side == m.side
             }
             for m in present
         }
@@ -475,9 +473,7 @@ class World:
         cost = self.scenario.training.step_seconds
         if member.straggler:
             cost += self.scenario.members.straggler_rounds * self._interval
-        self._plan(
-            self.now + cost, self._trained, member, member.incarnation, work, validation
-        )
+        self._plan(self.now + cost, self._trained, member, member.incarnation, work, validation)
 
     def _trained(
         self,
@@ -509,4 +505,3 @@ class World:
         )
         envelope = member.sealer.seal(wire.DELTA_TYPE, wire.encode_delta(delta))
         return wire.encode_gossip(wire.InlineDelta(envelope))
-
