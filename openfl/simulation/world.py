@@ -188,8 +188,10 @@ class World:
     def _settings(self) -> SessionSettings:
         training, network = self.scenario.training, self.scenario.network
         first = len(self.members) - self.scenario.joiners
+        # In lockstep members ask for their next round early and are held until its moment.
+        pace = 0.5 if training.lockstep else 1.0
         return SessionSettings(
-            interval_seconds=training.interval_seconds,
+            interval_seconds=pace * training.interval_seconds,
             row_fraction=training.row_fraction,
             refresh_fraction=training.refresh_fraction,
             heartbeat_seconds=network.heartbeat_seconds,

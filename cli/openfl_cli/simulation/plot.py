@@ -24,10 +24,11 @@ def check(path: Path) -> None:
 
 
 def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
-    """RMSE against rounds and against bytes, members, and who is in which group."""
+    """RMSE against rounds and against bytes, members, and who is in which group (when there are
+    several; else how the nodes differ)."""
     figure_module = _matplotlib()
     figure = figure_module.Figure(figsize=(10, 7), layout="constrained")
-    rounds, by_bytes, members, groups = figure.subplots(2, 2).ravel()
+    rounds, by_bytes, members, last = figure.subplots(2, 2).ravel()
     figure.suptitle(
         f"{summary.scenario}: {summary.nodes} nodes, {summary.rounds} rounds, seed {summary.seed}"
     )
@@ -40,12 +41,18 @@ def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
     members.set_xlabel("round interval")
     members.set_ylabel("members")
     members.set_ylim(bottom=0)
+    last.set_xlabel("round interval")
     names = sorted({name for record in records for name in record.groups})
-    sizes = [[record.groups.get(name, 0) for record in records] for name in names]
-    groups.stackplot(number, sizes, labels=names)
-    groups.set_xlabel("round interval")
-    groups.set_ylabel("members by group")
-    groups.legend(loc="lower right")
+    if len(names) > 1:
+        sizes = [[record.groups.get(name, 0) for record in records] for name in names]
+        last.stackplot(number, sizes, labels=names)
+        last.set_ylabel("members by group")
+    else:
+        last.plot(number, [record.test.worst for record in records], label="worst node")
+        last.plot(number, [record.test.mean for record in records], label="mean of nodes")
+        last.plot(number, [record.test.median for record in records], label="median node")
+        last.set_ylabel("test RMSE of a node")
+    last.legend()
     try:
         # Without a date a run gives the same picture, byte for byte.
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
@@ -56,7 +63,6 @@ def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
 
 def _errors(axes: Any, x: list[Any], summary: Summary, records: Sequence[RoundRecord]) -> None:
     axes.plot(x, [record.test.pooled for record in records], label="test, all nodes")
-    axes.plot(x, [record.test.median for record in records], label="median node", alpha=0.6)
     axes.axhline(summary.central["test"], color="black", linestyle="--", label="central")
     axes.set_ylabel("RMSE")
     axes.legend()
