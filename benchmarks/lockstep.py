@@ -5,7 +5,7 @@ those before it have just published. The nodes' own code does the rest: row sele
 encoding, merging. No network: every contribution reaches everybody. Prints, a line a case, the
 pooled held-out RMSE above central training in percent, and the published KB a node so far.
 
-    python benchmarks/lockstep.py [--nodes 8] [--rounds 8]
+    python benchmarks/lockstep.py [--nodes 8] [--rounds 6] [--row-fractions 0.25 0.5 1.0]
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def course(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--nodes", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--row-fractions", type=float, nargs="+", default=[0.25, 0.5, 1.0])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -83,7 +84,7 @@ def main() -> None:
     central = train_alone(everything, np.random.default_rng(0), max_rounds=60).test.value
     print(f"central test RMSE {central:.4f}; {options.nodes} nodes")
     for lockstep in (True, False):
-        for row_fraction in (1.0, 0.25):
+        for row_fraction in options.row_fractions:
             tasks = tasks_of(ratings, options.nodes, options.seed)
             shown = " ".join(
                 f"{100 * (value / central - 1):+.2f}%/{kilobytes:.0f}KB"

@@ -4,7 +4,7 @@ Starts N `openfl-node start` processes on 127.0.0.1 (only the first one's addres
 others), lets each train some rounds, and compares the held-out error over all users with that of
 the same task trained centrally on the same split.
 
-    python benchmarks/processes.py [--nodes 8] [--rounds 6] [--interval 2] [--row-fraction 0.25]
+    python benchmarks/processes.py [--nodes 8] [--rounds 6] [--interval 2] [--row-fraction 0.5]
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--interval", type=float, default=2.0)
-    parser.add_argument("--row-fraction", type=float, default=0.25)
+    parser.add_argument("--row-fraction", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=None)
     options = parser.parse_args()

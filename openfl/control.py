@@ -123,7 +123,7 @@ async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[No
         raw.setblocking(False)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(raw.dup()))
         try:
-            async with listener, trio.open_nursery() as nursery:
+            async with trio.open_nursery() as nursery:
 
                 async def answer(stream: trio.SocketStream) -> None:
                     await _answer(stream, handler)
@@ -132,6 +132,9 @@ async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[No
                 yield
                 nursery.cancel_scope.cancel()
         finally:
+            # Not `aclose`: in a cancelled scope its checkpoint would put a Cancelled, which
+            # vanishes, in the place of the block's own exception.
+            listener.socket.close()
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 

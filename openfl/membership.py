@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 OUTGOING_QUEUE = 256
 WATCH_SECONDS = 0.25
 LEAVE_SECONDS = 2.0
+FAREWELL_SECONDS = 0.5
+"""From publishing a `Leave` to whatever closes the connections: publishing only queues it."""
 
 TellOwner = Callable[[ev.Tell], None]
 Saver = Callable[[SavedMembership, ModelView], Awaitable[None]]
@@ -113,6 +115,7 @@ class Membership:
         self.handle(ev.LeaveRequested())
         with trio.move_on_after(LEAVE_SECONDS):
             await self._all_published.wait()
+            await trio.sleep(FAREWELL_SECONDS)
 
     def saved(self) -> SavedMembership:
         """This membership as it is now, to be kept on disk."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import trio
@@ -23,7 +22,6 @@ from openfl.errors import GroupError, NetworkError, StateError
 from openfl.group import events as ev
 from openfl.group.directory import KnownCard
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.learning.central import train_alone
 from openfl.learning.recommend import Recommendations
@@ -31,6 +29,7 @@ from openfl.membership import Membership
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Network, PeerAddress, Sealer
 from openfl.network.discovery import Discovery
+from openfl.node_parts import NodeSettings, NodeStorage, group_view, metric_value, no_answer
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, PeerView, Phase
 from openfl.wire import messages as wire
 from openfl.workload import Workload
@@ -39,32 +38,6 @@ SWITCH_SECONDS = 20.0
 REMEMBER_SECONDS = 5.0
 FIND_GROUP_SECONDS = 4.0
 MAX_EVENTS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out."""
-
-    group_name: str
-    home: str
-    session: SessionSettings
-    alone_rounds: int = 30
-
-
-class NodeStorage(Protocol):
-    """What a node keeps. StateError when that fails; what was kept before stays."""
-
-    async def save(self, saved: SavedMembership, model: ModelView) -> None:
-        """Keep the state of a membership."""
-
-    async def set_current(self, charter: Charter) -> None:
-        """From now on this is the one group the node is a member of."""
-
-    async def forget(self, group_id: GroupId) -> None:
-        """The node left this group."""
-
-    async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
-        """Peers to try at the next start."""
 
 
 class Node:
@@ -176,7 +149,7 @@ class Node:
             self._tell("info", "left", f"left group {membership.session.charter.name} for good")
         else:
             await self._save(membership.saved(), membership.session.replica.view())
-        await self._storage.remember(self._discovery.remembered())
+        await self._remember(self._discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
 
@@ -211,10 +184,10 @@ class Node:
             rounds=self._settings.session.rounds if session is None else session.last_round,
             train_examples=0 if membership is None else membership.task.train_examples,
             model_rows=0 if session is None else session.replica.model_rows,
-            validation=None if session is None else _value(session.validation),
-            alone=_value(self._alone),
-            test=None if membership is None else _value(membership.test),
-            alone_test=_value(self._alone_test),
+            validation=None if session is None else metric_value(session.validation),
+            alone=metric_value(self._alone),
+            test=None if membership is None else metric_value(membership.test),
+            alone_test=metric_value(self._alone_test),
             history=() if session is None else tuple(session.history),
             bytes_sent=statistics.bytes_sent,
             bytes_received=statistics.bytes_received,
@@ -260,12 +233,11 @@ class Node:
             if outcome.ok:
                 self._tell("info", "dialled", f"connected to {outcome.address}")
             else:
-                self._tell("warning", "unreachable", f"{outcome.address}: {outcome.reason}")
+                self._tell("warning", "unreachable", outcome.reason)
         if any(outcome.ok for outcome in outcomes) or not outcomes:
             return
         if self._bootstrap_given and not self._peers_remembered:
-            tried = "; ".join(f"{o.address}: {o.reason}" for o in outcomes)
-            raise NetworkError(f"no bootstrap node answers ({tried})")
+            raise NetworkError(no_answer(outcomes))
 
     async def _choose_charter(self) -> Charter:
         """The group to be in: the saved one, one of the wanted name that fits, or a new one."""
@@ -366,12 +338,17 @@ class Node:
         await self._nursery.start(self._run_membership, new, scope)
         with trio.move_on_after(SWITCH_SECONDS):
             await new.joined.wait()
-        if not new.joined.is_set():
+        if new.session.snapshot_from is None:
             scope.cancel()
             raise GroupError(f"no member of group {name} answers: staying in the old group")
+        try:
+            await self._storage.save(new.saved(), new.session.replica.view())
+            await self._storage.set_current(new.session.charter)
+        except StateError:
+            await new.leave()
+            scope.cancel()
+            raise
         # From here on the new group is the one membership, whatever happens.
-        await self._storage.save(new.saved(), new.session.replica.view())
-        await self._storage.set_current(new.session.charter)
         old_scope, self._scope = self._scope, scope
         self._enter(new)
         await old.leave()
@@ -412,13 +389,23 @@ class Node:
         try:
             await self._storage.save(saved, model)
         except StateError as error:
-            if not self._save_failed:
-                self._tell("error", "not-saved", f"{error}; trying again every round")
-            self._save_failed = True
+            self._not_saved(error)
         else:
             if self._save_failed:
                 self._tell("info", "saved-again", "state is being saved again")
             self._save_failed = False
+
+    async def _remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        try:
+            await self._storage.remember(peers)
+        except StateError as error:
+            self._not_saved(error)
+
+    def _not_saved(self, error: StateError) -> None:
+        """Said once, however often it happens."""
+        if not self._save_failed:
+            self._tell("error", "not-saved", f"{error}; trying again every round")
+        self._save_failed = True
 
     async def _keep_remembered(self) -> None:
         remembered: tuple[PeerAddress, ...] = ()
@@ -426,7 +413,7 @@ class Node:
             await trio.sleep(REMEMBER_SECONDS)
             now = self._discovery.remembered()
             if now and now != remembered:
-                await self._storage.remember(now)
+                await self._remember(now)
                 remembered = now
 
     async def _watch_peers(self) -> None:
@@ -526,24 +513,6 @@ class Node:
         self._on_event(event)
 
 
-def group_view(known: KnownCard, now: float, *, mine: bool, problem: str | None) -> GroupView:
-    """A known group as people see it; `problem`: why this node could not join it."""
-    card = known.card
-    return GroupView(
-        id=card.charter.group_id,
-        name=card.charter.name,
-        task=card.charter.task,
-        members=card.members,
-        fit_metric=card.fit_metric,
-        fit_best=card.fit_best,
-        fit_median=card.fit_median,
-        age_seconds=known.age(now),
-        mine=mine,
-        compatible=problem is None,
-        reason=problem or "",
-    )
-
-
 async def _wait_for_any(events: list[trio.Event]) -> None:
     """Return once one of the events is set."""
     async with trio.open_nursery() as nursery:
@@ -554,8 +523,3 @@ async def _wait_for_any(events: list[trio.Event]) -> None:
 
         for event in events:
             nursery.start_soon(until, event)
-
-
-def _value(evaluation: Evaluation | None) -> float | None:
-    """None where there was nothing to evaluate on."""
-    return None if evaluation is None or evaluation.count == 0 else evaluation.value

@@ -30,7 +30,8 @@ from openfl.learning.rating_charter import check_ratings_fit
 from openfl.learning.recommend import Recommendations, recommend
 from openfl.network.base import Network, PeerAddress
 from openfl.network.discovery import Discovery
-from openfl.node import Node, NodeSettings, group_view
+from openfl.node import Node
+from openfl.node_parts import NodeSettings, group_view, no_answer
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.workload import RatingWorkload, Workload, load_music
@@ -229,9 +230,7 @@ async def discover_groups(bootstrap: Sequence[str], seconds: float = 4.0) -> tup
 
     targets = [parse_peer_multiaddr(text) for text in bootstrap]
     identity = generate_identity()
-    settings = Libp2pSettings(
-        identity=identity, start_seqno=time.time_ns(), listen=("/ip4/127.0.0.1/tcp/0",)
-    )
+    settings = Libp2pSettings(identity=identity, start_seqno=time.time_ns(), listen=())
     with _one_user_error():
         async with Libp2pNetwork(settings) as network:
             discovery = Discovery(
@@ -246,8 +245,7 @@ async def discover_groups(bootstrap: Sequence[str], seconds: float = 4.0) -> tup
             )
             outcomes = await discovery.join()
             if not any(outcome.ok for outcome in outcomes):
-                tried = "; ".join(f"{o.address}: {o.reason}" for o in outcomes)
-                raise NetworkError(f"no bootstrap node answers ({tried})")
+                raise NetworkError(no_answer(outcomes))
             with trio.move_on_after(seconds):
                 await finder.ask()
                 # The bootstrap node may have missed a group: ask some others as well.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import trio
+from trio.testing import MockClock
 
 from openfl.aggregation.replica import Replica
 from openfl.compute import InlineCompute
@@ -25,7 +26,8 @@ from openfl.network.base import PeerAddress
 from openfl.network.discovery import Discovery
 from openfl.network.simulated import SimulatedNetwork, SimulatedWorld
 from openfl.network.simulated_link import LinkSettings
-from openfl.node import Node, NodeSettings
+from openfl.node import Node
+from openfl.node_parts import NodeSettings
 from openfl.telemetry import NodeEvent
 from openfl.workload import Workload
 from tests.group_rig import RigSealer, peer
@@ -217,6 +219,7 @@ class Village:
 
 @asynccontextmanager
 async def village(seed: int = 1, links: LinkSettings | None = None) -> AsyncIterator[Village]:
+    assert isinstance(trio.lowlevel.current_clock(), MockClock), "the test takes no autojump_clock"
     async with SimulatedWorld(seed, links) as world, trio.open_nursery() as nursery:
         yield Village(world, nursery, seed)
         nursery.cancel_scope.cancel()

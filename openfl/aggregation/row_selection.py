@@ -42,7 +42,7 @@ class RowSelector:
     """
 
     def __init__(
-        self, row_fraction: float = 0.25, refresh_fraction: float = 0.1, settled: float = 1e-3
+        self, row_fraction: float = 0.5, refresh_fraction: float = 0.1, settled: float = 1e-3
     ) -> None:
         if not (0 < row_fraction <= 1 and 0 <= refresh_fraction <= 1):
             raise ValueError("fractions lie within 0..1, and some rows must be sent")

@@ -141,8 +141,8 @@ class DataConfig:
 
     ratings_file: str = setting(
         "",
-        "CSV file with the columns user_id, song_id and rating. More columns are ignored. Empty: the"
-        " one this node last ran with.",
+        "CSV file with the columns user_id, song_id and rating. More columns are ignored. Empty:"
+        " the one this node last ran with.",
         allowed="a path",
         path=True,
     )
@@ -311,7 +311,7 @@ class GossipConfig:
         maximum=30 * 86_400,
     )
     row_fraction: float = setting(
-        0.25,
+        0.5,
         "Part of the songs sent each round: the ones that changed most.",
         unit="fraction",
         minimum=0,

@@ -78,6 +78,8 @@ class GroupSession:
         self.round = round_number
         self.last_round = round_number + settings.rounds if settings.rounds else 0
         """The round after which this session is done; 0: it goes on until it is stopped."""
+        self.snapshot_from: PeerId | None = None
+        """The member whose snapshot this one joined with; None as long as there was none."""
         self.validation: Evaluation | None = None
         self.history: list[float] = list(history[-MAX_HISTORY:])
         self.faults: dict[str, int] = {}
@@ -151,8 +153,8 @@ class GroupSession:
         if self._left:
             return float("inf")
         times = [self._heartbeat.next_wake, self._next_expiry]
-        if self.phase != "joining":  # until then the snapshot fills the gaps: nothing is pulled
-            times.append(self._gaps.next_wake)
+        if self.phase != "joining":
+            times.append(self._gaps.next_wake)  # before, the snapshot brings what is missing
         if not self._busy and self.phase in ("learning", "done"):
             times.append(self._next_round_at)
         if self.phase == "joining" and not self._fetcher.fetching_snapshot:
@@ -252,6 +254,7 @@ class GroupSession:
         effects, snapshot = self._fetcher.on_answer(token, payload, now)
         match snapshot:
             case SnapshotEnd.COMPLETE if self.phase == "joining":
+                self.snapshot_from = peer
                 members, rows = self.replica.member_count, self.replica.model_rows
                 how = f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
                 if not members:

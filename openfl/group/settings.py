@@ -23,7 +23,7 @@ class SessionSettings:
     wait_for_members: int = 1
     heartbeat_seconds: float = 2.0
     inline_limit_bytes: int = 65_536
-    row_fraction: float = 0.25
+    row_fraction: float = 0.5
     refresh_fraction: float = 0.1
     snapshot_page_bytes: int = 512 << 10
     request_timeout_seconds: float = 5.0

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -184,6 +184,27 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
         if len(self._digests) > MAX_EQUIVOCATION_RECORDS:
             self._digests.popitem(last=False)
         return known == digest
+
+    def _get_peers_to_send(
+        self,
+        topic_ids: Iterable[str],
+        msg_forwarder: ID,
+        origin: ID,
+        msg_id: bytes | None = None,
+    ) -> Iterable[ID]:
+        # Defect: a mesh is all there is to publish to. Two members of which one restarts refuse
+        # each other's GRAFT for the back-off of a prune, a minute or more: nothing arrives. While a
+        # mesh is thin, subscribers outside it are sent to as well (gossipsub 1.1 floods its own
+        # messages to all of them).
+        topics = list(topic_ids)
+        chosen = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
+        for topic in topics:
+            mesh = self.mesh.get(topic)
+            if mesh is None or len(mesh) >= self.degree_low:
+                continue
+            others = self.pubsub.peer_topics.get(topic, set()) - mesh - {msg_forwarder, origin}
+            chosen.update(sorted(others, key=ID.to_bytes)[: self.degree_low - len(mesh)])
+        return chosen
 
     def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
         # Every RPC carries our signed peer record, which every receiver verifies: identify and the

@@ -7,6 +7,7 @@ deleted when a release fixes it. Regression tests are in `tests/libp2p`.
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -188,7 +189,7 @@ def describe_os_error(error: BaseException) -> str:
             seen = seen.exceptions[0]
             continue
         if isinstance(seen, OSError) and seen.strerror and seen.errno:
-            return seen.strerror.lower()
+            return os.strerror(seen.errno).lower()
         seen = seen.__cause__
     return str(error)
 

@@ -86,7 +86,7 @@ class TrainingSection:
         0.05, "Virtual time that one round's training takes.", unit="s", minimum=0.0, maximum=3600.0
     )
     row_fraction: float = setting(
-        0.25,
+        0.5,
         "Part of its rows that a node sends each round: those that changed most. 1 sends all.",
         minimum=0.0,
         above_minimum=True,

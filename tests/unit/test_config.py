@@ -423,7 +423,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "gossip.inline_limit_bytes": 2048,
     "gossip.heartbeat_seconds": 1.0,
     "gossip.member_ttl_seconds": 60.0,
-    "gossip.row_fraction": 0.5,
+    "gossip.row_fraction": 0.3,
     "gossip.refresh_fraction": 0.2,
     "gossip.max_members": 16,
     "gossip.max_rows": 5000,

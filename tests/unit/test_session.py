@@ -509,6 +509,15 @@ def test_heartbeats_grow_rare_when_nothing_changes() -> None:
     assert late > 0
 
 
+def test_members_of_a_large_quiet_group_all_stay_present() -> None:
+    rig = Rig(quick(auto_start=False, heartbeat_seconds=1.0))
+    for _ in range(24):
+        rig.join(rig.add())
+    for _ in range(4):
+        rig.pass_time(10.0, step=0.25)
+        assert {len(m.session.members(rig.now)) for m in rig.members} == {24}
+
+
 # --- presence, leaving, expiry --------------------------------------------------------------------
 
 

@@ -1,0 +1,69 @@
+"""What stands around a `Node`: its settings, what keeps its state, and small pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from openfl.contribution import Charter, Evaluation, GroupId, ModelView
+from openfl.group.directory import KnownCard
+from openfl.group.settings import SessionSettings
+from openfl.membership_state import SavedMembership
+from openfl.network.base import PeerAddress
+from openfl.network.discovery import DialOutcome
+from openfl.telemetry import GroupView
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out."""
+
+    group_name: str
+    home: str
+    session: SessionSettings
+    alone_rounds: int = 30
+
+
+class NodeStorage(Protocol):
+    """What a node keeps. StateError when that fails; what was kept before stays."""
+
+    async def save(self, saved: SavedMembership, model: ModelView) -> None:
+        """Keep the state of a membership."""
+
+    async def set_current(self, charter: Charter) -> None:
+        """From now on this is the one group the node is a member of."""
+
+    async def forget(self, group_id: GroupId) -> None:
+        """The node left this group."""
+
+    async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        """Peers to try at the next start."""
+
+
+def no_answer(outcomes: Sequence[DialOutcome]) -> str:
+    """The line for the owner when nobody could be reached: what was tried, and what came of it."""
+    return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
+
+
+def group_view(known: KnownCard, now: float, *, mine: bool, problem: str | None) -> GroupView:
+    """A known group as people see it; `problem`: why this node could not join it."""
+    card = known.card
+    return GroupView(
+        id=card.charter.group_id,
+        name=card.charter.name,
+        task=card.charter.task,
+        members=card.members,
+        fit_metric=card.fit_metric,
+        fit_best=card.fit_best,
+        fit_median=card.fit_median,
+        age_seconds=known.age(now),
+        mine=mine,
+        compatible=problem is None,
+        reason=problem or "",
+    )
+
+
+def metric_value(evaluation: Evaluation | None) -> float | None:
+    """None where there was nothing to evaluate on."""
+    return None if evaluation is None or evaluation.count == 0 else evaluation.value
