@@ -439,11 +439,17 @@ class GroupSession:
         return [*effects, *self._presence_news(now), *self._pull(now), *self._advance(now)]
 
     def _on_heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> ev.Judge:
-        if message.replica == self.replica.digest():
+        if message.replica == self.replica.digest() and self._is_named(message):
             self._heartbeat.hear_consistent()
         if self._intake.heartbeat(message, author, now):
             self._heartbeat.reset(now)  # it lacks what we have: tell it soon
         return ev.Judge(Verdict.ACCEPT)
+
+    def _is_named(self, message: wire.Heartbeat) -> bool:
+        """Whether the sender has heard of this member lately. If not, what it says does not stand
+        for what we would say: that we are here."""
+        recently = self.settings.presence_seconds / 2
+        return any(v.author == self.me and v.age_seconds <= recently for v in message.versions)
 
     def _presence_news(self, now: float) -> list[ev.Effect]:
         # Alive, though it may have published nothing for long: newcomers must not think it expired.

@@ -94,6 +94,12 @@ def generate_identity() -> bytes:
     return encoded
 
 
+def identity_from_seed(seed: bytes) -> bytes:
+    """The Ed25519 private key that follows from 32 secret bytes, encoded alike: for simulations."""
+    encoded: bytes = create_new_key_pair(seed).private_key.serialize()
+    return encoded
+
+
 def key_pair_of(private_key_bytes: bytes) -> KeyPair:
     """libp2p's key pair for an identity; StateError when the bytes are not an Ed25519 key."""
     try:

@@ -154,9 +154,7 @@ def nan_blocks(contribution: Contribution, schemas: Mapping[str, TableSchema]) -
                     else np.full(block.values.shape, np.nan, dtype=encoding)
                 ),
                 scales=(
-                    np.full(len(block), np.nan, dtype=np.float16)
-                    if encoding == "int8"
-                    else nothing
+                    np.full(len(block), np.nan, dtype=np.float16) if encoding == "int8" else nothing
                 ),
                 evidence=block.evidence.astype(np.uint32),
                 curvature=block.curvature,

@@ -73,7 +73,8 @@ def favourite_genres(ratings: Ratings, catalogue: Catalogue = EMPTY_CATALOGUE) -
     known = genre >= 0
     counts = np.zeros((len(ratings.users), len(names)), dtype=np.int64)
     np.add.at(counts, (ratings.user_index[known], genre[known]), 1)
-    return counts.argmax(axis=1)
+    favourite: Owners = counts.argmax(axis=1)
+    return favourite
 
 
 def only(ratings: Ratings, users: NDArray[np.bool_]) -> Ratings:

@@ -216,7 +216,7 @@ class Ledger:
         return {name: _joined([p[name] for p in found if name in p]) for name in self.tables}
 
     def heard(self, receiver: int, now: float) -> dict[int, NDArray[np.int64]]:
-        """author -> the seqnos that `receiver` has of it, ascending; for tests and rare requests."""
+        """author -> the seqnos that `receiver` has of it, ascending."""
         rows = np.flatnonzero(self._arrivals[: self._pending, receiver] > now)
         heard = {}
         for author, found in enumerate(self._authors):
@@ -288,9 +288,7 @@ class Ledger:
 
 
 def _negative(change: SumsChange) -> SumsChange:
-    return SumsChange(
-        change.keys, -change.num, -change.den, -change.evidence, -change.registers
-    )
+    return SumsChange(change.keys, -change.num, -change.den, -change.evidence, -change.registers)
 
 
 def _difference(after: SumsChange, before: SumsChange | None) -> SumsChange:

@@ -31,7 +31,7 @@ class Hostility:
 
 @dataclass
 class SimulatedMember:
-    """`incarnation` grows whenever the member's session ends: events for an earlier one are void."""
+    """`incarnation` grows whenever the session ends: events for an earlier one are void."""
 
     index: int
     sealer: Sealer

@@ -38,11 +38,11 @@ class RoundRecord:
     """The group `round` intervals after all first members had begun.
 
     time: virtual seconds since then. rounds_done: mean over members. validation, test: of honest
-    members by the model each of them has now. against_central: pooled test RMSE over that of central
-    training on the same members' data, less 1. published_bytes: signed deltas, mean over nodes that
-    ever were there; exact. network_bytes: estimate of what all gossip and requests weigh, one copy a
-    receiver. members: nodes that are there. merged: deltas of others merged so far, all nodes.
-    left_out: members' gossip refused so far.
+    members by the model each of them has now. against_central: pooled test RMSE over that of
+    central training on all honest nodes' data, less 1. published_bytes: signed deltas, mean over
+    nodes that ever were there; exact. network_bytes: an estimate of all gossip and requests, one
+    copy a receiver. members: nodes that are there; groups: the same by group. merged: deltas of
+    others merged so far, over all nodes. refused: what was refused or failed so far.
     """
 
     round: int
@@ -60,7 +60,8 @@ class RoundRecord:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values: numbers that are not known are None."""
-        return plain({"kind": "round", **asdict(self)})
+        found: dict[str, Any] = plain({"kind": "round", **asdict(self)})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ class Summary:
     trace: str
 
     def to_plain(self) -> dict[str, Any]:
-        return plain({"kind": "summary", **asdict(self)})
+        found: dict[str, Any] = plain({"kind": "summary", **asdict(self)})
+        return found
 
 
 def plain(value: Any) -> Any:

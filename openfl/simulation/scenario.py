@@ -86,7 +86,7 @@ class TrainingSection:
         0.05, "Virtual time that one round's training takes.", unit="s", minimum=0.0, maximum=3600.0
     )
     row_fraction: float = setting(
-        0.25,
+        0.5,
         "Part of its rows that a node sends each round: those that changed most. 1 sends all.",
         minimum=0.0,
         above_minimum=True,
@@ -125,9 +125,7 @@ class NetworkSection:
     latency_spread: float = setting(
         0.5, "Standard deviation of its logarithm; 0: always the same.", minimum=0.0, maximum=3.0
     )
-    hops: int = setting(
-        2, "Hops of a published message; requests take one.", minimum=1, maximum=20
-    )
+    hops: int = setting(2, "Hops of a published message; requests take one.", minimum=1, maximum=20)
     delay_rounds: float = setting(
         0.0,
         "Published messages take up to this many round intervals longer (uniform).",
@@ -140,9 +138,7 @@ class NetworkSection:
     duplicate: float = setting(
         0.0, "Part that arrives twice, by receiver.", minimum=0.0, maximum=1.0
     )
-    reorder: float = setting(
-        0.0, "Part that is held back, by receiver.", minimum=0.0, maximum=1.0
-    )
+    reorder: float = setting(0.0, "Part that is held back, by receiver.", minimum=0.0, maximum=1.0)
     reorder_seconds: float = setting(
         2.0, "Held back for up to so long.", unit="s", minimum=0.0, maximum=3600.0
     )

@@ -42,14 +42,10 @@ class SharedWorld(World):
         super().run()
 
     def _settings(self) -> SessionSettings:
-        return replace(
-            super()._settings(), heartbeat_seconds=SILENCE_SECONDS, wait_for_members=1
-        )
+        return replace(super()._settings(), heartbeat_seconds=SILENCE_SECONDS, wait_for_members=1)
 
     def _new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
-        return SharedReplica(
-            self._ledger, member.index, member.peer_id, lambda: self.now, limits
-        )
+        return SharedReplica(self._ledger, member.index, member.peer_id, lambda: self.now, limits)
 
     def _start(self, member: SimulatedMember) -> None:
         self._there[member.index] = True

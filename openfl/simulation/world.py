@@ -189,8 +189,10 @@ class World:
     def _settings(self) -> SessionSettings:
         training, network = self.scenario.training, self.scenario.network
         first = len(self.members) - self.scenario.joiners
+        # In lockstep members ask for their next round early and are held until its moment.
+        pace = 0.5 if training.lockstep else 1.0
         return SessionSettings(
-            interval_seconds=training.interval_seconds,
+            interval_seconds=pace * training.interval_seconds,
             row_fraction=training.row_fraction,
             refresh_fraction=training.refresh_fraction,
             heartbeat_seconds=network.heartbeat_seconds,
@@ -249,9 +251,7 @@ class World:
         present = self.present()
         links: dict[PeerId, set[PeerId]] = {
             m.peer_id: {
-                p
-                for p in m.reachable
-                if self._by_peer[p].alive and self._by_peer[p].side == m.side
+                p for p in m.reachable if self._by_peer[p].alive and self._by_peer[p].side == m.side
             }
             for m in present
         }
@@ -516,4 +516,3 @@ class World:
         )
         envelope = member.sealer.seal(wire.DELTA_TYPE, wire.encode_delta(delta))
         return wire.encode_gossip(wire.InlineDelta(envelope))
-

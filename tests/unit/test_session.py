@@ -135,6 +135,19 @@ def test_a_snapshot_comes_in_pages_when_it_is_large() -> None:
     assert second.session.replica.digest() == first.session.replica.digest()
 
 
+def test_a_newcomer_that_hears_of_gaps_before_its_snapshot_sleeps_until_it_is_there() -> None:
+    rig = Rig()
+    first = founded(rig)
+    second = rig.add()
+    effects = second.session.handle(ev.MembersReachable(frozenset({first.peer_id})), rig.now)
+    assert [type(effect) for effect in effects] == [ev.Request]  # its answer is still on its way
+    later = inline_delta(first, seqno=2, value=5.0)
+    second.session.handle(ev.GossipReceived(first.peer_id, first.peer_id, later), rig.now)
+    now = rig.now + 0.9  # the gap before number 2 is due, but the snapshot will fill it
+    second.session.handle(ev.TimerFired(), now)
+    assert second.session.next_wake > now
+
+
 def test_a_newcomer_asks_another_member_when_the_first_gives_no_snapshot() -> None:
     rig = Rig()
     first, second = pair(rig)
@@ -494,6 +507,15 @@ def test_heartbeats_grow_rare_when_nothing_changes() -> None:
     late = (beats[0] - early) / 10
     assert early > late
     assert late > 0
+
+
+def test_members_of_a_large_quiet_group_all_stay_present() -> None:
+    rig = Rig(quick(auto_start=False, heartbeat_seconds=1.0))
+    for _ in range(24):
+        rig.join(rig.add())
+    for _ in range(4):
+        rig.pass_time(10.0, step=0.25)
+        assert {len(m.session.members(rig.now)) for m in rig.members} == {24}
 
 
 # --- presence, leaving, expiry --------------------------------------------------------------------

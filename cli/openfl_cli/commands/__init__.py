@@ -10,6 +10,7 @@ from openfl_cli.commands import (
     init,
     peers,
     recommend,
+    simulate,
     start,
     status,
     stop,
@@ -28,5 +29,6 @@ COMMANDS: tuple[Command, ...] = (
     recommend,
     id,
     config,
+    simulate,
     stop,
 )

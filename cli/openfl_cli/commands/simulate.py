@@ -1,0 +1,160 @@
+"""`openfl-node simulate`: many nodes in one process, on virtual time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openfl_cli import exit_codes, options
+
+if TYPE_CHECKING:
+    from openfl.network.base import Sealer
+    from openfl.simulation.records import RoundRecord
+    from openfl.simulation.run import SealerOf
+
+NAME = "simulate"
+HELP = "run a scenario of many nodes in one process, on virtual time"
+DESCRIPTION = """\
+Run a scenario: many nodes in one process, on virtual time, over a network that loses and delays
+messages as the scenario says. Sessions, training, messages and replicas are the code that real
+nodes run. The same scenario and seed give the same run. SCENARIO is one that comes with OpenFL
+(quick, churn, hostile, lossy, one-user-per-node, thousand) or a TOML file; docs/simulation.md
+explains them."""
+EXAMPLES = """\
+  openfl-node simulate quick
+  openfl-node simulate churn --seed 7 --plot churn.png
+  openfl-node simulate thousand --json > rounds.jsonl
+  openfl-node simulate mine.toml --nodes 64 --rounds 20 --no-wire"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", nargs="?", help="a shipped scenario or a TOML file"
+    )
+    parser.add_argument("--list", action="store_true", help="list the scenarios that are shipped")
+    parser.add_argument("--seed", type=int, metavar="N", help="instead of the scenario's")
+    parser.add_argument(
+        "--nodes", type=options.positive, metavar="N", help="instead of the scenario's"
+    )
+    parser.add_argument(
+        "--rounds", type=options.positive, metavar="N", help="instead of the scenario's"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="set any key of the scenario, for example network.loss=0.1; may be repeated",
+    )
+    parser.add_argument(
+        "--no-wire",
+        action="store_true",
+        help="decode each message once for all who hear it, instead of at every receiver",
+    )
+    parser.add_argument(
+        "--real-signatures",
+        action="store_true",
+        help="sign and verify with Ed25519, instead of stand-ins of the same size",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the result into a .png, .svg or .pdf file (needs matplotlib)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a round, and one at the end"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from openfl.errors import UsageError
+    from openfl_cli import scenarios
+
+    if arguments.list:
+        return list_scenarios()
+    if arguments.scenario is None:
+        raise UsageError(f"simulate needs a scenario: a file, or {', '.join(scenarios.shipped())}")
+
+    from openfl.simulation.run import load_crowd, simulate
+    from openfl.simulation.scenario_file import load_scenario
+    from openfl.simulation.sealing import StandInSealer
+    from openfl_cli.sample import sample_folder
+    from openfl_cli.simulation import plot
+    from openfl_cli.simulation.progress import progress
+
+    scenario = load_scenario(scenarios.find(arguments.scenario), overrides(arguments))
+    if arguments.plot is not None:
+        plot.check(arguments.plot)
+    crowd = load_crowd(scenario, sample_folder)
+    sealer_of: SealerOf = real_sealer if arguments.real_signatures else StandInSealer
+    with progress(scenario.run.rounds, quiet=arguments.json) as show:
+
+        def on_record(record: RoundRecord) -> None:
+            show(record)
+            if arguments.json:
+                print(json.dumps(record.to_plain(), allow_nan=False), flush=True)
+
+        outcome = simulate(scenario, crowd, on_record, sealer_of)
+    if arguments.plot is not None:
+        plot.draw(arguments.plot, outcome.summary, outcome.records)
+    if arguments.json:
+        print(json.dumps(outcome.summary.to_plain(), allow_nan=False))
+        return exit_codes.SUCCESS
+    from openfl_cli.simulation.table import result_table, sentences
+
+    console = options.stdout_console()
+    if scenario.run.description:
+        console.print(f"{scenario.name}: {scenario.run.description}")
+    console.print(result_table(outcome.records))
+    console.print()
+    for sentence in sentences(outcome.summary):
+        console.print(sentence)
+    if arguments.plot is not None:
+        options.note(f"wrote {arguments.plot}")
+    return exit_codes.SUCCESS
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the command line sets, by key of the scenario; texts of `--set` are read as TOML."""
+    given: dict[str, object] = {
+        key: toml_value(text) for key, text in options.assignments(arguments.set).items()
+    }
+    for name in ("seed", "nodes", "rounds"):
+        if getattr(arguments, name) is not None:
+            given[f"run.{name}"] = getattr(arguments, name)
+    if arguments.no_wire:
+        given["network.wire"] = "once"
+    return given
+
+
+def toml_value(text: str) -> object:
+    """`0.5`, `true`, `12` as TOML reads them; anything else is text."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def list_scenarios() -> int:
+    """Name and description of each shipped scenario."""
+    from openfl.simulation.scenario_file import load_scenario
+    from openfl_cli import scenarios
+
+    for name in scenarios.shipped():
+        print(f"{name:18} {load_scenario(scenarios.find(name)).run.description}")
+    return exit_codes.SUCCESS
+
+
+def real_sealer(seed: int, number: int) -> Sealer:
+    """Ed25519 identities that follow from the seed."""
+    import hashlib
+
+    from openfl.network.envelope import Libp2pSealer, identity_from_seed
+
+    secret = hashlib.sha256(f"openfl/simulated/{seed}/{number}".encode()).digest()
+    return Libp2pSealer(identity_from_seed(secret))
