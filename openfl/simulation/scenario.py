@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from openfl.aggregation.robust_view import RULES
 from openfl.config.settings import setting
 from openfl.simulation.attacks import ATTACKS
 
@@ -94,6 +95,12 @@ class TrainingSection:
     )
     refresh_fraction: float = setting(
         0.1, "Part of its rows that it sends again each round.", minimum=0.0, maximum=1.0
+    )
+    rule: str = setting(
+        "screened-mean",
+        "How contributions become one model, as `aggregation.rule` of a node's configuration. The"
+        ' engine "shared" always takes the plain mean.',
+        choices=RULES,
     )
     min_row_evidence: int = setting(
         1, "Rows with fewer training ratings are not published.", minimum=1, maximum=1_000_000

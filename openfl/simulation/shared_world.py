@@ -19,6 +19,7 @@ from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.fetcher import fault_name
 from openfl.group.repair import FIRST_PAUSE_SECONDS
+from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.simulation.ledger import Ledger
@@ -42,7 +43,12 @@ class SharedWorld(World):
         super().run()
 
     def _settings(self) -> SessionSettings:
-        return replace(super()._settings(), heartbeat_seconds=SILENCE_SECONDS, wait_for_members=1)
+        return replace(
+            super()._settings(),
+            heartbeat_seconds=SILENCE_SECONDS,
+            wait_for_members=1,
+            aggregation=AggregationSettings(rule="mean"),  # judging needs registers of one's own
+        )
 
     def _new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
         return SharedReplica(self._ledger, member.index, member.peer_id, lambda: self.now, limits)

@@ -19,18 +19,20 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.replica import Replica, ReplicaLimits
+from openfl.aggregation.robust_view import Rule
 from openfl.aggregation.screening import Influence
 from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
 from openfl.group.session import GroupSession
+from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
@@ -196,6 +198,7 @@ class World:
             row_fraction=training.row_fraction,
             refresh_fraction=training.refresh_fraction,
             heartbeat_seconds=network.heartbeat_seconds,
+            aggregation=AggregationSettings(rule=cast(Rule, training.rule)),
             wait_for_members=1 if self._began is not None else min(first, MAX_WAITED_FOR),
             limits=ReplicaLimits(
                 max_members=max(4096, len(self.members)),

@@ -1,0 +1,144 @@
+"""Who is left out, and when it is let in again: sizes, weights and influence of made-up members."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.screening import (
+    GROSS,
+    HARMFUL,
+    HEAVY,
+    Influence,
+    Screen,
+    ScreenSettings,
+    Size,
+    bound,
+    measure,
+)
+from openfl.contribution import Charter, PeerId, TableSchema
+from openfl.model_view import DenseModel
+
+TABLE = TableSchema("t", 2, (1.0, 1.0), (0.0, 0.0), (0.0, 0.0), "float32")
+EMPTY = DenseModel.empty(Charter("g", "mean", (TABLE,)))
+PEERS = [PeerId(f"p{n}") for n in range(6)]
+
+
+def sizes(steps: list[float], evidence: float = 100.0) -> dict[PeerId, Size]:
+    return {p: Size(s, evidence, 400) for p, s in zip(PEERS, steps, strict=False)}
+
+
+def test_a_size_is_the_weighted_root_mean_square_of_the_steps():
+    rows = MemberRows(
+        np.array([1, 2], dtype=np.uint64),
+        np.array([[1.0, 2.0], [0.0, 3.0]], dtype=np.float32),
+        np.array([4, 6], dtype=np.uint32),
+        np.array([[4.0, 2.0], [6.0, 3.0]]),
+    )
+    size = measure({"t": rows}, EMPTY)
+    expected = math.sqrt((4 * 1 + 2 * 4 + 0 + 3 * 9) / ((4 + 6) * 2))
+    assert size == Size(pytest.approx(expected), 10.0, 2)
+
+
+def test_nothing_has_no_size():
+    rows = MemberRows(
+        np.zeros(0, np.uint64), np.zeros((0, 2), np.float32), np.zeros(0, np.uint32), np.zeros((0, 2))
+    )
+    assert measure({"t": rows}, EMPTY) == Size(0.0, 0.0, 0)
+
+
+def test_a_member_with_steps_beyond_the_bound_is_left_out():
+    screen = Screen()
+    screen.compare(sizes([1.0, 1.1, 0.9, 1.0, 10.0]))
+    assert screen.left_out == {PEERS[4]: GROSS}
+
+
+def test_a_member_with_steps_within_the_bound_is_not():
+    screen = Screen()
+    screen.compare(sizes([1.0, 1.1, 0.9, 1.0, 2.9]))
+    assert screen.left_out == {}
+
+
+def test_a_gross_member_returns_only_well_below_the_bound():
+    screen = Screen()
+    for step, out in ((10.0, True), (2.8, True), (2.0, False), (2.8, False)):
+        screen.compare(sizes([1.0, 1.0, 1.0, 1.0, step]))
+        assert bool(screen.left_out) is out
+
+
+def test_few_rows_are_given_more_room():
+    assert bound(3.0, 1.0, 1) == 9.0
+    assert bound(3.0, 1.0, 10_000) == pytest.approx(3.06)
+
+
+def test_among_three_nobody_is_gross():
+    screen = Screen()
+    screen.compare(sizes([1.0, 1e9]))
+    assert screen.left_out == {}
+
+
+def test_who_speaks_is_judged_at_once_by_the_last_medians():
+    screen = Screen()
+    screen.heard(PEERS[0], Size(50.0, 100.0, 400))
+    assert screen.left_out == {}, "before any round nothing is known"
+    screen.compare(sizes([1.0, 1.0, 1.0, 1.0]))
+    screen.heard(PEERS[0], Size(50.0, 100.0, 400))
+    assert screen.left_out == {PEERS[0]: GROSS}
+
+
+def test_whoever_claims_much_must_prove_itself():
+    screen = Screen()
+    claims = dict.fromkeys(PEERS[:4], 100.0) | {PEERS[4]: 5000.0}
+    screen.weigh(claims, own=100.0)
+    assert screen.left_out == {PEERS[4]: HEAVY}
+    screen.heard(PEERS[4], Size(1.0, 5000.0, 400))
+    screen.judge({PEERS[4]: Influence(-1.0, 1.0)})
+    assert screen.left_out == {PEERS[4]: HEAVY}
+    screen.judge({PEERS[4]: Influence(5.0, 1.0)})
+    screen.weigh(claims, own=100.0)
+    assert screen.left_out == {}
+
+
+def test_proof_is_of_about_this_much_evidence():
+    screen = Screen()
+    claims = dict.fromkeys(PEERS[:4], 100.0) | {PEERS[4]: 5000.0}
+    screen.weigh(claims, own=100.0)
+    screen.heard(PEERS[4], Size(1.0, 5000.0, 400))
+    screen.judge({PEERS[4]: Influence(5.0, 1.0)})
+    screen.weigh(claims | {PEERS[4]: 9_000.0}, own=100.0)
+    assert screen.left_out == {}
+    screen.weigh(claims | {PEERS[4]: 900_000.0}, own=100.0)
+    assert screen.left_out == {PEERS[4]: HEAVY}
+
+
+def test_harm_adds_up_until_a_member_is_left_out_and_good_until_it_returns():
+    screen = Screen(ScreenSettings(decay=0.7))
+    harmful = []
+    for total in (-1.5, -1.5, -1.5, 1.0, 1.0, 1.0, 1.0, 1.0):
+        screen.judge({PEERS[0]: Influence(total, 1.0)})
+        harmful.append(screen.reason(PEERS[0]) == HARMFUL)
+    assert harmful == [False, False, True, True, False, False, False, False]
+
+
+def test_a_little_harm_is_forgiven():
+    screen = Screen()
+    for total in (0.3, -0.5, 0.2, -0.9, 0.1):
+        screen.judge({PEERS[0]: Influence(total, 1.0)})
+    assert screen.left_out == {}
+
+
+def test_numbers_that_are_not_finite_change_nothing():
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(math.nan, 1.0), PEERS[1]: Influence(1.0, math.inf)})
+    assert screen.left_out == {}
+    assert screen.z(PEERS[0]) == 0.0
+
+
+def test_whoever_is_gone_is_forgotten():
+    screen = Screen()
+    screen.compare(sizes([1.0, 1.0, 1.0, 1.0, 10.0]))
+    screen.keep_only(set(PEERS[:4]))
+    assert screen.left_out == {}
