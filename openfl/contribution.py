@@ -172,7 +172,8 @@ class ModelView(Protocol):
 @dataclass(frozen=True, slots=True)
 class ChangedRows:
     """Rows of one table in a model that differs from another in these alone. keys: uint64[n],
-    ascending; values: float32[n, width]; evidence: float64[n], 0 where the row has none left."""
+    ascending; values: float32[n, width]; evidence: float64[n]. A row
+    without evidence has its seeded value, as in a `ModelView`."""
 
     keys: Keys
     values: Floats

@@ -251,11 +251,15 @@ class Membership:
         )
 
     async def _evaluate(self, effect: ev.Evaluate) -> None:
-        task, model = self.task, effect.model
-        validation, self.test = await self._compute.run(
-            lambda: (task.evaluate(model), task.evaluate(model, "test"))
+        task, model, case = self.task, effect.model, effect.case
+        validation, self.test, influence = await self._compute.run(
+            lambda: (
+                task.evaluate(model),
+                task.evaluate(model, "test"),
+                {} if case is None else case.judge(task),
+            )
         )
-        self.handle(ev.EvaluationFinished(validation))
+        self.handle(ev.EvaluationFinished(validation, influence))
         if self.session.phase == "done":
             self.rounds_done.set()
             self._save_wanted.set()

@@ -61,6 +61,7 @@ class World:
         )
         centre = np.divide(num, den, out=np.zeros_like(num), where=den > 1e-9)
         found, sure = shrunk(centre, den, prior)
+        sure &= evidence[:, None] > 0
         if not sure.all():
             found = np.where(sure, found, initial_rows(self.charter, schema.name, rows.keys))
         values = np.clip(found, -schema.value_limit, schema.value_limit).astype(np.float32)

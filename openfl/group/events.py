@@ -80,9 +80,10 @@ class TrainingFinished:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationFinished:
-    """An `Evaluate` effect's result."""
+    """An `Evaluate` effect's result. `influence`: what its case found."""
 
     validation: Evaluation | None
+    influence: Mapping[PeerId, Influence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,10 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
-    """Evaluate `model`, report `EvaluationFinished`."""
+    """Evaluate `model`, let the task judge `case` when there is one, report `EvaluationFinished`."""
 
     model: ModelView
+    case: Judging | None = None
 
 
 @dataclass(frozen=True, slots=True)

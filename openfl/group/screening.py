@@ -9,7 +9,7 @@ out with `Train`, is judged where the training runs, and what was found comes ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +28,8 @@ MAX_JUDGED = 256
 """Most members judged in one round; in larger groups they take turns."""
 MAX_PASSES = 3
 """A gross member distorts the model that the others are measured against: so measure again."""
-QUIET_ROUNDS = 10
-"""A member's coming and going is told at most once in so many rounds."""
+QUIET_LOOKS = 10
+"""A member's coming and going is told at most once in so many rounds (or looks beside rounds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,19 @@ class Case:
 
 
 class Screening:
-    """`me`: the judge."""
+    """`me`: the judge. `count(name)` counts whenever somebody is newly left out."""
 
-    def __init__(self, replica: Replica, settings: AggregationSettings, me: PeerId) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        settings: AggregationSettings,
+        me: PeerId,
+        count: Callable[[str], None],
+    ) -> None:
         self._replica = replica
         self._settings = settings
         self._me = me
+        self._count = count
         self._screens = settings.rule == "screened-mean"
         self._screen = Screen(ScreenSettings(norm_factor=settings.norm_factor))
         self._tables = tuple(table.name for table in replica.charter.tables)
@@ -84,7 +91,8 @@ class Screening:
         self._last: ModelView | None = None
         """The model of the last round: what members that speak are measured against."""
         self._turn = 0
-        self._round = 0
+        self._looks = 0
+        self._out: frozenset[PeerId] = frozenset()
         self._told: dict[PeerId, tuple[int, str]] = {}
 
     @property
@@ -114,22 +122,25 @@ class Screening:
         if self._screens and self._last is not None and author != self._me:
             self._screen.heard(author, measure(self._rows(author), self._last))
 
-    def begin_round(self) -> tuple[DenseModel, Case | None]:
-        """The model to train from, and who is to be judged meanwhile."""
-        self._round += 1
+    def look(self) -> tuple[DenseModel, Case | None]:
+        """The model to work with now, and who is to be judged meanwhile. Before each round, and
+        before each evaluation beside rounds."""
+        self._looks += 1
         if not self._screens:
             return self.model(), None
         others = [m.peer_id for m in self._replica.members() if m.peer_id != self._me]
-        self._screen.keep_only(set(others))
+        self._forget_all_but(set(others))
         rows = {peer: self._rows(peer) for peer in self._whose_turn(others)}
         if self._settings.influence:
-            self._screen.weigh({p: _claim(r) for p, r in rows.items()}, _claim(self._rows(self._me)))
+            claims = {peer: _claim(found) for peer, found in rows.items()}
+            self._screen.weigh(claims, _claim(self._rows(self._me)))
         for _ in range(MAX_PASSES):
             before, self._last = self.left_out, self.model()
             self._screen.compare({p: measure(r, self._last) for p, r in rows.items()})
             if self.left_out.keys() == before.keys():
                 break
         model = self._last = self.model()
+        self._count_changes()
         if not self._settings.influence or not rows:
             return model, None
         return model, self._case({p: r for p, r in rows.items() if self._screen.asks_influence(p)})
@@ -139,17 +150,18 @@ class Screening:
         if self._screens:
             known = {m.peer_id for m in self._replica.members()}
             self._screen.judge({peer: i for peer, i in found.items() if peer in known})
+            self._count_changes()
 
     def news(self) -> list[ev.Tell]:
         """Who was left out or let in again, for the owner."""
         effects = []
         left_out = self.left_out
         for peer in sorted(left_out.keys() | self._told.keys()):
-            said_at, said = self._told.get(peer, (-QUIET_ROUNDS, ""))
+            said_at, said = self._told.get(peer, (-QUIET_LOOKS, ""))
             reason = left_out.get(peer, "")
-            if bool(reason) == bool(said) or self._round - said_at < QUIET_ROUNDS:
+            if bool(reason) == bool(said) or self._looks - said_at < QUIET_LOOKS:
                 continue
-            self._told[peer] = (self._round, reason)
+            self._told[peer] = (self._looks, reason)
             if reason:
                 text = f"{ev.short(peer)} is left out of the model: {reason}"
                 data = {"peer": peer, "reason": reason}
@@ -160,6 +172,17 @@ class Screening:
         return effects
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _forget_all_but(self, members: set[PeerId]) -> None:
+        self._screen.keep_only(members)
+        for peer in self._told.keys() - members:
+            del self._told[peer]
+
+    def _count_changes(self) -> None:
+        out = frozenset(self.left_out)
+        for _ in out - self._out:
+            self._count("member-left-out")
+        self._out = out
 
     def _rows(self, peer: PeerId) -> dict[str, MemberRows]:
         return {name: self._replica.member_rows(peer, name) for name in self._tables}

@@ -47,6 +47,8 @@ MAX_SNAPSHOT_FAILURES = 3
 RETRY_SNAPSHOT_SECONDS = 0.5
 ACQUAINTANCE_SECONDS = 1.5
 """Connected peers tell their topics within this time."""
+BURST_SECONDS = 8
+"""An author may send at once what it may send in so many seconds: a large member's first deltas."""
 ROUND_JITTER = 0.1
 """Part of the interval by which a round may come earlier or later."""
 
@@ -98,7 +100,7 @@ class GroupSession:
             train_examples,
             settings.inline_limit_bytes,
         )
-        self._screening = Screening(replica, settings.aggregation, self.me)
+        self._screening = Screening(replica, settings.aggregation, self.me, self.count)
         self._intake = Intake(
             replica,
             self._roster,
@@ -112,6 +114,9 @@ class GroupSession:
         )
         self._fetcher = Fetcher(replica, self._intake, self._gaps, settings, self.count)
         self._rate = RateLimiter(settings.messages_per_second, 4 * settings.messages_per_second)
+        self._byte_rate = RateLimiter(
+            settings.bytes_per_second, BURST_SECONDS * settings.bytes_per_second
+        )
         self._heartbeat = Trickle(
             settings.heartbeat_seconds, settings.longest_heartbeat_seconds, 4, rng
         )
@@ -188,6 +193,7 @@ class GroupSession:
             case ev.EvaluationFinished():
                 self._busy = False
                 self._note_evaluation(event.validation)
+                self._screening.judged(event.influence)
                 return self._advance(now)
             case ev.TimerFired():
                 return self._on_timer(now)
@@ -285,7 +291,7 @@ class GroupSession:
         self._heartbeat.reset(now)
         effects: list[ev.Effect] = []
         if self.replica.member_count and not self._busy:
-            effects.append(self._evaluate())  # what the group is worth to us, before any training
+            effects += self._evaluate()  # what the group is worth to us, before any training
         return [
             *effects,
             ev.Tell(
@@ -310,16 +316,17 @@ class GroupSession:
         jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
         self._next_round_at = now + self.settings.interval_seconds * jitter
         if self.phase == "done":
-            return [] if self.model() is self._evaluated else [self._evaluate()]
+            return [] if self.model() is self._evaluated else self._evaluate()
         self._busy = True
-        model, case = self._screening.begin_round()
+        model, case = self._screening.look()
         self._evaluated = model
         return [ev.Train(self.round + 1, model, case), *self._screening.news()]
 
-    def _evaluate(self) -> ev.Evaluate:
+    def _evaluate(self) -> list[ev.Effect]:
         self._busy = True
-        self._evaluated = view = self.model()
-        return ev.Evaluate(view)
+        model, case = self._screening.look()
+        self._evaluated = model
+        return [ev.Evaluate(model, case), *self._screening.news()]
 
     def _present(self, now: float) -> int:
         """How many members are here, this one included."""
@@ -424,6 +431,11 @@ class GroupSession:
         effects: list[ev.Effect]
         try:
             message = self._reader.gossip(event.payload)
+            # An announced delta counts when it is announced: it will be pulled.
+            size = message.size if isinstance(message, wire.Announce) else len(event.payload)
+            if not self._byte_rate.allow(event.author, now, size):
+                self.count("gossip-bytes")
+                return [ev.Judge(Verdict.IGNORE, "bytes")]
             match message:
                 case wire.InlineDelta():
                     effects = self._intake.delta(message.envelope, event, now)

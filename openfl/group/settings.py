@@ -31,6 +31,9 @@ class SessionSettings:
     max_open_requests: int = 4
     messages_per_second: float = 50.0
     """What one author may send on the topic in the long run; four times that in a burst."""
+    bytes_per_second: float = 1024.0 * 1024.0
+    """What one author's messages, with the deltas they announce, may weigh in the long run; eight
+    times that in a burst."""
     limits: ReplicaLimits = field(default_factory=ReplicaLimits)
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
 

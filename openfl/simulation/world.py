@@ -337,12 +337,14 @@ class World:
                     self._train(member, effect)
                 case ev.Evaluate():
                     found = member.task.evaluate(effect.model)
+                    case = effect.case
+                    influence = {} if case is None else case.judge(member.task)
                     self._plan(
                         self.now + EVALUATION_SECONDS,
                         self._later,
                         member,
                         member.incarnation,
-                        ev.EvaluationFinished(found),
+                        ev.EvaluationFinished(found, influence),
                     )
                 case ev.Penalize():
                     self.faults["penalized"] = self.faults.get("penalized", 0) + 1

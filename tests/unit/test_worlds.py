@@ -1,0 +1,214 @@
+"""Worlds that differ by one member, against replicas that really lack it; and views by rule."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from openfl.aggregation.delta import Delta
+from openfl.aggregation.quantize import quantize
+from openfl.aggregation.replica import Replica
+from openfl.aggregation.robust_view import RULES, view_by
+from openfl.aggregation.worlds import World
+from openfl.contribution import Charter, PeerId, RowBlock, TableSchema
+from openfl.learning.matrix_factorization import MatrixFactorization
+from openfl.learning.rating_charter import ITEMS, MEAN, rating_charter
+from openfl.learning.ratings import Ratings
+from openfl.learning.splitting import split_ratings
+from openfl.model_view import initial_rows
+
+ITEMS_TABLE = TableSchema("items", 3, (2.0, 2.0, 1.0), (0.1, 0.1, 0.0), (0.3, 0.3, 0.0), "float32")
+MEAN_TABLE = TableSchema("mean", 1, (0.0,), (0.0,), (0.0,), "float32")
+CHARTER = Charter("w", "rating", (ITEMS_TABLE, MEAN_TABLE), {}, seed=3)
+PEERS = [PeerId(f"peer{n}") for n in range(5)]
+
+
+def block(table: TableSchema, rng: np.random.Generator, rows: int) -> RowBlock:
+    keys = np.sort(rng.choice(30 if rows > 1 else 1, rows, replace=False)).astype(np.uint64)
+    return RowBlock(
+        table.name,
+        keys,
+        rng.normal(size=(rows, table.width)).astype(np.float32),
+        rng.integers(1, 9, rows).astype(np.float32),
+        rng.uniform(0.1, 2.0, table.width).astype(np.float32),
+    )
+
+
+def merge(replica: Replica, author: PeerId, blocks: tuple[RowBlock, ...], seqno: int = 1) -> None:
+    rng = np.random.default_rng(0)
+    schemas = {t.name: t for t in replica.charter.tables}
+    delta = Delta(
+        replica.charter.group_id,
+        1,
+        seqno,
+        1,
+        10,
+        None,
+        tuple(quantize(b, schemas[b.table], rng) for b in blocks),
+        hashlib.sha256(f"{author}{seqno}".encode()).digest(),
+    )
+    assert replica.merge(author, delta, b"envelope", 0.0).rows_changed
+
+
+def replica_of(charter: Charter = CHARTER, seed: int = 0) -> Replica:
+    replica = Replica(charter)
+    for n, author in enumerate(PEERS):
+        rng = np.random.default_rng([seed, n])
+        merge(replica, author, (block(ITEMS_TABLE, rng, 12), block(MEAN_TABLE, rng, 1)))
+    return replica
+
+
+def rows_of(replica: Replica, peer: PeerId) -> dict[str, object]:
+    return {t.name: replica.member_rows(peer, t.name) for t in replica.charter.tables}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_world_without_a_member_is_the_replica_that_never_heard_of_it(seed: int) -> None:
+    replica = replica_of(seed=seed)
+    me, other = PEERS[0], PEERS[3]
+    world = World(CHARTER, replica.sums_without([me]))
+    without = replica.view_without([me, other])
+    for table, change in world.changed_by(rows_of(replica, other), -1).items():
+        assert np.allclose(change.values, without.rows(table, change.keys), atol=2e-6)
+        assert np.array_equal(change.evidence, without.evidence(table, change.keys))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_world_with_an_outsider_is_the_replica_that_has_it(seed: int) -> None:
+    replica = replica_of(seed=seed)
+    me, other = PEERS[0], PEERS[3]
+    world = World(CHARTER, replica.sums_without([me, other]))
+    inside = replica.view_without([me])
+    for table, change in world.changed_by(rows_of(replica, other), +1).items():
+        assert np.allclose(change.values, inside.rows(table, change.keys), atol=2e-6)
+        assert np.array_equal(change.evidence, inside.evidence(table, change.keys))
+
+
+def test_a_row_that_only_the_member_has_is_seeded_without_it() -> None:
+    replica = Replica(CHARTER)
+    rng = np.random.default_rng(0)
+    merge(replica, PEERS[0], (block(ITEMS_TABLE, rng, 5), block(MEAN_TABLE, rng, 1)))
+    world = World(CHARTER, replica.sums_without([]))
+    changed = world.changed_by(rows_of(replica, PEERS[0]), -1)
+    assert not changed["items"].evidence.any()
+    seeded = initial_rows(CHARTER, "items", changed["items"].keys)
+    assert np.array_equal(changed["items"].values, seeded)
+
+
+# --- what one world's difference does to a node's ratings -----------------------------------------
+
+
+def some_ratings(seed: int, users: int = 9, songs: int = 20) -> Ratings:
+    draw = np.random.default_rng(seed)
+    user, song = np.nonzero(draw.random((users, songs)) < 0.7)
+    taste = draw.normal(size=(users, 2)) @ np.random.default_rng(99).normal(size=(2, songs))
+    values = np.clip(np.round((3 + taste[user, song]) * 2), 1, 10) / 2
+    return Ratings(
+        tuple(f"u{seed}-{n}" for n in range(users)),
+        tuple(f"s{n}" for n in range(songs)),
+        user.astype(np.int32),
+        song.astype(np.int32),
+        values.astype(np.float32),
+        (0.5, 5.0),
+    )
+
+
+def group_of_tasks() -> tuple[Replica, list[MatrixFactorization]]:
+    charter = rating_charter("w", factors=2)
+    replica = Replica(charter)
+    tasks = []
+    for n, peer in enumerate(PEERS):
+        ratings = some_ratings(n)
+        task = MatrixFactorization.from_charter(charter, ratings, split_ratings(ratings))
+        tasks.append(task)
+        for seqno in (1, 2):
+            step = task.local_step(replica.view(), np.random.default_rng(0))
+            merge(replica, peer, step.blocks, seqno)
+    return replica, tasks
+
+
+def test_loss_changes_are_those_of_predicting_in_the_other_world() -> None:
+    replica, tasks = group_of_tasks()
+    judge, me, other = tasks[0], PEERS[0], PEERS[2]
+    sums = replica.sums_without([me])
+    model = replica.model_of(sums)
+    world = World(replica.charter, sums).changed_by(rows_of(replica, other), -1)
+    (found,) = judge.loss_changes(model, [world])
+
+    listeners = judge._fit_users(model.rows(ITEMS, judge._keys).astype(float), judge._mean(model))
+    changed = replica.view_without([me, other])
+
+    def squared_errors(view) -> np.ndarray:
+        rows = view.rows(ITEMS, judge._keys).astype(float)
+        errors = []
+        train = judge._split.train
+        for user, row, value in zip(
+            judge.ratings.user_index[train], judge._rows[train], judge._values[train], strict=True
+        ):
+            p, bias = listeners[user, :-1], listeners[user, -1]
+            predicted = judge._mean(view) + bias + p @ rows[row, :-1] + rows[row, -1]
+            errors.append((value - predicted) ** 2)
+        return np.array(errors)
+
+    expected = squared_errors(changed) - squared_errors(model)
+    assert np.allclose(np.sort(found), np.sort(expected), atol=1e-5)
+    assert np.abs(expected).max() > 1e-3, "nothing was compared"
+
+
+def test_a_world_without_differences_changes_no_loss() -> None:
+    replica, tasks = group_of_tasks()
+    nothing, also_nothing = tasks[0].loss_changes(replica.view(), [{}, {}])
+    assert not nothing.any()
+    assert not also_nothing.any()
+    assert len(nothing) == tasks[0].train_examples
+
+
+# --- views by rule --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_makes_a_model_of_the_members_that_are_not_left_out(rule) -> None:
+    replica = replica_of()
+    whole = view_by(replica, rule, 0.2)
+    assert whole.rows(ITEMS, whole.keys(ITEMS)).shape[1] == 3
+    without = view_by(replica, rule, 0.2, [PEERS[1]])
+    reduced = Replica(CHARTER)
+    for n, author in enumerate(PEERS):
+        if n != 1:
+            rng = np.random.default_rng([0, n])
+            merge(reduced, author, (block(ITEMS_TABLE, rng, 12), block(MEAN_TABLE, rng, 1)))
+    expected = view_by(reduced, rule, 0.2)
+    assert np.array_equal(without.keys(ITEMS), expected.keys(ITEMS))
+    for table in (ITEMS, MEAN):
+        keys = expected.keys(table)
+        assert np.allclose(without.rows(table, keys), expected.rows(table, keys), atol=1e-6)
+
+
+def test_a_rule_over_members_that_agree_is_the_mean() -> None:
+    replica = Replica(CHARTER)
+    rng = np.random.default_rng(1)
+    same = (block(ITEMS_TABLE, rng, 12), block(MEAN_TABLE, rng, 1))
+    for author in PEERS:
+        merge(replica, author, same)
+    keys = replica.view().keys(ITEMS)
+    for rule in ("median", "trimmed-mean", "centred-clip"):
+        found = view_by(replica, rule, 0.2).rows(ITEMS, keys)
+        assert np.allclose(found, replica.view().rows(ITEMS, keys), atol=1e-5), rule
+
+
+def test_the_average_knows_neither_curvature_nor_prior() -> None:
+    replica = Replica(CHARTER)
+    values = {PEERS[0]: (1.0, 1.0, 5.0), PEERS[1]: (3.0, 2.0, 0.1)}
+    for author, (evidence, value, curvature) in values.items():
+        row = RowBlock(
+            ITEMS,
+            np.array([7], dtype=np.uint64),
+            np.full((1, 3), value, dtype=np.float32),
+            np.array([evidence], dtype=np.float32),
+            np.full(3, curvature, dtype=np.float32),
+        )
+        merge(replica, author, (row,))
+    found = view_by(replica, "average", 0.2).rows(ITEMS, np.array([7], dtype=np.uint64))
+    assert np.allclose(found, (1 * 1 + 3 * 2) / 4)
