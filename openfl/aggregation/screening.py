@@ -18,8 +18,14 @@ without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S
 sqrt(S2): the member is *harmful* when z falls below `exclude_below`, until it is at `readmit_at`
 again. Members that are outside are judged as if they came in.
 
-Nothing is agreed on with others: everybody judges with its own data, and the registers of a member
-that is left out stay and are passed on, for others may judge otherwise.
+*Together.* One member's data says little when it has few examples. So members tell each other their
+z, and when a judge knows enough opinions (`MIN_JUDGES`, its own included, those of members that are
+left out not counted) their median decides: lying judges are a minority and cannot move it far. A
+member is then harmful below `pool_exclude_below`, until the median is at `pool_readmit_at`. The
+judge's own data has the last word where it is sure: above `sure` a member stays, below -2 `sure`
+it goes, whatever others say.
+
+Everybody judges for itself, and the registers of a member that is left out stay and are passed on.
 """
 
 from __future__ import annotations
@@ -40,6 +46,9 @@ HARMFUL = "harms predictions here"
 
 MIN_MEMBERS = 4
 """Below this many members a median says nothing: sizes and weights are not judged."""
+MIN_JUDGES = 4
+MAX_JUDGES = 64
+"""Whose opinions are kept: a median over more is not better."""
 RETURN_FACTOR = 0.8
 """A gross member is let in again only well below the bound, so that it does not flicker."""
 PROVEN_GROWTH = 2.0
@@ -55,6 +64,9 @@ class ScreenSettings:
     decay: float = 0.7
     exclude_below: float = -2.0
     readmit_at: float = 0.0
+    pool_exclude_below: float = -0.75
+    pool_readmit_at: float = 0.3
+    sure: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ class _Standing:
     size: Size | None = None
     total: float = 0.0
     squares: float = 0.0
-    judged: int = 0
+    judged: bool = False
 
     @property
     def z(self) -> float:
@@ -129,6 +141,7 @@ class Screen:
     def __init__(self, settings: ScreenSettings | None = None) -> None:
         self.settings = settings if settings is not None else ScreenSettings()
         self._members: dict[PeerId, _Standing] = {}
+        self._opinions: dict[PeerId, dict[PeerId, float]] = {}
         self._median_step = 0.0
         self._median_evidence = 0.0
 
@@ -151,6 +164,23 @@ class Screen:
         """Forget everybody else."""
         for peer in self._members.keys() - members:
             del self._members[peer]
+        for judge in self._opinions.keys() - members:
+            del self._opinions[judge]
+
+    # --- what others say --------------------------------------------------------------------------
+
+    def opinion(self, peer: PeerId) -> float | None:
+        """The z to tell others; None when the member was not judged yet."""
+        standing = self._members.get(peer)
+        return standing.z if standing is not None and standing.judged else None
+
+    def told(self, judge: PeerId, opinions: Mapping[PeerId, float]) -> None:
+        """What another member says of members, in addition to what it said before."""
+        known = self._opinions.pop(judge, {})
+        known.update((peer, z) for peer, z in opinions.items() if peer in self._members)
+        self._opinions[judge] = known  # the last to speak is the last to make room
+        while len(self._opinions) > MAX_JUDGES:
+            del self._opinions[next(iter(self._opinions))]
 
     # --- size and weight --------------------------------------------------------------------------
 
@@ -215,15 +245,28 @@ class Screen:
             decay = self.settings.decay
             standing.total = decay * standing.total + influence.total
             standing.squares = decay * standing.squares + influence.squares
-            standing.judged += 1
-            z = standing.z
-            if standing.harmful:
-                standing.harmful = z < self.settings.readmit_at
-            else:
-                standing.harmful = z < self.settings.exclude_below
-            if standing.heavy and z > 0 and standing.size is not None:
+            standing.judged = True
+            standing.harmful = self._is_harmful(peer, standing)
+            if standing.heavy and standing.z > 0 and standing.size is not None:
                 standing.proven = standing.size.evidence
                 standing.heavy = False
+
+    def _is_harmful(self, peer: PeerId, standing: _Standing) -> bool:
+        settings, z = self.settings, standing.z
+        opinions = [standing.z]
+        for judge, about in self._opinions.items():
+            if judge != peer and peer in about and not self.reason(judge):
+                opinions.append(about[peer])
+        if len(opinions) < MIN_JUDGES:
+            if standing.harmful:
+                return z < settings.readmit_at
+            return z < settings.exclude_below
+        if abs(z) > (2 * settings.sure if z < 0 else settings.sure):
+            return z < 0
+        pooled = statistics.median(opinions)
+        if standing.harmful:
+            return pooled < settings.pool_readmit_at
+        return pooled < settings.pool_exclude_below
 
     def _of(self, peer: PeerId) -> _Standing:
         standing = self._members.get(peer)

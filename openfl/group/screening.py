@@ -152,6 +152,15 @@ class Screening:
             self._screen.judge({peer: i for peer, i in found.items() if peer in known})
             self._count_changes()
 
+    def opinion(self, peer: PeerId) -> float | None:
+        """What to tell others of this member's influence on our data; None when nothing is known."""
+        return self._screen.opinion(peer) if self._screens else None
+
+    def told(self, judge: PeerId, opinions: Mapping[PeerId, float]) -> None:
+        """What another member says of members' influence on its data."""
+        if self._screens and self._settings.influence:
+            self._screen.told(judge, opinions)
+
     def news(self) -> list[ev.Tell]:
         """Who was left out or let in again, for the owner."""
         effects = []

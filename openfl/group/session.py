@@ -395,7 +395,13 @@ class GroupSession:
                 age = max(0.0, now - state.last_heard)
                 version = state.version
                 versions.append(
-                    wire.HeardVersion(state.peer_id, version.epoch, version.seqno, math.ceil(age))
+                    wire.HeardVersion(
+                        state.peer_id,
+                        version.epoch,
+                        version.seqno,
+                        math.ceil(age),
+                        self._screening.opinion(state.peer_id),
+                    )
                 )
         named = {version.author for version in versions}
         for peer, entry in self._roster.present(now):
@@ -451,6 +457,9 @@ class GroupSession:
         return [*effects, *self._presence_news(now), *self._pull(now), *self._advance(now)]
 
     def _on_heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> ev.Judge:
+        opinions = {v.author: v.opinion for v in message.versions if v.opinion is not None}
+        if opinions:
+            self._screening.told(author, opinions)
         if message.replica == self.replica.digest() and self._is_named(message):
             self._heartbeat.hear_consistent()
         if self._intake.heartbeat(message, author, now):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from openfl.contribution import Evaluation, PeerId
+from openfl.errors import DecodeError
 from openfl.wire import cbor
 from openfl.wire.limits import LIMITS
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
@@ -56,12 +57,17 @@ class LeaveNotice(
 
 @dataclass(frozen=True, slots=True)
 class HeardVersion:
-    """What the sender has of an author: complete up to (epoch, seqno), last heard of `age` ago."""
+    """What the sender has of an author: complete up to (epoch, seqno), last heard of `age` ago.
+
+    opinion: whether the author's influence does the sender's own data good (positive) or harm, as
+    z of openfl.aggregation.screening, within +-MAX_OPINION; None when it has none.
+    """
 
     author: PeerId
     epoch: int
     seqno: int
     age_seconds: int
+    opinion: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,11 @@ class Heartbeat:
     replica: bytes
 
 
+OPINION_STEP = 0.125
+MAX_OPINION = 127 * OPINION_STEP
+_NO_OPINION = -128
+
+
 class _Heartbeat(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="heartbeat"
 ):
@@ -97,6 +108,8 @@ class _Heartbeat(
         msgspec.Meta(max_length=LIMITS.max_heartbeat_versions),
     ]
     replica: ReplicaDigest
+    opinions: Annotated[bytes, msgspec.Meta(max_length=LIMITS.max_heartbeat_versions)] = b""
+    """One int8 for each version, in steps of `OPINION_STEP`; left out when there are none."""
 
 
 class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="card"):
@@ -126,6 +139,8 @@ def encode_gossip(message: GossipPayload) -> bytes:
             ],
             "replica": message.replica,
         }
+        if any(version.opinion is not None for version in message.versions):
+            plain["opinions"] = b"".join(_opinion_byte(v.opinion) for v in message.versions)
     else:
         plain = msgspec.to_builtins(message, builtin_types=(bytes,))
     return cbor.encode(plain)
@@ -138,6 +153,9 @@ def decode_gossip(payload: bytes) -> GossipPayload:
     if not isinstance(message, _Heartbeat):
         decoded: GossipPayload = message
         return decoded
+    if message.opinions and len(message.opinions) != len(message.versions):
+        raise DecodeError("a heartbeat has an opinion on each of its versions, or none at all")
+    opinions = [_opinion(byte) for byte in message.opinions] or [None] * len(message.versions)
     return Heartbeat(
         message.epoch,
         message.seqno,
@@ -145,9 +163,24 @@ def decode_gossip(payload: bytes) -> GossipPayload:
         message.examples,
         fit_from_wire(message.fit),
         message.members,
-        tuple(HeardVersion(peer_id_from_bytes(v[0]), v[1], v[2], v[3]) for v in message.versions),
+        tuple(
+            HeardVersion(peer_id_from_bytes(v[0]), v[1], v[2], v[3], opinion)
+            for v, opinion in zip(message.versions, opinions, strict=True)
+        ),
         message.replica,
     )
+
+
+def _opinion_byte(opinion: float | None) -> bytes:
+    if opinion is None:
+        return _NO_OPINION.to_bytes(1, "big", signed=True)
+    steps = round(max(-MAX_OPINION, min(MAX_OPINION, opinion)) / OPINION_STEP)
+    return steps.to_bytes(1, "big", signed=True)
+
+
+def _opinion(byte: int) -> float | None:
+    steps = byte - 256 if byte > 127 else byte
+    return None if steps == _NO_OPINION else steps * OPINION_STEP
 
 
 def encode_directory(card_envelope: bytes) -> bytes:

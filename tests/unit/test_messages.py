@@ -145,6 +145,33 @@ def test_a_heartbeat_names_a_bounded_number_of_members() -> None:
         wire.decode_gossip(cbor.encode(plain))
 
 
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [(None, None), (0.0, 0.0), (-2.125, -2.125), (1.3, 1.25), (1e9, 15.875), (-1e9, -15.875)],
+)
+def test_an_opinion_travels_as_one_byte(told: float | None, heard: float | None) -> None:
+    sure = wire.HeardVersion(peer(1), 1, 1, 0, 4.0)
+    beat = wire.Heartbeat(
+        1, 1, 1, 1, None, 2, (sure, wire.HeardVersion(peer(2), 1, 1, 0, told)), bytes(16)
+    )
+    decoded = wire.decode_gossip(wire.encode_gossip(beat))
+    assert isinstance(decoded, wire.Heartbeat)
+    assert [version.opinion for version in decoded.versions] == [4.0, heard]
+
+
+def test_a_heartbeat_without_opinions_is_encoded_without_them() -> None:
+    plain = cbor.decode(wire.encode_gossip(heartbeat(2)), 10_000)
+    assert "opinions" not in plain
+
+
+def test_opinions_must_be_on_every_version() -> None:
+    plain = cbor.decode(wire.encode_gossip(heartbeat(2)), 10_000)
+    wire.decode_gossip(cbor.encode({**plain, "opinions": bytes(2)}))
+    for wrong in (bytes(1), bytes(3)):
+        with pytest.raises(DecodeError, match="each of its versions"):
+            wire.decode_gossip(cbor.encode({**plain, "opinions": wrong}))
+
+
 def test_ages_are_rounded_up_on_the_wire() -> None:
     answer = wire.ItemsAnswer(
         (wire.AnswerItem("delta", b"x", 1.2),),  # type: ignore[arg-type]

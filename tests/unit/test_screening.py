@@ -12,6 +12,7 @@ from openfl.aggregation.screening import (
     GROSS,
     HARMFUL,
     HEAVY,
+    MAX_JUDGES,
     Influence,
     Screen,
     ScreenSettings,
@@ -142,3 +143,74 @@ def test_whoever_is_gone_is_forgotten():
     screen.compare(sizes([1.0, 1.0, 1.0, 1.0, 10.0]))
     screen.keep_only(set(PEERS[:4]))
     assert screen.left_out == {}
+
+
+# --- together -------------------------------------------------------------------------------------
+
+
+def judged_by(opinions: list[float], own: float) -> Screen:
+    """A screen whose judge's own z on the first member is `own`; others' opinions as given."""
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(0.0, 1.0)})
+    for judge, opinion in zip(PEERS[1:], opinions, strict=False):
+        screen.told(judge, {PEERS[0]: opinion})
+    # S1 = 0.7 * 0 + total, S2 = 0.7 + 1: total is chosen so that z is `own`.
+    screen.judge({PEERS[0]: Influence(own * math.sqrt(1.7), 1.0)})
+    assert screen.z(PEERS[0]) == pytest.approx(own)
+    return screen
+
+
+def test_the_median_opinion_decides_when_enough_are_known():
+    assert judged_by([-1.0, -1.0, -1.0], own=0.5).left_out == {PEERS[0]: HARMFUL}
+    assert judged_by([-1.0, -1.0], own=0.5).left_out == {}, "three judges are too few"
+
+
+def test_a_minority_of_liars_cannot_have_a_member_left_out():
+    assert judged_by([-15.0, -15.0, 1.0, 1.0], own=1.0).left_out == {}
+
+
+def test_ones_own_data_has_the_last_word_where_it_is_sure():
+    assert judged_by([-9.0, -9.0, -9.0, -9.0], own=2.5).left_out == {}
+    assert judged_by([9.0, 9.0, 9.0, 9.0], own=-4.5).left_out == {PEERS[0]: HARMFUL}
+    assert judged_by([9.0, 9.0, 9.0, 9.0], own=-2.5).left_out == {}
+
+
+def test_members_that_are_left_out_are_not_asked():
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(0.0, 1.0)})
+    screen.compare(sizes([1.0, 1.0, 1.0, 1.0, 99.0, 99.0]))
+    for judge in PEERS[1:4]:
+        screen.told(judge, {PEERS[0]: 0.1})
+    for judge in PEERS[4:]:
+        screen.told(judge, {PEERS[0]: -15.0})
+    screen.judge({PEERS[0]: Influence(-0.5, 1.0)})
+    assert PEERS[0] not in screen.left_out
+
+
+def test_what_a_member_says_of_itself_does_not_count():
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(0.0, 1.0)})
+    for judge, opinion in zip(PEERS, (15.0, -1.0, -1.0, -0.9), strict=False):
+        screen.told(judge, {PEERS[0]: opinion})
+    screen.judge({PEERS[0]: Influence(-0.5, 1.0)})
+    assert screen.left_out == {PEERS[0]: HARMFUL}
+
+
+def test_an_opinion_is_told_once_there_is_one():
+    screen = Screen()
+    assert screen.opinion(PEERS[0]) is None
+    screen.compare(sizes([1.0]))
+    assert screen.opinion(PEERS[0]) is None
+    screen.judge({PEERS[0]: Influence(1.0, 1.0)})
+    assert screen.opinion(PEERS[0]) == pytest.approx(1.0)
+
+
+def test_opinions_kept_are_bounded_and_go_with_their_judge():
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(1.0, 1.0)})
+    for n in range(200):
+        screen.told(PeerId(f"judge{n}"), {PEERS[0]: 1.0, PeerId("stranger"): 1.0})
+    assert len(screen._opinions) == MAX_JUDGES
+    assert all(about == {PEERS[0]: 1.0} for about in screen._opinions.values())
+    screen.keep_only({PEERS[0]})
+    assert not screen._opinions

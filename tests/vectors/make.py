@@ -111,6 +111,19 @@ GOSSIP = {
         (wire.HeardVersion(ANN, 3, 77, 0), wire.HeardVersion(BOB, 1, 2**40, 599)),
         bytes(range(16)),
     ),
+    "a heartbeat with opinions": wire.Heartbeat(
+        3,
+        77,
+        76,
+        80_000,
+        FIT,
+        2,
+        (
+            wire.HeardVersion(ANN, 3, 77, 0, -2.125),
+            wire.HeardVersion(BOB, 1, 2**40, 599, None),
+        ),
+        bytes(range(16)),
+    ),
     "a heartbeat before the first delta": wire.Heartbeat(0, 0, 0, 0, None, 0, (), bytes(16)),
 }
 GROUP = CHARTER.group_id
@@ -338,6 +351,13 @@ def refused() -> list[dict[str, Any]]:
         "a peer id of another key type",
         "peer id",
         heartbeat.replace(bytes.fromhex("08011220"), bytes.fromhex("08021220"), 1),
+    )
+    plain = cbor.decode(heartbeat, len(heartbeat))
+    add(
+        "gossip",
+        "an opinion on one of two versions",
+        "each of its versions",
+        cbor.encode({**plain, "opinions": b"\x01"}),
     )
     add(
         "snapshot-request",

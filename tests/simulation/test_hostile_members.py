@@ -1,0 +1,92 @@
+"""Every attack against a small simulated group: the default rule holds, and the plain mean does not
+(where the attack does any harm at all)."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from openfl.learning.ratings import EMPTY_CATALOGUE
+from openfl.simulation.dealing import deal
+from openfl.simulation.run import charter_of, load_crowd, make_members
+from openfl.simulation.scenario import (
+    DataSection,
+    MembersSection,
+    NetworkSection,
+    RunSection,
+    Scenario,
+    TrainingSection,
+)
+from openfl.simulation.sealing import StandInSealer
+from openfl.simulation.world import World
+
+NODES, ROUNDS, LATE = 10, 12, 4
+
+
+def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> tuple[World, float]:
+    """(the world at its end, its honest members' pooled RMSE). alone: without the attackers."""
+    scenario = Scenario(
+        name="hostile-test",
+        run=RunSection(nodes=NODES, rounds=ROUNDS, seed=1),
+        data=DataSection(source="synthetic", users=150, items=80, ratings_per_user=30),
+        training=TrainingSection(rule=rule, row_fraction=0.5),
+        network=NetworkSection(wire="once", heartbeat_seconds=4.0),
+        members=MembersSection(
+            hostile_fraction=0.2, attack=attack, attack_from_round=LATE if late else 0
+        ),
+    )
+    crowd = load_crowd(scenario, Path)
+    charter = charter_of(scenario, crowd.ratings)
+    hands = deal(crowd.ratings, EMPTY_CATALOGUE, scenario.data, NODES, 1)
+    members = make_members(scenario, charter, hands, StandInSealer)
+    if alone:
+        members = [member for member in members if member.honest]
+        for number, member in enumerate(members):
+            member.index = number
+    world = World(scenario, charter, members, 1.0, lambda record: None)
+    world.run()
+    return world, world.records[-1].test.pooled
+
+
+@cache
+def honest_alone() -> float:
+    return run("sign-flip", "mean", alone=True)[1]
+
+
+def wrongly_out(world: World) -> int:
+    hostile = {member.peer_id for member in world.members if not member.honest}
+    return sum(
+        len(m.session.left_out.keys() - hostile)
+        for m in world.members
+        if m.honest and m.session is not None
+    )
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["sign-flip", "sign-flip-x10", "noise", "nan", "label-flip", "inflated-evidence", "alie"],
+)
+def test_the_default_rule_withstands(attack: str) -> None:
+    world, rmse = run(attack, "screened-mean")
+    assert rmse < 1.01 * honest_alone()
+    assert wrongly_out(world) <= 2
+
+
+def test_the_default_rule_withstands_members_that_turn_late() -> None:
+    world, rmse = run("sign-flip", "screened-mean", late=True)
+    assert rmse < 1.01 * honest_alone()
+    assert wrongly_out(world) <= 2
+
+
+@pytest.mark.parametrize("attack", ["sign-flip", "sign-flip-x10", "inflated-evidence"])
+def test_the_plain_mean_does_not(attack: str) -> None:
+    _, rmse = run(attack, "mean")
+    assert rmse > 1.01 * honest_alone()
+
+
+def test_without_attackers_the_default_rule_costs_nothing() -> None:
+    world, alone = run("sign-flip", "screened-mean", alone=True)
+    assert alone < 1.001 * honest_alone()
+    assert wrongly_out(world) == 0
