@@ -133,9 +133,7 @@ def main() -> None:
     rules, attacks = options.rules.split(","), options.attacks.split(",")
 
     def job(rule: str, attack: str, seed: int) -> Job:
-        return Job(
-            rule, attack, seed, options.nodes, options.rounds, options.hostile, options.data
-        )
+        return Job(rule, attack, seed, options.nodes, options.rounds, options.hostile, options.data)
 
     seeds = range(options.seeds)
     # What everybody is measured against: the plain mean, among honest members only.

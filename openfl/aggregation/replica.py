@@ -238,7 +238,9 @@ class Replica:
         """Copies of the running sums by table, as if these members had never been heard of."""
         left_out = [self._members[a] for a in sorted(set(authors)) if a in self._members]
         return {
-            name: sums.live().without(m.tables[name].withdrawal() for m in left_out if name in m.tables)
+            name: sums.live().without(
+                m.tables[name].withdrawal() for m in left_out if name in m.tables
+            )
             for name, sums in self._sums.items()
         }
 

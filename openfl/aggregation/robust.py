@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 CLIPPING_STEPS = 3
-"""Of centred clipping; its paper finds that one is enough from a good start, and more does not harm."""
+"""Of centred clipping: few are enough from a good start such as the median."""
 
 
 @dataclass(frozen=True, slots=True)

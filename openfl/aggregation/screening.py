@@ -14,9 +14,9 @@ is seen to be good.
 
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
 errors on its own training examples in both worlds, its own register left out of both: d = loss
-without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2, z = S1 /
-sqrt(S2): the member is *harmful* when z falls below `exclude_below`, until it is at `readmit_at`
-again. Members that are outside are judged as if they came in.
+without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
+z = S1 / sqrt(S2): the member is *harmful* when z falls below `exclude_below`. Outside it is judged
+as if it came in, and returns when z is at `readmit_at`: the greater the harm was, the later.
 
 *Together.* One member's data says little when it has few examples. So members tell each other their
 z, and when a judge knows enough opinions (`MIN_JUDGES`, its own included, those of members that are
@@ -187,6 +187,7 @@ class Screen:
     def weigh(self, claims: Mapping[PeerId, float], own: float) -> None:
         """Judge weights by claimed evidence; `own` is the judge's."""
         if len(claims) + 1 < MIN_MEMBERS:
+            self._median_evidence = 0.0
             for standing in self._members.values():
                 standing.heavy = False
             return

@@ -16,7 +16,7 @@ from openfl.aggregation.fixed_point import PRECISION_BITS, value_bits
 from openfl.aggregation.outcomes import MemberRows
 from openfl.aggregation.robust import shrunk
 from openfl.aggregation.sums import LiveSums
-from openfl.contribution import Charter, ChangedRows, TableSchema
+from openfl.contribution import ChangedRows, Charter, TableSchema
 from openfl.model_view import initial_rows
 
 Matrix = NDArray[np.float64]
@@ -29,9 +29,7 @@ class World:
     charter: Charter
     sums: Mapping[str, LiveSums]
 
-    def changed_by(
-        self, member: Mapping[str, MemberRows], sign: int
-    ) -> dict[str, ChangedRows]:
+    def changed_by(self, member: Mapping[str, MemberRows], sign: int) -> dict[str, ChangedRows]:
         """The rows that differ when the member comes in (sign +1) or goes out (-1), by table."""
         changed = {}
         for name, rows in member.items():
@@ -56,9 +54,7 @@ class World:
         evidence = np.maximum(evidence + sign * rows.evidence.astype(np.float64), 0.0)
         # Sums are exact in fixed point and not quite in floats: what nobody backs is nothing.
         den[evidence == 0] = 0.0
-        prior = np.asarray(schema.prior) + evidence[:, None] * np.asarray(
-            schema.prior_per_evidence
-        )
+        prior = np.asarray(schema.prior) + evidence[:, None] * np.asarray(schema.prior_per_evidence)
         centre = np.divide(num, den, out=np.zeros_like(num), where=den > 1e-9)
         found, sure = shrunk(centre, den, prior)
         sure &= evidence[:, None] > 0

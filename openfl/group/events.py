@@ -166,7 +166,7 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
-    """Evaluate `model`, let the task judge `case` when there is one, report `EvaluationFinished`."""
+    """Evaluate `model`, let the task judge `case` if there is one, report `EvaluationFinished`."""
 
     model: ModelView
     case: Judging | None = None

@@ -2,8 +2,8 @@
 
 The glue between a replica and the judgement in `openfl.aggregation.screening`. Sizes and weights
 are judged here, on the session's side, whenever a member speaks and before each round, so that no
-model with a gross member in it is handed out. Influence needs the task's private data: a `Case` goes
-out with `Train`, is judged where the training runs, and what was found comes back with
+model with a gross member in it is handed out. Influence needs the task's private data: a `Case`
+goes out with `Train`, is judged where the training runs, and what was found comes back with
 `TrainingFinished`.
 """
 
@@ -90,6 +90,9 @@ class Screening:
         self._cached: tuple[object, DenseModel] | None = None
         self._last: ModelView | None = None
         """The model of the last round: what members that speak are measured against."""
+        self._judges = settings.influence
+        self._asked = False
+        """Whether the case handed out last has anybody in it."""
         self._turn = 0
         self._looks = 0
         self._out: frozenset[PeerId] = frozenset()
@@ -111,9 +114,7 @@ class Screening:
         out = tuple(self.left_out)
         key = (self._replica.generation, out)
         if self._cached is None or self._cached[0] != key:
-            view = view_by(
-                self._replica, self._settings.rule, self._settings.hostile_fraction, out
-            )
+            view = view_by(self._replica, self._settings.rule, self._settings.hostile_fraction, out)
             self._cached = (key, view)
         return self._cached[1]
 
@@ -131,7 +132,7 @@ class Screening:
         others = [m.peer_id for m in self._replica.members() if m.peer_id != self._me]
         self._forget_all_but(set(others))
         rows = {peer: self._rows(peer) for peer in self._whose_turn(others)}
-        if self._settings.influence:
+        if self._judges:
             claims = {peer: _claim(found) for peer, found in rows.items()}
             self._screen.weigh(claims, _claim(self._rows(self._me)))
         for _ in range(MAX_PASSES):
@@ -141,24 +142,27 @@ class Screening:
                 break
         model = self._last = self.model()
         self._count_changes()
-        if not self._settings.influence or not rows:
+        if not self._judges or not rows:
             return model, None
         return model, self._case({p: r for p, r in rows.items() if self._screen.asks_influence(p)})
 
     def judged(self, found: Mapping[PeerId, Influence]) -> None:
         """What came of the case handed out last."""
-        if self._screens:
+        if self._screens and self._asked and not found:
+            self._judges = False  # the task is none, so nobody could ever prove itself
+            self._screen.weigh({}, 0.0)
+        elif self._screens:
             known = {m.peer_id for m in self._replica.members()}
             self._screen.judge({peer: i for peer, i in found.items() if peer in known})
             self._count_changes()
 
     def opinion(self, peer: PeerId) -> float | None:
-        """What to tell others of this member's influence on our data; None when nothing is known."""
+        """What to tell others of this member's influence on our data; None when unknown."""
         return self._screen.opinion(peer) if self._screens else None
 
     def told(self, judge: PeerId, opinions: Mapping[PeerId, float]) -> None:
         """What another member says of members' influence on its data."""
-        if self._screens and self._settings.influence:
+        if self._screens and self._judges:
             self._screen.told(judge, opinions)
 
     def news(self) -> list[ev.Tell]:
@@ -208,6 +212,7 @@ class Screening:
         sums = self._replica.sums_without((*out, self._me))
         model = self._replica.model_of(sums)
         world = World(self._replica.charter, sums)
+        self._asked = bool(rows)
         return Case(model, world, rows, {peer: peer not in out for peer in rows})
 
 

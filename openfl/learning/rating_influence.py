@@ -23,8 +23,8 @@ MAX_JUDGED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class OwnRatings:
-    """users, rows: intp[n], where each rating's listener and song stand in the arrays below; values:
-    float64[n] in the model's units."""
+    """users, rows: intp[n], where each rating's listener and song stand in the arrays of
+    `loss_changes`; values: float64[n] in the model's units."""
 
     users: NDArray[np.intp]
     rows: NDArray[np.intp]

@@ -31,8 +31,8 @@ from openfl.contribution import Charter, Contribution, Evaluation, ModelView, Pe
 from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
-from openfl.group.session import GroupSession
 from openfl.group.screening import AggregationSettings
+from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer

@@ -36,7 +36,9 @@ def test_the_mean_weighs_by_precision():
 
 def test_the_average_weighs_by_evidence_whatever_the_curvature():
     stack = one_row([1.0, 4.0])
-    stack = Stack(stack.values, stack.precision * np.array([9.0, 1.0])[:, None, None], stack.evidence)
+    stack = Stack(
+        stack.values, stack.precision * np.array([9.0, 1.0])[:, None, None], stack.evidence
+    )
     assert robust.evidence_mean(stack).item() == pytest.approx(2.5)
     assert robust.weighted_mean(stack).item() == pytest.approx(1.3)
 
@@ -58,7 +60,9 @@ def test_the_weighted_median_has_half_of_the_weight_on_either_side(values, weigh
 
 def test_with_equal_weights_the_median_is_the_plain_one():
     stack = some_stack(1)
-    stack = Stack(stack.values, np.repeat(stack.present[:, :, None], 3, axis=2) * 1.0, stack.evidence)
+    stack = Stack(
+        stack.values, np.repeat(stack.present[:, :, None], 3, axis=2) * 1.0, stack.evidence
+    )
     found = robust.weighted_median(stack)
     for row, column in itertools.product(range(11), range(3)):
         values = stack.values[stack.present[:, row], row, column]

@@ -46,7 +46,10 @@ def test_a_size_is_the_weighted_root_mean_square_of_the_steps():
 
 def test_nothing_has_no_size():
     rows = MemberRows(
-        np.zeros(0, np.uint64), np.zeros((0, 2), np.float32), np.zeros(0, np.uint32), np.zeros((0, 2))
+        np.zeros(0, np.uint64),
+        np.zeros((0, 2), np.float32),
+        np.zeros(0, np.uint32),
+        np.zeros((0, 2)),
     )
     assert measure({"t": rows}, EMPTY) == Size(0.0, 0.0, 0)
 

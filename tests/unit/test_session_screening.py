@@ -1,5 +1,5 @@
-"""Whom a session leaves out of its model: judged while it trains, told to its owner, undone when the
-member behaves."""
+"""Whom a session leaves out of its model: judged while it trains, told to its owner, undone when
+the member behaves."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from tests.group_rig import TABLE, Member, Rig, contribution, evaluation, quick
 
 KEYS = tuple(range(1, 9))
 TRUTH = 4.0
-BY_INFLUENCE_ALONE = quick(
-    row_fraction=1.0, aggregation=AggregationSettings(norm_factor=1000.0)
-)
+BY_INFLUENCE_ALONE = quick(row_fraction=1.0, aggregation=AggregationSettings(norm_factor=1000.0))
 
 
 class Judge:
@@ -39,6 +37,15 @@ class Judge:
                 other[np.searchsorted(keys, found.keys)] = found.values
             change = (other[:, 0] - TRUTH) ** 2 - (rows[:, 0] - TRUTH) ** 2
             yield np.repeat(change, 5)
+
+
+class Undecided:
+    """A judge to whom nobody makes a difference."""
+
+    def loss_changes(
+        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
+    ) -> Iterator[NDArray[np.float64]]:
+        return (np.zeros(5) for _ in worlds)
 
 
 class NoJudge:
@@ -142,11 +149,16 @@ def test_whoever_claims_much_is_outside_until_it_has_proved_itself():
     rig = group()
     judge, large = rig.members[0], rig.members[4]
     evidence = [10.0] * 4 + [5000.0]
-    rounds(rig, [TRUTH] * 5, 1, NoJudge(), evidence)
-    rounds(rig, [TRUTH] * 5, 2, NoJudge(), evidence)
+    rounds(rig, [TRUTH] * 5, 3, Undecided(), evidence)
     assert judge.session.left_out == {large.peer_id: HEAVY}
     rounds(rig, [TRUTH] * 5, 2, Judge(), evidence)
     assert judge.session.left_out == {}
+
+
+def test_where_nobody_can_judge_nobody_has_to_prove_itself():
+    rig = group()
+    rounds(rig, [TRUTH] * 5, 4, NoJudge(), [10.0] * 4 + [5000.0])
+    assert rig.members[0].session.left_out == {}
 
 
 def test_whoever_claims_much_and_does_harm_stays_outside():
@@ -174,7 +186,7 @@ def test_other_rules_make_the_model_that_is_trained_from():
 
 def test_a_case_is_the_world_without_the_judge():
     rig = group(members=3)
-    rounds(rig, [1.0, 2.0, 3.0], 3, NoJudge())
+    rounds(rig, [1.0, 2.0, 3.0], 3, Undecided())
     rig.pass_time(1.2)
     judge = rig.members[0]
     case = judge.wants_training[-1].case
