@@ -24,7 +24,7 @@ from openfl.group import events as ev
 from openfl.learning.task import InfluenceJudge
 from openfl.model_view import DenseModel
 
-MAX_JUDGED = 256
+MAX_JUDGED = 128
 """Most members judged in one round; in larger groups they take turns."""
 MAX_PASSES = 3
 """A gross member distorts the model that the others are measured against: so measure again."""
