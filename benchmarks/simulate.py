@@ -132,13 +132,15 @@ def cost(bench: Bench) -> None:
             }
         )
         crowd = load_crowd(scenario, lambda: ml100k_csv().parent)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         deliveries = simulate(scenario, crowd).summary.deliveries
         seconds = time.perf_counter() - began
+        processor = time.process_time() - used
         name = f"{nodes} nodes, {bench.rounds} rounds"
         show(f"{name}, seconds", f"{seconds:.1f}")
+        show(f"{name}, processor seconds", f"{processor:.1f}")
         show(f"{name}, deliveries", f"{deliveries:,}")
-        show(f"{name}, microseconds a delivery", f"{1e6 * seconds / deliveries:.2f}")
+        show(f"{name}, processor microseconds a delivery", f"{1e6 * processor / deliveries:.2f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     show("peak memory, GB", f"{peak:.2f}")
 
