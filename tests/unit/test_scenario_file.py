@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from openfl.errors import ConfigError
+from openfl.simulation.reference import reference_markdown
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import SETTINGS, load_scenario, parse_scenario
 
@@ -105,3 +106,8 @@ def test_a_file_that_is_missing_or_malformed_is_one_line(tmp_path: Path) -> None
 
 def test_every_key_has_a_meaning() -> None:
     assert [key for key, described in SETTINGS.items() if not described.meaning] == []
+
+
+def test_the_reference_in_the_docs_is_that_of_the_code() -> None:
+    text = (FOLDER.parents[1] / "docs" / "simulation.md").read_text(encoding="utf-8")
+    assert text.endswith(reference_markdown())
