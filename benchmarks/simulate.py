@@ -4,7 +4,7 @@ MovieLens 100K dealt out by user; the nodes' own code over a simulated network. 
 first round interval after which the pooled held-out (test) RMSE of all nodes is within 1 % of the
 same task trained in one place on the same split.
 
-    python benchmarks/simulate.py [--only rows,faults,users,cost] [--seeds 1] [--rounds 30]
+    python benchmarks/simulate.py [--only rows,faults,users,cost] [--seeds 1] [--rounds 30] [--engine sessions]
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def scenario_of(settings: dict[str, Any]) -> Scenario:
 
 
 class Bench:
-    def __init__(self, seeds: int, rounds: int) -> None:
+    def __init__(self, seeds: int, rounds: int, engine: str) -> None:
         self.seeds = seeds
+        self.engine = engine
         self.rounds = rounds
         self.source = str(ml100k_csv())
         self.crowd: Crowd | None = None
@@ -44,6 +45,7 @@ class Bench:
                     "run.seed": seed,
                     "run.rounds": self.rounds,
                     "data.source": self.source,
+                    "run.engine": self.engine,
                     "network.wire": "once",
                     **settings,
                 }
@@ -150,8 +152,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--engine", choices=("sessions", "shared"), default="sessions")
     options = parser.parse_args()
-    bench = Bench(options.seeds, options.rounds)
+    bench = Bench(options.seeds, options.rounds, options.engine)
     for part in options.only.split(","):
         {"rows": rows, "faults": faults, "users": users, "cost": cost}[part](bench)
 
