@@ -4,7 +4,7 @@ MovieLens 100K dealt out by user; the nodes' own code over a simulated network. 
 first round interval after which the pooled held-out (test) RMSE of all nodes is within 1 % of the
 same task trained in one place on the same split.
 
-    python benchmarks/simulate.py [--only rows,faults,users,cost] [--seeds 1] [--rounds 30] [--engine sessions]
+    python benchmarks/simulate.py [--only rows,faults,users,cost] [--seeds 1] [--rounds 30]
 """
 
 from __future__ import annotations
