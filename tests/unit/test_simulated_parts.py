@@ -11,7 +11,10 @@ import pytest
 from openfl.contribution import Evaluation
 from openfl.errors import InvalidSignature
 from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.simulation.agenda import Agenda
+from openfl.simulation.connections import connections
 from openfl.simulation.links import Links
+from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import Fits, plain
 from openfl.simulation.scenario import NetworkSection
 from openfl.simulation.sealing import OnceReader, OnceSealer, StandInSealer
@@ -97,3 +100,53 @@ def test_fits_weigh_by_ratings_only_when_pooled() -> None:
     nothing = Fits.of([Evaluation("rmse", math.nan, math.nan, 0)])
     assert math.isnan(nothing.pooled)
     assert plain({"a": [math.nan, math.inf, 1.0]}) == {"a": [None, None, 1.0]}
+
+
+def test_the_agenda_goes_by_time_then_by_order_of_planning_and_never_back() -> None:
+    agenda, seen = Agenda(), []  # type: ignore[var-annotated]
+
+    def say(word: str) -> None:
+        seen.append((agenda.now, word))
+        agenda.note(word, 0)
+        if word == "b":
+            agenda.plan(0.0, say, "planned into the past")
+        if word == "end":
+            agenda.end()
+
+    for at, word in ((2.0, "b"), (1.0, "a"), (2.0, "c"), (3.0, "end"), (4.0, "never")):
+        agenda.plan(at, say, word)
+    agenda.run()
+    assert seen == [
+        (1.0, "a"),
+        (2.0, "b"),
+        (2.0, "c"),
+        (2.0, "planned into the past"),
+        (3.0, "end"),
+    ]
+    assert agenda.trace != Agenda().trace
+
+
+def member(index: int, side: int = 0) -> SimulatedMember:
+    return SimulatedMember(index, StandInSealer(0, index), None, side=side)  # type: ignore[arg-type]
+
+
+def test_connections_go_both_ways_stay_on_one_side_and_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    members = [member(index, side=index % 2) for index in range(20)]
+    links = connections(members, 3, rng)
+    side = {m.peer_id: m.side for m in members}
+    for peer, others in links.items():
+        assert len(others) >= 3
+        assert all(peer in links[other] and side[other] == side[peer] for other in others)
+    for one in members:
+        one.reachable = links[one.peer_id]
+    assert connections(members, 3, rng) == links
+    left = connections(members[2:], 3, rng)
+    gone = {m.peer_id for m in members[:2]}
+    assert all(links[peer] - gone <= found for peer, found in left.items())
+    assert not any(found & gone for found in left.values())
+
+
+def test_the_last_one_is_connected_to_nobody() -> None:
+    alone = member(0)
+    assert connections([alone], 8, np.random.default_rng(0)) == {alone.peer_id: frozenset()}
