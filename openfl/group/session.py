@@ -375,6 +375,10 @@ class GroupSession:
             if peer != self.me and peer not in named and entry.epoch:
                 age = math.ceil(now - entry.heard_at)
                 versions.append(wire.HeardVersion(peer, entry.epoch, 0, age))
+        unheard = wire.LIMITS.max_age_seconds
+        gone = [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in self._intake.gone.items()]
+        versions = [v for v in versions if v.author not in self._intake.gone] + gone
+        self._intake.gone.clear()
         most = wire.LIMITS.max_heartbeat_versions
         if len(versions) > most:
             # A different part each time: sooner or later every member is named.
