@@ -118,8 +118,13 @@ class Intake:
         if message.replica == self._replica.digest():
             return False
         for missing, _, version in self._replica.behind(theirs):
-            if missing != self._me and version.seqno:
-                self._gaps.notice(missing, version.epoch, version.seqno, author, now)
+            if missing == self._me or not version.seqno:
+                continue
+            seqno = version.seqno
+            if seqno == wire.GONE:
+                # Ask as for its next delta: a false word must not hide what is really missing.
+                seqno = self._replica.version_of(missing).seqno + 1
+            self._gaps.notice(missing, version.epoch, seqno, author, now)
         for heard in message.versions:
             # Its leave did not get there. Only its own word counts, so point to where that is.
             counted = 0 < heard.seqno < wire.GONE

@@ -181,6 +181,29 @@ def test_a_member_knows_whose_snapshot_it_joined_with() -> None:
     assert second.session.snapshot_from == first.peer_id
 
 
+def test_a_newcomer_passes_over_members_that_have_nothing_yet() -> None:
+    rig = Rig(quick(auto_start=False))
+    first = rig.add(quick())
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 4.0))
+    # Three that were cut off from everybody, and so have nothing.
+    for _ in range(2):
+        rig.give(rig.add(), ev.DiscoveryEnded(alone=True))
+    for number in range(10, 16):
+        newcomer = rig.add(number=number)
+        rig.lost = lambda *_: True
+        rig.join(newcomer)
+        assert newcomer.session.replica.digest() == first.session.replica.digest()
+        newcomer.online = False
+
+
+def test_a_newcomer_among_nothing_but_newcomers_does_not_wait() -> None:
+    rig = Rig(quick(auto_start=False))
+    for _ in range(5):
+        rig.join(rig.add())
+    assert all(member.session.phase == "waiting" for member in rig.members)
+
+
 def test_a_node_of_another_charter_is_refused_a_snapshot() -> None:
     rig = Rig()
     first = founded(rig)
