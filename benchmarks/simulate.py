@@ -29,8 +29,9 @@ def scenario_of(settings: dict[str, Any]) -> Scenario:
 
 
 class Bench:
-    def __init__(self, seeds: int, rounds: int) -> None:
+    def __init__(self, seeds: int, rounds: int, engine: str) -> None:
         self.seeds = seeds
+        self.engine = engine
         self.rounds = rounds
         self.source = str(ml100k_csv())
         self.crowd: Crowd | None = None
@@ -44,6 +45,7 @@ class Bench:
                     "run.seed": seed,
                     "run.rounds": self.rounds,
                     "data.source": self.source,
+                    "run.engine": self.engine,
                     "network.wire": "once",
                     **settings,
                 }
@@ -132,13 +134,15 @@ def cost(bench: Bench) -> None:
             }
         )
         crowd = load_crowd(scenario, lambda: ml100k_csv().parent)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         deliveries = simulate(scenario, crowd).summary.deliveries
         seconds = time.perf_counter() - began
+        processor = time.process_time() - used
         name = f"{nodes} nodes, {bench.rounds} rounds"
         show(f"{name}, seconds", f"{seconds:.1f}")
+        show(f"{name}, processor seconds", f"{processor:.1f}")
         show(f"{name}, deliveries", f"{deliveries:,}")
-        show(f"{name}, microseconds a delivery", f"{1e6 * seconds / deliveries:.2f}")
+        show(f"{name}, processor microseconds a delivery", f"{1e6 * processor / deliveries:.2f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     show("peak memory, GB", f"{peak:.2f}")
 
@@ -148,8 +152,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--engine", choices=("sessions", "shared"), default="sessions")
     options = parser.parse_args()
-    bench = Bench(options.seeds, options.rounds)
+    bench = Bench(options.seeds, options.rounds, options.engine)
     for part in options.only.split(","):
         {"rows": rows, "faults": faults, "users": users, "cost": cost}[part](bench)
 

@@ -60,7 +60,8 @@ class StandInSealer:
             raise InvalidSignature("not an envelope of this kind")
         size, start = _read_varint(rest, len(kind))
         payload = rest[start:]
-        if len(payload) != size or envelope[-64:] != _stand_in(envelope[:-66]):
+        signature = _SIGNATURE_HEAD + _stand_in(envelope[:-66])
+        if len(payload) != size or not envelope.endswith(signature):
             raise InvalidSignature("the envelope does not verify")
         return wire.peer_id_from_bytes(_PEER_PREFIX + key), payload
 

@@ -1,25 +1,21 @@
 """`World`: the discrete-event driver. It does for many sessions on virtual time what
 `openfl.membership` does for one on trio's clock.
 
-A heap of (time, number, action): actions at one time run in the order in which they were planned,
-so the run is a function of scenario, data and seed. Sessions are called directly (they are pure
-state machines); their effects are carried out here: a published message is planned at every other
-member at a sampled moment, requests take a sampled way there and back, training is done at once and
-its result handed over after its virtual cost.
+The run is a function of scenario, data and seed (see `agenda`). Sessions are called directly (they
+are pure state machines); their effects are carried out here: a published message is planned at
+every other member at a sampled moment, requests take a sampled way there and back, training is done
+at once and its result handed over after its virtual cost.
 
 Time 0 of the records is when the last of the first members has begun its rounds.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import struct
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -36,7 +32,9 @@ from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
+from openfl.simulation.agenda import Agenda
 from openfl.simulation.attacks import nan_blocks
+from openfl.simulation.connections import connections
 from openfl.simulation.links import Links
 from openfl.simulation.member import SimulatedMember, pick
 from openfl.simulation.records import Fits, RoundRecord
@@ -53,8 +51,6 @@ NOTICE_SECONDS = 0.25
 EVALUATION_SECONDS = 0.01
 MAX_WAITED_FOR = 500
 
-Action = Callable[..., None]
-
 
 class World:
     """`central`: pooled test RMSE that records are compared with."""
@@ -70,7 +66,8 @@ class World:
         self.scenario = scenario
         self.charter = charter
         self.members = list(members)
-        self.now = 0.0
+        self._agenda = Agenda()
+        self._plan, self._note = self._agenda.plan, self._agenda.note
         self.deliveries = 0
         """Messages handed to a member: what a simulation's cost is measured by."""
         self.faults: dict[str, int] = {}
@@ -86,12 +83,8 @@ class World:
         self._once = scenario.network.wire == "once"
         self._reader: Reader = OnceReader() if self._once else StrictReader()
         self._opened: OrderedDict[bytes, tuple[bytes, PeerId, bytes]] = OrderedDict()
-        self._heap: list[tuple[float, int, Action, tuple[Any, ...]]] = []
-        self._planned = 0
         self._began: float | None = None
-        self._ended = False
         self._network_bytes = 0
-        self._trace = hashlib.sha256()
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -103,14 +96,17 @@ class World:
         patience = PATIENCE_HEARTBEATS * self.scenario.network.heartbeat_seconds
         self._plan(patience, self._begin)
         self._waited_for = len(first)
-        while self._heap and not self._ended:
-            self.now, _, action, arguments = heapq.heappop(self._heap)
-            action(*arguments)
+        self._agenda.run()
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the first member started."""
+        return self._agenda.now
 
     @property
     def trace(self) -> str:
         """A digest of everything that has happened, in order."""
-        return self._trace.hexdigest()[:32]
+        return self._agenda.trace
 
     @property
     def time(self) -> float:
@@ -119,14 +115,6 @@ class World:
 
     def present(self) -> list[SimulatedMember]:
         return [member for member in self.members if member.alive]
-
-    def _plan(self, at: float, action: Action, *arguments: Any) -> None:
-        self._planned += 1
-        heapq.heappush(self._heap, (at, self._planned, action, arguments))
-
-    def _note(self, what: str, member: int, payload: bytes = b"") -> None:
-        crc = zlib.crc32(payload, zlib.crc32(what.encode()))
-        self._trace.update(struct.pack("<dIII", self.now, member, crc, len(payload)))
 
     def _begin(self) -> None:
         """The clock of the records starts."""
@@ -143,7 +131,7 @@ class World:
     def _tick(self, number: int) -> None:
         self._record(number)
         if number == self.scenario.run.rounds:
-            self._ended = True
+            self._agenda.end()
         elif self.scenario.training.lockstep:
             self._train_in_step()
 
@@ -248,31 +236,10 @@ class World:
         self._reconnect()
 
     def _reconnect(self) -> None:
-        """Everybody keeps its connections to members that are there and on its side, and opens
-        others until it has enough. Who is connected to whom goes both ways."""
-        wanted = self.scenario.network.contacts
         present = self.present()
-        links: dict[PeerId, set[PeerId]] = {
-            m.peer_id: {
-                p for p in m.reachable if self._by_peer[p].alive and self._by_peer[p].side == m.side
-            }
-            for m in present
-        }
+        links = connections(present, self.scenario.network.contacts, self._rng)
         for member in present:
-            mine = links[member.peer_id]
-            if len(mine) >= wanted:
-                continue
-            others = [
-                o.peer_id
-                for o in present
-                if o is not member and o.side == member.side and o.peer_id not in mine
-            ]
-            missing = min(wanted - len(mine), len(others))
-            for n in sorted(self._rng.choice(len(others), missing, replace=False)):
-                mine.add(others[n])
-                links[others[n]].add(member.peer_id)
-        for member in present:
-            now = frozenset(links[member.peer_id])
+            now = links[member.peer_id]
             if now != member.reachable:
                 member.reachable = now
                 at = self.now + NOTICE_SECONDS

@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy of the files it is made of."""
     source = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("__pycache__")
-    for folder in ("openfl", "cli", "examples"):
+    for folder in ("openfl", "cli", "examples", "configs"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)
@@ -48,6 +48,8 @@ def test_the_wheel_holds_both_packages_and_the_sample_and_nothing_else(wheel: Pa
     names = zipfile.ZipFile(wheel).namelist()
     assert {"openfl/py.typed", "openfl/config/load.py", "openfl_cli/main.py"} <= set(names)
     assert {"openfl_cli/_sample/songs.csv", "openfl_cli/_sample/ratings.csv"} <= set(names)
+    scenarios = {path.name for path in (ROOT / "configs" / "scenarios").glob("*.toml")}
+    assert {f"openfl_cli/_scenarios/{name}" for name in scenarios} <= set(names)
     top = {name.partition("/")[0] for name in names}
     assert top == {"openfl", "openfl_cli", f"openfl_node-{__version__}.dist-info"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
@@ -109,7 +111,9 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_what_the_packages_import_is_declared_and_nothing_else() -> None:
-    names = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    lines = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
+    names = {Requirement(line).name for line in lines}
     distributions = {"google": "protobuf"}
     found = {distributions.get(name, name) for name in imported("openfl", "cli")}
     assert found == names
