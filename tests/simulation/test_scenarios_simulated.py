@@ -138,7 +138,7 @@ count = 1
 
 
 def test_members_join_leave_crash_and_return_as_the_timetable_says() -> None:
-    outcome = run(TIMETABLE, run__nodes=8, run__rounds=8)
+    outcome = run(TIMETABLE, run__nodes=8, run__rounds=8, training__rule="mean")
     assert [r.members for r in outcome.records] == [6, 8, 7, 5, 5, 6, 6, 6]
     assert outcome.summary.faults == {}
     present = [m for m in outcome.world.members if m.alive and m.session]
@@ -176,7 +176,7 @@ def test_a_member_that_sends_nan_is_refused_by_everybody_and_does_no_harm(engine
 
 
 def test_attackers_harm_a_group_that_does_not_defend_itself() -> None:
-    settings = {"members__hostile_fraction": 0.34, "run__rounds": 6}
+    settings = {"members__hostile_fraction": 0.34, "run__rounds": 6, "training__rule": "mean"}
     harmed = run(members__attack="sign-flip-x10", **settings).summary.against_central
     late = run(members__attack="sign-flip-x10", members__attack_from_round=100, **settings)
     assert harmed > late.summary.against_central + 0.05
