@@ -230,7 +230,8 @@ def member_list(shot: NodeSnapshot, rows: int, width: int) -> RenderableType:
     _column(table, "rows", right=True)
     _column(table, "heard", right=True)
     if left_out:
-        _column(table, "left out")
+        # The numbers before it come first; status --json has all of the reason.
+        _column(table, "left out", max_width=max(8, width - 50))
     for member in members[:rows]:
         table.add_row(
             short_peer(member.peer_id),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,31 @@ def test_the_view_in_a_terminal_too_small_for_a_large_group(
     width: int, height: int, snapshot: SnapshotAssertion
 ) -> None:
     assert drawn(make_snapshot(members=30, events=20), width, height) == snapshot
+
+
+def with_left_out(reason: str) -> NodeSnapshot:
+    """The usual snapshot, but for one member that this node leaves out."""
+    shot = make_snapshot()
+    last = replace(shot.members[-1], left_out=reason)
+    return replace(shot, members=(*shot.members[:-1], last))
+
+
+def test_who_is_left_out_is_seen_with_the_reason() -> None:
+    text = drawn(with_left_out("harms predictions here"), 80)
+    assert "1 left out of this node's model" in text
+    assert "harms predictions here" in text
+
+
+def test_where_nobody_is_left_out_nothing_is_said_of_it() -> None:
+    assert "left out" not in drawn(make_snapshot(), 120)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_reason_does_not_break_a_narrow_view(width: int) -> None:
+    text = drawn(with_left_out("claims much evidence, unproven"), width)
+    assert max(map(len, text.splitlines())) <= width
+    (line,) = (line for line in text.splitlines() if "claim" in line)
+    assert "0.8400" in line, "numbers are not cut short for it"
 
 
 @given(
