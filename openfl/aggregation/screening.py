@@ -175,7 +175,10 @@ class Screen:
         return standing.z if standing is not None and standing.judged else None
 
     def told(self, judge: PeerId, opinions: Mapping[PeerId, float]) -> None:
-        """What another member says of members, in addition to what it said before."""
+        """What another member says of members, in addition to what it said before. Whoever has not
+        contributed yet is no judge."""
+        if judge not in self._members:
+            return
         known = self._opinions.pop(judge, {})
         known.update((peer, z) for peer, z in opinions.items() if peer in self._members)
         self._opinions[judge] = known  # the last to speak is the last to make room

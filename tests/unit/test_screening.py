@@ -154,6 +154,7 @@ def test_whoever_is_gone_is_forgotten():
 def judged_by(opinions: list[float], own: float) -> Screen:
     """A screen whose judge's own z on the first member is `own`; others' opinions as given."""
     screen = Screen()
+    screen.compare(sizes([1.0] * 6))
     screen.judge({PEERS[0]: Influence(0.0, 1.0)})
     for judge, opinion in zip(PEERS[1:], opinions, strict=False):
         screen.told(judge, {PEERS[0]: opinion})
@@ -192,6 +193,7 @@ def test_members_that_are_left_out_are_not_asked():
 
 def test_what_a_member_says_of_itself_does_not_count():
     screen = Screen()
+    screen.compare(sizes([1.0] * 6))
     screen.judge({PEERS[0]: Influence(0.0, 1.0)})
     for judge, opinion in zip(PEERS, (15.0, -1.0, -1.0, -0.9), strict=False):
         screen.told(judge, {PEERS[0]: opinion})
@@ -212,8 +214,18 @@ def test_opinions_kept_are_bounded_and_go_with_their_judge():
     screen = Screen()
     screen.judge({PEERS[0]: Influence(1.0, 1.0)})
     for n in range(200):
+        screen.heard(PeerId(f"judge{n}"), Size(1.0, 100.0, 400))
         screen.told(PeerId(f"judge{n}"), {PEERS[0]: 1.0, PeerId("stranger"): 1.0})
     assert len(screen._opinions) == MAX_JUDGES
     assert all(about == {PEERS[0]: 1.0} for about in screen._opinions.values())
     screen.keep_only({PEERS[0]})
     assert not screen._opinions
+
+
+def test_whoever_has_not_contributed_is_no_judge():
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(0.0, 1.0)})
+    for judge in PEERS[1:]:
+        screen.told(judge, {PEERS[0]: -15.0})
+    screen.judge({PEERS[0]: Influence(0.1, 1.0)})
+    assert screen.left_out == {}
