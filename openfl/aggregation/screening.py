@@ -15,8 +15,8 @@ is seen to be good.
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
 errors on its own training examples in both worlds, its own register left out of both: d = loss
 without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
-z = S1 / sqrt(S2): the member is *harmful* when z falls below `exclude_below`. Outside it is judged
-as if it came in, and returns when z is at `readmit_at`: the greater the harm was, the later.
+z = S1 / sqrt(S2), within +-`MAX_Z`: the member is *harmful* when z falls below `exclude_below`.
+Outside it is judged as if it came in, and returns when z is at `readmit_at`.
 
 *Together.* One member's data says little when it has few examples. So members tell each other their
 z, and when a judge knows enough opinions (`MIN_JUDGES`, its own included, those of members that are
@@ -45,12 +45,14 @@ HEAVY = "claims much evidence, unproven"
 HARMFUL = "harms predictions here"
 
 MIN_MEMBERS = 4
-"""Below this many members a median says nothing: sizes and weights are not judged."""
+"""Below this many members a median says nothing: sizes are compared with the judge's own, and
+weights are not judged."""
 MIN_JUDGES = 4
 MAX_JUDGES = 64
 """Whose opinions are kept: a median over more is not better."""
 RETURN_FACTOR = 0.8
 """A gross member is let in again only well below the bound, so that it does not flicker."""
+MAX_Z = 5.0
 PROVEN_GROWTH = 2.0
 """A member that proved itself must do so again when it claims so many times the evidence."""
 
@@ -121,6 +123,22 @@ class _Standing:
     total: float = 0.0
     squares: float = 0.0
     judged: bool = False
+
+    def add(self, influence: Influence, decay: float) -> None:
+        """One more round. The past weighs no more than it would had it been of today's size, and no
+        reputation is beyond `MAX_Z`: or a member that once did great harm, such as an honest one
+        that was misled in its first round, would be out for ages, and one with great merits could
+        do harm for as long."""
+        self.total *= decay
+        self.squares *= decay
+        most = influence.squares / (1 - decay)
+        if 0 < most < self.squares:
+            self.total *= math.sqrt(most / self.squares)
+            self.squares = most
+        self.total += influence.total
+        self.squares += influence.squares
+        edge = MAX_Z * math.sqrt(self.squares)
+        self.total = max(-edge, min(edge, self.total))
 
     @property
     def z(self) -> float:
@@ -198,17 +216,20 @@ class Screen:
         for peer, claim in claims.items():
             self._judge_weight(self._of(peer), claim)
 
-    def compare(self, sizes: Mapping[PeerId, Size]) -> None:
-        """Judge the sizes of all members' steps against their median."""
+    def compare(self, sizes: Mapping[PeerId, Size], own: Size | None = None) -> None:
+        """Judge the sizes of all members' steps against their median; among few members, against
+        the judge's `own`, if it has any rows."""
         for peer, size in sizes.items():
             self._of(peer).size = size
         steps = [s.size.step for s in self._members.values() if s.size is not None]
         if len(steps) + 1 < MIN_MEMBERS:
-            self._median_step = 0.0
+            self._median_step = own.step if own is not None and own.rows else 0.0
+        else:
+            self._median_step = statistics.median(steps)
+        if not self._median_step:
             for standing in self._members.values():
                 standing.gross = False
             return
-        self._median_step = statistics.median(steps)
         for peer in sizes:
             self._judge_size(self._of(peer))
 
@@ -240,15 +261,18 @@ class Screen:
         standing = self._members.get(peer)
         return standing is None or not standing.gross
 
+    def is_stranger(self, peer: PeerId) -> bool:
+        """Whether this member's influence was never judged and would be asked for."""
+        standing = self._members.get(peer)
+        return standing is None or not (standing.judged or standing.gross)
+
     def judge(self, found: Mapping[PeerId, Influence]) -> None:
         """What members' influence was in one round."""
         for peer, influence in found.items():
             if not (math.isfinite(influence.total) and math.isfinite(influence.squares)):
                 continue
             standing = self._of(peer)
-            decay = self.settings.decay
-            standing.total = decay * standing.total + influence.total
-            standing.squares = decay * standing.squares + influence.squares
+            standing.add(influence, self.settings.decay)
             standing.judged = True
             standing.harmful = self._is_harmful(peer, standing)
             if standing.heavy and standing.z > 0 and standing.size is not None:

@@ -132,12 +132,14 @@ class Screening:
         others = [m.peer_id for m in self._replica.members() if m.peer_id != self._me]
         self._forget_all_but(set(others))
         rows = {peer: self._rows(peer) for peer in self._whose_turn(others)}
+        mine = self._rows(self._me)
         if self._judges:
             claims = {peer: _claim(found) for peer, found in rows.items()}
-            self._screen.weigh(claims, _claim(self._rows(self._me)))
+            self._screen.weigh(claims, _claim(mine))
         for _ in range(MAX_PASSES):
             before, self._last = self.left_out, self.model()
-            self._screen.compare({p: measure(r, self._last) for p, r in rows.items()})
+            sizes = {peer: measure(found, self._last) for peer, found in rows.items()}
+            self._screen.compare(sizes, measure(mine, self._last))
             if self.left_out.keys() == before.keys():
                 break
         model = self._last = self.model()
@@ -145,6 +147,17 @@ class Screening:
         if not self._judges or not rows:
             return model, None
         return model, self._case({p: r for p, r in rows.items() if self._screen.asks_influence(p)})
+
+    def has_strangers(self) -> bool:
+        """Whether there are members whose influence was never judged, though it could be."""
+        return (
+            self._judges
+            and self._screens
+            and any(
+                state.peer_id != self._me and self._screen.is_stranger(state.peer_id)
+                for state in self._replica.members()
+            )
+        )
 
     def judged(self, found: Mapping[PeerId, Influence]) -> None:
         """What came of the case handed out last."""

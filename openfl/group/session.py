@@ -132,6 +132,8 @@ class GroupSession:
         self._busy = False
         """A `Train` or `Evaluate` is under way."""
         self._next_round_at = float("inf")
+        self._met_strangers = False
+        """Whether new members were judged since the last round."""
         self._evaluated: object | None = None
         self._next_expiry = float("inf")
         self._left = False
@@ -320,6 +322,13 @@ class GroupSession:
             self._next_round_at = now + wait
 
     def _begin_round(self, now: float) -> list[ev.Effect]:
+        if self.phase == "learning" and not self._met_strangers:
+            # Whoever has not been judged yet is, before anything is learned from it: what one bad
+            # first round teaches takes a group many rounds to forget.
+            self._met_strangers = True
+            if self._screening.has_strangers():
+                return self._evaluate()
+        self._met_strangers = False
         jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
         self._next_round_at = now + self.settings.interval_seconds * jitter
         if self.phase == "done":

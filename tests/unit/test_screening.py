@@ -78,10 +78,38 @@ def test_few_rows_are_given_more_room():
     assert bound(3.0, 1.0, 10_000) == pytest.approx(3.06)
 
 
-def test_among_three_nobody_is_gross():
+def test_among_three_nobody_is_gross_for_a_judge_without_rows():
     screen = Screen()
-    screen.compare(sizes([1.0, 1e9]))
+    screen.compare(sizes([1.0, 1e9]), own=Size(0.0, 0.0, 0))
     assert screen.left_out == {}
+
+
+def test_among_three_the_judge_compares_with_its_own_steps():
+    screen = Screen()
+    screen.compare(sizes([1.0, 9.0]), own=Size(1.0, 100.0, 400))
+    assert screen.left_out == {PEERS[1]: GROSS}
+
+
+def test_great_harm_of_the_past_weighs_as_much_as_todays():
+    screen = Screen()
+    screen.judge({PEERS[0]: Influence(-1000.0, 100.0)})
+    assert screen.z(PEERS[0]) == pytest.approx(-5.0)
+    rounds = 0
+    while screen.left_out:
+        screen.judge({PEERS[0]: Influence(0.2, 0.01)})
+        rounds += 1
+    assert rounds <= 5
+
+
+def test_great_merits_of_the_past_do_not_cover_harm_for_long():
+    screen = Screen()
+    for _ in range(20):
+        screen.judge({PEERS[0]: Influence(8.0, 1.0)})
+    rounds = 0
+    while not screen.left_out:
+        screen.judge({PEERS[0]: Influence(-2.0, 1.0)})
+        rounds += 1
+    assert rounds <= 6
 
 
 def test_who_speaks_is_judged_at_once_by_the_last_medians():

@@ -70,15 +70,17 @@ def group(settings: SessionSettings | None = None, members: int = 5) -> Rig:
     rig = Rig(settings if settings is not None else quick(row_fraction=1.0))
     for _ in range(members):
         rig.join(rig.add())
-    settle(rig)
+    settle(rig, Undecided())
     return rig
 
 
-def settle(rig: Rig) -> None:
+def settle(rig: Rig, task: object) -> None:
+    """Finish the evaluations that members have asked for."""
     for member in rig.members:
         while member.wants_evaluation:
-            member.wants_evaluation.pop()
-            rig.give(member, ev.EvaluationFinished(evaluation(1.0)))
+            case = member.wants_evaluation.pop().case
+            influence = {} if case is None else case.judge(task)
+            rig.give(member, ev.EvaluationFinished(evaluation(1.0), influence))
 
 
 def rounds(
@@ -87,10 +89,11 @@ def rounds(
     """Every member does `count` rounds; member n proposes `values[n]`."""
     for _ in range(count):
         rig.pass_time(1.2)
+        settle(rig, task)
         for n, member in enumerate(rig.members):
             if member.wants_training:
                 finish(rig, member, values[n], task, 10.0 if evidence is None else evidence[n])
-        settle(rig)
+        settle(rig, task)
 
 
 def test_a_member_that_does_harm_is_left_out_after_few_rounds_and_readmitted_when_it_behaves():
@@ -168,6 +171,37 @@ def test_whoever_claims_much_and_does_harm_stays_outside():
     assert attacker.peer_id in judge.session.left_out
 
 
+def test_a_newcomers_first_word_is_judged_before_anything_is_learned_from_it():
+    rig = group(BY_INFLUENCE_ALONE, members=2)
+    rounds(rig, [TRUTH] * 2, 3, Judge())
+    judge, newcomer = rig.members[0], rig.add()
+    rig.join(newcomer)
+    settle(rig, Judge())
+    while not newcomer.wants_training:
+        rig.pass_time(0.1)
+        settle(rig, Judge())
+    rig.pass_time(1.2)
+    finish(rig, newcomer, -TRUTH, Judge())
+    finish(rig, judge, TRUTH, Judge())  # it was training meanwhile, from a model without it
+    rig.pass_time(1.2)
+    assert (len(judge.wants_evaluation), len(judge.wants_training)) == (1, 0)
+    settle(rig, Judge())
+    assert judge.session.left_out == {newcomer.peer_id: HARMFUL}
+    keys = np.array(KEYS, dtype=np.uint64)
+    without = judge.session.replica.view_without([newcomer.peer_id])
+    model = judge.wants_training[-1].model
+    assert np.array_equal(model.rows(TABLE.name, keys), without.rows(TABLE.name, keys))
+
+
+def test_members_that_were_judged_cost_no_evaluation_before_a_round():
+    rig = group(members=3)
+    rounds(rig, [TRUTH] * 3, 3, Judge())
+    assert not any(member.session._screening.has_strangers() for member in rig.members)
+    rig.pass_time(1.2)
+    assert all(member.wants_training for member in rig.members)
+    assert not any(member.wants_evaluation for member in rig.members)
+
+
 def test_the_plain_mean_leaves_nobody_out():
     rig = group(quick(row_fraction=1.0, aggregation=AggregationSettings(rule="mean")))
     rounds(rig, [TRUTH] * 4 + [90.0], 4, Judge())
@@ -185,7 +219,7 @@ def test_other_rules_make_the_model_that_is_trained_from():
 
 
 def test_a_case_is_the_world_without_the_judge():
-    rig = group(members=3)
+    rig = group(BY_INFLUENCE_ALONE, members=3)
     rounds(rig, [1.0, 2.0, 3.0], 3, Undecided())
     rig.pass_time(1.2)
     judge = rig.members[0]
