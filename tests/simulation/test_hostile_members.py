@@ -66,12 +66,20 @@ def wrongly_out(world: World) -> int:
 
 @pytest.mark.parametrize(
     "attack",
-    ["sign-flip", "sign-flip-x10", "noise", "nan", "label-flip", "inflated-evidence", "alie"],
+    ["sign-flip", "sign-flip-x10", "noise", "nan", "inflated-evidence", "alie"],
 )
 def test_the_default_rule_withstands(attack: str) -> None:
     world, rmse = run(attack, "screened-mean")
     assert rmse < 1.01 * honest_alone()
     assert wrongly_out(world) <= 2
+
+
+def test_flipped_labels_do_little_harm_though_nobody_is_left_out_for_them() -> None:
+    # Upside-down ratings have the same factors as true ones; to each judge such a member makes no
+    # difference. Together they slow a small group down (docs/robustness.md, "Not solved").
+    world, rmse = run("label-flip", "screened-mean")
+    assert rmse < 1.02 * honest_alone()
+    assert wrongly_out(world) == 0
 
 
 def test_the_default_rule_withstands_members_that_turn_late() -> None:
