@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -145,27 +144,33 @@ def main() -> None:
         for r, a, s in itertools.product(rules, attacks, seeds)
         if (r, a) != ("mean", "none")
     ]
-    with ProcessPoolExecutor(options.jobs) as pool:
-        results = dict(zip(jobs, pool.map(run, jobs), strict=True))
-    rows = defaultdict(list)
-    for one, result in results.items():
-        against = "none" if one.attack == "none" else HONEST_ONLY
-        base = results[job("mean", against, one.seed)].rmse
-        rows[one.rule, one.attack].append((100 * (result.rmse / base - 1), result))
     print(
         f"{'rule':14} {'attack':18} {'RMSE':>7} {'vs honest alone, %: mean':>25} {'worst':>7}"
         f" {'wrongly out':>12} {'hostile out':>12} {'CPU s':>8}"
     )
-    for (rule, attack), found in rows.items():
-        changes = [change for change, _ in found]
-        rmse, wrong, right, seconds = (
-            float(np.mean([getattr(r, name) for _, r in found]))
-            for name in ("rmse", "wrong", "right", "seconds")
-        )
-        print(
-            f"{rule:14} {attack:18} {rmse:7.4f} {np.mean(changes):+25.2f} {max(changes):+7.2f}"
-            f" {wrong:12.2%} {right:12.2%} {seconds:8.1f}"
-        )
+    results: dict[Job, Result] = {}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for done, result in zip(jobs, pool.map(run, jobs), strict=True):
+            results[done] = result
+            group = [replace(done, seed=s) for s in seeds]
+            if done.attack != HONEST_ONLY and all(one in results for one in group):
+                base = "none" if done.attack == "none" else HONEST_ONLY
+                bases = [results[job("mean", base, s)].rmse for s in seeds]
+                tell(done, [results[one] for one in group], bases)
+
+
+def tell(job: Job, found: list[Result], bases: list[float]) -> None:
+    """One line; `bases`: what each result is compared with."""
+    changes = [100 * (result.rmse / base - 1) for result, base in zip(found, bases, strict=True)]
+    rmse, wrong, right, seconds = (
+        float(np.mean([getattr(result, name) for result in found]))
+        for name in ("rmse", "wrong", "right", "seconds")
+    )
+    print(
+        f"{job.rule:14} {job.attack:18} {rmse:7.4f} {np.mean(changes):+25.2f}"
+        f" {max(changes):+7.2f} {wrong:12.2%} {right:12.2%} {seconds:8.1f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
