@@ -3,8 +3,8 @@
 Three tables. `items`: a row of factors a song; its prior is 0, because the ridge on songs is part
 of what members propose (see `openfl.learning.implicit_factorization`). `listeners` and `plays` have
 one row each, the upper triangle of a symmetric matrix: the mean of p p^T over a member's listeners,
-and the same mean with every listener counted as often as they played. The group's precision-weighted
-mean of the first, times its total evidence, is the sum over all listeners there are.
+and the same mean with every listener counted as often as they played. The group's weighted mean of
+the first, times its total evidence, is the sum over all listeners there are.
 """
 
 from __future__ import annotations

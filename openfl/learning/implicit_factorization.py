@@ -160,8 +160,8 @@ class ImplicitFactorization:
 
         Candidates are all songs of the model but those the listener played in training (and, for
         "test", in validation). A held-out song that the model does not know counts as missed. With
-        many listeners a fixed choice of `MAX_EVALUATED_LISTENERS` is measured. `count` is the number
-        of listeners; when it is 0, value and standard error are NaN.
+        many listeners a fixed choice of at most `MAX_EVALUATED_LISTENERS` is measured. `count` is
+        the number of listeners; when it is 0, value and standard error are NaN.
         """
         held_out, seen = self._evaluated(split)
         known = model.keys(ITEMS)
@@ -321,7 +321,9 @@ def fit_to_plays(
     return solve_ridge(gram + gram_of_all, moment, np.broadcast_to(ridge[:, None], moment.shape))
 
 
-def _weighted_equations(plays: SparseMatrix, features: Matrix, alpha: float) -> tuple[Matrix, Matrix]:
+def _weighted_equations(
+    plays: SparseMatrix, features: Matrix, alpha: float
+) -> tuple[Matrix, Matrix]:
     """(sum of (c - 1) f f^T, sum of c f) over the plays of each row."""
     extra, confidence = plays.copy(), plays.copy()
     extra.data = alpha * plays.data

@@ -31,6 +31,7 @@ FACTOR_INITIAL_SCALE = 0.3
 """Seeded factors break the symmetry of the first step; from 0.1 a group needs a round more, from
 0.5 it ends slightly worse."""
 MAX_FACTORS = 64
+USUAL_FACTORS = 8
 _UNIT_WIDTH = 4.5
 
 
@@ -78,7 +79,7 @@ class RatingParameters:
 def rating_charter(
     name: str,
     scale: Scale = (0.5, 5.0),
-    factors: int = 8,
+    factors: int = USUAL_FACTORS,
     damping: float = 1.5,
     prior: float = 8.0,
     prior_per_evidence: float = 0.05,
