@@ -284,9 +284,10 @@ def _with_remembered_kind(config: Config, place: Home) -> Config:
     if config.origin("task.kind").kind != "default":
         return config
     kind = HomeStorage(place, Path()).load_task(_group_asked_for(config))
-    if kind not in ("rating", "implicit"):
-        return config
-    return replace(config, task=replace(config.task, kind=kind))
+    match kind:
+        case "rating" | "implicit" as known:
+            return replace(config, task=replace(config.task, kind=known))
+    return config
 
 
 def _data_files(config: Config) -> dict[str, str]:

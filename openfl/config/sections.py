@@ -225,7 +225,7 @@ class TaskConfig:
         "Implicit only: plays of one song by one user beyond this say nothing more.",
         unit="plays",
         minimum=1,
-        maximum=10_000,
+        maximum=1_000,
     )
     damping: float = setting(
         1.5,

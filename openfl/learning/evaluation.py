@@ -48,7 +48,7 @@ class ModelReport:
     rmse: float | None
     rmse_error: float | None
     ndcg: float
-    ndcg_error: float | None
+    ndcg_error: float
     recall: float
     coverage: float
 
@@ -113,13 +113,9 @@ def evaluate_model(
         unknown_songs=int((~present[rows[split.test]]).sum()),
         top=top,
         rmse=None if error is None else error.value,
-        rmse_error=None if error is None else _finite(error.standard_error),
+        rmse_error=None if error is None else error.standard_error,
         ndcg=report.ndcg,
-        ndcg_error=_finite(report.ndcg_error),
+        ndcg_error=report.ndcg_error,
         recall=report.recall,
         coverage=report.coverage,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -3,8 +3,9 @@
 Three tables. `items`: a row of factors a song; its prior is 0, because the ridge on songs is part
 of what members propose (see `openfl.learning.implicit_factorization`). `listeners` and `plays` have
 one row each, the upper triangle of a symmetric matrix: the mean of p p^T over a member's listeners,
-and the same mean with every listener counted as often as they played. The group's weighted mean of
-the first, times its total evidence, is the sum over all listeners there are.
+and over its plays, each by its listener. The group's weighted mean of the first, times its total
+evidence, is the sum over all listeners there are. The last column of `plays` is the mean over plays
+of how often the listener played that song.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _tables(parameters: ImplicitParameters) -> tuple[TableSchema, ...]:
         ),
         # Every song feels this matrix, so it is exact; the other only sizes steps.
         _matrix_table(LISTENERS, triangle, "float32"),
-        _matrix_table(PLAYS, triangle, "float16"),
+        _matrix_table(PLAYS, triangle + 1, "float16"),
     )
 
 
@@ -170,7 +171,7 @@ def _problems(parameters: ImplicitParameters) -> list[str]:
     ranges = (
         ("factors", parameters.factors, 1, MAX_FACTORS),
         ("alpha", parameters.alpha, 0.01, 1e3),
-        ("plays_limit", parameters.plays_limit, 1.0, 1e4),
+        ("plays_limit", parameters.plays_limit, 1.0, MATRIX_VALUE_LIMIT),
         ("damping", parameters.damping, 0.5, 100.0),
         ("prior", parameters.prior, 0.001, 1e6),
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),

@@ -9,7 +9,7 @@ A listener's p_u is private: given the songs' rows it is one exact ridge fit. Th
 are shared. Half the negative gradient at a song falls into parts that different members know:
 
     sum over its plays at member i:   sum_u (c_uj p_u - (c_uj - 1) (p_u . q_j) p_u)
-    everybody who did not play it:    - G q_j,   G = sum over all listeners of p_u p_u^T
+    everybody, played or not:         - G q_j,   G = sum over all listeners of p_u p_u^T
     the ridge:                        - (prior + prior_per_evidence * n_j) q_j
 
 The second pulls at every song, also at those a member never saw. So members publish the mean Gram
@@ -20,7 +20,7 @@ group that learns ratings, a row from each member that has plays of it.
 
 The step is one of Newton's with the curvature of the group, which all members can compute alike:
 
-    A_j = damping * alpha * n_j * (mean p p^T over plays, table `plays`) + G + ridge
+    A_j = damping * alpha * n_j * (mean p p^T over plays, table `plays`) + G + ridge, with a bound
     x_ij = q_j + (n_j / n_ij) A_j^-1 g_ij
 
 Rows weigh n_ij and have no prior, so the merge makes q_j + A_j^-1 sum_i g_ij of it. Where nothing
@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -69,6 +70,21 @@ MAX_EVALUATED_LISTENERS = 1_000
 """Ranking the catalogue for everybody, every round, would cost more than training."""
 
 
+SAFE = 0.7
+LONGEST = 2.0
+"""How much longer (squared) than the mean over plays a listener's p may be without being clipped in
+the bound on a song's curvature. Both are guesses that no data tried has called into question."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PlayMeans:
+    """gram: float64[k, k], mean of p p^T over plays. repeats: mean over plays of how often the
+    listener played that song."""
+
+    gram: Matrix
+    repeats: float
+
+
 class ImplicitFactorization:
     """Learning from plays on one node's private data (a `LearningTask`)."""
 
@@ -92,10 +108,13 @@ class ImplicitFactorization:
         self._train_by_song = self._train.T.tocsr()
         self._user_ridge = parameters.ridge(self._train.sum(axis=1))
         self._user_plays = np.asarray(self._train.sum(axis=1), dtype=np.float64)
+        self._total_plays = float(self._user_plays.sum())
+        self._repeats = float((self._train.data**2).sum()) / max(1.0, self._total_plays)
         row_plays = np.asarray(self._train.sum(axis=0), dtype=np.float64)
         listeners = np.diff(self._train_by_song.indptr)
         self._evidence = np.clip(np.rint(row_plays), 1, MAX_EVIDENCE)
-        self._published = np.flatnonzero(listeners >= max(1, min_row_evidence))
+        self._min_row_evidence = max(1, min_row_evidence)
+        self._published = np.flatnonzero(listeners >= self._min_row_evidence)
         # Listeners without plays in training would only add zeros to the Gram.
         self._active = self._user_plays > 0
         self._user_factors: Matrix = np.zeros((len(plays.users), parameters.factors))
@@ -112,7 +131,8 @@ class ImplicitFactorization:
         """The task of a node with `plays` (`load_plays`) in the group of `charter`.
 
         `split` defaults to `split_ratings(plays)`. Songs that fewer than `min_row_evidence`
-        listeners played are not published. GroupError: the charter is not one of this task.
+        listeners played are not published, nor is anything when there are fewer listeners than
+        that. GroupError: the charter is not one of this task.
         """
         parameters = implicit_parameters(charter)
         split = split_ratings(plays) if split is None else split
@@ -143,16 +163,21 @@ class ImplicitFactorization:
         users = self._user_factors = self._fit_users(rows, every_row.T @ every_row)
 
         mine = users[self._active]
-        own_gram = mine.T @ mine / len(mine)
-        weighted = users * self._user_plays[:, None]
-        total_plays = float(self._user_plays.sum())
-        own_mean = weighted.T @ users / total_plays
-        listeners = self._matrix_block(LISTENERS, own_gram, float(len(mine)))
-        plays = self._matrix_block(PLAYS, own_mean, total_plays)
+        if len(mine) < self._min_row_evidence:
+            # The Gram of one listener is that listener. Their songs are not published either, so
+            # the group's model is the optimum of those who are.
+            return Contribution(())
+        own_gram = mine.T @ mine
+        by_play = _PlayMeans(
+            (users * self._user_plays[:, None]).T @ users / self._total_plays, self._repeats
+        )
 
-        gram = self._gram_of_all(model, mine.T @ mine)
-        mean = self._group_matrix(model, PLAYS)
-        items = self._items_block(model, rows, users, gram, own_mean if mean is None else mean)
+        gram = self._gram_of_all(model, own_gram)
+        items = self._items_block(model, rows, users, gram, self._play_means(model) or by_play)
+        listeners = self._one_row(LISTENERS, _triangle(own_gram / len(mine)), len(mine))
+        plays = self._one_row(
+            PLAYS, np.append(_triangle(by_play.gram), by_play.repeats), self._total_plays
+        )
         return Contribution((items, listeners, plays) if len(items) else (listeners, plays))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
@@ -242,9 +267,9 @@ class ImplicitFactorization:
         )
 
     def _items_block(
-        self, model: ModelView, rows: Matrix, users: Matrix, gram: Matrix, mean: Matrix
+        self, model: ModelView, rows: Matrix, users: Matrix, gram: Matrix, by_play: _PlayMeans
     ) -> RowBlock:
-        """gram: float64[k, k], over all listeners. mean: float64[k, k], over all plays."""
+        """gram: float64[k, k], the sum over all listeners."""
         parameters, chosen = self._parameters, self._published
         own = self._evidence[chosen]
         total = np.maximum(model.evidence(ITEMS, self._keys[chosen]), own)
@@ -255,13 +280,7 @@ class ImplicitFactorization:
         )
         pull = rows @ gram + parameters.ridge(total)[:, None] * rows
         gradient = played - np.einsum("jab,jb->ja", played_gram, rows) - share[:, None] * pull
-        step = _newton(
-            gradient / share[:, None],
-            total,
-            parameters.damping * parameters.alpha * mean,
-            gram,
-            parameters,
-        )
+        step = _newton(gradient / share[:, None], total, by_play, gram, parameters)
         limit = self._charter.table(ITEMS).value_limit
         return RowBlock(
             table=ITEMS,
@@ -271,15 +290,14 @@ class ImplicitFactorization:
             curvature=np.ones(parameters.factors, dtype=np.float32),
         )
 
-    def _matrix_block(self, table: str, matrix: Matrix, evidence: float) -> RowBlock:
+    def _one_row(self, table: str, values: Matrix, evidence: float) -> RowBlock:
         limit = self._charter.table(table).value_limit
-        upper = np.clip(matrix[_upper(len(matrix))], -limit, limit)
         return RowBlock(
             table=table,
             keys=ONLY_ROW.copy(),
-            values=upper.astype(np.float32)[None, :],
+            values=np.clip(values, -limit, limit).astype(np.float32)[None, :],
             evidence=np.clip(np.rint([evidence]), 1, MAX_EVIDENCE).astype(np.float32),
-            curvature=np.ones(len(upper), dtype=np.float32),
+            curvature=np.ones(len(values), dtype=np.float32),
         )
 
     def _gram_of_all(self, model: ModelView, own: Matrix) -> Matrix:
@@ -288,25 +306,25 @@ class ImplicitFactorization:
         What the group has of this member is of its last step; trading that for `own` halves the
         rounds a small group needs. At the fixed point the two are equal.
         """
-        mean = self._group_matrix(model, LISTENERS)
-        if mean is None:
-            gram = own
-        else:
-            gram = mean * _evidence(model, LISTENERS)
-            if self._last_gram is not None:
-                gram = _positive(gram + own - self._last_gram)
+        listeners, last = _evidence(model, LISTENERS), self._last_gram
         self._last_gram = own
-        return gram
+        if not listeners:
+            return own
+        gram = listeners * self._symmetric(model.rows(LISTENERS, ONLY_ROW)[0])
+        return _positive(gram if last is None else gram + own - last)
 
-    def _group_matrix(self, model: ModelView, table: str) -> Matrix | None:
-        """The group's mean matrix, positive semidefinite; None while nobody published any."""
-        if not _evidence(model, table):
+    def _play_means(self, model: ModelView) -> _PlayMeans | None:
+        """The group's; None while nobody published any."""
+        if not _evidence(model, PLAYS):
             return None
-        factors = self._parameters.factors
-        matrix = np.zeros((factors, factors))
-        upper = _upper(factors)
-        matrix[upper] = matrix.T[upper] = model.rows(table, ONLY_ROW)[0]
-        return _positive(matrix)
+        row = model.rows(PLAYS, ONLY_ROW)[0].astype(np.float64)
+        return _PlayMeans(_positive(self._symmetric(row[:-1])), max(0.0, float(row[-1])))
+
+    def _symmetric(self, triangle: NDArray[np.floating]) -> Matrix:
+        matrix = np.zeros((self._parameters.factors, self._parameters.factors))
+        upper = _upper(len(matrix))
+        matrix[upper] = matrix.T[upper] = triangle
+        return matrix
 
 
 def fit_to_plays(
@@ -332,18 +350,30 @@ def _weighted_equations(
 
 
 def _newton(
-    gradient: Matrix, plays: Matrix, per_play: Matrix, gram: Matrix, parameters: ImplicitParameters
+    gradient: Matrix,
+    plays: Matrix,
+    by_play: _PlayMeans,
+    gram: Matrix,
+    parameters: ImplicitParameters,
 ) -> Matrix:
-    """float64[n, k]: A_j^-1 g_j with A_j = plays_j (per_play + c I) + gram + prior I.
+    """float64[n, k]: A_j^-1 g_j of songs with `plays[n]`.
 
-    One generalized eigenproblem makes all A_j diagonal at once.
+    One generalized eigenproblem makes all A_j diagonal at once: in its basis `gram + prior` is 1,
+    and what a play adds on average is one number a direction. Songs of a niche have more curvature
+    than that in the niche's direction, at most what all their plays have if made by listeners of
+    that direction alone, and at most alpha * repeats times the Gram. Less than half the true
+    curvature would make a row swing ever wider, so A_j is not below `SAFE` of that bound.
     """
-    identity = np.eye(len(gram))
+    alpha, identity = parameters.alpha, np.eye(len(gram))
     values, vectors = scipy.linalg.eigh(
-        per_play + parameters.prior_per_evidence * identity, gram + parameters.prior * identity
+        parameters.damping * alpha * by_play.gram + parameters.prior_per_evidence * identity,
+        gram + parameters.prior * identity,
     )
-    scaled = (gradient @ vectors) / (1.0 + plays[:, None] * np.maximum(values, 0.0))
-    return np.asarray(scaled @ vectors.T, dtype=np.float64)
+    expected = 1.0 + plays[:, None] * np.maximum(values, 0.0)
+    longest = LONGEST * np.trace(by_play.gram) * (vectors**2).sum(axis=0)
+    most = np.minimum(alpha * by_play.repeats, alpha * plays[:, None] * longest)
+    curvature = np.maximum(expected, SAFE * (1.0 + most))
+    return np.asarray((gradient @ vectors / curvature) @ vectors.T, dtype=np.float64)
 
 
 def _positive(matrix: Matrix) -> Matrix:
@@ -351,6 +381,10 @@ def _positive(matrix: Matrix) -> Matrix:
     means ill can leave a little less than that."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T, dtype=np.float64)
+
+
+def _triangle(matrix: Matrix) -> Matrix:
+    return np.asarray(matrix[_upper(len(matrix))], dtype=np.float64)
 
 
 def _evidence(model: ModelView, table: str) -> float:

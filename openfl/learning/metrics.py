@@ -36,13 +36,18 @@ class RankingReport:
 
 
 def rmse(predicted: Floats64, actual: Floats64) -> tuple[float, float]:
-    """(root of the mean squared error, its standard error by the delta method); NaN for nothing."""
+    """(root of the mean squared error, its standard error by the delta method); NaN for nothing.
+
+    One example says nothing of its spread: the error is then as large as the value.
+    """
     count = len(predicted)
     if count == 0:
         return math.nan, math.nan
     squared = (predicted - actual) ** 2
     value = math.sqrt(squared.mean())
-    spread = float(squared.std(ddof=1)) if count > 1 else math.inf
+    if count == 1:
+        return value, value
+    spread = float(squared.std(ddof=1))
     return value, spread / (2 * value * math.sqrt(count)) if value > 0 else 0.0
 
 
@@ -84,6 +89,7 @@ def rank(
     many songs were held out, when some are not among the columns (these count as missed).
     """
     users, songs = held_out.shape
+    seen, held_out = _without_zeros(seen), _without_zeros(held_out)
     per_batch = max(1, BATCH_CELLS // max(1, songs))
     counts = np.diff(held_out.indptr) if relevant is None else np.asarray(relevant)
     gains: list[Floats64] = []
@@ -108,7 +114,8 @@ def rank(
     if not gains:
         return RankingReport(math.nan, math.nan, math.nan, math.nan, 0)
     gain, found = np.concatenate(gains), np.concatenate(recalls)
-    spread = float(gain.std(ddof=1)) if len(gain) > 1 else math.inf
+    # Of a single user nothing is known but that it lies within 0..1.
+    spread = float(gain.std(ddof=1)) if len(gain) > 1 else 0.5
     return RankingReport(
         ndcg=float(gain.mean()),
         ndcg_error=spread / math.sqrt(len(gain)),
@@ -116,3 +123,9 @@ def rank(
         coverage=float(recommended.mean()),
         users=len(gain),
     )
+
+
+def _without_zeros(matrix: SparseMatrix) -> SparseMatrix:
+    tidy = matrix.copy()
+    tidy.eliminate_zeros()
+    return tidy
