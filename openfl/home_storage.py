@@ -85,6 +85,15 @@ class HomeStorage:
                 problems.append(f"{path}: {error}; catching up from the group")
         return SavedMembership(charter, 0, 0, (), (), ()), problems
 
+    def load_task(self, wanted: str | None) -> str | None:
+        """The task of the group that `load(wanted)` would resume; None when there is none."""
+        saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())
+        charter = saved.content.get("charter") if isinstance(saved.content, dict) else None
+        if not isinstance(charter, dict) or wanted not in (None, charter.get("name")):
+            return None
+        task = charter.get("task")
+        return task if isinstance(task, str) else None
+
     def load_data_files(self) -> dict[str, str]:
         """What `attach` was given when the node last ran; empty when it never did."""
         saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())

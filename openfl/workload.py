@@ -13,9 +13,11 @@ from typing import Protocol
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
 from openfl.errors import DataError, GroupError
+from openfl.learning import implicit_charter, rating_charter
+from openfl.learning.implicit_factorization import ImplicitFactorization
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
-from openfl.learning.rating_charter import check_ratings_fit, rating_charter
+from openfl.learning.plays import load_plays
 from openfl.learning.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -24,7 +26,7 @@ from openfl.learning.ratings import (
     load_ratings,
 )
 from openfl.learning.recommend import Recommendations, recommend
-from openfl.learning.splitting import split_ratings
+from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
 
@@ -53,26 +55,35 @@ class Workload(Protocol):
         ...
 
 
-class RatingWorkload:
-    """Ratings of songs from a CSV file, by matrix factorization."""
+class MusicWorkload:
+    """What workloads on one CSV file have in common; `kind` is that of the task."""
+
+    kind: str
 
     def __init__(self, config: Config) -> None:
         """DataError when the data is missing or malformed."""
         self._config = config
-        self.ratings, self.catalogue = load_music(config)
-        self._split = split_ratings(
-            self.ratings,
-            config.data.validation_fraction,
-            config.data.test_fraction,
-            config.data.split_seed,
-        )
+        self.ratings, self.catalogue = load_music(config, self.kind)
+        self._split = split_of(config, self.ratings)
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        return recommend(charter, model, self.ratings, self.catalogue, user, top)
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
+class RatingWorkload(MusicWorkload):
+    """Ratings of songs, by matrix factorization."""
+
+    kind = rating_charter.TASK_KIND
 
     def found(self, name: str) -> Charter:
         task = self._config.task
-        return rating_charter(
+        return rating_charter.rating_charter(
             name,
             scale=self.ratings.scale,
-            factors=task.factors,
+            factors=task.factors or rating_charter.USUAL_FACTORS,
             damping=task.damping,
             prior=task.prior,
             prior_per_evidence=task.prior_per_evidence,
@@ -82,7 +93,7 @@ class RatingWorkload:
 
     def problem(self, charter: Charter) -> str | None:
         try:
-            check_ratings_fit(charter, self.ratings)
+            rating_charter.check_ratings_fit(charter, self.ratings)
         except (DataError, GroupError) as error:
             return str(error)
         return None
@@ -92,22 +103,69 @@ class RatingWorkload:
             charter, self.ratings, self._split, self._config.training.min_row_evidence
         )
 
-    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
-        return recommend(charter, model, self.ratings, self.catalogue, user, top)
 
-    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
-        save_model(path, charter, model, atomic_write)
+class ImplicitWorkload(MusicWorkload):
+    """Plays or likes of songs, by the factorization of implicit feedback."""
+
+    kind = implicit_charter.TASK_KIND
+
+    def found(self, name: str) -> Charter:
+        task = self._config.task
+        return implicit_charter.implicit_charter(
+            name,
+            factors=task.factors or implicit_charter.USUAL_FACTORS,
+            alpha=task.alpha,
+            plays_limit=task.plays_limit,
+            damping=task.damping,
+            prior=task.prior,
+            prior_per_evidence=task.prior_per_evidence,
+            seed=task.seed,
+        )
+
+    def problem(self, charter: Charter) -> str | None:
+        try:
+            implicit_charter.implicit_parameters(charter)
+        except GroupError as error:
+            return str(error)
+        return None
+
+    def task(self, charter: Charter) -> ImplicitFactorization:
+        return ImplicitFactorization.from_charter(
+            charter, self.ratings, self._split, self._config.training.min_row_evidence
+        )
 
 
-def load_music(config: Config) -> tuple[Ratings, Catalogue]:
-    """The ratings and the catalogue (empty when there is none); DataError when unusable."""
+def load_workload(config: Config) -> Workload:
+    """The workload that `task.kind` asks for, on the configured data; DataError when unusable."""
+    return ImplicitWorkload(config) if config.task.kind == "implicit" else RatingWorkload(config)
+
+
+def split_of(config: Config, ratings: Ratings) -> Split:
+    """What is trained on and what is held out, by the configuration."""
+    data = config.data
+    return split_ratings(ratings, data.validation_fraction, data.test_fraction, data.split_seed)
+
+
+def load_music(config: Config, kind: str = rating_charter.TASK_KIND) -> tuple[Ratings, Catalogue]:
+    """The ratings, or plays, that a task of `kind` learns from, and the catalogue (empty when there
+    is none); DataError when unusable."""
     if not config.data.ratings_file:
         raise DataError(
             "no ratings to learn from: name a CSV file with --data, or set data.ratings_file"
         )
     path = Path(config.data.ratings_file)
-    ratings = load_ratings(path, config.data.rating_scale)
+    if kind == implicit_charter.TASK_KIND:
+        ratings = load_plays(path, config.data.min_strength)
+    else:
+        ratings = load_ratings(path, config.data.rating_scale)
+    return ratings, load_songs(config)
+
+
+def load_songs(config: Config) -> Catalogue:
+    """The configured catalogue, else the one beside the ratings file, else an empty one."""
     if config.data.catalogue_file:
-        return ratings, load_catalogue(Path(config.data.catalogue_file))
-    beside = path.parent / "songs.csv"
-    return ratings, load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
+        return load_catalogue(Path(config.data.catalogue_file))
+    if not config.data.ratings_file:
+        return EMPTY_CATALOGUE
+    beside = Path(config.data.ratings_file).parent / "songs.csv"
+    return load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE

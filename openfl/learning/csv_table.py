@@ -52,6 +52,13 @@ def column_chunks(
             )
 
 
+def column_names(path: Path) -> tuple[str, ...]:
+    """The names in the header, in lower case; DataError as `column_chunks`."""
+    with _open_reader(path) as reader:
+        header = next((row for row in reader if not _is_blank(row)), [])
+        return tuple(name.strip().lower() for name in header)
+
+
 def rows_with_lines(
     path: Path, required: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
