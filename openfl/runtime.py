@@ -283,7 +283,7 @@ def _with_remembered_kind(config: Config, place: Home) -> Config:
         return config
     kind = HomeStorage(place, Path()).load_task(_group_asked_for(config))
     match kind:
-        case "rating" | "implicit" as known:
+        case "rating" | "implicit" | "classification" as known:
             return replace(config, task=replace(config.task, kind=known))
     return config
 

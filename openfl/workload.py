@@ -13,8 +13,10 @@ from typing import Protocol
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
 from openfl.errors import DataError, GroupError
-from openfl.learning import implicit_charter, rating_charter
+from openfl.learning import classification_charter, implicit_charter, rating_charter
 from openfl.learning.implicit_factorization import ImplicitFactorization
+from openfl.learning.labelled import Labelled, load_labelled, split_examples
+from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.plays import load_plays
@@ -135,9 +137,55 @@ class ImplicitWorkload(MusicWorkload):
         )
 
 
+class ClassificationWorkload:
+    """Labelled rows of numbers from a CSV file, by multinomial logistic regression."""
+
+    def __init__(self, config: Config) -> None:
+        """DataError when the data is missing or malformed."""
+        self._config = config
+        self.data = load_examples(config)
+        data = config.data
+        self._split = split_examples(
+            self.data, data.validation_fraction, data.test_fraction, data.split_seed
+        )
+
+    def found(self, name: str) -> Charter:
+        return classification_charter.classification_charter(
+            name, self.data.features, self._config.task.weight_prior, seed=self._config.task.seed
+        )
+
+    def problem(self, charter: Charter) -> str | None:
+        try:
+            classification_charter.check_features_fit(charter, self.data.features)
+        except GroupError as error:
+            return str(error)
+        return None
+
+    def task(self, charter: Charter) -> LinearClassifier:
+        return LinearClassifier.from_charter(
+            charter, self.data, self._split, self._config.training.min_row_evidence
+        )
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        """GroupError: it recommends nothing."""
+        raise GroupError(
+            f'group "{charter.name}" learns to classify: it recommends no songs'
+            " (try: openfl-node predict)"
+        )
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
 def load_workload(config: Config) -> Workload:
     """The workload that `task.kind` asks for, on the configured data; DataError when unusable."""
-    return ImplicitWorkload(config) if config.task.kind == "implicit" else RatingWorkload(config)
+    match config.task.kind:
+        case "implicit":
+            return ImplicitWorkload(config)
+        case "classification":
+            return ClassificationWorkload(config)
+        case _:
+            return RatingWorkload(config)
 
 
 def split_of(config: Config, ratings: Ratings) -> Split:
@@ -159,6 +207,16 @@ def load_music(config: Config, kind: str = rating_charter.TASK_KIND) -> tuple[Ra
     else:
         ratings = load_ratings(path, config.data.rating_scale)
     return ratings, load_songs(config)
+
+
+def load_examples(config: Config) -> Labelled:
+    """The labelled examples of the configured file; DataError when unusable."""
+    data = config.data
+    if not data.ratings_file:
+        raise DataError(
+            "no examples to learn from: name a CSV file with --data, or set data.ratings_file"
+        )
+    return load_labelled(Path(data.ratings_file), data.label_column, data.feature_columns)
 
 
 def load_songs(config: Config) -> Catalogue:
