@@ -76,7 +76,6 @@ async def open_node(
     config: Config,
     home: Path,
     on_event: OnEvent,
-    *,
     workload: Workload | None = None,
 ) -> AsyncIterator[Node]:
     """A running node for as long as the block is open; it is saved and closed at the end.

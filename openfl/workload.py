@@ -7,6 +7,8 @@ model. Embed a node with your own workload to learn something else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +33,7 @@ from openfl.learning.recommend import Recommendations, recommend
 from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
+from openfl.wire.charters import charter_problem
 
 
 class Workload(Protocol):
@@ -55,6 +58,78 @@ class Workload(Protocol):
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """Write the model where other programs can read it; StateError when that fails."""
         ...
+
+
+class TaskWorkload:
+    """A task of one's own: a charter, and how to make the task of a node in a group of it.
+
+    Such a node joins groups of the same charter, whatever their name, and recommends nothing.
+    """
+
+    def __init__(self, charter: Charter, make_task: Callable[[Charter], LearningTask]) -> None:
+        """ValueError when the charter is not one that other nodes would accept."""
+        problem = charter_problem(charter)
+        if problem is not None:
+            raise ValueError(f"charter: {problem}")
+        self._charter = charter
+        self._make_task = make_task
+
+    def found(self, name: str) -> Charter:
+        return replace(self._charter, name=name)
+
+    def problem(self, charter: Charter) -> str | None:
+        return charter_difference(self._charter, charter)
+
+    def task(self, charter: Charter) -> LearningTask:
+        problem = self.problem(charter)
+        if problem is not None:
+            raise GroupError(problem)
+        return self._make_task(charter)
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        """GroupError: it recommends nothing."""
+        raise GroupError(f'group "{charter.name}" learns "{charter.task}": it recommends nothing')
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
+def charter_difference(own: Charter, theirs: Charter) -> str | None:
+    """The first thing but the name in which two charters differ, for the owner of a node that has
+    `own`; None when there is none."""
+    group = f'group "{theirs.name}"'
+    if theirs.task != own.task:
+        return f'{group} learns "{theirs.task}"; this node learns "{own.task}"'
+    for name in sorted({*own.hyperparameters, *theirs.hyperparameters}):
+        here, there = own.hyperparameters.get(name), theirs.hyperparameters.get(name)
+        if here != there or type(here) is not type(there):
+            return f"{group} has {name} {_shown(there)}; this node has {_shown(here)}"
+    shapes = {t.name: t for t in own.tables}
+    for table in theirs.tables:
+        mine = shapes.pop(table.name, None)
+        if mine is None:
+            return f'{group} has a table "{table.name}", which this node\'s task has not'
+        if table.width != mine.width:
+            return (
+                f'{group} has rows of {table.width} numbers in table "{table.name}"; this node\'s'
+                f" are of {mine.width}"
+            )
+        if table != mine:
+            return f'{group} has another prior, scale or encoding of table "{table.name}"'
+    if shapes:
+        return f'{group} lacks the table "{next(iter(shapes))}" of this node\'s task'
+    if (own.tables, own.seed, own.parent, own.version) != (
+        theirs.tables,
+        theirs.seed,
+        theirs.parent,
+        theirs.version,
+    ):
+        return f"{group} has another seed, order of tables, parent or version than this node's task"
+    return None
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value!r:.80}"
 
 
 class MusicWorkload:

@@ -69,6 +69,8 @@ def load_labelled(
     path = Path(path)
     label = label_column.strip().lower()
     names = column_names(path)
+    if not names:
+        raise DataError(f"{path}: the file is empty; its first line must name its columns")
     if label not in names:
         found = ", ".join(quoted(name) for name in names[:20])
         raise DataError(
