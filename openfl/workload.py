@@ -63,22 +63,29 @@ class Workload(Protocol):
 class TaskWorkload:
     """A task of one's own: a charter, and how to make the task of a node in a group of it.
 
-    Such a node joins groups of the same charter, whatever their name, and recommends nothing.
+    Such a node recommends nothing. It joins groups of the same charter, whatever their name; or
+    those that `problem(own, theirs)` finds nothing against, when it is given.
     """
 
-    def __init__(self, charter: Charter, make_task: Callable[[Charter], LearningTask]) -> None:
+    def __init__(
+        self,
+        charter: Charter,
+        make_task: Callable[[Charter], LearningTask],
+        problem: Callable[[Charter, Charter], str | None] | None = None,
+    ) -> None:
         """ValueError when the charter is not one that other nodes would accept."""
-        problem = charter_problem(charter)
-        if problem is not None:
-            raise ValueError(f"charter: {problem}")
+        wrong = charter_problem(charter)
+        if wrong is not None:
+            raise ValueError(f"charter: {wrong}")
         self._charter = charter
+        self._problem = problem if problem is not None else charter_difference
         self._make_task = make_task
 
     def found(self, name: str) -> Charter:
         return replace(self._charter, name=name)
 
     def problem(self, charter: Charter) -> str | None:
-        return charter_difference(self._charter, charter)
+        return self._problem(self._charter, charter)
 
     def task(self, charter: Charter) -> LearningTask:
         problem = self.problem(charter)
