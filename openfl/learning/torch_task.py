@@ -370,7 +370,8 @@ class TorchTask:
         examples = np.full(len(self._layout.keys), float(len(self._split.train)))
         if self._precision == "fisher":
             examples *= FISHER_FLOOR + self._fisher(rng) / FISHER_UNIT
-        return np.clip(np.ceil(examples), 1, MAX_EVIDENCE).astype(np.float32)
+        evidence: Floats = np.clip(np.ceil(examples), 1, MAX_EVIDENCE).astype(np.float32)
+        return evidence
 
     def _fisher(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """float64[rows]: the mean square of an example's gradient, as far as batches show it."""
