@@ -1,7 +1,7 @@
 """Eight nodes learn to read digits with a small convolutional network, each having seen a few.
 
     pip install "openfl-node[torch]" scikit-learn
-    python examples/digits_torch.py [--nodes 8] [--alpha 0.5] [--rounds 40] [--precision fisher]
+    python examples/digits_torch.py [--nodes 8] [--alpha 0.5] [--rounds 40] [--precision count]
 
 The digits that scikit-learn ships are dealt out by Dirichlet label skew: a small --alpha gives most
 nodes only a few of the ten digits. Every node trains the same network by the nodes' own code: row
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=2, help="of each node in a round")
-    parser.add_argument("--precision", choices=("count", "fisher"), default="count")
+    parser.add_argument("--precision", choices=("count", "fisher"), default="fisher")
     parser.add_argument("--outer-momentum", type=float, default=0.0)
     parser.add_argument("--row-fraction", type=float, default=1.0)
     parser.add_argument("--lockstep", action="store_true", help="all train from the same model")

@@ -108,7 +108,7 @@ class TorchSettings:
 def torch_charter(
     name: str,
     model: TorchModel,
-    precision: Precision = "count",
+    precision: Precision = "fisher",
     prior: float = 0.0,
     encoding: Literal["int8", "float16", "float32"] = "float16",
     seed: int = 0,

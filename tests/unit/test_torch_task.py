@@ -47,7 +47,7 @@ def rings(count: int = 300, seed: int = 0) -> tuple[Any, Any]:
     return torch.tensor(inputs), torch.tensor((np.square(inputs).sum(axis=1) > 1.2).astype(int))
 
 
-CHARTER = torch_charter("rings", MODEL)
+CHARTER = torch_charter("rings", MODEL, precision="count")
 
 
 def task(rows: slice = slice(None), charter: Charter = CHARTER, **settings: Any) -> TorchTask:
