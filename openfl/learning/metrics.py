@@ -53,14 +53,23 @@ def rmse(predicted: Floats64, actual: Floats64) -> tuple[float, float]:
 
 def best_columns(scores: Floats64, top: int) -> NDArray[np.intp]:
     """intp[users, min(top, columns)]: the columns with the highest scores, best first."""
-    top = min(top, scores.shape[1])
-    least = -np.partition(-scores, top - 1, axis=1)[:, top - 1 : top]
+    songs = scores.shape[1]
+    top = min(top, songs)
+    columns = np.sort(np.argpartition(scores, songs - top, axis=1)[:, songs - top :], axis=1)
+    least = np.take_along_axis(scores, columns, axis=1).min(axis=1)
+    # Where more columns than wanted are as good as the last one, which were taken is chance.
+    tied = np.flatnonzero((scores >= least[:, None]).sum(axis=1) > top)
+    if len(tied):
+        columns[tied] = _smallest_of_ties(scores[tied], least[tied, None], top)
+    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
+
+
+def _smallest_of_ties(scores: Floats64, least: Floats64, top: int) -> NDArray[np.intp]:
     above, level = scores > least, scores == least
     wanted = top - above.sum(axis=1, keepdims=True)
     chosen = above | (level & (np.cumsum(level, axis=1) <= wanted))
-    columns = np.nonzero(chosen)[1].reshape(len(scores), top)
-    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+    return np.nonzero(chosen)[1].reshape(len(scores), top)
 
 
 def ndcg(hits: NDArray[np.bool_], relevant: NDArray[np.integer], top: int) -> Floats64:
