@@ -179,6 +179,7 @@ class Rig:
             for member in self.members:
                 if member.online and member.session.next_wake <= self.now:
                     self.give(member, ev.TimerFired())
+                    assert member.session.next_wake > self.now, "its driver would spin"
 
     def _carry_out(self, member: Member, effect: ev.Effect) -> None:
         match effect:

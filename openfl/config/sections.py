@@ -384,7 +384,7 @@ class GossipConfig:
         "Most members whose contributions are kept. More are refused and counted.",
         unit="members",
         minimum=2,
-        maximum=1_000_000,
+        maximum=65_536,  # aggregation.fixed_point.MEMBER_CAP
     )
     max_rows: int = setting(
         2_000_000,

@@ -39,6 +39,8 @@ class Intake:
         count: Callable[[str], None],
     ) -> None:
         self.deltas_merged = 0
+        self.gone: dict[PeerId, int] = {}
+        """author -> epoch that it left in, though some member still counts it: to be told."""
         self._replica = replica
         self._roster = roster
         self._gaps = gaps
@@ -116,13 +118,25 @@ class Intake:
         if message.replica == self._replica.digest():
             return False
         for missing, _, version in self._replica.behind(theirs):
-            if missing != self._me and version.seqno:
-                self._gaps.notice(missing, version.epoch, version.seqno, author, now)
+            if missing == self._me or not version.seqno:
+                continue
+            seqno = version.seqno
+            if seqno == wire.GONE:
+                # Ask as for its next delta: a false word must not hide what is really missing.
+                seqno = self._replica.version_of(missing).seqno + 1
+            self._gaps.notice(missing, version.epoch, seqno, author, now)
+        for heard in message.versions:
+            # Its leave did not get there. Only its own word counts, so point to where that is.
+            counted = 0 < heard.seqno < wire.GONE
+            if counted and self._replica.has_left(heard.author, heard.epoch):
+                self.gone[heard.author] = heard.epoch
         ours = self._replica.version_vector()
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
             ours = {peer: version for peer, version in ours.items() if peer in theirs}
-        return any(theirs.get(peer, NOTHING) < version for peer, version in ours.items())
+        return bool(self.gone) or any(
+            theirs.get(peer, NOTHING) < version for peer, version in ours.items()
+        )
 
     # --- from answers -----------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ from openfl.wire import messages as wire
 
 MAX_HISTORY = 240
 MAX_SNAPSHOT_FAILURES = 3
+MAX_EMPTY_SNAPSHOTS = 3
+"""Members that have learned nothing themselves; then the group is taken to be new."""
 RETRY_SNAPSHOT_SECONDS = 0.5
 ACQUAINTANCE_SECONDS = 1.5
 """Connected peers tell their topics within this time."""
@@ -110,6 +112,8 @@ class GroupSession:
         self._alone_at = float("inf")
         """When to stop waiting for somebody to give a snapshot."""
         self._snapshot_failures: dict[PeerId, int] = {}
+        self._as_new: set[PeerId] = set()
+        """Members whose snapshot was empty: they have just come themselves."""
         self._snapshot_retry_at = 0.0
         self._busy = False
         """A `Train` or `Evaluate` is under way."""
@@ -227,8 +231,10 @@ class GroupSession:
         if self._fetcher.fetching_snapshot:
             return []
         failures = sum(self._snapshot_failures.values())
-        willing = [p for p in sorted(self._reachable) if p not in self._snapshot_failures]
-        willing = willing or sorted(self._reachable)
+        others = sorted(self._reachable - self._as_new)
+        willing = [p for p in others if p not in self._snapshot_failures] or others
+        if self._as_new and (not willing or len(self._as_new) >= MAX_EMPTY_SNAPSHOTS):
+            return self._joined(now, "info", "no member has learned anything yet")
         if willing and failures < MAX_SNAPSHOT_FAILURES:
             if now < self._snapshot_retry_at:
                 return []
@@ -251,10 +257,11 @@ class GroupSession:
             case SnapshotEnd.COMPLETE if self.phase == "joining":
                 self.snapshot_from = peer
                 members, rows = self.replica.member_count, self.replica.model_rows
-                how = f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
-                if not members:
-                    how = "no member has learned anything yet"
-                effects += self._joined(now, "info", how)
+                if members:
+                    how = f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
+                    effects += self._joined(now, "info", how)
+                else:
+                    self._as_new.add(peer)  # `_advance` asks another, if there is one
             case SnapshotEnd.FAILED:
                 failures = self._snapshot_failures.get(peer, 0)
                 self._snapshot_failures[peer] = failures + 1
@@ -375,6 +382,10 @@ class GroupSession:
             if peer != self.me and peer not in named and entry.epoch:
                 age = math.ceil(now - entry.heard_at)
                 versions.append(wire.HeardVersion(peer, entry.epoch, 0, age))
+        unheard = wire.LIMITS.max_age_seconds
+        gone = [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in self._intake.gone.items()]
+        versions = [v for v in versions if v.author not in self._intake.gone] + gone
+        self._intake.gone.clear()
         most = wire.LIMITS.max_heartbeat_versions
         if len(versions) > most:
             # A different part each time: sooner or later every member is named.

@@ -9,7 +9,7 @@ import msgspec
 
 from openfl.contribution import Evaluation, PeerId
 from openfl.wire import cbor
-from openfl.wire.limits import LIMITS
+from openfl.wire.limits import LIMITS, MAX_UINT
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
 from openfl.wire.schema import (
     Age,
@@ -54,9 +54,16 @@ class LeaveNotice(
     envelope: Envelope
 
 
+GONE = MAX_UINT
+"""The seqno in a `HeardVersion` of an author that left: ask for it, and the leave is the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeardVersion:
-    """What the sender has of an author: complete up to (epoch, seqno), last heard of `age` ago."""
+    """What the sender has of an author: complete up to (epoch, seqno), last heard of `age` ago.
+
+    seqno 0: only heard of. seqno `GONE`: it left, and somebody was seen to count it still.
+    """
 
     author: PeerId
     epoch: int

@@ -36,6 +36,7 @@ from openfl.wire.exchange import (
     encode_snapshot_request,
 )
 from openfl.wire.gossip import (
+    GONE,
     Announce,
     GossipPayload,
     HeardVersion,
@@ -65,6 +66,7 @@ __all__ = [
     "CARD_TYPE",
     "DELTA_TYPE",
     "DIRECTORY_TOPIC",
+    "GONE",
     "GROUPS_PROTOCOL",
     "LEAVE_TYPE",
     "LIMITS",

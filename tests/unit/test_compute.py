@@ -80,13 +80,14 @@ async def test_a_cancelled_job_is_abandoned_at_once() -> None:
         trio.from_thread.run_sync(begun.set)
         go_on.wait(PATIENCE_SECONDS)
 
+    start = trio.current_time()
     try:
-        with trio.move_on_after(PATIENCE_SECONDS / 2) as patience:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(compute.run, work)
-                await begun.wait()
-                nursery.cancel_scope.cancel()
-        assert not patience.cancelled_caught  # it did not wait for the thread
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compute.run, work)
+            await begun.wait()
+            nursery.cancel_scope.cancel()
+        # It did not wait for the thread.
+        assert trio.current_time() - start < PATIENCE_SECONDS / 2
     finally:
         go_on.set()
 

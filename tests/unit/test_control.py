@@ -163,6 +163,19 @@ async def test_a_bug_in_a_command_is_not_hidden(tmp_path: Path) -> None:
     assert not (tmp_path / SOCKET_NAME).exists()
 
 
+async def test_an_error_of_the_block_is_not_lost_when_everything_around_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    async def node() -> None:
+        async with trio.open_nursery() as nursery, serve_control(tmp_path, echo):
+            nursery.cancel_scope.cancel()
+            raise ZeroDivisionError
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await node()
+    assert caught.value.subgroup(ZeroDivisionError) is not None
+
+
 # --- callers that misbehave -----------------------------------------------------------------------
 
 

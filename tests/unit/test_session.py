@@ -163,6 +163,47 @@ def test_a_newcomer_whom_nobody_gives_a_snapshot_catches_up_from_gossip() -> Non
     assert third.session.replica.version_of(first.peer_id).seqno > 0
 
 
+def test_a_joining_member_that_hears_of_something_it_lacks_does_not_spin() -> None:
+    rig = Rig()
+    first = founded(rig)
+    second = rig.add()
+    rig.pass_time(3.0)  # the first one's heartbeats say what it has
+    assert second.session.phase == "joining"
+    assert second.session.next_wake > rig.now
+    rig.join(second)
+    assert second.session.replica.digest() == first.session.replica.digest()
+
+
+def test_a_member_knows_whose_snapshot_it_joined_with() -> None:
+    rig = Rig()
+    first, second = pair(rig)
+    assert first.session.snapshot_from is None
+    assert second.session.snapshot_from == first.peer_id
+
+
+def test_a_newcomer_passes_over_members_that_have_nothing_yet() -> None:
+    rig = Rig(quick(auto_start=False))
+    first = rig.add(quick())
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 4.0))
+    # Three that were cut off from everybody, and so have nothing.
+    for _ in range(2):
+        rig.give(rig.add(), ev.DiscoveryEnded(alone=True))
+    for number in range(10, 16):
+        newcomer = rig.add(number=number)
+        rig.lost = lambda *_: True
+        rig.join(newcomer)
+        assert newcomer.session.replica.digest() == first.session.replica.digest()
+        newcomer.online = False
+
+
+def test_a_newcomer_among_nothing_but_newcomers_does_not_wait() -> None:
+    rig = Rig(quick(auto_start=False))
+    for _ in range(5):
+        rig.join(rig.add())
+    assert all(member.session.phase == "waiting" for member in rig.members)
+
+
 def test_a_node_of_another_charter_is_refused_a_snapshot() -> None:
     rig = Rig()
     first = founded(rig)
@@ -563,6 +604,43 @@ def test_a_leavers_influence_is_gone_everywhere_and_stays_gone() -> None:
     first.online = False
     rig.join(third)
     assert third.session.replica.member_count == 0
+
+
+@pytest.mark.parametrize("counting", [1, 2])
+def test_a_leave_that_did_not_arrive_is_pulled_from_whoever_heard_it(counting: int) -> None:
+    rig = Rig(quick(auto_start=False))
+    first = rig.add(quick())
+    rig.join(first)
+    rig.train(first, contribution(KEYS, 4.0))
+    others = [rig.add() for _ in range(3)]
+    for member in others:
+        rig.join(member)
+    rig.pass_time(3.0)
+    deaf = others[:counting]
+    rig.lost = lambda _, to, message: to in deaf and isinstance(message, wire.LeaveNotice)
+    rig.give(first, ev.LeaveRequested())
+    first.online = False
+    rig.connect()
+    assert [m.session.replica.member_count for m in others] == [1] * counting + [0] * (3 - counting)
+    rig.pass_time(12.0)
+    assert [m.session.replica.member_count for m in others] == [0, 0, 0]
+    # Then there is peace: nobody is asked for it any more.
+    rig.requests.clear()
+    rig.pass_time(120.0)
+    assert rig.requests == []
+    assert all(m.session.faults == {} for m in others)
+
+
+def test_a_lie_that_a_member_left_takes_nobody_out() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    liar = rig.add()
+    named = wire.HeardVersion(first.peer_id, first.session.epoch, wire.GONE, 0)
+    lie = wire.Heartbeat(1, 0, 0, 0, None, 1, (named,), bytes(16))
+    rig.gossip(liar, wire.encode_gossip(lie), second)
+    rig.pass_time(5.0)
+    assert second.session.replica.member_count == 1
+    assert first.peer_id in {view.peer_id for view in second.session.members(rig.now)}
 
 
 def test_a_member_that_left_does_nothing_any_more() -> None:
