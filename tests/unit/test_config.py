@@ -183,7 +183,10 @@ def test_every_problem_is_reported_at_once_one_a_line(write: Write) -> None:
         ("training.interval_seconds = false", "must be a number, got false"),
         (f"task.prior = 1{'0' * 400}", "must be a finite number"),
         ("task.prior = 0", "must be > 0, got 0"),
-        ("task.kind = 'plays'", 'must be "rating" or "implicit", got \'plays\''),
+        (
+            "task.kind = 'plays'",
+            'must be "rating" or "implicit" or "classification", got \'plays\'',
+        ),
         ("network.tls = 1", "must be true or false, got 1"),
         ("network.host = 'localhost'", "must be an IP address"),
         ("network.listen = '/ip4/0.0.0.0/tcp/1'", "must be a list of texts"),

@@ -276,7 +276,7 @@ def bad(module: Any) -> TorchModel:
 
 
 def test_batch_norm_with_running_statistics_is_refused_by_its_place() -> None:
-    with pytest.raises(UsageError, match="model bad: 1 keeps running statistics.*GroupNorm"):
+    with pytest.raises(UsageError, match=r"model bad: 1 keeps running statistics.*GroupNorm"):
         torch_charter("x", bad(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))))
 
 
