@@ -109,7 +109,9 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_what_the_packages_import_is_declared_and_nothing_else() -> None:
-    names = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    project = PYPROJECT["project"]
+    lines = sum(project["optional-dependencies"].values(), project["dependencies"])
+    names = {Requirement(line).name for line in lines}
     distributions = {"google": "protobuf"}
     found = {distributions.get(name, name) for name in imported("openfl", "cli")}
     assert found == names
