@@ -1,4 +1,5 @@
-"""What can be done with models on disk, no node running: recommend, evaluate, export, import."""
+"""What can be done with models on disk, no node running: recommend, predict, evaluate, export,
+import."""
 
 from __future__ import annotations
 
@@ -6,12 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from openfl.config import Config
 from openfl.contribution import Charter, GroupId
 from openfl.errors import DataError, GroupError, StateError
 from openfl.home_storage import HomeStorage
+from openfl.learning.classification_charter import classification_parameters
 from openfl.learning.evaluation import ModelReport, evaluate_model
 from openfl.learning.heads import head_of
+from openfl.learning.labelled import load_features
+from openfl.learning.linear import Predictions, log_loss_of, predict
 from openfl.learning.model_file import (
     NamedModel,
     encode_model,
@@ -47,6 +53,7 @@ def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recomm
     """
     saved = load_named_model(_existing_model(config, home))
     charter, named = saved.model.charter, _names(saved)
+    head_of(charter, saved.model)
     config = with_remembered_data(config, Home(home))
     ratings: Ratings | None = None
     catalogue = EMPTY_CATALOGUE
@@ -56,6 +63,47 @@ def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recomm
             check_ratings_fit(charter, ratings)
     everything = Catalogue({**named.songs, **catalogue.songs})
     return recommend(charter, saved.model, ratings, everything, user, top)
+
+
+@dataclass(frozen=True)
+class PredictedFile:
+    """What a model says of the rows of a file. With the true labels in the file: `true` (empty
+    where a row has none), and over the rows that have one the accuracy and the log loss."""
+
+    group: str
+    group_id: GroupId
+    predictions: Predictions
+    true: tuple[str, ...] | None
+    labelled: int
+    accuracy: float | None
+    log_loss: float | None
+
+
+def predict_saved(config: Config, home: Path, data: Path, model: Path | None) -> PredictedFile:
+    """The classes of the rows in `data` by a model (default: the one the home's node last saved).
+
+    StateError: no model, or a damaged one. GroupError: it does not classify, or knows no class
+    yet. DataError: the file is unusable, or lacks features of the model.
+    """
+    loaded = load_model(_existing_model(config, home) if model is None else model)
+    charter = loaded.charter
+    features = classification_parameters(charter).features
+    values, true = load_features(data, features, config.data.label_column)
+    found = predict(charter, loaded, values)
+    with_label = [n for n, label in enumerate(true or ()) if label]
+    accuracy = log_loss = None
+    if true is not None and with_label:
+        column = {name: n for n, name in enumerate(found.classes)}
+        probability = [
+            found.probabilities[n, column[true[n]]] if true[n] in column else 0.0
+            for n in with_label
+        ]
+        right = sum(found.labels[n] == true[n] for n in with_label)
+        accuracy = right / len(with_label)
+        log_loss = log_loss_of(np.array(probability)).value
+    return PredictedFile(
+        charter.name, charter.group_id, found, true, len(with_label), accuracy, log_loss
+    )
 
 
 def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelReport:

@@ -76,7 +76,6 @@ async def open_node(
     config: Config,
     home: Path,
     on_event: OnEvent,
-    *,
     workload: Workload | None = None,
 ) -> AsyncIterator[Node]:
     """A running node for as long as the block is open; it is saved and closed at the end.
@@ -283,7 +282,7 @@ def _with_remembered_kind(config: Config, place: Home) -> Config:
         return config
     kind = HomeStorage(place, Path()).load_task(_group_asked_for(config))
     match kind:
-        case "rating" | "implicit" as known:
+        case "rating" | "implicit" | "classification" as known:
             return replace(config, task=replace(config.task, kind=known))
     return config
 

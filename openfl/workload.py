@@ -7,14 +7,18 @@ model. Embed a node with your own workload to learn something else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
 from openfl.errors import DataError, GroupError
-from openfl.learning import implicit_charter, rating_charter
+from openfl.learning import classification_charter, implicit_charter, rating_charter
 from openfl.learning.implicit_factorization import ImplicitFactorization
+from openfl.learning.labelled import Labelled, load_labelled, split_examples
+from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.plays import load_plays
@@ -29,6 +33,7 @@ from openfl.learning.recommend import Recommendations, recommend
 from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
+from openfl.wire.charters import charter_problem
 
 
 class Workload(Protocol):
@@ -53,6 +58,85 @@ class Workload(Protocol):
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """Write the model where other programs can read it; StateError when that fails."""
         ...
+
+
+class TaskWorkload:
+    """A task of one's own: a charter, and how to make the task of a node in a group of it.
+
+    Such a node recommends nothing. It joins groups of the same charter, whatever their name; or
+    those that `problem(own, theirs)` finds nothing against, when it is given.
+    """
+
+    def __init__(
+        self,
+        charter: Charter,
+        make_task: Callable[[Charter], LearningTask],
+        problem: Callable[[Charter, Charter], str | None] | None = None,
+    ) -> None:
+        """ValueError when the charter is not one that other nodes would accept."""
+        wrong = charter_problem(charter)
+        if wrong is not None:
+            raise ValueError(f"charter: {wrong}")
+        self._charter = charter
+        self._problem = problem if problem is not None else charter_difference
+        self._make_task = make_task
+
+    def found(self, name: str) -> Charter:
+        return replace(self._charter, name=name)
+
+    def problem(self, charter: Charter) -> str | None:
+        return self._problem(self._charter, charter)
+
+    def task(self, charter: Charter) -> LearningTask:
+        problem = self.problem(charter)
+        if problem is not None:
+            raise GroupError(problem)
+        return self._make_task(charter)
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        """GroupError: it recommends nothing."""
+        raise GroupError(f'group "{charter.name}" learns "{charter.task}": it recommends nothing')
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
+def charter_difference(own: Charter, theirs: Charter) -> str | None:
+    """The first thing but the name in which two charters differ, for the owner of a node that has
+    `own`; None when there is none."""
+    group = f'group "{theirs.name}"'
+    if theirs.task != own.task:
+        return f'{group} learns "{theirs.task}"; this node learns "{own.task}"'
+    for name in sorted({*own.hyperparameters, *theirs.hyperparameters}):
+        here, there = own.hyperparameters.get(name), theirs.hyperparameters.get(name)
+        if here != there or type(here) is not type(there):
+            return f"{group} has {name} {_shown(there)}; this node has {_shown(here)}"
+    shapes = {t.name: t for t in own.tables}
+    for table in theirs.tables:
+        mine = shapes.pop(table.name, None)
+        if mine is None:
+            return f'{group} has a table "{table.name}", which this node\'s task has not'
+        if table.width != mine.width:
+            return (
+                f'{group} has rows of {table.width} numbers in table "{table.name}"; this node\'s'
+                f" are of {mine.width}"
+            )
+        if table != mine:
+            return f'{group} has another prior, scale or encoding of table "{table.name}"'
+    if shapes:
+        return f'{group} lacks the table "{next(iter(shapes))}" of this node\'s task'
+    if (own.tables, own.seed, own.parent, own.version) != (
+        theirs.tables,
+        theirs.seed,
+        theirs.parent,
+        theirs.version,
+    ):
+        return f"{group} has another seed, order of tables, parent or version than this node's task"
+    return None
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value!r:.80}"
 
 
 class MusicWorkload:
@@ -135,9 +219,55 @@ class ImplicitWorkload(MusicWorkload):
         )
 
 
+class ClassificationWorkload:
+    """Labelled rows of numbers from a CSV file, by multinomial logistic regression."""
+
+    def __init__(self, config: Config) -> None:
+        """DataError when the data is missing or malformed."""
+        self._config = config
+        self.data = load_examples(config)
+        data = config.data
+        self._split = split_examples(
+            self.data, data.validation_fraction, data.test_fraction, data.split_seed
+        )
+
+    def found(self, name: str) -> Charter:
+        return classification_charter.classification_charter(
+            name, self.data.features, self._config.task.weight_prior, seed=self._config.task.seed
+        )
+
+    def problem(self, charter: Charter) -> str | None:
+        try:
+            classification_charter.check_features_fit(charter, self.data.features)
+        except GroupError as error:
+            return str(error)
+        return None
+
+    def task(self, charter: Charter) -> LinearClassifier:
+        return LinearClassifier.from_charter(
+            charter, self.data, self._split, self._config.training.min_row_evidence
+        )
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        """GroupError: it recommends nothing."""
+        raise GroupError(
+            f'group "{charter.name}" learns to classify: it recommends no songs'
+            " (try: openfl-node predict)"
+        )
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
 def load_workload(config: Config) -> Workload:
     """The workload that `task.kind` asks for, on the configured data; DataError when unusable."""
-    return ImplicitWorkload(config) if config.task.kind == "implicit" else RatingWorkload(config)
+    match config.task.kind:
+        case "implicit":
+            return ImplicitWorkload(config)
+        case "classification":
+            return ClassificationWorkload(config)
+        case _:
+            return RatingWorkload(config)
 
 
 def split_of(config: Config, ratings: Ratings) -> Split:
@@ -159,6 +289,16 @@ def load_music(config: Config, kind: str = rating_charter.TASK_KIND) -> tuple[Ra
     else:
         ratings = load_ratings(path, config.data.rating_scale)
     return ratings, load_songs(config)
+
+
+def load_examples(config: Config) -> Labelled:
+    """The labelled examples of the configured file; DataError when unusable."""
+    data = config.data
+    if not data.ratings_file:
+        raise DataError(
+            "no examples to learn from: name a CSV file with --data, or set data.ratings_file"
+        )
+    return load_labelled(Path(data.ratings_file), data.label_column, data.feature_columns)
 
 
 def load_songs(config: Config) -> Catalogue:

@@ -6,7 +6,7 @@ from typing import Any
 
 from openfl.telemetry import NodeSnapshot
 
-METRICS = {"rating": "rmse", "implicit": "ndcg_loss"}
+METRICS = {"rating": "rmse", "implicit": "ndcg_loss", "classification": "log_loss"}
 
 
 def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:

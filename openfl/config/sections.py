@@ -143,7 +143,8 @@ class DataConfig:
         "",
         "CSV file with the columns user_id, song_id and rating. More columns are ignored. When"
         ' `task.kind` is "implicit": user_id, song_id, and one of plays, count and rating, or none'
-        " of them when each row is a play. Empty: the one this node last ran with.",
+        ' of them when each row is a play. When it is "classification": a column with the label and'
+        " columns of numbers. Empty: the one this node last ran with.",
         allowed="a path",
         path=True,
     )
@@ -170,17 +171,29 @@ class DataConfig:
         above_minimum=True,
         maximum=1e6,
     )
+    label_column: str = setting(
+        "label",
+        "Classification only: the column with what is to be learned, any text.",
+        allowed="the name of a column",
+    )
+    feature_columns: tuple[str, ...] = setting(
+        (),
+        "Classification only: the columns to learn from. Empty: all columns of numbers but the"
+        " label. All members of a group have the same.",
+        allowed="names of columns",
+    )
     validation_fraction: float = setting(
         0.1,
-        "Part of each user's ratings (or plays) held out to measure every round.",
+        "Part of each user's ratings (or plays), or of the examples, held out to measure every"
+        " round.",
         unit="fraction",
         minimum=0,
         maximum=0.5,
     )
     test_fraction: float = setting(
         0.1,
-        "Part of each user's ratings (or plays) held out for the final comparison; no decision"
-        " looks at it.",
+        "Part of each user's ratings (or plays), or of the examples, held out for the final"
+        " comparison; no decision looks at it.",
         unit="fraction",
         minimum=0,
         maximum=0.5,
@@ -199,11 +212,12 @@ class DataConfig:
 class TaskConfig:
     """What is learned. Used when this node founds a group; the charter of a joined group wins."""
 
-    kind: Literal["rating", "implicit"] = setting(  # type: ignore[assignment]
+    kind: Literal["rating", "implicit", "classification"] = setting(  # type: ignore[assignment]
         "rating",
-        "What the model predicts: the rating of a song, or (implicit) which songs are played, from"
-        " plays or likes. A node joins only groups of its own kind.",
-        choices=("rating", "implicit"),
+        "What the model predicts: the rating of a song, (implicit) which songs are played, from"
+        " plays or likes, or (classification) the label of a row of numbers. A node joins only"
+        " groups of its own kind.",
+        choices=("rating", "implicit", "classification"),
     )
     factors: int = setting(
         0,
@@ -254,6 +268,13 @@ class TaskConfig:
         " dense data, 3 for sparse data.",
         minimum=0,
         above_minimum=True,
+        maximum=1e6,
+    )
+    weight_prior: float = setting(
+        1.0,
+        "Classification only: how strongly the weights of features are held near zero (the ridge on"
+        " standardised features). Less for many examples, more for few.",
+        minimum=1e-6,
         maximum=1e6,
     )
     seed: int = setting(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from openfl.contribution import Charter, ModelView
 from openfl.errors import GroupError
+from openfl.learning.classification_charter import TASK_KIND as CLASSIFICATION
 from openfl.learning.implicit_head import ImplicitHead
 from openfl.learning.rating_head import RatingHead
 from openfl.learning.ridge import Matrix, SparseMatrix
@@ -58,5 +59,8 @@ def head_of(charter: Charter, model: ModelView) -> Head:
     charter is not usable."""
     kind = _HEADS.get(charter.task)
     if kind is None:
-        raise GroupError(f'group "{charter.name}" learns "{charter.task}": it recommends no songs')
+        raise GroupError(
+            f'group "{charter.name}" learns "{charter.task}": it recommends no songs'
+            + (" (try: openfl-node predict)" if charter.task == CLASSIFICATION else "")
+        )
     return kind(charter, model)
