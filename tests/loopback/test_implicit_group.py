@@ -13,6 +13,9 @@ from tests.process_rig import PATIENCE_SECONDS, RunningNode, deal_homes, ending,
 pytestmark = pytest.mark.slow
 
 IMPLICIT = ("--set", "task.kind=implicit", "--set", "data.min_strength=3.5")
+LEARNED = 0.8
+"""Trained in one place the loss is 0.72, with a standard error of 0.02 over a node's listeners;
+of a model that has learned nothing it is 0.98."""
 SMALL = (*IMPLICIT, "--set", "task.factors=4", "--group", "likes")
 
 
@@ -34,7 +37,7 @@ def test_two_nodes_learn_from_likes_together_and_rank(tmp_path: Path) -> None:
             assert status["group"]["task"] == "implicit"
             metrics = status["metrics"]
             assert metrics["metric"] == "ndcg_loss"
-            assert 0 < metrics["validation_ndcg_loss"] < metrics["history"][0]
+            assert 0 < metrics["validation_ndcg_loss"] < LEARNED
         assert "held-out ndcg loss" in openfl_node("status", "--home", str(homes[0]))
         (group,) = nodes[1].ask("groups")
         assert (group["task"], group["fit_metric"]) == ("implicit", "ndcg_loss")
