@@ -106,18 +106,29 @@ def test_away_from_the_optimum_members_move_along_the_gradient_of_all(
     assert np.array_equal(after.evidence(ITEMS, dense.keys), centrally.evidence(ITEMS, dense.keys))
 
 
-@settings(max_examples=12, deadline=None)
-@given(worlds, st.data())
-def test_the_loss_of_all_ends_near_that_of_exact_alternation(
-    of: dict[str, Any], data: st.DataObject
-) -> None:
+@pytest.mark.parametrize("seed", range(12))
+def test_members_end_where_exact_alternation_gains_next_to_nothing(seed: int) -> None:
+    """No law, so fixed examples: the objective is not convex. From one start, members and exact
+    alternation may end in different valleys, and either may rest on a saddle for long."""
+    rng = np.random.default_rng(seed)
+    of = {
+        "seed": seed,
+        "users": int(rng.integers(6, 20)),
+        "songs": int(rng.integers(5, 15)),
+        "kinds": int(rng.integers(1, 4)),
+        "factors": int(rng.integers(1, 5)),
+        "alpha": float(rng.uniform(0.1, 3.0)),
+        "per_evidence": 0.05,
+    }
     charter, plays = world(of)
-    dense, tasks = Dense(charter, plays), tasks_of(charter, plays, dealt(data, of))
-    model = DenseModel.empty(charter)
-    songs = model.rows(ITEMS, dense.keys).astype(float)
+    owners = [int(owner) for owner in rng.integers(0, 5, of["users"])]
+    dense, tasks = Dense(charter, plays), tasks_of(charter, plays, owners)
+    model = one_round(tasks, DenseModel.empty(charter))
+    begun = dense.loss(dense.fit(dense.rows(model)), dense.rows(model))
     for _ in range(60):
         model = one_round(tasks, model)
-    for _ in range(20):
-        songs = dense.fit(dense.fit(songs), by_song=True)
-    reached = dense.loss(dense.fit(dense.rows(model)), dense.rows(model))
-    assert reached < 1.05 * dense.loss(dense.fit(songs), songs)
+    songs = dense.rows(model)
+    reached = dense.loss(dense.fit(songs), songs)
+    assert reached < 1.0001 * begun
+    further = dense.fit(dense.fit(songs), by_song=True)
+    assert reached < 1.02 * dense.loss(dense.fit(further), further)
