@@ -8,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock docs-config build clean distclean
+.PHONY: help setup demo test test-torch check format bench lock docs-config build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -22,6 +22,10 @@ demo: setup ## Four nodes on this machine learn together, with a live view
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-torch: setup ## Install PyTorch and scikit-learn, and run the tests that need them
+	@$(BIN)/python -m pip install --quiet "torch>=2.4" "scikit-learn>=1.5"
+	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
 
 check: setup ## Formatting, lint, types, dependency rule
 	@failed=; \

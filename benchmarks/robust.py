@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from _ml100k import ml100k_csv
 
+from openfl.contribution import Evaluation
 from openfl.learning.ratings import EMPTY_CATALOGUE, Ratings, load_ratings
 from openfl.simulation.dealing import deal
 from openfl.simulation.records import RoundRecord
@@ -105,7 +106,8 @@ def run(job: Job) -> Result:
                 out = member.session.left_out.keys()
                 judgements.append((len(out - hostile), len(out & hostile)))
 
-    world = World(scenario, charter, everybody, 1.0, note)
+    central = {m.index: Evaluation("rmse", 1.0, 0.0, 1) for m in everybody}  # not looked at
+    world = World(scenario, charter, everybody, central, note)
     began = time.process_time()
     world.run()
     wrong, right = np.array(judgements).sum(0)

@@ -20,7 +20,7 @@ from openfl.contribution import Charter, GroupId, ModelView
 from openfl.errors import RemoteError, StateError
 from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
 from openfl.network.base import PeerAddress
-from openfl.store import Home, RememberedPeers, read_state, write_state
+from openfl.store import Home, RememberedPeers, peek_state, read_state, write_state
 from openfl.telemetry import NodeSnapshot
 from openfl.wire import messages as wire
 from openfl.workload import Workload
@@ -85,11 +85,19 @@ class HomeStorage:
                 problems.append(f"{path}: {error}; catching up from the group")
         return SavedMembership(charter, 0, 0, (), (), ()), problems
 
+    def load_task(self, wanted: str | None) -> str | None:
+        """The task of the group that `load(wanted)` would resume; None when there is none."""
+        content = peek_state(self._node_file, NODE_KIND, NODE_VERSION)
+        charter = content.get("charter") if isinstance(content, dict) else None
+        if not isinstance(charter, dict) or wanted not in (None, charter.get("name")):
+            return None
+        task = charter.get("task")
+        return task if isinstance(task, str) else None
+
     def load_data_files(self) -> dict[str, str]:
         """What `attach` was given when the node last ran; empty when it never did."""
-        saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())
-        content = saved.content if isinstance(saved.content, dict) else {}
-        files = content.get("data_files")
+        content = peek_state(self._node_file, NODE_KIND, NODE_VERSION)
+        files = content.get("data_files") if isinstance(content, dict) else None
         if not isinstance(files, dict):
             return {}
         return {str(key): str(path) for key, path in files.items()}

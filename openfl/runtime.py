@@ -22,21 +22,28 @@ from openfl.aggregation.robust_view import Rule
 from openfl.config import Config
 from openfl.contribution import PeerId
 from openfl.control import serve_control
-from openfl.errors import NetworkError, RemoteError, StateError, UsageError, UserError
+from openfl.errors import NetworkError, RemoteError, UsageError, UserError
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.home_storage import HomeStorage
-from openfl.learning.model_file import load_model
-from openfl.learning.rating_charter import check_ratings_fit
-from openfl.learning.recommend import Recommendations, recommend
 from openfl.network.base import Network, PeerAddress
 from openfl.network.discovery import Discovery
 from openfl.node import Node
 from openfl.node_parts import NodeSettings, group_view, no_answer
+from openfl.offline import offline_recommend, with_remembered_data
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
-from openfl.workload import RatingWorkload, Workload, load_music
+from openfl.workload import Workload, load_workload
+
+__all__ = [
+    "control",
+    "discover_groups",
+    "offline_recommend",
+    "offline_snapshot",
+    "open_node",
+    "session_settings",
+]
 
 MAX_OTHERS = 5
 FINISH_SECONDS = 3.0
@@ -77,7 +84,6 @@ async def open_node(
     config: Config,
     home: Path,
     on_event: OnEvent,
-    *,
     workload: Workload | None = None,
 ) -> AsyncIterator[Node]:
     """A running node for as long as the block is open; it is saved and closed at the end.
@@ -89,9 +95,9 @@ async def open_node(
     """
     with _one_user_error():
         place = Home(home)
-        config = _with_remembered_data(config, place)
+        config = _with_remembered_kind(with_remembered_data(config, place), place)
         if workload is None:
-            workload = await trio.to_thread.run_sync(RatingWorkload, config)
+            workload = await trio.to_thread.run_sync(load_workload, config)
         place.prepare()
         with place.lock():
             async with _open_parts(config, place, on_event, workload) as node:
@@ -109,8 +115,7 @@ async def _open_parts(
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
     storage = HomeStorage(place, place.model_file(config.model.file))
     remembered, problems = _load_remembered(place, storage)
-    asked_for = config.origin("group.name").kind in ("command line", "environment")
-    resume, more = storage.load(config.group.name if asked_for else None)
+    resume, more = storage.load(_group_asked_for(config))
     async with _open_network(config, identity, storage, on_event) as network:
         for problem in [*problems, *more]:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
@@ -211,18 +216,6 @@ def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:
 # --- without a running node -----------------------------------------------------------------------
 
 
-def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
-    """Recommendations from the saved model and the ratings file (the one the node last ran with,
-    unless the configuration names one); StateError when no model is saved."""
-    path = Home(home).model_file(config.model.file)
-    if not path.exists():
-        raise StateError(f"{path}: no model yet; train one with: openfl-node start --home {home}")
-    model = load_model(path)
-    ratings, catalogue = load_music(_with_remembered_data(config, Home(home)))
-    check_ratings_fit(model.charter, ratings)
-    return recommend(model.charter, model, ratings, catalogue, user, top)
-
-
 def offline_snapshot(home: Path) -> NodeSnapshot | None:
     """The node as it last saved itself; None when it never did."""
     return HomeStorage(Home(home), Path()).load_snapshot()
@@ -285,17 +278,21 @@ def _load_remembered(
     return addresses, [] if read.problem is None else [read.problem]
 
 
-def _with_remembered_data(config: Config, place: Home) -> Config:
-    """`config`; when it names no ratings file, with the files that the node last ran with."""
-    if config.data.ratings_file:
+def _group_asked_for(config: Config) -> str | None:
+    """The name of the only group to resume; None: the one this home is in, whichever it is."""
+    asked_for = config.origin("group.name").kind in ("command line", "environment")
+    return config.group.name if asked_for else None
+
+
+def _with_remembered_kind(config: Config, place: Home) -> Config:
+    """`config`; when it does not set `task.kind`, with that of the group that will be resumed."""
+    if config.origin("task.kind").kind != "default":
         return config
-    files = HomeStorage(place, Path()).load_data_files()
-    data = replace(
-        config.data,
-        ratings_file=files.get("ratings_file", ""),
-        catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
-    )
-    return replace(config, data=data)
+    kind = HomeStorage(place, Path()).load_task(_group_asked_for(config))
+    match kind:
+        case "rating" | "implicit" | "classification" as known:
+            return replace(config, task=replace(config.task, kind=known))
+    return config
 
 
 def _data_files(config: Config) -> dict[str, str]:

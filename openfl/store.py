@@ -255,6 +255,21 @@ def read_state(path: Path, kind: str, version: int, now: float) -> StateRead:
     return StateRead(content=envelope["content"], version=envelope["version"])
 
 
+def peek_state(path: Path, kind: str, version: int) -> Any:
+    """The content that `read_state` would find; None when it would find none.
+
+    A file of no use stays where it is, for `read_state` to move and to tell of.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_STATE_BYTES + 1)
+    except OSError:
+        return None
+    envelope, damage = _open_envelope(data)
+    usable = damage is None and envelope["kind"] == kind and envelope["version"] <= version
+    return envelope["content"] if usable else None
+
+
 def _open_envelope(data: bytes) -> tuple[dict[str, Any], str | None]:
     """(envelope, None), or ({}, what is wrong)."""
     if len(data) > MAX_STATE_BYTES:

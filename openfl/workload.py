@@ -7,15 +7,21 @@ model. Embed a node with your own workload to learn something else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
 from openfl.errors import DataError, GroupError
+from openfl.learning import classification_charter, implicit_charter, rating_charter
+from openfl.learning.implicit_factorization import ImplicitFactorization
+from openfl.learning.labelled import Labelled, load_labelled, split_examples
+from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
-from openfl.learning.rating_charter import check_ratings_fit, rating_charter
+from openfl.learning.plays import load_plays
 from openfl.learning.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -24,9 +30,10 @@ from openfl.learning.ratings import (
     load_ratings,
 )
 from openfl.learning.recommend import Recommendations, recommend
-from openfl.learning.splitting import split_ratings
+from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
+from openfl.wire.charters import charter_problem
 
 
 class Workload(Protocol):
@@ -53,26 +60,114 @@ class Workload(Protocol):
         ...
 
 
-class RatingWorkload:
-    """Ratings of songs from a CSV file, by matrix factorization."""
+class TaskWorkload:
+    """A task of one's own: a charter, and how to make the task of a node in a group of it.
+
+    Such a node recommends nothing. It joins groups of the same charter, whatever their name; or
+    those that `problem(own, theirs)` finds nothing against, when it is given.
+    """
+
+    def __init__(
+        self,
+        charter: Charter,
+        make_task: Callable[[Charter], LearningTask],
+        problem: Callable[[Charter, Charter], str | None] | None = None,
+    ) -> None:
+        """ValueError when the charter is not one that other nodes would accept."""
+        wrong = charter_problem(charter)
+        if wrong is not None:
+            raise ValueError(f"charter: {wrong}")
+        self._charter = charter
+        self._problem = problem if problem is not None else charter_difference
+        self._make_task = make_task
+
+    def found(self, name: str) -> Charter:
+        return replace(self._charter, name=name)
+
+    def problem(self, charter: Charter) -> str | None:
+        return self._problem(self._charter, charter)
+
+    def task(self, charter: Charter) -> LearningTask:
+        problem = self.problem(charter)
+        if problem is not None:
+            raise GroupError(problem)
+        return self._make_task(charter)
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        """GroupError: it recommends nothing."""
+        raise GroupError(f'group "{charter.name}" learns "{charter.task}": it recommends nothing')
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
+def charter_difference(own: Charter, theirs: Charter) -> str | None:
+    """The first thing but the name in which two charters differ, for the owner of a node that has
+    `own`; None when there is none."""
+    group = f'group "{theirs.name}"'
+    if theirs.task != own.task:
+        return f'{group} learns "{theirs.task}"; this node learns "{own.task}"'
+    for name in sorted({*own.hyperparameters, *theirs.hyperparameters}):
+        here, there = own.hyperparameters.get(name), theirs.hyperparameters.get(name)
+        if here != there or type(here) is not type(there):
+            return f"{group} has {name} {_shown(there)}; this node has {_shown(here)}"
+    shapes = {t.name: t for t in own.tables}
+    for table in theirs.tables:
+        mine = shapes.pop(table.name, None)
+        if mine is None:
+            return f'{group} has a table "{table.name}", which this node\'s task has not'
+        if table.width != mine.width:
+            return (
+                f'{group} has rows of {table.width} numbers in table "{table.name}"; this node\'s'
+                f" are of {mine.width}"
+            )
+        if table != mine:
+            return f'{group} has another prior, scale or encoding of table "{table.name}"'
+    if shapes:
+        return f'{group} lacks the table "{next(iter(shapes))}" of this node\'s task'
+    if (own.tables, own.seed, own.parent, own.version) != (
+        theirs.tables,
+        theirs.seed,
+        theirs.parent,
+        theirs.version,
+    ):
+        return f"{group} has another seed, order of tables, parent or version than this node's task"
+    return None
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value!r:.80}"
+
+
+class MusicWorkload:
+    """What workloads on one CSV file have in common; `kind` is that of the task."""
+
+    kind: str
 
     def __init__(self, config: Config) -> None:
         """DataError when the data is missing or malformed."""
         self._config = config
-        self.ratings, self.catalogue = load_music(config)
-        self._split = split_ratings(
-            self.ratings,
-            config.data.validation_fraction,
-            config.data.test_fraction,
-            config.data.split_seed,
-        )
+        self.ratings, self.catalogue = load_music(config, self.kind)
+        self._split = split_of(config, self.ratings)
+
+    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
+        return recommend(charter, model, self.ratings, self.catalogue, user, top)
+
+    def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        save_model(path, charter, model, atomic_write)
+
+
+class RatingWorkload(MusicWorkload):
+    """Ratings of songs, by matrix factorization."""
+
+    kind = rating_charter.TASK_KIND
 
     def found(self, name: str) -> Charter:
         task = self._config.task
-        return rating_charter(
+        return rating_charter.rating_charter(
             name,
             scale=self.ratings.scale,
-            factors=task.factors,
+            factors=task.factors or rating_charter.USUAL_FACTORS,
             damping=task.damping,
             prior=task.prior,
             prior_per_evidence=task.prior_per_evidence,
@@ -82,7 +177,7 @@ class RatingWorkload:
 
     def problem(self, charter: Charter) -> str | None:
         try:
-            check_ratings_fit(charter, self.ratings)
+            rating_charter.check_ratings_fit(charter, self.ratings)
         except (DataError, GroupError) as error:
             return str(error)
         return None
@@ -92,22 +187,125 @@ class RatingWorkload:
             charter, self.ratings, self._split, self._config.training.min_row_evidence
         )
 
+
+class ImplicitWorkload(MusicWorkload):
+    """Plays or likes of songs, by the factorization of implicit feedback."""
+
+    kind = implicit_charter.TASK_KIND
+
+    def found(self, name: str) -> Charter:
+        task = self._config.task
+        return implicit_charter.implicit_charter(
+            name,
+            factors=task.factors or implicit_charter.USUAL_FACTORS,
+            alpha=task.alpha,
+            plays_limit=task.plays_limit,
+            damping=task.damping,
+            prior=task.prior,
+            prior_per_evidence=task.prior_per_evidence,
+            seed=task.seed,
+        )
+
+    def problem(self, charter: Charter) -> str | None:
+        try:
+            implicit_charter.implicit_parameters(charter)
+        except GroupError as error:
+            return str(error)
+        return None
+
+    def task(self, charter: Charter) -> ImplicitFactorization:
+        return ImplicitFactorization.from_charter(
+            charter, self.ratings, self._split, self._config.training.min_row_evidence
+        )
+
+
+class ClassificationWorkload:
+    """Labelled rows of numbers from a CSV file, by multinomial logistic regression."""
+
+    def __init__(self, config: Config) -> None:
+        """DataError when the data is missing or malformed."""
+        self._config = config
+        self.data = load_examples(config)
+        data = config.data
+        self._split = split_examples(
+            self.data, data.validation_fraction, data.test_fraction, data.split_seed
+        )
+
+    def found(self, name: str) -> Charter:
+        return classification_charter.classification_charter(
+            name, self.data.features, self._config.task.weight_prior, seed=self._config.task.seed
+        )
+
+    def problem(self, charter: Charter) -> str | None:
+        try:
+            classification_charter.check_features_fit(charter, self.data.features)
+        except GroupError as error:
+            return str(error)
+        return None
+
+    def task(self, charter: Charter) -> LinearClassifier:
+        return LinearClassifier.from_charter(
+            charter, self.data, self._split, self._config.training.min_row_evidence
+        )
+
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
-        return recommend(charter, model, self.ratings, self.catalogue, user, top)
+        """GroupError: it recommends nothing."""
+        raise GroupError(
+            f'group "{charter.name}" learns to classify: it recommends no songs'
+            " (try: openfl-node predict)"
+        )
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         save_model(path, charter, model, atomic_write)
 
 
-def load_music(config: Config) -> tuple[Ratings, Catalogue]:
-    """The ratings and the catalogue (empty when there is none); DataError when unusable."""
+def load_workload(config: Config) -> Workload:
+    """The workload that `task.kind` asks for, on the configured data; DataError when unusable."""
+    match config.task.kind:
+        case "implicit":
+            return ImplicitWorkload(config)
+        case "classification":
+            return ClassificationWorkload(config)
+        case _:
+            return RatingWorkload(config)
+
+
+def split_of(config: Config, ratings: Ratings) -> Split:
+    """What is trained on and what is held out, by the configuration."""
+    data = config.data
+    return split_ratings(ratings, data.validation_fraction, data.test_fraction, data.split_seed)
+
+
+def load_music(config: Config, kind: str = rating_charter.TASK_KIND) -> tuple[Ratings, Catalogue]:
+    """The ratings, or plays, that a task of `kind` learns from, and the catalogue (empty when there
+    is none); DataError when unusable."""
     if not config.data.ratings_file:
         raise DataError(
             "no ratings to learn from: name a CSV file with --data, or set data.ratings_file"
         )
     path = Path(config.data.ratings_file)
-    ratings = load_ratings(path, config.data.rating_scale)
+    if kind == implicit_charter.TASK_KIND:
+        ratings = load_plays(path, config.data.min_strength)
+    else:
+        ratings = load_ratings(path, config.data.rating_scale)
+    return ratings, load_songs(config)
+
+
+def load_examples(config: Config) -> Labelled:
+    """The labelled examples of the configured file; DataError when unusable."""
+    data = config.data
+    if not data.ratings_file:
+        raise DataError(
+            "no examples to learn from: name a CSV file with --data, or set data.ratings_file"
+        )
+    return load_labelled(Path(data.ratings_file), data.label_column, data.feature_columns)
+
+
+def load_songs(config: Config) -> Catalogue:
+    """The configured catalogue, else the one beside the ratings file, else an empty one."""
     if config.data.catalogue_file:
-        return ratings, load_catalogue(Path(config.data.catalogue_file))
-    beside = path.parent / "songs.csv"
-    return ratings, load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
+        return load_catalogue(Path(config.data.catalogue_file))
+    if not config.data.ratings_file:
+        return EMPTY_CATALOGUE
+    beside = Path(config.data.ratings_file).parent / "songs.csv"
+    return load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE

@@ -17,6 +17,8 @@ TITLES = {
     "folded-in": "For {user} (learned from the ratings just now):",
     "popular": "Nothing is known of {user}; what the group likes best:",
 }
+SCORES = {"rating": "rating expected", "implicit": "preference"}
+"""What the score of each head is called."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class RecommendationTable:
         with_artist = any(item["artist"] for item in items)
         if with_artist:
             table.add_column("artist", overflow="fold")
-        head = "rating expected" if self.plain["head"] == "rating" else "score"
+        head = SCORES.get(self.plain["head"], "score")
+        if self.plain["kind"] == "popular" and self.plain["head"] == "implicit":
+            head = "plays"
         table.add_column(head, justify="right")
         for rank, item in enumerate(items, start=1):
             song = clean(item["title"] or f"song {item['song_id']}", 120)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import trio
 
 from openfl.config import Config
-from openfl.errors import DataError
+from openfl.errors import DataError, GroupError
 from openfl.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli import exit_codes
 from openfl_cli.logs import LogFile, log_to_file
@@ -111,7 +111,10 @@ class Session:
         wanted = self.config.recommend
         if not wanted.auto or not self._user:
             return None
-        plain: Mapping[str, Any] = node.recommend(self._user, wanted.count).to_plain()
+        try:
+            plain: Mapping[str, Any] = node.recommend(self._user, wanted.count).to_plain()
+        except GroupError:
+            return None  # a group that recommends nothing has learned all the same
         if not self.on_screen:
             self.reporter.recommendations(plain, time.time())
         return plain

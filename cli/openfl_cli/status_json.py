@@ -6,10 +6,13 @@ from typing import Any
 
 from openfl.telemetry import NodeSnapshot
 
+METRICS = {"rating": "rmse", "implicit": "ndcg_loss", "classification": "log_loss"}
+
 
 def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
     """The shape that docs/cli.md promises."""
-    metric = snapshot.metric or "rmse"  # unknown before the first evaluation
+    # Unknown before the first evaluation.
+    metric = snapshot.metric or METRICS.get(snapshot.task, "rmse")
     return {
         "peer_id": snapshot.peer_id,
         "multiaddrs": list(snapshot.multiaddrs),

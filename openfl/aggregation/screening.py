@@ -45,8 +45,7 @@ HEAVY = "claims much evidence, unproven"
 HARMFUL = "harms predictions here"
 
 MIN_MEMBERS = 4
-"""Below this many members a median says nothing: sizes are compared with the judge's own, and
-weights are not judged."""
+"""Below this many members a median says nothing: sizes and weights are not judged."""
 MIN_JUDGES = 4
 MAX_JUDGES = 64
 """Whose opinions are kept: a median over more is not better."""
@@ -216,20 +215,21 @@ class Screen:
         for peer, claim in claims.items():
             self._judge_weight(self._of(peer), claim)
 
-    def compare(self, sizes: Mapping[PeerId, Size], own: Size | None = None) -> None:
-        """Judge the sizes of all members' steps against their median; among few members, against
-        the judge's `own`, if it has any rows."""
+    def compare(self, sizes: Mapping[PeerId, Size]) -> None:
+        """Judge the sizes of all members' steps against their median.
+
+        Never against the judge's own: whoever learns alone has no steps left to make, so comparing
+        with those would leave out everybody with other data, and keep them out for good.
+        """
         for peer, size in sizes.items():
             self._of(peer).size = size
         steps = [s.size.step for s in self._members.values() if s.size is not None]
         if len(steps) + 1 < MIN_MEMBERS:
-            self._median_step = own.step if own is not None and own.rows else 0.0
-        else:
-            self._median_step = statistics.median(steps)
-        if not self._median_step:
+            self._median_step = 0.0
             for standing in self._members.values():
                 standing.gross = False
             return
+        self._median_step = statistics.median(steps)
         for peer in sizes:
             self._judge_size(self._of(peer))
 

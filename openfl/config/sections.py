@@ -141,8 +141,10 @@ class DataConfig:
 
     ratings_file: str = setting(
         "",
-        "CSV file with the columns user_id, song_id and rating. More columns are ignored. Empty:"
-        " the one this node last ran with.",
+        "CSV file with the columns user_id, song_id and rating. More columns are ignored. When"
+        ' `task.kind` is "implicit": user_id, song_id, and one of plays, count and rating, or none'
+        ' of them when each row is a play. When it is "classification": a column with the label and'
+        " columns of numbers. Empty: the one this node last ran with.",
         allowed="a path",
         path=True,
     )
@@ -160,16 +162,38 @@ class DataConfig:
         allowed='"auto" or "LOWEST-HIGHEST"',
         check_text=_rating_scale,
     )
+    min_strength: float = setting(
+        1.0,
+        "Implicit only: a song counts as played by a user from so many plays on, or, in a file of"
+        " ratings, from such a rating on; then as one play. 4 takes only good ratings for likes.",
+        unit="plays",
+        minimum=0,
+        above_minimum=True,
+        maximum=1e6,
+    )
+    label_column: str = setting(
+        "label",
+        "Classification only: the column with what is to be learned, any text.",
+        allowed="the name of a column",
+    )
+    feature_columns: tuple[str, ...] = setting(
+        (),
+        "Classification only: the columns to learn from. Empty: all columns of numbers but the"
+        " label. All members of a group have the same.",
+        allowed="names of columns",
+    )
     validation_fraction: float = setting(
         0.1,
-        "Part of each user's ratings held out to measure every round.",
+        "Part of each user's ratings (or plays), or of the examples, held out to measure every"
+        " round.",
         unit="fraction",
         minimum=0,
         maximum=0.5,
     )
     test_fraction: float = setting(
         0.1,
-        "Part of each user's ratings held out for the final comparison; no decision looks at it.",
+        "Part of each user's ratings (or plays), or of the examples, held out for the final"
+        " comparison; no decision looks at it.",
         unit="fraction",
         minimum=0,
         maximum=0.5,
@@ -188,11 +212,34 @@ class DataConfig:
 class TaskConfig:
     """What is learned. Used when this node founds a group; the charter of a joined group wins."""
 
-    kind: Literal["rating"] = setting(  # type: ignore[assignment]
-        "rating", "What the model predicts: the rating of a song.", choices=("rating",)
+    kind: Literal["rating", "implicit", "classification"] = setting(  # type: ignore[assignment]
+        "rating",
+        "What the model predicts: the rating of a song, (implicit) which songs are played, from"
+        " plays or likes, or (classification) the label of a row of numbers. A node joins only"
+        " groups of its own kind.",
+        choices=("rating", "implicit", "classification"),
     )
     factors: int = setting(
-        8, "Length of the vectors of users and songs.", unit="numbers", minimum=1, maximum=256
+        0,
+        "Length of the vectors of users and songs. 0 is the usual of the kind: 8 for rating, 16 for"
+        " implicit.",
+        unit="numbers",
+        minimum=0,
+        maximum=64,
+    )
+    alpha: float = setting(
+        1.0,
+        "Implicit only: how much more a play says than no play. A song played n times counts"
+        " 1 + alpha * n, one that was not counts 1.",
+        minimum=0.01,
+        maximum=1_000,
+    )
+    plays_limit: float = setting(
+        10.0,
+        "Implicit only: plays of one song by one user beyond this say nothing more.",
+        unit="plays",
+        minimum=1,
+        maximum=1_000,
     )
     damping: float = setting(
         1.5,
@@ -217,10 +264,17 @@ class TaskConfig:
     )
     bias_prior: float = setting(
         5.0,
-        "How strongly the average of a song is held near the average of all: 5 for dense data, 3"
-        " for sparse data.",
+        "Rating only: how strongly the average of a song is held near the average of all: 5 for"
+        " dense data, 3 for sparse data.",
         minimum=0,
         above_minimum=True,
+        maximum=1e6,
+    )
+    weight_prior: float = setting(
+        1.0,
+        "Classification only: how strongly the weights of features are held near zero (the ridge on"
+        " standardised features). Less for many examples, more for few.",
+        minimum=1e-6,
         maximum=1e6,
     )
     seed: int = setting(

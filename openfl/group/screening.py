@@ -139,7 +139,7 @@ class Screening:
         for _ in range(MAX_PASSES):
             before, self._last = self.left_out, self.model()
             sizes = {peer: measure(found, self._last) for peer, found in rows.items()}
-            self._screen.compare(sizes, measure(mine, self._last))
+            self._screen.compare(sizes)
             if self.left_out.keys() == before.keys():
                 break
         model = self._last = self.model()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -50,6 +51,13 @@ def column_chunks(
             yield tuple(
                 absent if at is None else tuple(map(str.strip, columns[at])) for at in positions
             )
+
+
+def column_names(path: Path) -> tuple[str, ...]:
+    """The names in the header, in lower case; DataError as `column_chunks`."""
+    with _open_reader(path) as reader:
+        header = next((row for row in reader if not _is_blank(row)), [])
+        return tuple(name.strip().lower() for name in header)
 
 
 def rows_with_lines(
@@ -153,3 +161,13 @@ def quoted(text: str, longest: int = 60) -> str:
     """A value in double quotes, on one line and not too long, as a message shows it."""
     shown = text if len(text) <= longest else text[: longest - 3] + "..."
     return json.dumps(shown, ensure_ascii=not shown.isprintable())
+
+
+def to_number(text: str) -> float | None:
+    """The finite number that `text` means in a data file; None when it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # Python reads "1_0" as 10; a data file does not mean that.
+    return value if math.isfinite(value) and "_" not in text else None

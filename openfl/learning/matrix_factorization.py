@@ -39,6 +39,7 @@ from openfl.contribution import (
     item_key,
 )
 from openfl.errors import DataError
+from openfl.learning.metrics import rmse
 from openfl.learning.rating_charter import (
     ITEM_KEY_BITS,
     ITEMS,
@@ -179,8 +180,8 @@ class MatrixFactorization:
         row = rows[self._rows[held_out]]
         raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
         predicted = np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
-        squared = (predicted - self._ratings.values[held_out]) ** 2
-        return rmse_of(squared)
+        value, error = rmse(predicted, self._ratings.values[held_out].astype(np.float64))
+        return Evaluation("rmse", value, error, len(held_out))
 
     def loss_changes(
         self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
@@ -268,15 +269,6 @@ def learned_rows(model: ModelView, keys: NDArray[np.uint64]) -> Matrix:
 def item_keys(ids: tuple[str, ...], key_bits: int = ITEM_KEY_BITS) -> NDArray[np.uint64]:
     """uint64[n]: the row key of each id, in the order given."""
     return np.fromiter((item_key(i, key_bits) for i in ids), dtype=np.uint64, count=len(ids))
-
-
-def rmse_of(squared_errors: NDArray[np.float64]) -> Evaluation:
-    """Root of the mean, with its standard error by the delta method."""
-    count = len(squared_errors)
-    value = math.sqrt(squared_errors.mean())
-    spread = float(squared_errors.std(ddof=1)) if count > 1 else math.inf
-    error = spread / (2 * value * math.sqrt(count)) if value > 0 else 0.0
-    return Evaluation("rmse", value, error, count)
 
 
 def _sparse_pair(

@@ -3,15 +3,20 @@
 Any framework can read it. Tensors `<table>.keys` (uint64[n]), `<table>.rows` (float32[n, width])
 and `<table>.evidence` (float64[n]); metadata `charter` (JSON), `group_id`, and a digest over all of
 it, since the format itself would not notice a flipped bit.
+
+An exported model also says which songs its rows are, where known: `<table>.names` (uint8[n]) is a
+JSON list (UTF-8) with an entry a row of that table, in the order of its keys: null, or [id,
+title, artist] of which the last two may be null.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -20,17 +25,34 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from openfl.contribution import Charter, ModelView
+from openfl.contribution import Charter, ModelView, TableSchema, item_key
 from openfl.errors import StateError
+from openfl.learning.ratings import Catalogue, Song
 from openfl.model_view import DenseModel, DenseTable
 
 FORMAT = "openfl-model-1"
 MAX_MODEL_BYTES = 1 << 30
+MAX_NAME_CHARS = 1_000
+NAMES = "names"
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
+_Name = tuple[_Text, _Text | None, _Text | None]
 _PARTS = {"keys": np.uint64, "rows": np.float32, "evidence": np.float64}
 
 
-def encode_model(charter: Charter, model: ModelView) -> bytes:
-    """The bytes of a model file: every row that has evidence."""
+@dataclass(frozen=True)
+class NamedModel:
+    """A model, and what the songs of its rows are called. names: table -> catalogue of the songs
+    known by name (all of their ids have a key of that table)."""
+
+    model: DenseModel
+    names: Mapping[str, Catalogue]
+
+
+def encode_model(
+    charter: Charter, model: ModelView, names: Mapping[str, Iterable[Song]] | None = None
+) -> bytes:
+    """The bytes of a model file: every row that has evidence. `names`: table -> songs to name its
+    rows by; those that the model has no row for are left out."""
     tensors: dict[str, NDArray[np.generic]] = {}
     for schema in charter.tables:
         keys = np.ascontiguousarray(model.keys(schema.name), dtype=np.uint64)
@@ -38,6 +60,8 @@ def encode_model(charter: Charter, model: ModelView) -> bytes:
         evidence = np.ascontiguousarray(model.evidence(schema.name, keys), dtype=np.float64)
         for part, array in (("keys", keys), ("rows", rows), ("evidence", evidence)):
             tensors[f"{schema.name}.{part}"] = array
+        if names and schema.name in names:
+            tensors[f"{schema.name}.{NAMES}"] = _encode_names(keys, schema, names[schema.name])
     text = json.dumps(charter.to_plain(), sort_keys=True, separators=(",", ":"))
     metadata = {
         "format": FORMAT,
@@ -46,6 +70,16 @@ def encode_model(charter: Charter, model: ModelView) -> bytes:
         "digest": _digest(text, tensors),
     }
     return save_tensors(tensors, metadata)
+
+
+def _encode_names(
+    keys: NDArray[np.uint64], schema: TableSchema, songs: Iterable[Song]
+) -> NDArray[np.uint8]:
+    by_key = {item_key(song.song_id, schema.key_bits): song for song in songs}
+    found = (by_key.get(int(key)) for key in keys)
+    rows = [None if song is None else [song.song_id, song.title, song.artist] for song in found]
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return np.frombuffer(text.encode(), dtype=np.uint8).copy()
 
 
 def save_model(
@@ -57,6 +91,11 @@ def save_model(
 
 def load_model(path: Path | str) -> DenseModel:
     """The model in a file, with its charter. StateError: missing, unreadable or damaged."""
+    return load_named_model(path).model
+
+
+def load_named_model(path: Path | str) -> NamedModel:
+    """`load_model`, with the names of its songs."""
     path = Path(path)
     try:
         if path.stat().st_size > MAX_MODEL_BYTES:
@@ -67,13 +106,18 @@ def load_model(path: Path | str) -> DenseModel:
     except OSError as error:
         raise StateError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        return decode_model(data)
+        return decode_named_model(data)
     except StateError as error:
         raise StateError(f"{path}: not a usable model file: {error}") from error
 
 
 def decode_model(data: bytes) -> DenseModel:
     """The model that `encode_model` encoded. StateError says what is wrong with `data`."""
+    return decode_named_model(data).model
+
+
+def decode_named_model(data: bytes) -> NamedModel:
+    """`decode_model`, with the names of its songs."""
     try:
         tensors = load_tensors(data)
         header_bytes = int.from_bytes(data[:8], "little")
@@ -83,7 +127,7 @@ def decode_model(data: bytes) -> DenseModel:
     return _checked(metadata, tensors)
 
 
-def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.generic]]) -> DenseModel:
+def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.generic]]) -> NamedModel:
     if metadata.get("format") != FORMAT:
         raise StateError(f"its format is {metadata.get('format', 'missing')}, not {FORMAT}")
     text = metadata.get("charter", "")
@@ -96,7 +140,8 @@ def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.gener
     if charter.group_id != metadata.get("group_id"):
         raise StateError("its charter does not match its group id")
     expected = {f"{schema.name}.{part}" for schema in charter.tables for part in _PARTS}
-    if set(tensors) != expected:
+    may_have = {f"{schema.name}.{NAMES}" for schema in charter.tables}
+    if not expected <= set(tensors) <= expected | may_have:
         raise StateError("its tables are not those of its charter")
     tables: dict[str, DenseTable] = {}
     for schema in charter.tables:
@@ -104,13 +149,54 @@ def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.gener
         if any(parts[part].dtype != kind for part, kind in _PARTS.items()):
             raise StateError(f"table {schema.name} holds another type of numbers")
         table = DenseTable(**parts)
-        if not (np.isfinite(table.rows).all() and (table.evidence > 0).all()):
+        if not _is_possible(table, schema):
             raise StateError(f"table {schema.name} holds impossible values")
         tables[schema.name] = table
     try:
-        return DenseModel(charter, tables)
+        model = DenseModel(charter, tables)
     except ValueError as error:
         raise StateError(str(error)) from error
+    names = {
+        schema.name: _decode_names(tensors[name], model.keys(schema.name), schema)
+        for schema in charter.tables
+        if (name := f"{schema.name}.{NAMES}") in tensors
+    }
+    return NamedModel(model, names)
+
+
+def _is_possible(table: DenseTable, schema: TableSchema) -> bool:
+    """Numbers that a replica could have computed; NaN fails every comparison."""
+    if not len(table.keys):
+        return True
+    return bool(
+        table.rows.size
+        and np.abs(table.rows).max() <= schema.value_limit
+        and table.evidence.min() > 0
+        and table.evidence.max() < np.inf
+        and int(table.keys.max()) >> schema.key_bits == 0
+    )
+
+
+def _decode_names(
+    tensor: NDArray[np.generic], keys: NDArray[np.uint64], schema: TableSchema
+) -> Catalogue:
+    if tensor.dtype != np.uint8 or tensor.ndim != 1:
+        raise StateError(f"the names of table {schema.name} are not text")
+    try:
+        rows = msgspec.json.decode(tensor.tobytes(), type=list[_Name | None], strict=True)
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"the names of table {schema.name} cannot be read ({error})") from error
+    if len(rows) != len(keys):
+        raise StateError(f"table {schema.name} has {len(rows)} names for {len(keys)} rows")
+    songs: dict[str, Song] = {}
+    for key, row in zip(keys, rows, strict=True):
+        if row is None:
+            continue
+        song_id, title, artist = row
+        if not song_id or item_key(song_id, schema.key_bits) != int(key):
+            raise StateError(f"table {schema.name}: a name does not belong to its row")
+        songs[song_id] = Song(song_id, title or song_id, artist)
+    return Catalogue(songs)
 
 
 def _digest(charter: str, tensors: Mapping[str, NDArray[np.generic]]) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.contribution import Charter, TableSchema
 from openfl.errors import ConfigError, DataError, GroupError
+from openfl.learning.charter_values import number, whole
 from openfl.learning.rating_scale import Scale, format_scale
 from openfl.learning.ratings import Ratings, locate_rating_outside
 
@@ -30,6 +31,7 @@ FACTOR_INITIAL_SCALE = 0.3
 """Seeded factors break the symmetry of the first step; from 0.1 a group needs a round more, from
 0.5 it ends slightly worse."""
 MAX_FACTORS = 64
+USUAL_FACTORS = 8
 _UNIT_WIDTH = 4.5
 
 
@@ -77,7 +79,7 @@ class RatingParameters:
 def rating_charter(
     name: str,
     scale: Scale = (0.5, 5.0),
-    factors: int = 8,
+    factors: int = USUAL_FACTORS,
     damping: float = 1.5,
     prior: float = 8.0,
     prior_per_evidence: float = 0.05,
@@ -122,16 +124,17 @@ def rating_parameters(charter: Charter) -> RatingParameters:
     if charter.task != TASK_KIND:
         raise GroupError(
             f'group "{charter.name}" learns "{charter.task}"; this node learns "{TASK_KIND}"'
+            " (task.kind)"
         )
     try:
         values = dict(charter.hyperparameters)
         parameters = RatingParameters(
-            scale=(_number(values.pop("scale_min")), _number(values.pop("scale_max"))),
-            factors=_whole(values.pop("factors")),
-            damping=_number(values.pop("damping")),
-            prior=_number(values.pop("prior")),
-            prior_per_evidence=_number(values.pop("prior_per_evidence")),
-            bias_prior=_number(values.pop("bias_prior")),
+            scale=(number(values.pop("scale_min")), number(values.pop("scale_max"))),
+            factors=whole(values.pop("factors")),
+            damping=number(values.pop("damping")),
+            prior=number(values.pop("prior")),
+            prior_per_evidence=number(values.pop("prior_per_evidence")),
+            bias_prior=number(values.pop("bias_prior")),
         )
     except KeyError as error:
         raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
@@ -222,15 +225,3 @@ def _problems(parameters: RatingParameters) -> list[str]:
             f"the rating scale {low:g} to {high:g} must be two numbers, the smaller first"
         )
     return problems
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r:.40} is not a number")
-    return float(value)
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r:.40} is not a whole number")
-    return value

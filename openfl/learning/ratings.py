@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
@@ -30,7 +30,8 @@ class Ratings:
     user_index, song_index: int32[n]. values: float32[n], all within `scale`. A (user, song) pair
     occurs once. `duplicates`: how many rows were superseded by a later row of the same pair. The
     arrays are made read-only.
-    `source` is the file they came from, "" when made in memory.
+    `source` is the file they came from, "" when made in memory. `left_out`: songs that a user has
+    met but that are no part of this (too few plays, too low a rating); never to be recommended.
     """
 
     users: tuple[str, ...]
@@ -41,6 +42,7 @@ class Ratings:
     scale: Scale
     duplicates: int = 0
     source: str = ""
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for array in (self.user_index, self.song_index, self.values):
@@ -78,6 +80,7 @@ class Ratings:
             values=self.values[chosen],
             scale=self.scale,
             source=self.source,
+            left_out={user: songs for user, songs in self.left_out.items() if wanted(user)},
         )
 
 
@@ -99,7 +102,7 @@ def load_ratings(path: Path | str, scale: str | Scale = "auto") -> Ratings:
     value_parts: list[NDArray[np.float32]] = []
     for user_column, song_column, rating_column in column_chunks(path, RATING_COLUMNS):
         count = len(rating_column)
-        values = _to_floats(rating_column)
+        values = to_floats(rating_column)
         if values is None or not _within(values, wanted_scale):
             _explain(path, wanted_scale)
         value_parts.append(values)
@@ -118,7 +121,7 @@ def load_ratings(path: Path | str, scale: str | Scale = "auto") -> Ratings:
                 f'give it, for example "0-{values[0]:g}"'
             )
     user_index, song_index = np.concatenate(user_parts), np.concatenate(song_parts)
-    kept = _last_of_each_pair(user_index, song_index, len(songs))
+    kept = last_of_each_pair(user_index, song_index, len(songs))
     return Ratings(
         users=tuple(users),
         songs=tuple(songs),
@@ -143,7 +146,7 @@ def locate_rating_outside(source: str, scale: Scale) -> tuple[str, str] | None:
     return None
 
 
-def _to_floats(texts: tuple[str, ...]) -> NDArray[np.float32] | None:
+def to_floats(texts: tuple[str, ...]) -> NDArray[np.float32] | None:
     """float32 of each text; None when one is not a finite number."""
     if "_" in "".join(texts):  # Python reads "1_0" as 10; a data file does not mean that
         return None
@@ -173,9 +176,9 @@ def _explain(path: Path, scale: Scale | None) -> NoReturn:
         for column, value in (("user_id", user), ("song_id", song), ("rating", text)):
             if not value:
                 raise DataError(f"{path}:{line}: column {column} is empty")
-        values = _to_floats((text,))
+        values = to_floats((text,))
         if values is None:
-            kind = "a finite number" if _is_number(text) else "a number"
+            kind = "a finite number" if is_number(text) else "a number"
             raise DataError(f"{path}:{line}: column rating: {quoted(text)} is not {kind}")
         if not _within(values, scale):
             assert scale is not None
@@ -185,7 +188,7 @@ def _explain(path: Path, scale: Scale | None) -> NoReturn:
     raise DataError(f"{path}: the file changed while it was read")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
@@ -193,7 +196,7 @@ def _is_number(text: str) -> bool:
     return "_" not in text
 
 
-def _last_of_each_pair(
+def last_of_each_pair(
     user_index: NDArray[np.int32], song_index: NDArray[np.int32], song_count: int
 ) -> NDArray[np.intp]:
     """Positions of the rows that count, ascending: the last of each (user, song) pair."""

@@ -11,28 +11,20 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openfl.contribution import Charter, ModelView
-from openfl.learning.matrix_factorization import item_keys, learned_rows
-from openfl.learning.rating_charter import (
-    ITEMS,
-    MEAN,
-    MEAN_KEYS,
-    RatingParameters,
-    rating_parameters,
-)
+from openfl.learning.heads import head_of
+from openfl.learning.matrix_factorization import item_keys
+from openfl.learning.rating_head import one_listener
 from openfl.learning.ratings import Catalogue, Ratings
-from openfl.learning.ridge import solve_ridge, with_constant
 
 FEW_RATINGS = 5
-POPULAR_SHRINKAGE = 10.0
-"""A song's lead over the mean counts half when the group has this many ratings of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One song. `score` is the rating expected of the listener, within the group's scale."""
+    """One song. `score`: by the head "rating" the rating expected of the listener, within the
+    group's scale; by "implicit" a preference, about 0 to 1 (for "popular" the group's plays)."""
 
     song_id: str
     title: str | None
@@ -67,42 +59,6 @@ class Recommendations:
         return cls(**values)
 
 
-@dataclass(frozen=True)
-class Listener:
-    """One listener fitted to a model: factors float64[k], and a bias; units of the model."""
-
-    factors: NDArray[np.float64]
-    bias: float
-
-
-def fold_in(
-    charter: Charter, model: ModelView, keys: NDArray[np.uint64], ratings: NDArray[np.float64]
-) -> Listener:
-    """The listener who gave `ratings[n]` to the songs with row `keys[n]`; exact (ridge).
-
-    GroupError when the charter is not of the rating task.
-    """
-    parameters = rating_parameters(charter)
-    rows = learned_rows(model, keys)
-    features = with_constant(rows[:, :-1])
-    left = parameters.to_units(ratings) - _mean(model) - rows[:, -1]
-    solution = solve_ridge(
-        (features.T @ features)[None],
-        (features.T @ left)[None],
-        parameters.ridge(np.array([float(len(keys))])),
-    )[0]
-    return Listener(solution[:-1], float(solution[-1]))
-
-
-def predict(
-    charter: Charter, model: ModelView, listener: Listener, keys: NDArray[np.uint64]
-) -> NDArray[np.float64]:
-    """float64[n]: the rating expected for each song, on the group's scale but not clipped to it."""
-    rows = learned_rows(model, keys)
-    raw = _mean(model) + listener.bias + rows[:, -1] + rows[:, :-1] @ listener.factors
-    return rating_parameters(charter).to_ratings(raw)
-
-
 def recommend(
     charter: Charter,
     model: ModelView,
@@ -114,50 +70,49 @@ def recommend(
 ) -> Recommendations:
     """The `top` songs for `user` among those not rated yet.
 
-    Only songs named in the catalogue or rated in `ratings` can be recommended, and only when some
-    member of the group has rated them. `own` ({song id: rating}) answers for a listener who is not
-    in the data. Ties go to the smaller song id. GroupError: the charter is not of the rating task.
+    Only songs named in the catalogue or met in `ratings` can be recommended, and only when some
+    member of the group has ratings (or plays) of them. `own` ({song id: rating or plays}) answers
+    for a listener who is not in the data. Ties go to the smaller song id. GroupError: the charter
+    is of a task that recommends no songs.
     ValueError: `top` < 1.
     """
     if top < 1:
         raise ValueError("top must be at least 1")
-    parameters = rating_parameters(charter)
+    head = head_of(charter, model)
     given = own if own is not None else (ratings.of_user(user) if ratings is not None else {})
+    met = set(given) if ratings is None else {*given, *ratings.left_out.get(user, ())}
     known_songs = set(catalogue) | set(ratings.songs if ratings is not None else ())
-    candidates = np.array(sorted(known_songs - set(given)), dtype=object)
+    candidates = np.array(sorted(known_songs - met), dtype=object)
     keys = item_keys(tuple(candidates))
-    evidence = model.evidence(ITEMS, keys)
-    rated_by_group = evidence > 0
-    candidates, keys = candidates[rated_by_group], keys[rated_by_group]
-    evidence = evidence[rated_by_group]
+    known_to_group = model.evidence(head.items, keys) > 0
+    candidates, keys = candidates[known_to_group], keys[known_to_group]
 
-    notes: list[str] = []
+    notes = list(head.notes)
     kind: Literal["known", "folded-in", "popular"]
     if given:
         kind = "known" if own is None else "folded-in"
-        listener = fold_in(
-            charter, model, item_keys(tuple(given)), np.array(list(given.values()), dtype=float)
-        )
-        scores = predict(charter, model, listener, keys)
+        values = np.array(list(given.values()), dtype=float)
+        listener = head.fold_in(one_listener(values), item_keys(tuple(given)))
+        scores = head.scores(listener, keys)[0]
         if len(given) < FEW_RATINGS:
             plural = "" if len(given) == 1 else "s"
-            notes.append(f"user {user} has only {len(given)} rating{plural}: expect rough guesses")
+            notes.append(f"user {user} {head.few.format(len(given), plural)}: expect rough guesses")
     else:
         kind = "popular"
-        scores = _popularity(parameters, model, keys, evidence)
-        notes.append(f"user {user} has no ratings here: these are the songs the group likes best")
+        scores = head.popularity(keys)
+        notes.append(f"user {user} {head.nothing}")
     if not len(candidates):
         notes.append("the model knows no song that could be recommended")
     elif len(candidates) < top:
         plural = "song is" if len(candidates) == 1 else "songs are"
-        notes.append(f"only {len(candidates)} {plural} left that user {user} has not rated")
+        notes.append(f"only {len(candidates)} {plural} left that user {user} has not {head.verb}")
     # Candidates are sorted by id, and the sort is stable: equal scores keep that order.
     best = np.argsort(-scores, kind="stable")[:top]
-    shown = np.clip(scores, *parameters.scale)
+    shown = head.shown(scores)
     return Recommendations(
         user=user,
         kind=kind,
-        head="rating",
+        head=head.name,
         items=tuple(_named(catalogue, candidates[n], float(shown[n])) for n in best),
         notes=tuple(notes),
     )
@@ -168,19 +123,3 @@ def _named(catalogue: Catalogue, song_id: str, score: float) -> Recommendation:
     if song is None:
         return Recommendation(song_id, None, None, score)
     return Recommendation(song_id, song.title, song.artist, score)
-
-
-def _mean(model: ModelView) -> float:
-    return float(model.rows(MEAN, MEAN_KEYS)[0, 0])
-
-
-def _popularity(
-    parameters: RatingParameters,
-    model: ModelView,
-    keys: NDArray[np.uint64],
-    evidence: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """float64[n]: each song's mean rating, shrunk to the overall mean the fewer ratings it has."""
-    biases = model.rows(ITEMS, keys)[:, -1].astype(np.float64)
-    shrunk = biases * evidence / (evidence + POPULAR_SHRINKAGE)
-    return parameters.to_ratings(_mean(model) + shrunk)

@@ -10,7 +10,7 @@ import numpy as np
 from openfl.contribution import Contribution, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.learning.matrix_factorization import MatrixFactorization
+from openfl.learning.task import LearningTask
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
 from openfl.simulation.attacks import AttackInput, Kind
@@ -35,7 +35,7 @@ class SimulatedMember:
 
     index: int
     sealer: Sealer
-    task: MatrixFactorization
+    task: LearningTask
     straggler: bool = False
     hostility: Hostility | None = None
     session: GroupSession | None = None

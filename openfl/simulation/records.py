@@ -39,8 +39,8 @@ class RoundRecord:
 
     time: virtual seconds since then. rounds_done: mean over members. validation, test: of honest
     members by the model each of them has now. against_central: pooled test RMSE over that of
-    central training on all honest nodes' data, less 1. published_bytes: signed deltas, mean over
-    nodes that ever were there; exact. network_bytes: an estimate of all gossip and requests, one
+    central training (on all honest nodes' data) on the same ratings, less 1. published_bytes:
+    signed deltas, mean over nodes that ever were there; exact. network_bytes: an estimate, one
     copy a receiver. members: nodes that are there; groups: the same by group. merged: deltas of
     others merged so far, over all nodes. refused: what was refused or failed so far.
     """

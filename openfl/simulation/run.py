@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openfl.contribution import Charter, Contribution
+from openfl.contribution import Charter, Contribution, Evaluation
 from openfl.errors import DataError
 from openfl.learning.central import train_alone
 from openfl.learning.matrix_factorization import MatrixFactorization
@@ -48,6 +48,15 @@ class Crowd:
 
 
 @dataclass(frozen=True)
+class Central:
+    """pooled: RMSE over all honest nodes' ratings, by split. by_node: on the test ratings of each
+    honest node, by index."""
+
+    pooled: dict[str, float]
+    by_node: dict[int, Evaluation]
+
+
+@dataclass(frozen=True)
 class Outcome:
     summary: Summary
     records: tuple[RoundRecord, ...]
@@ -79,9 +88,9 @@ def simulate(
     members = make_members(scenario, charter, hands, sealer_of)
     central = train_centrally(scenario, charter, crowd.ratings, hands, members)
     kind = SharedWorld if scenario.run.engine == "shared" else World
-    world = kind(scenario, charter, members, central["test"], on_record)
+    world = kind(scenario, charter, members, central.by_node, on_record)
     world.run()
-    return Outcome(summary_of(scenario, world, central), tuple(world.records), world)
+    return Outcome(summary_of(scenario, world, central.pooled), tuple(world.records), world)
 
 
 def charter_of(scenario: Scenario, ratings: Ratings) -> Charter:
@@ -141,8 +150,8 @@ def train_centrally(
     ratings: Ratings,
     hands: list[Ratings],
     members: list[SimulatedMember],
-) -> dict[str, float]:
-    """Pooled RMSE of the same task trained in one place on all honest nodes' data."""
+) -> Central:
+    """The same task trained in one place on all honest nodes' data."""
     honest = [hand for hand, member in zip(hands, members, strict=True) if member.honest]
     names = {user for hand in honest for user in hand.users}
     if not names:
@@ -150,11 +159,11 @@ def train_centrally(
     everything = only(ratings, np.array([user in names for user in ratings.users]))
     task = MatrixFactorization.from_charter(charter, everything, split_ratings(everything))
     model = train_alone(task, np.random.default_rng(0), max_rounds=CENTRAL_ROUNDS).model
-    judges = [member.task for member in members if member.honest]
-    return {
-        split: Fits.of([judge.evaluate(model, split) for judge in judges]).pooled
-        for split in ("validation", "test")
-    }
+    judges = {member.index: member.task for member in members if member.honest}
+    by_node = {index: judge.evaluate(model, "test") for index, judge in judges.items()}
+    validation = Fits.of([judge.evaluate(model) for judge in judges.values()])
+    test = Fits.of(list(by_node.values()))
+    return Central({"validation": validation.pooled, "test": test.pooled}, by_node)
 
 
 def summary_of(scenario: Scenario, world: World, central: dict[str, float]) -> Summary:

@@ -53,14 +53,14 @@ MAX_WAITED_FOR = 500
 
 
 class World:
-    """`central`: pooled test RMSE that records are compared with."""
+    """`central`: how central training does on the test ratings of each node, by index."""
 
     def __init__(
         self,
         scenario: Scenario,
         charter: Charter,
         members: Sequence[SimulatedMember],
-        central: float,
+        central: Mapping[int, Evaluation],
         on_record: Callable[[RoundRecord], None],
     ) -> None:
         self.scenario = scenario
@@ -140,6 +140,7 @@ class World:
         judged = [m for m in present if m.honest and m.session is not None]
         views = [(m, self._view(m)) for m in judged]
         test = Fits.of([m.task.evaluate(view, "test") for m, view in views])
+        central = Fits.of([self._central[m.index] for m in judged])
         ever = [m for m in self.members if m.was_there]
         record = RoundRecord(
             round=number,
@@ -147,7 +148,7 @@ class World:
             rounds_done=float(np.mean([m.session.round for m in present if m.session] or [0])),
             validation=Fits.of([m.task.evaluate(view) for m, view in views]),
             test=test,
-            against_central=test.pooled / self._central - 1,
+            against_central=test.pooled / central.pooled - 1,
             published_bytes=float(np.mean([m.published_bytes for m in ever] or [0])),
             network_bytes=self._network_bytes,
             members=len(present),

@@ -26,7 +26,7 @@ def test_a_run_prints_a_table_and_says_how_it_ended(capsys: pytest.CaptureFixtur
     assert simulate("quick", *SMALL) == exit_codes.SUCCESS
     out, err = capsys.readouterr()
     assert "vs central" in out
-    assert "Central training on the same data: test RMSE" in out
+    assert "Central training, judged on the same ratings: test RMSE" in out
     assert "Every receiver decoded and checked every message itself." in out
     assert [line.split(":")[1] for line in err.splitlines()] == [" round 1 of 2", " round 2 of 2"]
 

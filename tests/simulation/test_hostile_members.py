@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from openfl.contribution import Evaluation
 from openfl.learning.ratings import EMPTY_CATALOGUE
 from openfl.simulation.dealing import deal
 from openfl.simulation.run import charter_of, load_crowd, make_members
@@ -45,7 +46,8 @@ def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> t
         members = [member for member in members if member.honest]
         for number, member in enumerate(members):
             member.index = number
-    world = World(scenario, charter, members, 1.0, lambda record: None)
+    central = {m.index: Evaluation("rmse", 1.0, 0.0, 1) for m in members}  # not looked at
+    world = World(scenario, charter, members, central, lambda record: None)
     world.run()
     return world, world.records[-1].test.pooled
 

@@ -196,3 +196,12 @@ def test_no_held_out_ratings_are_told_as_null() -> None:
     scenario = parse_scenario("", "t", overrides={**SMALL, "data.ratings_per_user": 3})
     outcome = simulate(scenario, Crowd(load_crowd(scenario, sample_folder).ratings))
     assert outcome.records[-1].to_plain()["test"]["pooled"] is None
+
+
+def test_central_training_is_compared_on_the_ratings_of_those_who_are_there() -> None:
+    crash = '[[events]]\nat_round = 2.5\nwhat = "crash"\ncount = 3\n'
+    outcome = run(crash, run__rounds=4)
+    before, after = outcome.records[1], outcome.records[2]
+    central = [record.test.pooled / (1 + record.against_central) for record in (before, after)]
+    assert central[0] == pytest.approx(outcome.summary.central["test"])
+    assert central[1] != pytest.approx(central[0], rel=1e-6)

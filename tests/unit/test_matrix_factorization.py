@@ -580,3 +580,15 @@ def test_no_ratings_or_none_to_train_on_are_refused() -> None:
     nothing_to_train = Split(NOTHING, np.arange(len(ratings)), NOTHING)
     with pytest.raises(DataError, match="train"):
         MatrixFactorization.from_charter(charter(), ratings, nothing_to_train)
+
+
+def test_a_single_held_out_rating_gives_a_fit_that_can_be_sent() -> None:
+    """A fit with an error that is not finite is refused on the wire, by its own author too."""
+    ratings = some_ratings(users=1, songs=40, chance=0.5)
+    nothing = np.empty(0, dtype=np.intp)
+    split = Split(np.arange(1, len(ratings)), np.array([0]), nothing)
+    result = MatrixFactorization.from_charter(charter(), ratings, split).evaluate(
+        DenseModel.empty(charter())
+    )
+    assert result.count == 1
+    assert math.isfinite(result.standard_error)

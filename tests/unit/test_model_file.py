@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from openfl.errors import StateError
-from openfl.learning.model_file import decode_model, encode_model, load_model, save_model
+from openfl.learning.matrix_factorization import item_keys
+from openfl.learning.model_file import (
+    decode_model,
+    decode_named_model,
+    encode_model,
+    load_model,
+    save_model,
+)
 from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
+from openfl.learning.ratings import Song
 from openfl.model_view import DenseModel, DenseTable
 
 GROUP = rating_charter("Müsik", (0, 10), factors=2, seed=7)
@@ -111,6 +119,9 @@ def rewritten(tensors: dict[str, np.ndarray], **metadata: str) -> bytes:
         ({"items.evidence": np.array([1.0, 0.0])}, "impossible"),
         ({"items.keys": np.array([5, 5], np.uint64)}, "ascending"),
         ({"extra": np.zeros(1, np.float32)}, "tables are not"),
+        ({"items.rows": np.full((2, 3), 101, np.float32)}, "impossible"),
+        ({"items.evidence": np.array([1.0, np.inf])}, "impossible"),
+        ({"items.keys": np.array([5, 2**40], np.uint64)}, "impossible"),
     ],
 )
 def test_well_formed_nonsense_is_refused(change: dict[str, np.ndarray], message: str) -> None:
@@ -118,6 +129,54 @@ def test_well_formed_nonsense_is_refused(change: dict[str, np.ndarray], message:
     assert_same(decode_model(rewritten(tensors)), model())
     with pytest.raises(StateError, match=message):
         decode_model(rewritten({**tensors, **change}))
+
+
+SONGS = (Song("s1", "Eins", "Ännchen"), Song("s2", "s2"), Song("other", "Not in the model"))
+
+
+def named() -> bytes:
+    keys = np.sort(item_keys(("s1", "s2", "nameless")))
+    table = DenseTable(keys, np.ones((3, 3), np.float32), np.ones(3))
+    return encode_model(GROUP, DenseModel(GROUP, {ITEMS: table}), {ITEMS: SONGS})
+
+
+def test_names_are_read_back_for_the_rows_there_are() -> None:
+    found = decode_named_model(named())
+    assert dict(found.names[ITEMS].songs) == {"s1": SONGS[0], "s2": SONGS[1]}
+    assert_same(found.model, decode_model(named()))
+
+
+def test_a_model_without_names_has_none() -> None:
+    assert decode_named_model(DATA).names == {}
+
+
+def names_of(rows: object) -> dict[str, np.ndarray]:
+    return {"items.names": np.frombuffer(json.dumps(rows).encode(), np.uint8).copy()}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([None, None], "2 names for 3 rows"),
+        ([["s1", "x", None]] * 3, "does not belong"),
+        ([["", "x", None], None, None], "does not belong"),
+        ([["s1"], None, None], "cannot be read"),
+        ([[1, "x", None], None, None], "cannot be read"),
+        ([["s1", "x" * 1001, None], None, None], "cannot be read"),
+        ({"s1": "x"}, "cannot be read"),
+    ],
+)
+def test_names_that_are_not_those_of_the_rows_are_refused(rows: object, message: str) -> None:
+    tensors = load(named())
+    decode_named_model(rewritten({**tensors, **names_of([None] * 3)}))
+    with pytest.raises(StateError, match=message):
+        decode_named_model(rewritten({**tensors, **names_of(rows)}))
+
+
+def test_names_that_are_not_text_are_refused() -> None:
+    tensors = {**load(named()), "items.names": np.zeros(3, np.float32)}
+    with pytest.raises(StateError, match="not text"):
+        decode_named_model(rewritten(tensors))
 
 
 def test_metadata_that_does_not_fit_is_refused() -> None:

@@ -11,8 +11,9 @@ from openfl.contribution import Charter
 from openfl.errors import GroupError
 from openfl.learning.matrix_factorization import item_keys
 from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
+from openfl.learning.rating_head import fold_in, predict
 from openfl.learning.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
-from openfl.learning.recommend import Recommendations, fold_in, predict, recommend
+from openfl.learning.recommend import Recommendations, recommend
 from openfl.model_view import DenseModel, DenseTable
 
 GROUP = rating_charter("music", (0.5, 5.0), factors=1, prior=0.1, prior_per_evidence=0.0)

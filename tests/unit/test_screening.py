@@ -78,16 +78,10 @@ def test_few_rows_are_given_more_room():
     assert bound(3.0, 1.0, 10_000) == pytest.approx(3.06)
 
 
-def test_among_three_nobody_is_gross_for_a_judge_without_rows():
+def test_among_three_nobody_is_gross():
     screen = Screen()
-    screen.compare(sizes([1.0, 1e9]), own=Size(0.0, 0.0, 0))
+    screen.compare(sizes([1.0, 1e9]))
     assert screen.left_out == {}
-
-
-def test_among_three_the_judge_compares_with_its_own_steps():
-    screen = Screen()
-    screen.compare(sizes([1.0, 9.0]), own=Size(1.0, 100.0, 400))
-    assert screen.left_out == {PEERS[1]: GROSS}
 
 
 def test_great_harm_of_the_past_weighs_as_much_as_todays():

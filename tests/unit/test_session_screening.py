@@ -202,6 +202,13 @@ def test_members_that_were_judged_cost_no_evaluation_before_a_round():
     assert not any(member.wants_evaluation for member in rig.members)
 
 
+def test_few_members_with_different_data_do_not_leave_each_other_out():
+    # Whoever is alone in its model has no steps left: its own are no measure of others'.
+    rig = group(members=3)
+    rounds(rig, [-50.0, 0.0, 50.0], 6, NoJudge())
+    assert all(member.session.left_out == {} for member in rig.members)
+
+
 def test_the_plain_mean_leaves_nobody_out():
     rig = group(quick(row_fraction=1.0, aggregation=AggregationSettings(rule="mean")))
     rounds(rig, [TRUTH] * 4 + [90.0], 4, Judge())

@@ -27,6 +27,7 @@ from openfl.store import (
     RememberedPeers,
     StateRead,
     atomic_write,
+    peek_state,
     read_state,
     write_state,
 )
@@ -364,6 +365,20 @@ def test_state_of_an_older_format_comes_with_its_version(tmp_path: Path) -> None
     path = tmp_path / "node.state"
     write_state(path, "node", 1, {"a": 1})
     assert read_state(path, "node", 2, NOON) == StateRead(content={"a": 1}, version=1)
+
+
+@pytest.mark.parametrize("damage", ["none", "bytes", "kind", "version", "missing"])
+def test_a_peek_finds_what_a_read_would_and_moves_nothing(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "node.state"
+    write_state(path, "task" if damage == "kind" else "node", 3 if damage == "version" else 1, [7])
+    if damage == "bytes":
+        path.write_bytes(path.read_bytes()[:-1])
+    if damage == "missing":
+        path.unlink()
+    before = sorted(tmp_path.iterdir())
+    assert peek_state(path, "node", 2) == ([7] if damage == "none" else None)
+    assert sorted(tmp_path.iterdir()) == before
+    assert read_state(path, "node", 2, NOON).content == ([7] if damage == "none" else None)
 
 
 def test_state_of_a_newer_format_is_kept_aside(tmp_path: Path) -> None:

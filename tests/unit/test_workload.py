@@ -15,7 +15,7 @@ from openfl.errors import DataError, GroupError
 from openfl.learning.central import train_alone
 from openfl.learning.model_file import load_model
 from openfl.learning.rating_charter import rating_charter
-from openfl.workload import RatingWorkload, load_music
+from openfl.workload import ImplicitWorkload, RatingWorkload, load_music, load_workload
 from tests.group_rig import CHARTER
 
 RATINGS = "user_id,song_id,rating\n" + "".join(
@@ -154,6 +154,74 @@ def test_a_group_that_does_not_fit_is_refused_with_the_reason(
     assert word in problem
     with pytest.raises((DataError, GroupError), match=word):
         workload.task(charter)
+
+
+# --- plays instead of ratings ---------------------------------------------------------------------
+
+PLAYS = "user_id,song_id,plays\n" + "".join(
+    f"u{user},s{song},{(user * song) % 4}\n"
+    for user in range(12)
+    for song in range(20)
+    if (user + song) % 3
+)
+
+
+def test_the_kind_of_task_chooses_the_workload(configure: Configure) -> None:
+    assert isinstance(load_workload(configure()), RatingWorkload)
+    assert isinstance(load_workload(configure(PLAYS, task__kind="implicit")), ImplicitWorkload)
+
+
+def test_an_implicit_node_founds_joins_and_refuses_by_kind(configure: Configure) -> None:
+    implicit = ImplicitWorkload(configure(PLAYS))
+    rating = RatingWorkload(configure())
+    own, theirs = implicit.found("music"), rating.found("music")
+    assert (own.task, own.hyperparameters["factors"]) == ("implicit", 16)
+    assert (theirs.task, theirs.hyperparameters["factors"]) == ("rating", 8)
+    assert implicit.problem(own) is rating.problem(theirs) is None
+    assert implicit.task(own).charter == own
+    for workload, charter in ((implicit, theirs), (rating, own)):
+        problem = workload.problem(charter)
+        assert problem is not None
+        assert "task.kind" in problem
+        with pytest.raises(GroupError, match="this node learns"):
+            workload.task(charter)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task__factors": 4},
+        {"task__alpha": 2.0},
+        {"task__plays_limit": 3.0},
+        {"task__damping": 2.0},
+        {"task__prior": 9.0},
+        {"task__prior_per_evidence": 0.1},
+        {"task__seed": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_setting_of_the_implicit_task_makes_another_group(
+    configure: Configure, change: dict[str, Any]
+) -> None:
+    usual = ImplicitWorkload(configure(PLAYS)).found("music")
+    assert ImplicitWorkload(configure(PLAYS, **change)).found("music").group_id != usual.group_id
+
+
+def test_the_least_strength_says_what_a_play_is(configure: Configure) -> None:
+    every, strong = (
+        ImplicitWorkload(configure(PLAYS, data__min_strength=least)) for least in (1.0, 2.0)
+    )
+    assert len(strong.ratings) < len(every.ratings)
+    assert strong.ratings.values.min() == 2
+
+
+def test_an_implicit_workload_recommends_by_its_head(configure: Configure) -> None:
+    workload = ImplicitWorkload(configure(PLAYS, songs=SONGS))
+    charter = workload.found("music")
+    model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=3).model
+    found = workload.recommend(model, charter, "u1", 3)
+    assert (found.head, found.kind, len(found.items)) == ("implicit", "known", 3)
+    assert any("not ratings" in note for note in found.notes)
 
 
 # --- learning and answering -----------------------------------------------------------------------

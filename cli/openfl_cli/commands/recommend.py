@@ -15,7 +15,9 @@ NAME = "recommend"
 HELP = "songs that a user would like"
 DESCRIPTION = """\
 Recommend songs to a user of this node's data, best first, leaving out what the user has rated. For
-somebody the data does not know, lists what the group likes best and says so. Asks the running node;
+somebody the data does not know, lists what the group likes best and says so. In a group that
+learns ratings the score is the rating expected; in one that learns from plays it is a preference,
+and the answer says so. Asks the running node;
 when none runs, uses the model it last saved."""
 EXAMPLES = """\
   openfl-node recommend --user ann
@@ -84,6 +86,7 @@ def as_json(recommendations: dict[str, Any]) -> list[dict[str, Any]]:
             "artist": item["artist"],
             "score": item["score"],
             "kind": recommendations["kind"],
+            "head": recommendations["head"],
         }
         for item in recommendations["items"]
     ]

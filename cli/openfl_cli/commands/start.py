@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", metavar="FILE", help="your ratings: CSV with user_id,song_id,rating"
+        "--data", metavar="FILE", help="your ratings: CSV with user_id,song_id,rating (or plays)"
     )
     options.add_bootstrap(
         parser, "any running node's address, to join its network; may be repeated"

@@ -50,8 +50,9 @@ def result_table(records: Sequence[RoundRecord]) -> Table:
 
 def sentences(summary: Summary) -> list[str]:
     """What there is to say about a run as a whole."""
+    central = summary.final / (1 + summary.against_central)  # on the nodes there at the end
     lines = [
-        f"Central training on the same data: test RMSE {metric_value(summary.central['test'])};"
+        f"Central training, judged on the same ratings: test RMSE {metric_value(central)};"
         f" the nodes together: {metric_value(summary.final)} ({percent(summary.against_central)})."
     ]
     if summary.first_within is None or summary.published_until is None:

@@ -1,0 +1,75 @@
+"""`openfl-node evaluate`: how good a model is, by everything that is measured."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openfl_cli import exit_codes, options
+
+if TYPE_CHECKING:
+    from openfl.learning.evaluation import ModelReport
+
+NAME = "evaluate"
+HELP = "how good a model is: RMSE, NDCG@10, recall@10, coverage"
+DESCRIPTION = """\
+Measure a saved model on what is held out of a data file (data.test_fraction of each user's ratings;
+the split is the one that nodes use). Every user is fitted to the model from their other ratings,
+and all songs that the model knows are ranked for them. The rating head is also judged by the RMSE
+of the ratings it predicts. Needs no running node."""
+EXAMPLES = """\
+  openfl-node evaluate --data ratings.csv                    the model of this home folder
+  openfl-node evaluate --data ratings.csv --model jazz.safetensors
+  openfl-node evaluate --data plays.csv --json | jq .ndcg"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", metavar="FILE", help="ratings or plays (default: what the node last ran with)"
+    )
+    parser.add_argument(
+        "--model", metavar="FILE", type=Path, help="a model file (default: the one of the home)"
+    )
+    options.add_config(parser)
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from openfl import offline
+
+    home = options.home_folder(arguments)
+    config = options.effective_config(arguments, home, {"data.ratings_file": arguments.data})
+    report = offline.evaluate_saved(config, home, arguments.model)
+    if arguments.json:
+        options.print_json(report.to_plain())
+    else:
+        for line in lines(report):
+            print(line)
+    return exit_codes.SUCCESS
+
+
+def lines(report: ModelReport) -> list[str]:
+    """What a person reads."""
+    from openfl_cli.text import clean, count_of
+
+    things = "rating" if report.head == "rating" else "play"
+    text = [
+        f"group {clean(report.group, 64)} ({report.group_id[:8]}), head {report.head}",
+        f"{count_of(report.held_out, f'held-out {things}')} of {count_of(report.users, 'user')},"
+        f" {count_of(report.songs, 'song')} in the model",
+    ]
+    if report.unknown_songs:
+        text.append(
+            f"{count_of(report.unknown_songs, 'held-out song')} unknown to the model: missed"
+        )
+    if report.rmse is not None:
+        text.append(f"RMSE       {report.rmse:.4f}{_error(report.rmse_error)}")
+    text.append(f"NDCG@{report.top}    {report.ndcg:.4f}{_error(report.ndcg_error)}")
+    text.append(f"recall@{report.top}  {report.recall:.4f}")
+    text.append(f"coverage   {100 * report.coverage:.1f} % of the songs are in somebody's list")
+    return text
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else f" +- {error:.4f}"

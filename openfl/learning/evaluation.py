@@ -1,0 +1,121 @@
+"""How well a saved model serves the listeners of a data file, by everything that is measured.
+
+Listeners are fitted anew to the model from their training ratings (or plays), exactly as a node
+does, and judged by what was held out of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from openfl.errors import DataError
+from openfl.learning.heads import head_of
+from openfl.learning.implicit_factorization import locate, moved_columns
+from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
+from openfl.learning.metrics import rank
+from openfl.learning.rating_charter import TASK_KIND as RATING
+from openfl.learning.ratings import Ratings
+from openfl.learning.ridge import SparseMatrix
+from openfl.learning.splitting import Split
+from openfl.model_view import DenseModel
+
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """Test metrics of one model on one data file.
+
+    rmse and its standard error are None for a head that predicts no ratings. ndcg, recall: of lists
+    of `top` songs, means over the `users` with something held out. coverage: part of the model's
+    `songs` in anybody's list. held_out: ratings or plays; unknown_songs: those of them whose song
+    the model does not know, which count as missed in every list.
+    """
+
+    group: str
+    group_id: str
+    head: str
+    users: int
+    songs: int
+    held_out: int
+    unknown_songs: int
+    top: int
+    rmse: float | None
+    rmse_error: float | None
+    ndcg: float
+    ndcg_error: float
+    recall: float
+    coverage: float
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def evaluate_model(
+    model: DenseModel, ratings: Ratings, split: Split, top: int = TOP
+) -> ModelReport:
+    """The metrics of `model` on the test part of `ratings` (plays, when its head is implicit).
+
+    Songs rated in training or validation are not recommended again. Every held-out song counts as
+    one to be found, however it was rated. DataError when nothing is held out, or the ratings do not
+    fit the group; GroupError when the model is of a task that recommends no songs.
+    """
+    charter = model.charter
+    head = head_of(charter, model)
+    if not len(split.test):
+        raise DataError(
+            f"{ratings.source or 'ratings'}: nothing is held out to measure by"
+            " (data.test_fraction; a user needs at least 5 ratings)"
+        )
+    error = None
+    if head.name == RATING:
+        error = MatrixFactorization.from_charter(charter, ratings, split).evaluate(model, "test")
+    keys, row_of_song = np.unique(item_keys(ratings.songs), return_inverse=True)
+    rows = row_of_song[ratings.song_index]
+
+    def matrix(positions: NDArray[np.intp], values: NDArray[np.float32]) -> SparseMatrix:
+        return sp.csr_array(
+            (
+                values[positions].astype(np.float64),
+                (ratings.user_index[positions], rows[positions]),
+            ),
+            shape=(len(ratings.users), len(keys)),
+        )
+
+    ones = np.ones_like(ratings.values)
+    listeners = head.fold_in(matrix(split.train, ratings.values), keys)
+    known = model.keys(head.items)
+    if not len(known):
+        raise DataError(f'the model of group "{charter.name}" is empty')
+    column, present = locate(known, keys)
+    earlier = np.concatenate([split.train, split.validation])
+    seen, held_out = matrix(earlier, ones), matrix(split.test, ones)
+    report = rank(
+        lambda start, end: head.scores(listeners[start:end], known),
+        seen=moved_columns(seen, column, present, len(known)),
+        held_out=moved_columns(held_out, column, present, len(known)),
+        relevant=np.diff(held_out.indptr),
+        top=top,
+    )
+    return ModelReport(
+        group=charter.name,
+        group_id=charter.group_id,
+        head=head.name,
+        users=report.users,
+        songs=len(known),
+        held_out=len(split.test),
+        unknown_songs=int((~present[rows[split.test]]).sum()),
+        top=top,
+        rmse=None if error is None else error.value,
+        rmse_error=None if error is None else error.standard_error,
+        ndcg=report.ndcg,
+        ndcg_error=report.ndcg_error,
+        recall=report.recall,
+        coverage=report.coverage,
+    )

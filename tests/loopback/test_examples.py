@@ -1,0 +1,41 @@
+"""The examples run as they stand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_example(name: str, *arguments: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / name), *arguments],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'cli'}"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_two_nodes_with_a_task_of_their_own_learn_more_together_than_alone() -> None:
+    found = re.findall(r"error ([\d.]+) together, ([\d.]+) alone", run_example("custom_task.py"))
+    assert len(found) == 2
+    for together, alone in found:
+        assert float(together) < float(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_eight_skewed_nodes_read_digits_within_two_points_of_central_training() -> None:
+    pytest.importorskip("torch", reason='needs PyTorch: pip install "openfl-node[torch]"')
+    pytest.importorskip("sklearn", reason="needs scikit-learn for its digits")
+    (behind,) = re.findall(r"together is (-?[\d.]+) points below", run_example("digits_torch.py"))
+    assert float(behind) <= 2.0
