@@ -56,10 +56,13 @@ def deal(source: Path, nodes: int, seed: int, folder: Path) -> list[Path]:
     return homes
 
 
-def start(home: Path, options: argparse.Namespace, bootstrap: str | None) -> subprocess.Popen[str]:
+def start(
+    home: Path, options: argparse.Namespace, bootstrap: str | None, *, train: bool = True
+) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENFL_")}
     environment |= {
         "OPENFL_NETWORK_HOST": "127.0.0.1",
+        "OPENFL_TRAINING_AUTO_START": "true" if train else "false",
         "OPENFL_TRAINING_WHEN_DONE": "serve",
         "OPENFL_TRAINING_WAIT_FOR_MEMBERS": str(options.nodes),
         "OPENFL_TRAINING_INTERVAL_SECONDS": str(options.interval),
