@@ -44,7 +44,8 @@ def sizes(processes: list[psutil.Process]) -> np.ndarray:
 def tell(label: str, found: np.ndarray) -> None:
     names = ("MB", "threads", "files", "connections")
     print(
-        f"{label}: " + ", ".join(f"{n} {m:.1f}" for n, m in zip(names, found.mean(0))), flush=True
+        f"{label}: " + ", ".join(f"{n} {m:.1f}" for n, m in zip(names, found.mean(0), strict=True)),
+        flush=True,
     )
 
 
