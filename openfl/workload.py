@@ -172,6 +172,7 @@ class RatingWorkload(MusicWorkload):
             prior=task.prior,
             prior_per_evidence=task.prior_per_evidence,
             bias_prior=task.bias_prior,
+            encoding=task.encoding,
             seed=task.seed,
         )
 
@@ -203,6 +204,7 @@ class ImplicitWorkload(MusicWorkload):
             damping=task.damping,
             prior=task.prior,
             prior_per_evidence=task.prior_per_evidence,
+            encoding=task.encoding,
             seed=task.seed,
         )
 

@@ -277,6 +277,12 @@ class TaskConfig:
         minimum=1e-6,
         maximum=1e6,
     )
+    encoding: Literal["int4", "int8", "float16", "float32"] = setting(  # type: ignore[assignment]
+        "int8",
+        "Rating and implicit: how songs' rows travel. int4 sends about two thirds of the bytes of"
+        " int8 and is less exact; float16 and float32 send two and four times as many.",
+        choices=("int4", "int8", "float16", "float32"),
+    )
     seed: int = setting(
         0,
         "Seed of the values a song has before anyone rated it.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from openfl.contribution import Charter, Encoding
+
 
 def number(value: object) -> float:
     """`value` as a float; TypeError when it is not a number (a bool is none)."""
@@ -15,3 +17,9 @@ def whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{value!r:.40} is not a whole number")
     return value
+
+
+def encoding_of(charter: Charter, table: str) -> Encoding:
+    """How rows of `table` travel, which is for the group to choose; the usual where it has no such
+    table (which is then found to be missing)."""
+    return next((schema.encoding for schema in charter.tables if schema.name == table), "int8")

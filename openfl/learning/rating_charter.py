@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Charter, TableSchema
+from openfl.contribution import Charter, Encoding, TableSchema
 from openfl.errors import ConfigError, DataError, GroupError
-from openfl.learning.charter_values import number, whole
+from openfl.learning.charter_values import encoding_of, number, whole
 from openfl.learning.rating_scale import Scale, format_scale
 from openfl.learning.ratings import Ratings, locate_rating_outside
 
@@ -39,7 +39,7 @@ _UNIT_WIDTH = 4.5
 class RatingParameters:
     """Hyperparameters of the rating task. `prior + prior_per_evidence * n` is the ridge on the
     factors of a song (or listener) with n ratings, `bias_prior` that on its bias; `damping`
-    multiplies the curvature of every step."""
+    multiplies the curvature of every step; `encoding` is how songs' rows travel."""
 
     scale: Scale
     factors: int
@@ -47,6 +47,7 @@ class RatingParameters:
     prior: float
     prior_per_evidence: float
     bias_prior: float
+    encoding: Encoding = "int8"
 
     @property
     def width(self) -> int:
@@ -84,6 +85,7 @@ def rating_charter(
     prior: float = 8.0,
     prior_per_evidence: float = 0.05,
     bias_prior: float = 5.0,
+    encoding: Encoding = "int8",
     seed: int = 0,
 ) -> Charter:
     """The charter of a rating group. ConfigError names every parameter that is out of range."""
@@ -94,6 +96,7 @@ def rating_charter(
         prior=float(prior),
         prior_per_evidence=float(prior_per_evidence),
         bias_prior=float(bias_prior),
+        encoding=encoding,
     )
     problems = _problems(parameters)
     if problems:
@@ -135,6 +138,7 @@ def rating_parameters(charter: Charter) -> RatingParameters:
             prior=number(values.pop("prior")),
             prior_per_evidence=number(values.pop("prior_per_evidence")),
             bias_prior=number(values.pop("bias_prior")),
+            encoding=encoding_of(charter, ITEMS),
         )
     except KeyError as error:
         raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
@@ -190,7 +194,7 @@ def _tables(parameters: RatingParameters) -> tuple[TableSchema, ...]:
             prior=(parameters.prior,) * factors + (parameters.bias_prior,),
             prior_per_evidence=(parameters.prior_per_evidence,) * factors + (0.0,),
             initial_scale=(FACTOR_INITIAL_SCALE,) * factors + (0.0,),
-            encoding="int8",
+            encoding=parameters.encoding,
             key_bits=ITEM_KEY_BITS,
         ),
         # One number that everything is measured from: exact, so float32, and hardly shrunk.

@@ -40,6 +40,7 @@ from openfl.contribution import (
     MAX_EVIDENCE,
     Charter,
     Contribution,
+    Encoding,
     Evaluation,
     Floats,
     Hyperparameter,
@@ -110,7 +111,7 @@ def torch_charter(
     model: TorchModel,
     precision: Precision = "fisher",
     prior: float = 0.0,
-    encoding: Literal["int8", "float16", "float32"] = "float16",
+    encoding: Encoding = "float16",
     seed: int = 0,
 ) -> Charter:
     """The charter of a group that learns `model`.

@@ -422,6 +422,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "task.prior_per_evidence": 0.1,
     "task.bias_prior": 3.0,
     "task.weight_prior": 0.5,
+    "task.encoding": "int4",
     "task.seed": 9,
     "training.auto_start": False,
     "training.rounds": 20,
