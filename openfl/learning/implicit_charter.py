@@ -40,8 +40,8 @@ class ImplicitParameters:
     """Hyperparameters of Hu, Koren and Volinsky (2008). A song played s times is preferred with
     confidence `1 + alpha * min(s, plays_limit)`, one never played is not with confidence 1.
     `prior + prior_per_evidence * plays` is the ridge on the factors of a song or listener with so
-    many plays in training; `damping` multiplies the shared estimate of a song's curvature; `encoding`
-    is how songs' rows travel."""
+    many plays in training; `damping` multiplies the shared estimate of a song's curvature;
+    `encoding` is how songs' rows travel."""
 
     factors: int
     alpha: float
