@@ -185,7 +185,11 @@ class RatingWorkload(MusicWorkload):
 
     def task(self, charter: Charter) -> MatrixFactorization:
         return MatrixFactorization.from_charter(
-            charter, self.ratings, self._split, self._config.training.min_row_evidence
+            charter,
+            self.ratings,
+            self._split,
+            self._config.training.min_row_evidence,
+            self.catalogue if self._config.privacy.enabled else None,
         )
 
 
