@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from openfl.contribution import Charter, Encoding, TableSchema
 from openfl.errors import ConfigError, GroupError
-from openfl.learning.charter_values import encoding_of, number, whole
+from openfl.learning.charter_values import (
+    encoding_of,
+    number,
+    out_of_range,
+    reading,
+    refuse_unknown,
+    refuse_unusable,
+    whole,
+)
 
 TASK_KIND = "implicit"
 ITEMS = "items"
@@ -107,12 +115,7 @@ def implicit_parameters(charter: Charter) -> ImplicitParameters:
     GroupError when it is of another task, or its parameters or tables are not what a group that
     learns from plays has.
     """
-    if charter.task != TASK_KIND:
-        raise GroupError(
-            f'group "{charter.name}" learns "{charter.task}"; this node learns "{TASK_KIND}"'
-            " (task.kind)"
-        )
-    try:
+    with reading(charter, TASK_KIND):
         values = dict(charter.hyperparameters)
         parameters = ImplicitParameters(
             factors=whole(values.pop("factors")),
@@ -123,22 +126,13 @@ def implicit_parameters(charter: Charter) -> ImplicitParameters:
             prior_per_evidence=number(values.pop("prior_per_evidence")),
             encoding=encoding_of(charter, ITEMS),
         )
-    except KeyError as error:
-        raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
-    except TypeError as error:
-        raise GroupError(f'group "{charter.name}": its charter is malformed: {error}') from None
-    if values:
-        unknown = ", ".join(sorted(values))
-        raise GroupError(f'group "{charter.name}": its charter has unknown parameters: {unknown}')
-    problems = _problems(parameters)
-    if problems:
-        raise GroupError(f'group "{charter.name}": its charter is not usable: {problems[0]}')
-    if charter.tables != _tables(parameters):
-        raise GroupError(
-            f'group "{charter.name}": its tables are not those of a group that learns from plays'
-        )
-    if charter.parent is not None:
-        raise GroupError(f'group "{charter.name}" has a parent group, which is not supported yet')
+        refuse_unknown(charter, values)
+        refuse_unusable(charter, _problems(parameters))
+        if charter.tables != _tables(parameters):
+            raise GroupError(
+                f'group "{charter.name}": its tables are not those of a group that learns from'
+                " plays"
+            )
     return parameters
 
 
@@ -181,8 +175,4 @@ def _problems(parameters: ImplicitParameters) -> list[str]:
         ("prior", parameters.prior, 0.001, 1e6),
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),
     )
-    return [
-        f"{name} is {value:g}; it must be from {smallest:g} to {largest:g}"
-        for name, value, smallest, largest in ranges
-        if not smallest <= value <= largest  # also catches NaN
-    ]
+    return out_of_range(ranges)

@@ -43,6 +43,7 @@ from openfl.contribution import (
 )
 from openfl.errors import ConfigError, DataError
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
+from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.metrics import rmse
 from openfl.learning.rating_charter import (
     ITEM_KEY_BITS,
@@ -229,7 +230,7 @@ class MatrixFactorization:
         `split`: "validation", "test" or "train". With no such ratings `count` is 0, and value and
         standard error are NaN.
         """
-        held_out = self._positions(split)
+        held_out = self._split.positions(split)
         if not len(held_out):
             return Evaluation("rmse", math.nan, math.nan, 0)
         mean = self._mean(model)
@@ -254,23 +255,11 @@ class MatrixFactorization:
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
-        return {
-            "user_factors": self._user_factors.astype(np.float32),
-            "user_keys": self._user_keys,
-        }
+        return saved_listeners(self._user_factors, self._user_keys)
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back `private_state`; ValueError when it is of other listeners or another width."""
-        factors, keys = state.get("user_factors"), state.get("user_keys")
-        if factors is None or keys is None:
-            raise ValueError("saved private state lacks user_factors or user_keys")
-        same_users = np.array_equal(keys, self._user_keys)
-        if factors.shape != self._user_factors.shape or not same_users:
-            raise ValueError("saved private state is not of these listeners")
-        restored = factors.astype(np.float64)
-        if not bool(np.isfinite(restored).all()):
-            raise ValueError("saved private state has values that are not finite")
-        self._user_factors = restored
+        self._user_factors = restored_listeners(state, self._user_keys, self._user_factors.shape)
 
     def _errors(self, rows: Matrix, mean: float, keys: NDArray[np.uint64]) -> SparseMatrix:
         """csr[users, n]: by how much each listener's training ratings of the songs `keys[n]` differ
@@ -295,16 +284,6 @@ class MatrixFactorization:
     @cached_property
     def _user_keys(self) -> NDArray[np.uint64]:
         return item_keys(self._ratings.users, key_bits=64)
-
-    def _positions(self, split: str) -> NDArray[np.intp]:
-        match split:
-            case "validation":
-                return self._split.validation
-            case "test":
-                return self._split.test
-            case "train":
-                return self._split.train
-        raise ValueError(f'split must be "validation", "test" or "train", not "{split}"')
 
     def _mean(self, model: ModelView) -> float:
         """The group's mean rating in units; this node's own while the group has none."""

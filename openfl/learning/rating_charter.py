@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from openfl.contribution import Charter, Encoding, TableSchema
 from openfl.errors import ConfigError, DataError, GroupError
-from openfl.learning.charter_values import encoding_of, number, whole
+from openfl.learning.charter_values import (
+    encoding_of,
+    number,
+    out_of_range,
+    reading,
+    refuse_unknown,
+    refuse_unusable,
+    whole,
+)
 from openfl.learning.rating_scale import Scale, format_scale
 from openfl.learning.ratings import Ratings, locate_rating_outside
 
@@ -124,12 +132,7 @@ def rating_parameters(charter: Charter) -> RatingParameters:
     GroupError when it is of another task, or its parameters or tables are not what a rating group
     has.
     """
-    if charter.task != TASK_KIND:
-        raise GroupError(
-            f'group "{charter.name}" learns "{charter.task}"; this node learns "{TASK_KIND}"'
-            " (task.kind)"
-        )
-    try:
+    with reading(charter, TASK_KIND):
         values = dict(charter.hyperparameters)
         parameters = RatingParameters(
             scale=(number(values.pop("scale_min")), number(values.pop("scale_max"))),
@@ -140,20 +143,10 @@ def rating_parameters(charter: Charter) -> RatingParameters:
             bias_prior=number(values.pop("bias_prior")),
             encoding=encoding_of(charter, ITEMS),
         )
-    except KeyError as error:
-        raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
-    except TypeError as error:
-        raise GroupError(f'group "{charter.name}": its charter is malformed: {error}') from None
-    if values:
-        unknown = ", ".join(sorted(values))
-        raise GroupError(f'group "{charter.name}": its charter has unknown parameters: {unknown}')
-    problems = _problems(parameters)
-    if problems:
-        raise GroupError(f'group "{charter.name}": its charter is not usable: {problems[0]}')
-    if charter.tables != _tables(parameters):
-        raise GroupError(f'group "{charter.name}": its tables are not those of a rating group')
-    if charter.parent is not None:
-        raise GroupError(f'group "{charter.name}" has a parent group, which is not supported yet')
+        refuse_unknown(charter, values)
+        refuse_unusable(charter, _problems(parameters))
+        if charter.tables != _tables(parameters):
+            raise GroupError(f'group "{charter.name}": its tables are not those of a rating group')
     return parameters
 
 
@@ -218,11 +211,7 @@ def _problems(parameters: RatingParameters) -> list[str]:
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),
         ("bias_prior", parameters.bias_prior, 0.001, 1e6),
     )
-    problems = [
-        f"{name} is {value:g}; it must be from {smallest:g} to {largest:g}"
-        for name, value, smallest, largest in ranges
-        if not smallest <= value <= largest  # also catches NaN
-    ]
+    problems = out_of_range(ranges)
     width = high - low
     if not (math.isfinite(width) and width > 1e-6 and max(abs(low), abs(high)) <= 1e9):
         problems.append(
