@@ -18,6 +18,7 @@ from _ml100k import ml100k_csv
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
+from openfl.contribution import Encoding
 from openfl.group.publisher import Publisher
 from openfl.learning.central import train_alone
 from openfl.learning.matrix_factorization import MatrixFactorization
@@ -27,8 +28,10 @@ from openfl.learning.splitting import split_ratings
 from openfl.network.envelope import Libp2pSealer, generate_identity
 
 
-def tasks_of(ratings: Ratings, nodes: int, seed: int) -> list[MatrixFactorization]:
-    charter = rating_charter("lockstep", scale=ratings.scale)
+def tasks_of(
+    ratings: Ratings, nodes: int, seed: int, encoding: Encoding = "int8"
+) -> list[MatrixFactorization]:
+    charter = rating_charter("lockstep", scale=ratings.scale, encoding=encoding)
     users = list(ratings.users)
     np.random.default_rng(seed).shuffle(users)
     owner = {user: n % nodes for n, user in enumerate(users)}

@@ -28,6 +28,8 @@ GroupId = NewType("GroupId", str)
 Keys = NDArray[np.uint64]
 Floats = NDArray[np.float32]
 Hyperparameter = bool | int | float | str
+Encoding = Literal["int4", "int8", "float16", "float32"]
+"""How the rows of a table travel (see `openfl.aggregation.quantize`)."""
 
 PROTOCOL_VERSION = 1
 MAX_EVIDENCE = 1_000_000.0
@@ -52,7 +54,7 @@ class TableSchema:
     prior: tuple[float, ...]
     prior_per_evidence: tuple[float, ...]
     initial_scale: tuple[float, ...]
-    encoding: Literal["int8", "float16", "float32"] = "int8"
+    encoding: Encoding = "int8"
     key_bits: int = 64
     value_limit: float = 100.0
 

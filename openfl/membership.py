@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,14 @@ import trio
 from openfl.aggregation.screening import Influence
 from openfl.compute import Compute
 from openfl.contribution import Contribution, Evaluation, ModelView, PeerId
-from openfl.errors import RemoteError
+from openfl.errors import RemoteError, StateError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
 from openfl.membership_state import PrivateState, SavedMembership
 from openfl.network.base import GossipMessage, Network, Verdict
+from openfl.privacy import PrivacyBudget
+from openfl.telemetry import PrivacyView
 from openfl.wire import messages as wire
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Membership:
         reachable: Callable[[], frozenset[PeerId]],
         tell: TellOwner,
         save: Saver,
+        privacy: PrivacyBudget | None = None,
     ) -> None:
         self.session = session
         self.task = task
@@ -76,6 +79,7 @@ class Membership:
         self._reachable = reachable
         self._tell = tell
         self._save = save
+        self._privacy = privacy
         self._private: PrivateState = task.private_state()
         self._nursery: trio.Nursery | None = None
         self._outgoing, self._to_publish = trio.open_memory_channel[bytes](OUTGOING_QUEUE)
@@ -234,11 +238,21 @@ class Membership:
 
     async def _train(self, effect: ev.Train) -> None:
         task, rng, model, case = self.task, self._rng, effect.model, effect.case
+        budget = self._privacy
+        before = None if budget is None else budget.view
+        not_written: list[StateError] = []
+
+        def paid_for(budget: PrivacyBudget) -> Contribution:
+            try:
+                return budget.step(task, model)
+            except StateError as error:
+                not_written.append(error)
+                return Contribution(())
 
         def work() -> _Trained:
             validation = task.evaluate(model)
             test = task.evaluate(model, "test")
-            contribution = task.local_step(model, rng)
+            contribution = task.local_step(model, rng) if budget is None else paid_for(budget)
             private = task.private_state()
             influence = {} if case is None else case.judge(task)
             return _Trained(contribution, validation, test, private, influence)
@@ -246,8 +260,26 @@ class Membership:
         trained = await self._compute.run(work)
         self._private = trained.private
         self.test = trained.test
+        for error in not_written:
+            self._tell(ev.Tell("warning", "not-published", f"not published: {error}"))
+        if budget is not None and budget.view is not before:
+            self._tell_spent(budget.view)
         self.handle(
             ev.TrainingFinished(trained.contribution, trained.validation, trained.influence)
+        )
+
+    def _tell_spent(self, view: PrivacyView) -> None:
+        spent = f"epsilon {view.epsilon_spent:.3g} of {view.epsilon:g} (delta {view.delta:g})"
+        self._tell(
+            ev.Tell("info", "privacy", f"spent {spent} of the privacy budget", asdict(view))
+            if view.releases_left
+            else ev.Tell(
+                "warning",
+                "privacy-spent",
+                f"the privacy budget is spent: {spent}; nothing more is published, and what was"
+                " stays in the group's model",
+                asdict(view),
+            )
         )
 
     async def _evaluate(self, effect: ev.Evaluate) -> None:

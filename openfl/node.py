@@ -18,18 +18,20 @@ import trio
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.compute import Compute, ThreadCompute
 from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, ModelView, PeerId
-from openfl.errors import GroupError, NetworkError, StateError
+from openfl.errors import ConfigError, GroupError, NetworkError, StateError
 from openfl.group import events as ev
 from openfl.group.directory import KnownCard
 from openfl.group.session import GroupSession
 from openfl.group_finder import GroupFinder
 from openfl.learning.central import train_alone
 from openfl.learning.recommend import Recommendations
+from openfl.learning.task import PrivateLearner
 from openfl.membership import Membership
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Network, PeerAddress, Sealer
 from openfl.network.discovery import Discovery
 from openfl.node_parts import NodeSettings, NodeStorage, group_view, metric_value, no_answer
+from openfl.privacy import PrivacyBudget, no_private_step
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, PeerView, Phase
 from openfl.wire import messages as wire
 from openfl.workload import Workload
@@ -59,6 +61,7 @@ class Node:
         resume: SavedMembership | None = None,
         bootstrap_given: bool = False,
         peers_remembered: bool = False,
+        privacy: PrivacyBudget | None = None,
     ) -> None:
         self.network = network
         self.stop_asked = trio.Event()
@@ -76,6 +79,7 @@ class Node:
         self._resume = resume
         self._bootstrap_given = bootstrap_given
         self._peers_remembered = peers_remembered
+        self._privacy = privacy
         self._started_at = unix_time()
         self._events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
         self._phase: Literal["starting", "joining", "stopping"] | None = "starting"
@@ -195,6 +199,7 @@ class Node:
             deltas_merged=0 if session is None else session.deltas_merged,
             faults=faults,
             events=tuple(self._events),
+            privacy=None if self._privacy is None else self._privacy.view,
         )
 
     async def groups(self) -> tuple[GroupView, ...]:
@@ -279,6 +284,8 @@ class Node:
             if refused:
                 self._tell("warning", "state-refused", f"{refused} saved contributions are invalid")
         task = self._workload.task(charter)
+        if self._privacy is not None and not isinstance(task, PrivateLearner):
+            raise ConfigError(no_private_step(charter.task))
         session = GroupSession(
             replica,
             self._sealer,
@@ -299,6 +306,7 @@ class Node:
             reachable=lambda: self._discovery.members(group_id),
             tell=self._on_tell,
             save=self._save,
+            privacy=self._privacy,
         )
         if resume is not None and resume.private and not membership.restore_private(resume.private):
             self._tell("info", "data-changed", "the data has changed since the last run")

@@ -22,7 +22,7 @@ from openfl.aggregation.robust_view import Rule
 from openfl.config import Config
 from openfl.contribution import PeerId
 from openfl.control import serve_control
-from openfl.errors import NetworkError, RemoteError, UsageError, UserError
+from openfl.errors import ConfigError, NetworkError, RemoteError, UsageError, UserError
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
@@ -32,6 +32,7 @@ from openfl.network.discovery import Discovery
 from openfl.node import Node
 from openfl.node_parts import NodeSettings, group_view, no_answer
 from openfl.offline import offline_recommend, with_remembered_data
+from openfl.privacy import PrivacyBudget
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.workload import Workload, load_workload
@@ -55,6 +56,10 @@ OnEvent = Callable[[NodeEvent], None]
 def session_settings(config: Config) -> SessionSettings:
     """The part of the configuration that a session needs."""
     gossip, training, aggregation = config.gossip, config.training, config.aggregation
+    # What depends on own data must not leave but through the mechanism: no fit, no opinions of
+    # members judged by own data (which would also shape what is published), and all rows that were
+    # paid for.
+    private = config.privacy.enabled
     return SessionSettings(
         auto_start=training.auto_start,
         rounds=training.rounds,
@@ -62,8 +67,9 @@ def session_settings(config: Config) -> SessionSettings:
         wait_for_members=training.wait_for_members,
         heartbeat_seconds=gossip.heartbeat_seconds,
         inline_limit_bytes=gossip.inline_limit_bytes,
-        row_fraction=gossip.row_fraction,
+        row_fraction=1.0 if private else gossip.row_fraction,
         refresh_fraction=gossip.refresh_fraction,
+        tells_fit=not private,
         limits=ReplicaLimits(
             max_members=gossip.max_members,
             max_rows=gossip.max_rows,
@@ -73,7 +79,7 @@ def session_settings(config: Config) -> SessionSettings:
         aggregation=AggregationSettings(
             rule=cast(Rule, aggregation.rule),
             norm_factor=aggregation.norm_factor,
-            influence=aggregation.influence,
+            influence=aggregation.influence and not private,
             hostile_fraction=aggregation.hostile_fraction,
         ),
     )
@@ -116,6 +122,7 @@ async def _open_parts(
     storage = HomeStorage(place, place.model_file(config.model.file))
     remembered, problems = _load_remembered(place, storage)
     resume, more = storage.load(_group_asked_for(config))
+    privacy = await _open_budget(config, place)
     async with _open_network(config, identity, storage, on_event) as network:
         for problem in [*problems, *more]:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
@@ -143,6 +150,7 @@ async def _open_parts(
             resume=resume,
             bootstrap_given=bool(bootstrap),
             peers_remembered=bool(remembered),
+            privacy=privacy,
         )
         storage.attach(workload, node.snapshot, _data_files(config))
         async with trio.open_nursery() as nursery, serve_control(place.root, control(node)):
@@ -153,6 +161,23 @@ async def _open_parts(
                 with trio.CancelScope(deadline=trio.current_time() + FINISH_SECONDS, shield=True):
                     await node.finish()
                 nursery.cancel_scope.cancel()
+
+
+async def _open_budget(config: Config, place: Home) -> PrivacyBudget | None:
+    """The budget to teach under; None when that is not asked for. ConfigError when it is spent: a
+    node that was to teach and cannot should not look as if it did."""
+    if not config.privacy.enabled:
+        return None
+    path = place.state_file("privacy")
+    budget = await trio.to_thread.run_sync(PrivacyBudget, config.privacy, path)
+    if budget.spent and config.training.auto_start:
+        view = budget.view
+        raise ConfigError(
+            f"the privacy budget is spent: epsilon {view.epsilon_spent:.3g} of {view.epsilon:g} in"
+            f" {view.releases} rounds, and another does not fit; raise privacy.epsilon, or follow"
+            " the group without teaching it (training.auto_start = false)"
+        )
+    return budget
 
 
 @contextlib.asynccontextmanager

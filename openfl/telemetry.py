@@ -77,6 +77,20 @@ class GroupView:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacyView:
+    """What was spent of the privacy budget. releases: made so far; releases_left: how many more
+    fit, 0 when it is spent."""
+
+    epsilon_spent: float
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    clip: float
+    releases: int
+    releases_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSnapshot:
     """Everything a viewer needs, at one moment. RMSE fields are in units of the ratings."""
 
@@ -114,6 +128,8 @@ class NodeSnapshot:
     faults: Mapping[str, int]
     events: tuple[NodeEvent, ...]
     """The last events, newest last, at most 50."""
+    privacy: PrivacyView | None = None
+    """None when this node does not teach under differential privacy."""
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
@@ -130,4 +146,6 @@ class NodeSnapshot:
         )
         values["members"] = tuple(MemberView(**m) for m in values["members"])
         values["events"] = tuple(NodeEvent(**e) for e in values["events"])
+        if values.get("privacy") is not None:
+            values["privacy"] = PrivacyView(**values["privacy"])
         return cls(**values)

@@ -172,6 +172,7 @@ class RatingWorkload(MusicWorkload):
             prior=task.prior,
             prior_per_evidence=task.prior_per_evidence,
             bias_prior=task.bias_prior,
+            encoding=task.encoding,
             seed=task.seed,
         )
 
@@ -184,7 +185,11 @@ class RatingWorkload(MusicWorkload):
 
     def task(self, charter: Charter) -> MatrixFactorization:
         return MatrixFactorization.from_charter(
-            charter, self.ratings, self._split, self._config.training.min_row_evidence
+            charter,
+            self.ratings,
+            self._split,
+            self._config.training.min_row_evidence,
+            self.catalogue if self._config.privacy.enabled else None,
         )
 
 
@@ -203,6 +208,7 @@ class ImplicitWorkload(MusicWorkload):
             damping=task.damping,
             prior=task.prior,
             prior_per_evidence=task.prior_per_evidence,
+            encoding=task.encoding,
             seed=task.seed,
         )
 

@@ -28,6 +28,7 @@ from openfl.network.simulated import SimulatedNetwork, SimulatedWorld
 from openfl.network.simulated_link import LinkSettings
 from openfl.node import Node
 from openfl.node_parts import NodeSettings
+from openfl.privacy import PrivacyBudget
 from openfl.telemetry import NodeEvent
 from openfl.workload import Workload
 from tests.group_rig import RigSealer, peer
@@ -128,6 +129,7 @@ class Village:
         alone_rounds: int = 0,
         resume: SavedMembership | None = None,
         remembered: tuple[PeerAddress, ...] = (),
+        privacy: PrivacyBudget | None = None,
     ) -> Villager:
         """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first."""
         number = len(self.nodes) if number is None else number
@@ -161,6 +163,7 @@ class Village:
                             resume=resume,
                             bootstrap_given=bool(known),
                             peers_remembered=bool(remembered),
+                            privacy=privacy,
                         )
                         async with trio.open_nursery() as nursery:
                             await nursery.start(villager.node.run)

@@ -44,6 +44,15 @@ HALF = TableSchema(
     encoding="float16",
     key_bits=16,
 )
+COARSE = TableSchema(
+    name="coarse",
+    width=3,
+    prior=(8.0, 8.0, 5.0),
+    prior_per_evidence=(0.05, 0.05, 0.0),
+    initial_scale=(0.1, 0.1, 0.0),
+    encoding="int4",
+)
+"""Not in the charter."""
 CHARTER = Charter("samples", "rating", (ITEMS, MEAN, HALF), {"factors": 2, "damping": 1.5}, seed=7)
 FIT = Evaluation("rmse", 0.9375, 0.0078125, 1000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from openfl.telemetry import NodeSnapshot
@@ -47,6 +48,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
         },
         "deltas_merged": snapshot.deltas_merged,
         "faults": dict(snapshot.faults),
+        "privacy": None if snapshot.privacy is None else asdict(snapshot.privacy),
         "member_list": [
             {
                 "peer_id": member.peer_id,

@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl.telemetry import NodeEvent, NodeSnapshot, PrivacyView
 from openfl_cli.sparkline import sparkline
 from openfl_cli.text import (
     change_percent,
@@ -146,6 +146,8 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
             f"{count_of(shot.deltas_merged, 'contribution')} merged",
         )
     )
+    if shot.privacy is not None:
+        lines.append(privacy_line(shot.privacy))
     traffic = (
         f"{human_bytes(shot.bytes_sent)} sent, {human_bytes(shot.bytes_received)} received, "
         f"{human_bytes(shot.published_bytes)} of own contributions"
@@ -157,6 +159,19 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
         named = ", ".join(f"{clean(name, 40)} {count}" for name, count in worst)
         lines.append(Text.assemble(("faults ", "dim"), (f"{faults} survived: {named}", "yellow")))
     return lines
+
+
+def privacy_line(privacy: PrivacyView) -> Text:
+    """What was spent of the budget, and what is left of it."""
+    left = privacy.releases_left
+    return Text.assemble(
+        ("privacy ", "dim"),
+        f"epsilon {privacy.epsilon_spent:.3g} of {privacy.epsilon:g} spent"
+        f" (delta {privacy.delta:g}), ",
+        (f"{count_of(left, 'round')} left", "")
+        if left
+        else ("spent: nothing more is published", "yellow"),
+    )
 
 
 def bar(done: int, total: int, width: int, ascii_only: bool = False) -> str:

@@ -1,28 +1,37 @@
-"""Rows as they travel: int8 with one float16 scale a row, or float16, or float32.
+"""Rows as they travel: int8 or int4 with one float16 scale a row, or float16, or float32.
 
-Dequantising is exact, hence equal on every platform: an int8 code (7 bits and sign) times a
+Dequantising is exact, hence equal on every platform: a code (at most 7 bits and sign) times a
 float16 scale (11 bits) always fits the 24 bits of a float32 product, and float16 widens to float32
 without rounding. So a member and everyone who hears it merge the same bits.
 
-int8 rounds stochastically: the expectation of a code times its scale is the value (inside the
+Codes are rounded stochastically: the expectation of a code times its scale is the value (inside the
 representable range), so that the errors of many members and rounds average out, not add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import MAX_CURVATURE, MAX_EVIDENCE, Floats, Keys, RowBlock, TableSchema
+from openfl.contribution import (
+    MAX_CURVATURE,
+    MAX_EVIDENCE,
+    Encoding,
+    Floats,
+    Keys,
+    RowBlock,
+    TableSchema,
+)
 
-Encoding = Literal["int8", "float16", "float32"]
-
-CODE_LIMIT = 127
-"""int8 codes lie in -127..127: -128 has no mirror image and is refused on the wire."""
+CODE_LIMITS: Mapping[Encoding, int] = MappingProxyType({"int4": 7, "int8": 127})
+"""The encodings that have codes and scales. Codes lie in -limit..limit: -8 and -128 have no mirror
+image and are refused on the wire."""
+CODE_LIMIT = CODE_LIMITS["int8"]
 FLOAT16_MAX = 65504.0
 
 
@@ -30,8 +39,9 @@ FLOAT16_MAX = 65504.0
 class QuantizedBlock:
     """Rows of one table in their wire form.
 
-    keys: uint64[n], strictly ascending. codes: [n, width] of the dtype `encoding` names. scales:
-    float16[n], >= 0, for int8; empty otherwise. evidence: uint32[n]. curvature: float32[width].
+    keys: uint64[n], strictly ascending. codes: [n, width] of the dtype `encoding` names (int8 for
+    int4; packed on the wire alone). scales: float16[n], >= 0, for int4 and int8; empty otherwise.
+    evidence: uint32[n]. curvature: float32[width].
     """
 
     table: str
@@ -49,9 +59,14 @@ class QuantizedBlock:
     def width(self) -> int:
         return len(self.curvature)
 
+    @property
+    def scaled(self) -> bool:
+        """Whether the rows are codes with a scale each."""
+        return self.encoding in CODE_LIMITS
+
     def values(self) -> Floats:
         """float32[n, width]: what these codes mean; the same bits everywhere."""
-        if self.encoding == "int8":
+        if self.scaled:
             scales = self.scales.astype(np.float32)[:, None]
             product: Floats = np.multiply(self.codes, scales, dtype=np.float32)
             return product
@@ -69,7 +84,7 @@ class QuantizedBlock:
             self.encoding,
             self.keys[rows],
             self.codes[rows],
-            self.scales[rows] if self.encoding == "int8" else self.scales,
+            self.scales[rows] if self.scaled else self.scales,
             self.evidence[rows],
             self.curvature,
         )
@@ -95,8 +110,8 @@ def quantize(block: RowBlock, schema: TableSchema, rng: np.random.Generator) -> 
     clipped = np.clip(values, -limit, limit)
     scales = np.zeros(0, dtype=np.float16)
     codes: NDArray[Any]
-    if schema.encoding == "int8":
-        codes, scales = _int8_rows(clipped, limit, rng)
+    if schema.encoding in CODE_LIMITS:
+        codes, scales = _coded_rows(clipped, limit, CODE_LIMITS[schema.encoding], rng)
     elif schema.encoding == "float16":
         codes = clipped.astype(np.float16)
     else:
@@ -125,35 +140,37 @@ def largest_value(schema: TableSchema) -> np.float32:
     return limit
 
 
-def _int8_rows(
-    values: Floats, limit: np.float32, rng: np.random.Generator
+def _coded_rows(
+    values: Floats, limit: np.float32, code_limit: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
-    scales = _scales(np.abs(values).max(axis=1, initial=0.0))
+    scales = _scales(np.abs(values).max(axis=1, initial=0.0), code_limit)
     wide = scales.astype(np.float32)
     safe = np.where(wide > 0, wide, np.float32(1))
     exact = values.astype(np.float64) / safe[:, None]
     codes = np.floor(exact + rng.random(exact.shape))
     # The scale was rounded up, so that the outermost code may mean slightly more than the limit.
-    most = np.minimum(np.floor(np.float64(limit) / safe), CODE_LIMIT)[:, None]
+    most = np.minimum(np.floor(np.float64(limit) / safe), code_limit)[:, None]
     return np.clip(codes, -most, most).astype(np.int8), scales
 
 
-def _scales(largest: Floats) -> NDArray[np.float16]:
-    """float16[n]: largest / 127 rounded up; 0 for rows of zeros."""
-    exact = largest.astype(np.float64) / CODE_LIMIT
+def _scales(largest: Floats, code_limit: int) -> NDArray[np.float16]:
+    """float16[n]: largest / code_limit rounded up; 0 for rows of zeros."""
+    exact = largest.astype(np.float64) / code_limit
     if exact.size and exact.max() > FLOAT16_MAX:
-        raise ValueError("values are too large for int8 rows with float16 scales")
+        raise ValueError("values are too large for coded rows with float16 scales")
     scales = exact.astype(np.float16)
     short = scales.astype(np.float64) < exact
     scales[short] = np.nextafter(scales[short], np.float16(np.inf))
     if not np.isfinite(scales).all():  # only just below FLOAT16_MAX
-        raise ValueError("values are too large for int8 rows with float16 scales")
+        raise ValueError("values are too large for coded rows with float16 scales")
     return scales
 
 
 def row_bytes(block: QuantizedBlock) -> int:
     """An upper bound of the encoded size of one row of `block`, in bytes."""
     key, scale, evidence = 10, 2, 4
+    if block.encoding == "int4":
+        return key + scale + evidence + (block.width + 1) // 2
     return key + scale + evidence + block.codes.dtype.itemsize * block.width
 
 

@@ -62,7 +62,7 @@ class RowSelector:
         self._turn += 1
         for block in blocks:
             step = np.zeros(len(block), dtype=np.float32)
-            if block.encoding == "int8":
+            if block.scaled:
                 step = block.scales.astype(np.float32)
             self._record_block(block.table, block.keys, block.values(), step)
 

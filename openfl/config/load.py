@@ -156,6 +156,12 @@ def _constraints(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             "data.validation_fraction and data.test_fraction must leave at least 0.2 to train on,"
             f" got {number_text(data.validation_fraction)} and {number_text(data.test_fraction)}",
         )
+    if config.privacy.enabled and data.rating_bounds is None:
+        yield (
+            ("privacy.enabled", "data.rating_scale"),
+            "privacy.enabled needs data.rating_scale, for example 0.5-5: a scale detected from the"
+            " ratings would be told to everybody",
+        )
     if gossip.member_ttl_seconds < 3 * gossip.heartbeat_seconds:
         yield (
             ("gossip.member_ttl_seconds", "gossip.heartbeat_seconds"),

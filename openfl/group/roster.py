@@ -96,11 +96,14 @@ class Roster:
             entry.present = here
         return arrived, gone
 
-    def fits(self, now: float, metric: str) -> tuple[float | None, float | None]:
-        """(best, median) fit of the present members by `metric`; None when nobody told one."""
+    def fits(
+        self, now: float, metric: str, without: PeerId | None = None
+    ) -> tuple[float | None, float | None]:
+        """(best, median) fit of the present members but `without` by `metric`; None when nobody
+        told one."""
         fits = [
             entry.fit
-            for _, entry in self.present(now)
-            if entry.fit is not None and entry.metric == metric
+            for peer, entry in self.present(now)
+            if entry.fit is not None and entry.metric == metric and peer != without
         ]
         return (min(fits), statistics.median(fits)) if fits else (None, None)

@@ -99,7 +99,7 @@ class GroupSession:
             RowSelector(settings.row_fraction, settings.refresh_fraction),
             rng,
             epoch,
-            train_examples,
+            train_examples if settings.tells_fit else 0,
             settings.inline_limit_bytes,
         )
         self._screening = Screening(replica, settings.aggregation, self.me, self.count)
@@ -234,10 +234,10 @@ class GroupSession:
         return self._screening.left_out
 
     def fits(self, now: float) -> tuple[float | None, float | None]:
-        """(best, median) held-out metric of the present members."""
+        """(best, median) held-out metric of the present members, as may be told to others."""
         metric = self.validation.metric if self.validation is not None else ""
         self._roster.said(self.me, now, self.epoch, self.round, self.validation)
-        return self._roster.fits(now, metric)
+        return self._roster.fits(now, metric, None if self.settings.tells_fit else self.me)
 
     # --- joining and rounds -----------------------------------------------------------------------
 
@@ -391,11 +391,15 @@ class GroupSession:
     # --- telling others ---------------------------------------------------------------------------
 
     def _publish(self, contribution: Contribution, now: float) -> list[ev.Effect]:
-        messages, problem = self._publisher.publish(contribution, self.round, self.validation, now)
+        messages, problem = self._publisher.publish(contribution, self.round, self._told_fit, now)
         effects: list[ev.Effect] = [ev.Publish(wire.encode_gossip(message)) for message in messages]
         if problem is not None:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))
         return effects
+
+    @property
+    def _told_fit(self) -> Evaluation | None:
+        return self.validation if self.settings.tells_fit else None
 
     def _on_leave(self) -> list[ev.Effect]:
         if self._left:
@@ -438,7 +442,7 @@ class GroupSession:
             seqno=self._publisher.seqno,
             round=self.round,
             examples=self._publisher.examples,
-            fit=self.validation,
+            fit=self._told_fit,
             members=self.replica.member_count,
             versions=tuple(versions),
             replica=self.replica.digest(),

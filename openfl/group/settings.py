@@ -15,7 +15,8 @@ class SessionSettings:
     rounds: 0 = until stopped. wait_for_members: rounds start once so many members, this one
     included, are present. presence_seconds: silence after which a member counts as away (its
     influence stays until `limits.member_ttl_seconds`). snapshot_page_bytes: how much is asked for
-    at a time.
+    at a time. tells_fit: whether others are told how well the model fits this member's own data,
+    and how many examples it has.
     """
 
     auto_start: bool = True
@@ -27,6 +28,7 @@ class SessionSettings:
     row_fraction: float = 0.5
     refresh_fraction: float = 0.1
     snapshot_page_bytes: int = 512 << 10
+    tells_fit: bool = True
     request_timeout_seconds: float = 5.0
     max_open_requests: int = 4
     messages_per_second: float = 50.0

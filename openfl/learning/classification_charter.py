@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from openfl.contribution import Charter, Hyperparameter, TableSchema
 from openfl.errors import ConfigError, GroupError
-from openfl.learning.charter_values import number
+from openfl.learning.charter_values import number, out_of_range, reading, refuse_unusable
 from openfl.learning.labelled import MAX_CLASS_BYTES, MAX_FEATURES
 
 TASK_KIND = "classification"
@@ -87,13 +87,8 @@ def classification_parameters(charter: Charter) -> ClassificationParameters:
 
     GroupError when it is of another task or not what a group of this task has.
     """
-    if charter.task != TASK_KIND:
-        raise GroupError(
-            f'group "{charter.name}" learns "{charter.task}"; this node learns "{TASK_KIND}"'
-            " (task.kind)"
-        )
-    values = dict(charter.hyperparameters)
-    try:
+    with reading(charter, TASK_KIND):
+        values = dict(charter.hyperparameters)
         parameters = ClassificationParameters(
             _unpacked(values),
             number(values["weight_prior"]),
@@ -105,14 +100,7 @@ def classification_parameters(charter: Charter) -> ClassificationParameters:
             problems = ["its parameters are not those of a group that classifies"]
         if not problems and charter.tables != _tables(parameters):
             problems = ["its tables are not those of a group that classifies"]
-    except KeyError as error:
-        raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise GroupError(f'group "{charter.name}": its charter is malformed: {error}') from None
-    if problems:
-        raise GroupError(f'group "{charter.name}": its charter is not usable: {problems[0]}')
-    if charter.parent is not None:
-        raise GroupError(f'group "{charter.name}" has a parent group, which is not supported yet')
+        refuse_unusable(charter, problems)
     return parameters
 
 
@@ -197,11 +185,7 @@ def _problems(parameters: ClassificationParameters) -> list[str]:
         ("damping", parameters.damping, 0.5, 100.0),
         ("momentum", parameters.momentum, 0.0, 0.99),
     )
-    problems = [
-        f"{name} is {value:g}; it must be from {smallest:g} to {largest:g}"
-        for name, value, smallest, largest in ranges
-        if not smallest <= value <= largest  # also catches NaN
-    ]
+    problems = out_of_range(ranges)
     features = parameters.features
     if not 1 <= len(features) <= MAX_FEATURES:
         problems.append(f"there are {len(features)} features; 1 to {MAX_FEATURES} are possible")

@@ -15,9 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Charter, TableSchema
+from openfl.contribution import Charter, Encoding, TableSchema
 from openfl.errors import ConfigError, GroupError
-from openfl.learning.charter_values import number, whole
+from openfl.learning.charter_values import (
+    encoding_of,
+    number,
+    out_of_range,
+    reading,
+    refuse_unknown,
+    refuse_unusable,
+    whole,
+)
 
 TASK_KIND = "implicit"
 ITEMS = "items"
@@ -40,7 +48,8 @@ class ImplicitParameters:
     """Hyperparameters of Hu, Koren and Volinsky (2008). A song played s times is preferred with
     confidence `1 + alpha * min(s, plays_limit)`, one never played is not with confidence 1.
     `prior + prior_per_evidence * plays` is the ridge on the factors of a song or listener with so
-    many plays in training; `damping` multiplies the shared estimate of a song's curvature."""
+    many plays in training; `damping` multiplies the shared estimate of a song's curvature;
+    `encoding` is how songs' rows travel."""
 
     factors: int
     alpha: float
@@ -48,6 +57,7 @@ class ImplicitParameters:
     damping: float
     prior: float
     prior_per_evidence: float
+    encoding: Encoding = "int8"
 
     @property
     def triangle(self) -> int:
@@ -67,6 +77,7 @@ def implicit_charter(
     damping: float = 1.5,
     prior: float = 8.0,
     prior_per_evidence: float = 0.05,
+    encoding: Encoding = "int8",
     seed: int = 0,
 ) -> Charter:
     """The charter of a group that learns from plays. ConfigError names all that is out of range."""
@@ -77,6 +88,7 @@ def implicit_charter(
         damping=float(damping),
         prior=float(prior),
         prior_per_evidence=float(prior_per_evidence),
+        encoding=encoding,
     )
     problems = _problems(parameters)
     if problems:
@@ -103,12 +115,7 @@ def implicit_parameters(charter: Charter) -> ImplicitParameters:
     GroupError when it is of another task, or its parameters or tables are not what a group that
     learns from plays has.
     """
-    if charter.task != TASK_KIND:
-        raise GroupError(
-            f'group "{charter.name}" learns "{charter.task}"; this node learns "{TASK_KIND}"'
-            " (task.kind)"
-        )
-    try:
+    with reading(charter, TASK_KIND):
         values = dict(charter.hyperparameters)
         parameters = ImplicitParameters(
             factors=whole(values.pop("factors")),
@@ -117,23 +124,15 @@ def implicit_parameters(charter: Charter) -> ImplicitParameters:
             damping=number(values.pop("damping")),
             prior=number(values.pop("prior")),
             prior_per_evidence=number(values.pop("prior_per_evidence")),
+            encoding=encoding_of(charter, ITEMS),
         )
-    except KeyError as error:
-        raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
-    except TypeError as error:
-        raise GroupError(f'group "{charter.name}": its charter is malformed: {error}') from None
-    if values:
-        unknown = ", ".join(sorted(values))
-        raise GroupError(f'group "{charter.name}": its charter has unknown parameters: {unknown}')
-    problems = _problems(parameters)
-    if problems:
-        raise GroupError(f'group "{charter.name}": its charter is not usable: {problems[0]}')
-    if charter.tables != _tables(parameters):
-        raise GroupError(
-            f'group "{charter.name}": its tables are not those of a group that learns from plays'
-        )
-    if charter.parent is not None:
-        raise GroupError(f'group "{charter.name}" has a parent group, which is not supported yet')
+        refuse_unknown(charter, values)
+        refuse_unusable(charter, _problems(parameters))
+        if charter.tables != _tables(parameters):
+            raise GroupError(
+                f'group "{charter.name}": its tables are not those of a group that learns from'
+                " plays"
+            )
     return parameters
 
 
@@ -146,7 +145,7 @@ def _tables(parameters: ImplicitParameters) -> tuple[TableSchema, ...]:
             prior=(0.0,) * factors,
             prior_per_evidence=(0.0,) * factors,
             initial_scale=(FACTOR_INITIAL_SCALE,) * factors,
-            encoding="int8",
+            encoding=parameters.encoding,
             key_bits=ITEM_KEY_BITS,
         ),
         # Every song feels this matrix, so it is exact; the other only sizes steps.
@@ -176,8 +175,4 @@ def _problems(parameters: ImplicitParameters) -> list[str]:
         ("prior", parameters.prior, 0.001, 1e6),
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),
     )
-    return [
-        f"{name} is {value:g}; it must be from {smallest:g} to {largest:g}"
-        for name, value, smallest, largest in ranges
-        if not smallest <= value <= largest  # also catches NaN
-    ]
+    return out_of_range(ranges)

@@ -57,6 +57,7 @@ from openfl.learning.implicit_charter import (
     ImplicitParameters,
     implicit_parameters,
 )
+from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.matrix_factorization import item_keys
 from openfl.learning.metrics import rank
 from openfl.learning.ratings import Ratings
@@ -217,23 +218,11 @@ class ImplicitFactorization:
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The listeners' factors of the last step, and whose they are (as hashes)."""
-        return {
-            "user_factors": self._user_factors.astype(np.float32),
-            "user_keys": self._user_keys,
-        }
+        return saved_listeners(self._user_factors, self._user_keys)
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back `private_state`; ValueError when it is of other listeners or another width."""
-        factors, keys = state.get("user_factors"), state.get("user_keys")
-        if factors is None or keys is None:
-            raise ValueError("saved private state lacks user_factors or user_keys")
-        same_users = np.array_equal(keys, self._user_keys)
-        if factors.shape != self._user_factors.shape or not same_users:
-            raise ValueError("saved private state is not of these listeners")
-        restored = factors.astype(np.float64)
-        if not bool(np.isfinite(restored).all()):
-            raise ValueError("saved private state has values that are not finite")
-        self._user_factors = restored
+        self._user_factors = restored_listeners(state, self._user_keys, self._user_factors.shape)
 
     @cached_property
     def _user_keys(self) -> NDArray[np.uint64]:

@@ -269,14 +269,7 @@ class LinearClassifier:
     # --- held-out examples ------------------------------------------------------------------------
 
     def _positions(self, split: str) -> NDArray[np.intp]:
-        match split:
-            case "validation":
-                return self._split.validation
-            case "test":
-                return self._split.test
-            case "train":
-                return self._train
-        raise ValueError(f'split must be "validation", "test" or "train", not "{split}"')
+        return self._train if split == "train" else self._split.positions(split)
 
     def _probabilities(self, model: ModelView, positions: NDArray[np.intp]) -> tuple[Keys, Matrix]:
         """(keys of the classes, float64[n, classes])."""

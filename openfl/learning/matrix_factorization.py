@@ -14,6 +14,9 @@ need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each ro
 The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, sum g_j = D_j y_j: the
 optimum of the same model trained in one place, however the ratings are spread over nodes and
 however late some of them speak. That is why a few rounds suffice and nodes do not pull apart.
+
+Under differential privacy (`private_step`) a node teaches only the songs' biases b_j: of the same
+gradient, the part of the factors would drown in the noise that hides a user among so few.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ from openfl.contribution import (
     RowBlock,
     item_key,
 )
-from openfl.errors import DataError
+from openfl.errors import ConfigError, DataError
+from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
+from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.metrics import rmse
 from openfl.learning.rating_charter import (
     ITEM_KEY_BITS,
@@ -50,13 +55,23 @@ from openfl.learning.rating_charter import (
 )
 from openfl.learning.rating_influence import OwnRatings, loss_changes
 from openfl.learning.ratings import Ratings
-from openfl.learning.ridge import Matrix, normal_equations, solve_ridge, with_constant
+from openfl.learning.ridge import (
+    Matrix,
+    SparseMatrix,
+    normal_equations,
+    solve_ridge,
+    with_constant,
+)
 from openfl.learning.splitting import Split, split_ratings
+from openfl.model_view import DenseModel
 
 MIN_CURVATURE = 0.01
 """Least curvature claimed for a factor. While factors are still near 0 their true curvature would
 call for huge steps, which eight bits a value cannot carry beside a bias; where a group ends up does
 not depend on it."""
+SEED_PRECISION = 0.2
+"""How sure a private member claims to be of the seeded factors it repeats: a fortieth of the usual
+prior."""
 
 
 class MatrixFactorization:
@@ -69,6 +84,7 @@ class MatrixFactorization:
         ratings: Ratings,
         split: Split,
         min_row_evidence: int = 1,
+        public_songs: Iterable[str] | None = None,
     ) -> None:
         self._charter = charter
         self._parameters = parameters
@@ -92,6 +108,9 @@ class MatrixFactorization:
         self._own_mean = float(self._values[train].mean())
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
         self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
+        self._public_keys = (
+            None if public_songs is None else np.unique(item_keys(tuple(public_songs)))
+        )
 
     @classmethod
     def from_charter(
@@ -100,18 +119,25 @@ class MatrixFactorization:
         ratings: Ratings,
         split: Split | None = None,
         min_row_evidence: int = 1,
+        public_songs: Iterable[str] | None = None,
     ) -> MatrixFactorization:
         """The task of a node with `ratings` in the group of `charter`.
 
         `split` defaults to `split_ratings(ratings)`. Rows with fewer than `min_row_evidence`
-        training ratings are not published. GroupError: the charter is not one of this task.
-        DataError: the ratings do not fit its scale.
+        training ratings are not published. `public_songs`: what `private_step` publishes rows of,
+        a list that does not depend on who is among the users. GroupError: the charter is not one of
+        this task. DataError: the ratings do not fit its scale. ConfigError: no song is public.
         """
         parameters = check_ratings_fit(charter, ratings)
         split = split_ratings(ratings) if split is None else split
         if not len(split.train):
             raise DataError(f"{ratings.source or 'ratings'}: no rating is left to train on")
-        return cls(charter, parameters, ratings, split, min_row_evidence)
+        if public_songs is not None and not (public_songs := tuple(public_songs)):
+            raise ConfigError(
+                "privacy.enabled needs a list of songs that says nothing about who rated what: a"
+                " songs.csv beside the ratings, or data.catalogue_file"
+            )
+        return cls(charter, parameters, ratings, split, min_row_evidence, public_songs)
 
     @property
     def charter(self) -> Charter:
@@ -164,13 +190,47 @@ class MatrixFactorization:
         mean_block = self._mean_block()
         return Contribution((items, mean_block) if len(items) else (mean_block,))
 
+    def private_step(
+        self, model: ModelView, release: Release, random_bytes: RandomBytes
+    ) -> Contribution:
+        """See `openfl.learning.task.PrivateLearner`: a bias for each public song.
+
+        A user's vector is their error at each song they rated: the gradient of their own squared
+        error in the songs' biases. It is of their ratings and of the group's model alone; of the
+        group's mean, too, and not of this node's, which would be other people's ratings as well.
+        """
+        keys = self._public_keys
+        if keys is None:
+            raise ConfigError("this task was made without public songs to release anything about")
+        mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
+        rows = learned_rows(model, self._keys)
+        self._user_factors = self._fit_users(rows, mean)
+        total = private_sum(self._errors(rows, mean, keys), release, random_bytes)
+
+        group = learned_rows(model, keys)
+        curvature = np.full(self._parameters.width, SEED_PRECISION, dtype=np.float32)
+        curvature[-1] = release.precision
+        # The seeded factors, which anybody can compute, and nearly no weight on them: at 0 a song
+        # could never be given any by the members that do teach them.
+        values = DenseModel.empty(self._charter).rows(ITEMS, keys).astype(np.float64)
+        values[:, -1] = group[:, -1] + total / float(curvature[-1])
+        limit = self._charter.table(ITEMS).value_limit
+        items = RowBlock(
+            table=ITEMS,
+            keys=keys,
+            values=np.clip(values, -limit, limit).astype(np.float32),
+            evidence=np.ones(len(keys), dtype=np.float32),
+            curvature=curvature,
+        )
+        return Contribution((items,))
+
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
         """RMSE in units of the ratings on held-out ratings, listeners fitted anew to `model`.
 
         `split`: "validation", "test" or "train". With no such ratings `count` is 0, and value and
         standard error are NaN.
         """
-        held_out = self._positions(split)
+        held_out = self._split.positions(split)
         if not len(held_out):
             return Evaluation("rmse", math.nan, math.nan, 0)
         mean = self._mean(model)
@@ -195,23 +255,25 @@ class MatrixFactorization:
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
-        return {
-            "user_factors": self._user_factors.astype(np.float32),
-            "user_keys": self._user_keys,
-        }
+        return saved_listeners(self._user_factors, self._user_keys)
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back `private_state`; ValueError when it is of other listeners or another width."""
-        factors, keys = state.get("user_factors"), state.get("user_keys")
-        if factors is None or keys is None:
-            raise ValueError("saved private state lacks user_factors or user_keys")
-        same_users = np.array_equal(keys, self._user_keys)
-        if factors.shape != self._user_factors.shape or not same_users:
-            raise ValueError("saved private state is not of these listeners")
-        restored = factors.astype(np.float64)
-        if not bool(np.isfinite(restored).all()):
-            raise ValueError("saved private state has values that are not finite")
-        self._user_factors = restored
+        self._user_factors = restored_listeners(state, self._user_keys, self._user_factors.shape)
+
+    def _errors(self, rows: Matrix, mean: float, keys: NDArray[np.uint64]) -> SparseMatrix:
+        """csr[users, n]: by how much each listener's training ratings of the songs `keys[n]` differ
+        from what their factors say; songs of one key are added up."""
+        train = self._split.train
+        user, row = self._ratings.user_index[train], self._rows[train]
+        fitted = self._user_factors[user]
+        expected = mean + fitted[:, -1] + rows[row, -1]
+        expected += np.einsum("nk,nk->n", fitted[:, :-1], rows[row, :-1])
+        column = np.minimum(np.searchsorted(keys, self._keys), len(keys) - 1)
+        known = (keys[column] == self._keys)[row]
+        shape = (len(self._ratings.users), len(keys))
+        errors = (self._values[train] - expected)[known]
+        return sp.coo_array((errors, (user[known], column[row[known]])), shape=shape).tocsr()
 
     @cached_property
     def _own_ratings(self) -> OwnRatings:
@@ -222,16 +284,6 @@ class MatrixFactorization:
     @cached_property
     def _user_keys(self) -> NDArray[np.uint64]:
         return item_keys(self._ratings.users, key_bits=64)
-
-    def _positions(self, split: str) -> NDArray[np.intp]:
-        match split:
-            case "validation":
-                return self._split.validation
-            case "test":
-                return self._split.test
-            case "train":
-                return self._split.train
-        raise ValueError(f'split must be "validation", "test" or "train", not "{split}"')
 
     def _mean(self, model: ModelView) -> float:
         """The group's mean rating in units; this node's own while the group has none."""

@@ -13,9 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Charter, TableSchema
+from openfl.contribution import Charter, Encoding, TableSchema
 from openfl.errors import ConfigError, DataError, GroupError
-from openfl.learning.charter_values import number, whole
+from openfl.learning.charter_values import (
+    encoding_of,
+    number,
+    out_of_range,
+    reading,
+    refuse_unknown,
+    refuse_unusable,
+    whole,
+)
 from openfl.learning.rating_scale import Scale, format_scale
 from openfl.learning.ratings import Ratings, locate_rating_outside
 
@@ -39,7 +47,7 @@ _UNIT_WIDTH = 4.5
 class RatingParameters:
     """Hyperparameters of the rating task. `prior + prior_per_evidence * n` is the ridge on the
     factors of a song (or listener) with n ratings, `bias_prior` that on its bias; `damping`
-    multiplies the curvature of every step."""
+    multiplies the curvature of every step; `encoding` is how songs' rows travel."""
 
     scale: Scale
     factors: int
@@ -47,6 +55,7 @@ class RatingParameters:
     prior: float
     prior_per_evidence: float
     bias_prior: float
+    encoding: Encoding = "int8"
 
     @property
     def width(self) -> int:
@@ -84,6 +93,7 @@ def rating_charter(
     prior: float = 8.0,
     prior_per_evidence: float = 0.05,
     bias_prior: float = 5.0,
+    encoding: Encoding = "int8",
     seed: int = 0,
 ) -> Charter:
     """The charter of a rating group. ConfigError names every parameter that is out of range."""
@@ -94,6 +104,7 @@ def rating_charter(
         prior=float(prior),
         prior_per_evidence=float(prior_per_evidence),
         bias_prior=float(bias_prior),
+        encoding=encoding,
     )
     problems = _problems(parameters)
     if problems:
@@ -121,12 +132,7 @@ def rating_parameters(charter: Charter) -> RatingParameters:
     GroupError when it is of another task, or its parameters or tables are not what a rating group
     has.
     """
-    if charter.task != TASK_KIND:
-        raise GroupError(
-            f'group "{charter.name}" learns "{charter.task}"; this node learns "{TASK_KIND}"'
-            " (task.kind)"
-        )
-    try:
+    with reading(charter, TASK_KIND):
         values = dict(charter.hyperparameters)
         parameters = RatingParameters(
             scale=(number(values.pop("scale_min")), number(values.pop("scale_max"))),
@@ -135,21 +141,12 @@ def rating_parameters(charter: Charter) -> RatingParameters:
             prior=number(values.pop("prior")),
             prior_per_evidence=number(values.pop("prior_per_evidence")),
             bias_prior=number(values.pop("bias_prior")),
+            encoding=encoding_of(charter, ITEMS),
         )
-    except KeyError as error:
-        raise GroupError(f'group "{charter.name}": its charter lacks {error.args[0]}') from None
-    except TypeError as error:
-        raise GroupError(f'group "{charter.name}": its charter is malformed: {error}') from None
-    if values:
-        unknown = ", ".join(sorted(values))
-        raise GroupError(f'group "{charter.name}": its charter has unknown parameters: {unknown}')
-    problems = _problems(parameters)
-    if problems:
-        raise GroupError(f'group "{charter.name}": its charter is not usable: {problems[0]}')
-    if charter.tables != _tables(parameters):
-        raise GroupError(f'group "{charter.name}": its tables are not those of a rating group')
-    if charter.parent is not None:
-        raise GroupError(f'group "{charter.name}" has a parent group, which is not supported yet')
+        refuse_unknown(charter, values)
+        refuse_unusable(charter, _problems(parameters))
+        if charter.tables != _tables(parameters):
+            raise GroupError(f'group "{charter.name}": its tables are not those of a rating group')
     return parameters
 
 
@@ -190,7 +187,7 @@ def _tables(parameters: RatingParameters) -> tuple[TableSchema, ...]:
             prior=(parameters.prior,) * factors + (parameters.bias_prior,),
             prior_per_evidence=(parameters.prior_per_evidence,) * factors + (0.0,),
             initial_scale=(FACTOR_INITIAL_SCALE,) * factors + (0.0,),
-            encoding="int8",
+            encoding=parameters.encoding,
             key_bits=ITEM_KEY_BITS,
         ),
         # One number that everything is measured from: exact, so float32, and hardly shrunk.
@@ -214,11 +211,7 @@ def _problems(parameters: RatingParameters) -> list[str]:
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),
         ("bias_prior", parameters.bias_prior, 0.001, 1e6),
     )
-    problems = [
-        f"{name} is {value:g}; it must be from {smallest:g} to {largest:g}"
-        for name, value, smallest, largest in ranges
-        if not smallest <= value <= largest  # also catches NaN
-    ]
+    problems = out_of_range(ranges)
     width = high - low
     if not (math.isfinite(width) and width > 1e-6 and max(abs(low), abs(high)) <= 1e9):
         problems.append(

@@ -27,6 +27,17 @@ class Split:
     validation: NDArray[np.intp]
     test: NDArray[np.intp]
 
+    def positions(self, name: str) -> NDArray[np.intp]:
+        """Those of "validation", "test" or "train"; ValueError for another name."""
+        match name:
+            case "validation":
+                return self.validation
+            case "test":
+                return self.test
+            case "train":
+                return self.train
+        raise ValueError(f'split must be "validation", "test" or "train", not "{name}"')
+
 
 def split_ratings(
     ratings: Ratings,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.contribution import ChangedRows, Charter, Contribution, Evaluation, ModelView
+from openfl.learning.differential_privacy import RandomBytes, Release
 
 
 class LearningTask(Protocol):
@@ -57,4 +58,20 @@ class InfluenceJudge(Protocol):
         """For each world, float64[n]: by how much the loss of each of (up to some thousands of) own
         training examples is higher there than under `model`. A world is `model` but for some rows,
         by table; the private part of the model is fitted to `model` and stays."""
+        ...
+
+
+@runtime_checkable
+class PrivateLearner(Protocol):
+    """What a task may offer beside a `LearningTask`, so that its node can teach the group under
+    user-level differential privacy (see `openfl.learning.differential_privacy`)."""
+
+    def private_step(
+        self, model: ModelView, release: Release, random_bytes: RandomBytes
+    ) -> Contribution:
+        """As `local_step`, made private by one release of one sum over users.
+
+        Everything in it (keys, counts and curvature too) is either out of that sum or does not
+        depend on private data. UserError when this task was not made for it (says what is missing).
+        """
         ...

@@ -40,6 +40,7 @@ from openfl.contribution import (
     MAX_EVIDENCE,
     Charter,
     Contribution,
+    Encoding,
     Evaluation,
     Floats,
     Hyperparameter,
@@ -110,7 +111,7 @@ def torch_charter(
     model: TorchModel,
     precision: Precision = "fisher",
     prior: float = 0.0,
-    encoding: Literal["int8", "float16", "float32"] = "float16",
+    encoding: Encoding = "float16",
     seed: int = 0,
 ) -> Charter:
     """The charter of a group that learns `model`.
@@ -285,7 +286,7 @@ class TorchTask:
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
         """The mean loss on held-out examples ("validation", "test" or "train"); NaN without any."""
-        held_out = self._positions(split)
+        held_out = self._split.positions(split)
         if not len(held_out):
             return Evaluation(self._model.metric, math.nan, math.nan, 0)
         parts = self._outputs(model, held_out)
@@ -298,7 +299,7 @@ class TorchTask:
 
     def accuracy(self, model: ModelView, split: str = "test") -> float:
         """The part of held-out examples whose highest output is the target; NaN without any."""
-        held_out = self._positions(split)
+        held_out = self._split.positions(split)
         if not len(held_out):
             return math.nan
         parts = self._outputs(model, held_out)
@@ -385,16 +386,6 @@ class TorchTask:
         return total / len(batches)
 
     # --- held-out examples ------------------------------------------------------------------------
-
-    def _positions(self, split: str) -> NDArray[np.intp]:
-        match split:
-            case "validation":
-                return self._split.validation
-            case "test":
-                return self._split.test
-            case "train":
-                return self._split.train
-        raise ValueError(f'split must be "validation", "test" or "train", not "{split}"')
 
     def _outputs(self, model: ModelView, rows: NDArray[np.intp]) -> list[tuple[Tensor, Tensor]]:
         module = self.filled(model)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from openfl.aggregation.quantize import QuantizedBlock
+from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
 from openfl.contribution import MAX_EVIDENCE, Contribution, Floats, RowBlock, TableSchema
 from openfl.learning.ratings import Ratings
 
@@ -142,6 +142,7 @@ def nan_blocks(contribution: Contribution, schemas: Mapping[str, TableSchema]) -
     blocks = []
     for block in contribution.blocks:
         encoding = schemas[block.table].encoding
+        coded = encoding in CODE_LIMITS
         nothing = np.zeros(0, dtype=np.float16)
         blocks.append(
             QuantizedBlock(
@@ -150,12 +151,10 @@ def nan_blocks(contribution: Contribution, schemas: Mapping[str, TableSchema]) -
                 keys=block.keys,
                 codes=(
                     np.ones(block.values.shape, dtype=np.int8)
-                    if encoding == "int8"
+                    if coded
                     else np.full(block.values.shape, np.nan, dtype=encoding)
                 ),
-                scales=(
-                    np.full(len(block), np.nan, dtype=np.float16) if encoding == "int8" else nothing
-                ),
+                scales=(np.full(len(block), np.nan, dtype=np.float16) if coded else nothing),
                 evidence=block.evidence.astype(np.uint32),
                 curvature=block.curvature,
             )

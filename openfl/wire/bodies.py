@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from openfl.aggregation.delta import Delta, Leave
-from openfl.aggregation.quantize import CODE_LIMIT, Encoding, QuantizedBlock
-from openfl.contribution import GroupCard, PeerId
+from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
+from openfl.contribution import Encoding, GroupCard, PeerId
 from openfl.errors import DecodeError
 from openfl.wire import cbor, tensors
 from openfl.wire.cbor import Tagged
@@ -22,7 +22,9 @@ from openfl.wire.limits import LIMITS
 from openfl.wire.schema import (
     Fit,
     GroupBytes,
+    NotNegative,
     Positive,
+    Real,
     Uint,
     convert,
     fit_from_wire,
@@ -32,6 +34,7 @@ from openfl.wire.schema import (
 )
 
 _VALUE_TAGS: dict[Encoding, int] = {
+    "int4": tensors.UINT8,  # two codes a byte: RFC 8746 has no type of four bits
     "int8": tensors.SINT8,
     "float16": tensors.FLOAT16,
     "float32": tensors.FLOAT32,
@@ -69,9 +72,9 @@ class _CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: Uint
     rows: Uint
     fit_metric: Annotated[str, msgspec.Meta(max_length=LIMITS.max_metric_chars)] | None
-    fit_best: float | None
-    fit_median: float | None
-    issued_at: Annotated[float, msgspec.Meta(ge=0)]
+    fit_best: Real | None
+    fit_median: Real | None
+    issued_at: NotNegative
 
 
 def encode_delta(delta: Delta) -> bytes:
@@ -161,10 +164,10 @@ def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
         message.members,
         message.rows,
         message.fit_metric,
-        message.fit_best,
-        message.fit_median,
+        None if message.fit_best is None else float(message.fit_best),
+        None if message.fit_median is None else float(message.fit_median),
         issuer,
-        message.issued_at,
+        float(message.issued_at),
     )
 
 
@@ -172,11 +175,15 @@ def _block_to_plain(block: QuantizedBlock) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "table": block.table,
         "keys": tensors.encode_keys(block.keys),
-        "values": tensors.encode_array(block.codes, _VALUE_TAGS[block.encoding]),
+        "values": (
+            tensors.encode_nibbles(block.codes)
+            if block.encoding == "int4"
+            else tensors.encode_array(block.codes, _VALUE_TAGS[block.encoding])
+        ),
         "evidence": tensors.encode_counts(block.evidence),
         "curvature": tensors.encode_array(block.curvature, tensors.FLOAT32),
     }
-    if block.encoding == "int8":
+    if block.scaled:
         plain["scales"] = tensors.encode_array(block.scales, tensors.FLOAT16)
     return plain
 
@@ -188,11 +195,13 @@ def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
     if not 1 <= width <= LIMITS.max_width:
         raise DecodeError(f"a block of {width} columns")
     codes = tensors.decode_array(wire.values, _VALUE_TAG_TUPLE)
-    if len(codes) != rows * width:
-        raise DecodeError(f"{len(codes)} values for {rows} rows of {width} columns")
     encoding = _ENCODINGS[wire.values.tag]
-    if (wire.scales is not None) != (encoding == "int8"):
-        raise DecodeError("scales belong to int8 values, and only to them")
+    if encoding == "int4":
+        codes = tensors.decode_nibbles(codes, rows * width)
+    elif len(codes) != rows * width:
+        raise DecodeError(f"{len(codes)} values for {rows} rows of {width} columns")
+    if (wire.scales is not None) != (encoding in CODE_LIMITS):
+        raise DecodeError("scales belong to int4 and int8 values, and only to them")
     scales = np.zeros(0, dtype=np.float16)
     if wire.scales is not None:
         scales = tensors.decode_array(wire.scales, (tensors.FLOAT16,))
@@ -200,8 +209,8 @@ def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
             raise DecodeError(f"{len(scales)} scales for {rows} rows")
         if not (np.isfinite(scales).all() and (scales >= 0).all()):
             raise DecodeError("a scale that is negative or not finite")
-        if (codes < -CODE_LIMIT).any():
-            raise DecodeError(f"a value code below -{CODE_LIMIT}")
+        if (codes < -CODE_LIMITS[encoding]).any():
+            raise DecodeError(f"a value code below -{CODE_LIMITS[encoding]}")
     elif not np.isfinite(codes).all():
         raise DecodeError("a value that is not finite")
     if not np.isfinite(curvature).all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +12,7 @@ from openfl.aggregation.fixed_point import VALUE_LIMIT_CAP
 from openfl.contribution import (
     PROTOCOL_VERSION,
     Charter,
+    Encoding,
     GroupId,
     Hyperparameter,
     TableSchema,
@@ -39,7 +40,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prior: _Columns
     prior_per_evidence: _Columns
     initial_scale: _Columns
-    encoding: Literal["int8", "float16", "float32"]
+    encoding: Encoding
     key_bits: int
     value_limit: float
 

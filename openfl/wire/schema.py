@@ -24,26 +24,40 @@ ReplicaDigest = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Envelope = Annotated[bytes, msgspec.Meta(min_length=1, max_length=LIMITS.max_envelope_bytes)]
 
 
+class Real(float):
+    """A float on the wire. (msgspec takes an integer for a plain `float`, and a message would then
+    have two encodings.)"""
+
+
+class NotNegative(Real):
+    """A `Real` of at least 0."""
+
+
 class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An `Evaluation` on the wire."""
 
     metric: Annotated[str, msgspec.Meta(min_length=1, max_length=LIMITS.max_metric_chars)]
-    value: float
-    error: Annotated[float, msgspec.Meta(ge=0)]
+    value: Real
+    error: NotNegative
     count: Uint
 
 
 def convert(plain: Any, kind: type[T]) -> T:
     """`plain` as a `kind` (a msgspec Struct); DecodeError names the field that does not fit."""
     try:
-        return msgspec.convert(plain, kind, dec_hook=_keep_tagged)
+        return msgspec.convert(plain, kind, dec_hook=_convert_own)
     except msgspec.ValidationError as error:
         raise DecodeError(str(error)) from error
 
 
-def _keep_tagged(kind: type[Any], value: Any) -> Any:
+def _convert_own(kind: type[Any], value: Any) -> Any:
     if kind is Tagged and isinstance(value, Tagged):
         return value
+    if issubclass(kind, Real):
+        if type(value) is not float or (kind is NotNegative and value < 0):
+            what = "a float >= 0" if kind is NotNegative else "a float"
+            raise msgspec.ValidationError(f"Expected {what}, got {value!r:.40}")
+        return kind(value)
     raise msgspec.ValidationError(f"Expected a typed array, got {type(value).__name__}")
 
 

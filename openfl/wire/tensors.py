@@ -3,6 +3,8 @@
 A typed array is a CBOR byte string under a tag that names the element type; all are little-endian.
 Shapes are not sent: they follow from the number of keys and columns of the block.
 
+Codes of four bits go two a byte, as uint8: two's complement, the first in the low half.
+
 Sorted uint64 keys are sent as the first key, then each gap minus one, each as LEB128 (7 bits a
 byte, low bits first). Keys that are small or dense take 1-3 bytes a row instead of 8.
 """
@@ -48,6 +50,28 @@ def decode_array(tagged: Tagged, allowed: tuple[int, ...]) -> NDArray[Any]:
     array = np.frombuffer(tagged.data, dtype=dtype)
     native: NDArray[Any] = array.astype(dtype.newbyteorder("="), copy=False)
     return native
+
+
+def encode_nibbles(codes: NDArray[np.int8]) -> Tagged:
+    """`codes` (any shape, row by row, each within -8..7), two a byte; the last half may be unused,
+    and is then 0."""
+    flat = np.ascontiguousarray(codes, dtype=np.int8).reshape(-1).view(np.uint8) & 0x0F
+    if len(flat) % 2:
+        flat = np.append(flat, np.uint8(0))
+    return encode_array(flat[0::2] | flat[1::2] << 4, UINT8)
+
+
+def decode_nibbles(packed: NDArray[np.uint8], count: int) -> NDArray[np.int8]:
+    """int8[count], within -8..7; DecodeError for another number of bytes, or a last half that is
+    unused and not 0."""
+    if len(packed) != (count + 1) // 2:
+        raise DecodeError(f"{len(packed)} bytes for {count} values of four bits")
+    halves = np.empty(2 * len(packed), dtype=np.uint8)
+    halves[0::2], halves[1::2] = packed & 0x0F, packed >> 4
+    if halves[count:].any():
+        raise DecodeError("an unused half byte that is not zero")
+    # x ^ 8 - 8 extends the sign of four bits.
+    return (halves[:count] ^ 8).astype(np.int8) - np.int8(8)
 
 
 def encode_counts(counts: NDArray[np.uint32]) -> Tagged:

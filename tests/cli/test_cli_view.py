@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from openfl.telemetry import NodeSnapshot
+from openfl.telemetry import NodeSnapshot, PrivacyView
 from openfl_cli.view import NodeView, Rows, bar, lines_needed, rows_that_fit
 
 
@@ -148,6 +148,18 @@ def test_faults_survived_are_named_and_none_is_silent() -> None:
         make_snapshot(faults={"decode": 2, "bad-seqno": 3})
     )
     assert "faults" not in drawn(make_snapshot(faults={}))
+
+
+def test_what_was_spent_of_the_privacy_budget_is_shown_where_there_is_one() -> None:
+    assert "privacy" not in drawn(make_snapshot())
+    budget = PrivacyView(4.123, 8.0, 1e-5, 1.8, 3.0, 3, 5)
+    again = NodeSnapshot.from_plain(make_snapshot(privacy=budget).to_plain())
+    assert again.privacy == budget
+    line = "privacy epsilon 4.12 of 8 spent (delta 1e-05), 5 rounds left"
+    assert line in drawn(make_snapshot(privacy=budget))
+    spent = replace(budget, epsilon_spent=7.99, releases_left=0)
+    line = "privacy epsilon 7.99 of 8 spent (delta 1e-05), spent: nothing more is published"
+    assert line in drawn(make_snapshot(privacy=spent))
 
 
 def test_rounds_are_of_so_many_only_while_that_makes_sense() -> None:

@@ -35,7 +35,8 @@ def outcome(kind: str, data: bytes) -> Any:
         return None
     if kind == "delta":
         try:
-            validate_delta(message, make.CHARTER)
+            coarse = message.group_id == make.COARSE_CHARTER.group_id
+            validate_delta(message, make.COARSE_CHARTER if coarse else make.CHARTER)
         except InvalidContribution:
             return None
     return message

@@ -8,6 +8,7 @@ factors as float64, float32, float16 and int8, and for the names of users, songs
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,15 +21,20 @@ import trio
 from trio.testing import MockClock
 
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.config import load_config
+from openfl.config import Config, load_config
 from openfl.contribution import Contribution, PeerId, RowBlock
+from openfl.errors import ConfigError
 from openfl.learning import implicit_charter, rating_charter
 from openfl.learning.implicit_factorization import ImplicitFactorization
 from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
-from openfl.learning.ratings import load_ratings
+from openfl.learning.ratings import load_catalogue, load_ratings
+from openfl.model_view import DenseModel
 from openfl.network import peer_exchange
 from openfl.network.discovery import NETWORK_KEY, group_key
 from openfl.network.simulated import SimulatedNetwork, seed_trio
+from openfl.privacy import PrivacyBudget
+from openfl.runtime import open_node, session_settings
+from openfl.store import Home
 from openfl.wire import bodies, exchange
 from openfl.wire import messages as wire
 from openfl.workload import Workload, load_workload
@@ -426,3 +432,142 @@ async def test_songs_with_too_few_ratings_leave_no_row(
 
 def settings_file(settings: dict[str, Any]) -> str:
     return str(settings["data.ratings_file"])
+
+
+# --- under differential privacy -------------------------------------------------------------------
+
+
+def private_config(folder: Path, **settings: object) -> Config:
+    values = {
+        "data.ratings_file": str(folder / "ratings.csv"),
+        "data.rating_scale": "0.5-5",
+        "training.interval_seconds": 1.0,
+        "gossip.heartbeat_seconds": 1.0,
+        "privacy.enabled": True,
+        "privacy.rounds": 3,
+        "training.rounds": ROUNDS + 3,
+    }
+    return load_config(None, {}, {**values, **settings})
+
+
+async def test_a_private_node_sends_what_it_paid_for_and_nothing_else_of_its_data(
+    wiretap: Wiretap, folders: list[Path], tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    pytest.importorskip("dp_accounting")
+    async with village() as town:
+        nodes = []
+        for number in range(3):
+            config = private_config(folders[number])
+            rng = np.random.default_rng(number)
+            nodes.append(
+                await town.start(
+                    load_workload(config),
+                    settings=session_settings(config),
+                    privacy=PrivacyBudget(config.privacy, tmp_path / f"{number}.state", rng.bytes),
+                )
+            )
+        await town.all_done()
+        charter = nodes[0].replica.charter
+        check_messages(wiretap, charter.group_id, {node.peer_id for node in nodes})
+        songs = load_catalogue(folders[0] / "songs.csv")
+        everything = np.unique(item_keys(tuple(songs)))
+        assert len(everything) > 100
+        sent: Counter[PeerId] = Counter()
+        for author, delta, _ in wiretap.deltas():
+            assert delta.examples == 0
+            assert delta.fit is None
+            if not delta.blocks:
+                continue  # it says no more than that a round is over
+            sent[author] += 1
+            (block,) = delta.blocks
+            assert block.table == rating_charter.ITEMS
+            assert (block.evidence == 1).all()
+            assert np.isin(block.keys, everything).all()
+            if delta.seqno == 1:
+                assert np.array_equal(block.keys, everything)
+        # Each has published as often as its budget allows, and then gone on without.
+        assert sent == {node.peer_id: 3 for node in nodes}
+        for _, topic, payload in wiretap.of("gossip"):
+            if topic == wire.DIRECTORY_TOPIC:
+                issuer, body = RigSealer(PeerId("")).open(
+                    wire.CARD_TYPE, wire.decode_directory(payload)
+                )
+                card = bodies.decode_card(body, issuer)
+                assert (card.fit_metric, card.fit_best, card.fit_median) == (None, None, None)
+                continue
+            message = wire.decode_gossip(payload)
+            if isinstance(message, wire.Heartbeat):
+                assert (message.examples, message.fit) == (0, None)
+                assert all(version.opinion is None for version in message.versions)
+        for node in nodes:
+            snapshot = node.node.snapshot()
+            assert snapshot.validation is not None  # it does measure, for its owner
+            assert snapshot.privacy is not None
+            assert snapshot.privacy.releases_left == 0
+            assert 7.5 < snapshot.privacy.epsilon_spent <= 8
+            assert len(node.times("privacy")) == 2
+            assert len(node.times("privacy-spent")) == 1
+            assert snapshot.round == ROUNDS + 3
+
+
+async def test_a_node_that_is_not_private_does_tell_such_things(
+    wiretap: Wiretap, folders: list[Path], autojump_clock: MockClock
+) -> None:
+    # The twin: so the test above would see them.
+    async with village() as town:
+        for number in range(2):
+            config = private_config(folders[number], **{"privacy.enabled": False})
+            await town.start(load_workload(config), settings=session_settings(config))
+        await town.all_done()
+        deltas = [delta for _, delta, _ in wiretap.deltas()]
+        assert min(delta.examples for delta in deltas) > 0
+        assert any(delta.fit is not None for delta in deltas)
+        assert any((block.evidence > 1).any() for delta in deltas for block in delta.blocks)
+
+
+async def test_a_node_that_cannot_be_private_does_not_start(
+    folders: list[Path], tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    pytest.importorskip("dp_accounting")
+    config = private_config(folders[0], **{"task.kind": "implicit"})
+    async with village() as town:
+        node = await town.start(
+            load_workload(config),
+            settings=session_settings(config),
+            privacy=PrivacyBudget(config.privacy, tmp_path / "privacy.state"),
+        )
+        assert isinstance(node.failed, ConfigError)
+        assert "implicit" in str(node.failed)
+
+
+async def test_a_spent_budget_stops_the_next_start_unless_it_only_follows(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("dp_accounting")
+    place = Home(tmp_path / "home")
+    place.prepare()
+    config = private_config(folders[0], **{"network.host": "127.0.0.1", "privacy.rounds": 1})
+    path = place.state_file("privacy")
+    budget = PrivacyBudget(config.privacy, path)
+    task = load_workload(config).task(load_workload(config).found("music"))
+    budget.step(task, DenseModel.empty(task.charter))
+    with pytest.raises(ConfigError, match=r"budget is spent: epsilon 8 of 8 in 1 rounds"):
+        async with open_node(config, place.root, print):
+            pytest.fail("it started")
+    follower = private_config(
+        folders[0],
+        **{"network.host": "127.0.0.1", "privacy.rounds": 1, "training.auto_start": False},
+    )
+    async with open_node(follower, place.root, lambda _: None) as node:
+        privacy = node.snapshot().privacy
+        assert privacy is not None
+        assert privacy.releases_left == 0
+
+
+async def test_a_private_node_without_the_extra_says_what_to_install(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(ConfigError, match=r"pip install 'openfl-node\[privacy\]'"):
+        async with open_node(private_config(folders[0]), tmp_path / "home", print):
+            pytest.fail("it started")

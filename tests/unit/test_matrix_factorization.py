@@ -499,10 +499,23 @@ def test_a_charter_gives_back_the_parameters_it_was_made_of() -> None:
         "prior": 3.0,
         "prior_per_evidence": 0.25,
         "bias_prior": 4.0,
+        "encoding": "int8",
     }
     assert made.seed == 9
     assert made.table(ITEMS).width == 6
     assert made.table(ITEMS).prior == (3.0,) * 5 + (4.0,)
+
+
+def test_the_encoding_of_songs_is_the_charters_choice() -> None:
+    coarse = rating_charter("music", encoding="int4")
+    assert rating_parameters(coarse).encoding == coarse.table(ITEMS).encoding == "int4"
+    assert coarse.table(MEAN).encoding == "float32"
+    assert coarse.group_id != rating_charter("music").group_id
+    spoilt = dataclasses.replace(
+        coarse, tables=(coarse.tables[0], dataclasses.replace(coarse.tables[1], encoding="int4"))
+    )
+    with pytest.raises(GroupError, match="its tables are not those"):
+        rating_parameters(spoilt)
 
 
 def test_whole_numbers_and_fractions_make_the_same_group() -> None:

@@ -6,6 +6,7 @@ import pytest
 from openfl.aggregation.fixed_point import fits
 from openfl.aggregation.quantize import (
     CODE_LIMIT,
+    CODE_LIMITS,
     QuantizedBlock,
     largest_value,
     quantize,
@@ -13,7 +14,7 @@ from openfl.aggregation.quantize import (
     split,
 )
 from openfl.contribution import MAX_CURVATURE, MAX_EVIDENCE, RowBlock, TableSchema
-from tests.protocol_samples import HALF, ITEMS, MEAN, block
+from tests.protocol_samples import COARSE, HALF, ITEMS, MEAN, block
 
 
 def rows(values: np.ndarray, schema: TableSchema = ITEMS) -> RowBlock:
@@ -39,6 +40,25 @@ def test_an_int8_row_is_off_by_less_than_one_step_of_its_scale(magnitude: float)
     largest = np.abs(values).max(axis=1).astype(np.float64)
     # (below 2**-14 float16 scales are 2**-24 apart).
     assert (step[:, 0] <= largest / CODE_LIMIT * 1.001 + 2.0**-24).all()
+
+
+@pytest.mark.parametrize("schema", [ITEMS, COARSE], ids=lambda s: s.encoding)
+def test_a_coded_row_is_off_by_less_than_one_step_and_has_no_bias(schema: TableSchema) -> None:
+    rng = np.random.default_rng(6)
+    values = np.tile(rng.uniform(-2, 2, (1, 3)).astype(np.float32), (20_000, 1))
+    quantized = quantize(rows(values, schema), schema, rng)
+    limit = CODE_LIMITS[schema.encoding]
+    assert np.abs(quantized.codes).max() == limit
+    step = float(quantized.scales[0])
+    assert step <= np.abs(values[0]).max() / limit * 1.001
+    errors = quantized.values().astype(np.float64) - values
+    assert (np.abs(errors) <= step * (1 + 1e-6)).all()
+    assert (np.abs(errors.mean(axis=0)) < 5 * step / 2 / np.sqrt(len(values))).all()
+
+
+def test_int4_takes_half_a_byte_a_value() -> None:
+    coarse, fine = block(COARSE), block(ITEMS)
+    assert row_bytes(fine) - row_bytes(coarse) == 1  # three values, in two bytes instead of three
 
 
 def test_a_row_of_zeros_stays_zero_with_scale_zero() -> None:
@@ -69,7 +89,7 @@ def test_the_same_rng_gives_the_same_codes() -> None:
     assert not (first.codes == block(seed=6).codes).all()
 
 
-@pytest.mark.parametrize("schema", [ITEMS, MEAN, HALF], ids=lambda s: s.encoding)
+@pytest.mark.parametrize("schema", [ITEMS, COARSE, MEAN, HALF], ids=lambda s: s.encoding)
 def test_what_is_quantized_never_exceeds_the_limit_of_its_table(schema: TableSchema) -> None:
     rng = np.random.default_rng(3)
     values = rng.uniform(0.99, 50, (500, schema.width)) * schema.value_limit

@@ -44,6 +44,16 @@ CHARTER = Charter(
     {"factors": 2, "damping": 1.5, "scale": "0.5-5", "centred": True},
     seed=7,
 )
+COARSE_CHARTER = Charter(
+    "music in four bits",
+    "rating",
+    (
+        TableSchema(
+            "coarse", 3, (8.0, 8.0, 5.0), (0.0625, 0.0625, 0.0), (0.125, 0.125, 0.0), "int4"
+        ),
+    ),
+    {},
+)
 FIT = Evaluation("rmse", 0.9375, 0.0078125, 1000)
 
 
@@ -57,6 +67,18 @@ def int8_block(
         np.array(codes, dtype=np.int8),
         np.array(scales, dtype=np.float16),
         np.array(evidence, dtype=np.uint32),
+        np.array([0.5, 0.25, 1.0], dtype=np.float32),
+    )
+
+
+def int4_block(keys: list[int], codes: list[list[int]], scales: list[float]) -> QuantizedBlock:
+    return QuantizedBlock(
+        "coarse",
+        "int4",
+        np.array(keys, dtype=np.uint64),
+        np.array(codes, dtype=np.int8),
+        np.array(scales, dtype=np.float16),
+        np.full(len(keys), 3, dtype=np.uint32),
         np.array([0.5, 0.25, 1.0], dtype=np.float32),
     )
 
@@ -85,8 +107,10 @@ MEAN_ROW = float_block("mean", "float32", [0], [[3.5299999713897705]], [70_000])
 HALF_ROWS = float_block("half", "float16", [0, 65535], [[1.0, -0.5], [99.9375, 2.0**-24]], [7, 7])
 
 
-def delta(seqno: int, blocks: tuple[QuantizedBlock, ...], epoch: int = 1) -> Delta:
-    return Delta(CHARTER.group_id, epoch, seqno, seqno, 80_000, FIT, blocks)
+def delta(
+    seqno: int, blocks: tuple[QuantizedBlock, ...], epoch: int = 1, charter: Charter = CHARTER
+) -> Delta:
+    return Delta(charter.group_id, epoch, seqno, seqno, 80_000, FIT, blocks)
 
 
 DELTAS = {
@@ -95,6 +119,14 @@ DELTAS = {
     "one row": delta(24, (int8_block([7], [[5, -5, 127]], [0.5], [3]),)),
     "evidence that is the same for all rows": delta(
         256, (int8_block([1, 2, 3], [[1, 1, 1]] * 3, [1.0] * 3, [12] * 3),)
+    ),
+    "four bits a value, an odd number of them": delta(
+        1,
+        (int4_block([2, 9, 40], [[7, -7, 0], [1, -1, 2], [-2, 5, -6]], [0.5, 0.25, 1.0]),),
+        charter=COARSE_CHARTER,
+    ),
+    "four bits a value, an even number of them": delta(
+        2, (int4_block([2, 9], [[-7, 7, 3], [-4, 0, 6]], [0.125, 2.0]),), charter=COARSE_CHARTER
     ),
 }
 GOSSIP = {
@@ -277,6 +309,7 @@ def refused() -> list[dict[str, Any]]:
     changed_delta("seqno 0", "seqno", lambda p: p.update(seqno=0))
     changed_delta("a negative round", "round", lambda p: p.update(round=-1))
     changed_delta("a group id of 15 bytes", "group", lambda p: p.update(group=bytes(15)))
+    changed_delta("a fit that is an integer in a delta", "type", lambda p: p["fit"].update(value=1))
     changed_delta("an unknown field", "unknown field", lambda p: p.update(author=b"me"))
     changed_delta("no examples", "missing field", lambda p: p.pop("examples") and None)
     changed_delta("a seqno that is a float", "type", lambda p: p.update(seqno=1.0))
@@ -313,6 +346,19 @@ def refused() -> list[dict[str, Any]]:
             "range",
             in_block(0, scales=cbor.Tagged(tags.FLOAT16, scales)),
         )
+
+    def changed_nibbles(name: str, why: str, data: str, **fields: Any) -> None:
+        body = wire.encode_delta(DELTAS["four bits a value, an odd number of them"])
+        plain = cbor.decode(body, len(body), tensors.ARRAY_TAGS)
+        values = cbor.Tagged(tags.UINT8, bytes.fromhex(data))
+        plain["blocks"][0].update(values=values, **fields)
+        add("delta", name, why, cbor.encode(plain))
+
+    changed_nibbles("an unused half byte that is not zero", "half", "97102f5e1a")
+    changed_nibbles("a four-bit code of -8", "code", "98102f5e0a")
+    changed_nibbles("a byte too many for nine codes of four bits", "four bits", "97102f5e0a00")
+    changed_nibbles("a byte too few for nine codes of four bits", "four bits", "97102f5e")
+    changed_nibbles("four-bit values without scales", "scales", "97102f5e0a", scales=None)
     changed_delta("int8 values without scales", "scales", in_block(0, scales=None))
     changed_delta(
         "float32 values with scales",
@@ -375,6 +421,10 @@ def refused() -> list[dict[str, Any]]:
     add("groups-request", "a groups request with a field", "unknown field", cbor.encode({"a": 1}))
 
     card = wire.encode_card(CARDS["a card"])
+    body = cbor.decode(card, len(card))
+    add("card", "a time that is an integer", "type", cbor.encode({**body, "issued_at": 5}))
+    add("card", "a time before 1970", "range", cbor.encode({**body, "issued_at": -1.0}))
+    add("card", "a fit that is an integer", "type", cbor.encode({**body, "fit_best": 1}))
     for label, old, new in (
         ("a charter of protocol version 2", b"version\x01", b"version\x02"),
         ("a prior that is an integer", b"eprior\x83\xf9\x48\x00", b"eprior\x83\x08"),
