@@ -105,8 +105,7 @@ def main() -> None:
     print(f"Surprise SVD fit seconds, median of {options.repeats}: {np.median(their_walls):.3f}")
     print(f"times faster, wall: {np.median(their_walls) / np.median(walls):.1f}")
     print(
-        "times faster, processor time: "
-        f"{np.median(their_processors) / np.median(processors):.1f}"
+        f"times faster, processor time: {np.median(their_processors) / np.median(processors):.1f}"
     )
 
 

@@ -508,7 +508,7 @@ def test_a_charter_gives_back_the_parameters_it_was_made_of() -> None:
 
 
 def test_whole_numbers_and_fractions_make_the_same_group() -> None:
-    assert rating_charter("m", (0, 5), prior=8).group_id == rating_charter("m", (0.0, 5.0)).group_id
+    assert rating_charter("m", (0, 5), prior=7).group_id == rating_charter("m", (0.0, 5.0)).group_id
     assert rating_charter("m", (0, 5)).group_id != rating_charter("m", (0.5, 5)).group_id
 
 
