@@ -7,8 +7,8 @@ need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each ro
 
 1. fits its listeners to the group's rows;
 2. takes the gradient of its own squared error at each song it has ratings of,
-   g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that swings
-   to and fro (see `openfl.learning.settling`);
+   g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that
+   swings to and fro (see `openfl.learning.settling`);
 3. proposes a damped diagonal Newton step, x_j = a_j + g_j / h_j, sure of it by
    h_j = n_j * damping * m: n_j its ratings of the song, m the mean of [p_u^2, 1] over its ratings.
 
@@ -91,6 +91,7 @@ class MatrixFactorization:
         self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
         self._user_ridge = parameters.ridge(self._user_counts)
         self._row_counts = np.bincount(self._rows[train], minlength=shape[1]).astype(float)
+        self._trained = np.flatnonzero(self._row_counts)
         self._own_mean = float(self._values[train].mean())
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
         self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
@@ -258,14 +259,15 @@ class MatrixFactorization:
 
         The last answer is kept: one model is judged on several splits, and then trained from.
         """
+        trained = rows[self._trained]  # the others' values do not matter
         known = self._fitted
-        if known is not None and known[1] == mean and np.array_equal(known[0], rows):
+        if known is not None and known[1] == mean and np.array_equal(known[0], trained):
             return known[2]
         gram, moment = normal_equations(
             self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
         )
         users = solve_ridge(gram, moment, self._user_ridge)
-        self._fitted = (rows, mean, users)
+        self._fitted = (trained, mean, users)
         return users
 
 

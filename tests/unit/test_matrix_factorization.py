@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from openfl.learning.rating_charter import (
     rating_parameters,
 )
 from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.ridge import solve_ridge
 from openfl.learning.splitting import Split, split_ratings
 from openfl.model_view import DenseModel
 
@@ -594,3 +596,25 @@ def test_a_single_held_out_rating_gives_a_fit_that_can_be_sent() -> None:
     )
     assert result.count == 1
     assert math.isfinite(result.standard_error)
+
+
+def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ratings = some_ratings()
+    task = MatrixFactorization.from_charter(charter(), ratings)
+    first, second = a_model(task, 2), a_model(task, 3)
+    fresh = MatrixFactorization.from_charter(charter(), ratings)
+    solved: list[int] = []
+
+    def counting(*arguments: Any) -> Any:
+        solved.append(1)
+        return solve_ridge(*arguments)
+
+    monkeypatch.setattr("openfl.learning.matrix_factorization.solve_ridge", counting)
+    fresh.evaluate(first)
+    fresh.evaluate(first, "test")
+    fresh.local_step(first, np.random.default_rng(0))
+    assert len(solved) == 1
+    assert fresh.evaluate(second, "train").value != fresh.evaluate(first, "train").value
+    assert len(solved) == 3
