@@ -45,4 +45,5 @@ def _back(step: Matrix, before: Matrix) -> Matrix:
     size = np.einsum("nw,nw->n", before, before)
     product = np.minimum(np.einsum("nw,nw->n", step, before), 0.0)
     swing = np.maximum(np.divide(product, size, out=np.zeros_like(size), where=size > 0), -1.0)
-    return (swing / (1.0 - swing))[:, None]
+    back: Matrix = swing / (1.0 - swing)
+    return back[:, None]
