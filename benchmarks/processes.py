@@ -1,17 +1,18 @@
-"""The same task over real processes and in one place: MovieLens 100K split by user over N nodes.
+"""Real processes against their simulation: MovieLens 100K by user over N nodes.
 
 Starts N `openfl-node start` processes on 127.0.0.1 (only the first one's address is given to the
-others), lets each train some rounds, and compares the held-out error over all users with that of
-the same task trained centrally on the same split.
+others) and lets each train some rounds. Then the very same deal of the data is simulated: the same
+charter, settings and number of rounds of each node. Both are compared with the same task trained
+centrally on the same split, and with each other: held-out (test) RMSE over all users, and KB
+published a node. Repetition n differs in the deal and in all that is random.
 
-    python benchmarks/processes.py [--nodes 8] [--rounds 6] [--interval 2] [--row-fraction 0.5]
+    python benchmarks/processes.py [--nodes 8] [--rounds 6] [--interval 2] [--repeats 1]
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import os
 import signal
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,27 @@ from _ml100k import ml100k_csv
 
 from openfl.control import call
 from openfl.errors import NotRunningError
+from openfl.group.settings import SessionSettings
 from openfl.learning.central import train_alone
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.rating_charter import rating_charter
 from openfl.learning.ratings import Ratings, load_ratings
 from openfl.learning.splitting import split_ratings
+from openfl.simulation.run import charter_of, make_members, train_centrally
+from openfl.simulation.scenario_file import parse_scenario
+from openfl.simulation.sealing import StandInSealer
+from openfl.simulation.world import World
 
-GIVE_UP_SECONDS = 90.0
+GIVE_UP_SECONDS = 120.0
+GROUP = "ml-100k"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """rmse: over all users' test ratings. published: bytes a node, mean."""
+
+    rmse: float
+    published: float
 
 
 def deal(source: Path, nodes: int, seed: int, folder: Path) -> list[Path]:
@@ -70,7 +86,7 @@ def start(
         "OPENBLAS_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "openfl_cli", "start", "--home", str(home), "--no-view"]
-    command += ["--data", str(home / "ratings.csv"), "--group", "ml-100k"]
+    command += ["--data", str(home / "ratings.csv"), "--group", GROUP]
     command += ["--rounds", str(options.rounds), "--log-format", "json"]
     if bootstrap:
         command += ["--bootstrap", bootstrap]
@@ -112,6 +128,77 @@ def central(ratings: Ratings) -> float:
     return train_alone(task, np.random.default_rng(0), max_rounds=60).test.value
 
 
+def run_processes(options: argparse.Namespace, seed: int, folder: Path) -> tuple[Ended, list[Path]]:
+    """What N processes reach, and the homes with the data they had."""
+    homes = deal(options.data, options.nodes, seed, folder)
+    counts = [held_out(load_ratings(home / "ratings.csv")) for home in homes]
+    running: list[subprocess.Popen[str]] = []
+    try:
+        running.append(start(homes[0], options, None))
+        first = wait_for(homes[0], lambda s: s["multiaddrs"], "listening")
+        running += [start(home, options, first["multiaddrs"][0]) for home in homes[1:]]
+        for home in homes:
+            wait_for(home, lambda s: s["phase"] == "done", "the last round")
+        time.sleep(2 * options.interval)  # the last deltas arrive, the model is evaluated
+        states = [wait_for(home, lambda s: True, "an answer") for home in homes]
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait(timeout=20)
+    together = pooled([(s["test"], n) for s, n in zip(states, counts, strict=True)])
+    return Ended(together, float(np.mean([s["published_bytes"] for s in states]))), homes
+
+
+class FewRounds(World):
+    """A world whose members stop after so many rounds, as the processes are told to."""
+
+    rounds_each = 0
+
+    def _settings(self) -> SessionSettings:
+        return replace(super()._settings(), rounds=self.rounds_each)
+
+
+def run_simulation(options: argparse.Namespace, seed: int, homes: list[Path]) -> Ended:
+    """The same, simulated: every node has the ratings of one home."""
+    everything = load_ratings(options.data)
+    hands = [load_ratings(home / "ratings.csv") for home in homes]
+    scenario = parse_scenario(
+        "",
+        GROUP,
+        overrides={
+            "run.nodes": options.nodes,
+            "run.rounds": options.rounds + 3,
+            "run.seed": seed,
+            "data.source": str(options.data),
+            "training.interval_seconds": options.interval,
+            "training.row_fraction": options.row_fraction,
+        },
+    )
+    charter = charter_of(scenario, everything)
+    members = make_members(scenario, charter, hands, StandInSealer)
+    central = train_centrally(scenario, charter, everything, hands, members)
+    world = FewRounds(scenario, charter, members, central.by_node, lambda record: None)
+    world.rounds_each = options.rounds
+    world.run()
+    rounds = {member.session.round for member in members if member.session is not None}
+    if rounds != {options.rounds}:
+        raise SystemExit(f"simulated nodes did {sorted(rounds)} rounds, not {options.rounds}")
+    last = world.records[-1]
+    return Ended(last.test.pooled, last.published_bytes)
+
+
+def show(name: str, values: list[float], form: str, unit: str) -> None:
+    listed = " ".join(format(value, form) for value in values)
+    worst = max(values, key=abs)
+    several = f" (mean; each: {listed}; largest {worst:{form}})" if len(values) > 1 else ""
+    print(f"{name}: {np.mean(values):{form}}{unit}{several}", flush=True)
+
+
+def percent(value: float, reference: float) -> float:
+    return 100 * (value / reference - 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--nodes", type=int, default=8)
@@ -119,42 +206,41 @@ def main() -> None:
     parser.add_argument("--interval", type=float, default=2.0)
     parser.add_argument("--row-fraction", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--data", type=Path, default=None)
     options = parser.parse_args()
+    options.data = options.data or ml100k_csv()
 
-    source = options.data or ml100k_csv()
-    reference = central(load_ratings(source))
-    with tempfile.TemporaryDirectory(prefix="openfl-bench-") as folder:
-        homes = deal(source, options.nodes, options.seed, Path(folder))
-        counts = [held_out(load_ratings(home / "ratings.csv")) for home in homes]
-        running: list[subprocess.Popen[str]] = []
-        began = time.monotonic()
-        try:
-            running.append(start(homes[0], options, None))
-            first = wait_for(homes[0], lambda s: s["multiaddrs"], "listening")
-            running += [start(home, options, first["multiaddrs"][0]) for home in homes[1:]]
-            for home in homes:
-                wait_for(home, lambda s: s["phase"] == "done", "the last round")
-            time.sleep(2 * options.interval)  # the last deltas arrive, the model is evaluated
-            states = [wait_for(home, lambda s: True, "an answer") for home in homes]
-            seconds = time.monotonic() - began
-        finally:
-            for process in running:
-                process.send_signal(signal.SIGTERM)
-            for process in running:
-                process.wait(timeout=20)
-    together = pooled([(s["test"], n) for s, n in zip(states, counts, strict=True)])
-    alone = pooled([(s["alone_test"], n) for s, n in zip(states, counts, strict=True)])
-    print(f"nodes {options.nodes}, rounds {options.rounds}, {seconds:.0f} s in all")
-    print(f"held-out RMSE: central {reference:.4f}, together {together:.4f}, alone {alone:.4f}")
-    print(f"together against central: {100 * (together / reference - 1):+.2f} %")
-    published = [s["published_bytes"] for s in states]
-    sent = [s["bytes_sent"] for s in states]
-    print(
-        f"published a node: {np.mean(published) / 1000:.1f} KB (most {max(published) / 1000:.1f})"
+    reference = central(load_ratings(options.data))
+    real, simulated = [], []
+    for seed in range(options.seed, options.seed + options.repeats):
+        with tempfile.TemporaryDirectory(prefix="openfl-bench-") as folder:
+            ended, homes = run_processes(options, seed, Path(folder))
+            real.append(ended)
+            simulated.append(run_simulation(options, seed, homes))
+    pairs = list(zip(real, simulated, strict=True))
+    print(f"{options.nodes} nodes, {options.rounds} rounds, {options.repeats} times")
+    show("central RMSE", [reference], ".4f", "")
+    show("processes, RMSE", [r.rmse for r in real], ".4f", "")
+    show("simulation, RMSE", [s.rmse for s in simulated], ".4f", "")
+    show("processes against central", [percent(r.rmse, reference) for r in real], "+.2f", " %")
+    show(
+        "simulation against central", [percent(s.rmse, reference) for s in simulated], "+.2f", " %"
     )
-    print(f"sent a node, all traffic: {np.mean(sent) / 1000:.0f} KB")
-    print(json.dumps({"central": reference, "together": together, "alone": alone}))
+    show(
+        "processes against simulation, RMSE",
+        [percent(r.rmse, s.rmse) for r, s in pairs],
+        "+.2f",
+        " %",
+    )
+    show("processes, KB published a node", [r.published / 1000 for r in real], ".1f", "")
+    show("simulation, KB published a node", [s.published / 1000 for s in simulated], ".1f", "")
+    show(
+        "processes against simulation, bytes",
+        [percent(r.published, s.published) for r, s in pairs],
+        "+.1f",
+        " %",
+    )
 
 
 if __name__ == "__main__":

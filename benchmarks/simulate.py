@@ -12,16 +12,26 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from _ml100k import ml100k_csv
 
-from openfl.simulation.run import Crowd, Outcome, load_crowd, simulate
+from openfl.simulation.records import RoundRecord, Summary
+from openfl.simulation.run import Crowd, load_crowd, simulate
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import parse_scenario
 
 PARTS = ("rows", "faults", "users", "cost")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is kept of an outcome: a world of a thousand nodes is too large to keep many."""
+
+    summary: Summary
+    records: tuple[RoundRecord, ...]
 
 
 def scenario_of(settings: dict[str, Any]) -> Scenario:
@@ -36,7 +46,7 @@ class Bench:
         self.source = str(ml100k_csv())
         self.crowd: Crowd | None = None
 
-    def runs(self, settings: dict[str, Any]) -> list[Outcome]:
+    def runs(self, settings: dict[str, Any]) -> list[Measured]:
         """One outcome a seed."""
         outcomes = []
         for seed in range(self.seeds):
@@ -52,7 +62,8 @@ class Bench:
             )
             if self.crowd is None:
                 self.crowd = load_crowd(scenario, lambda: ml100k_csv().parent)
-            outcomes.append(simulate(scenario, self.crowd))
+            outcome = simulate(scenario, self.crowd)
+            outcomes.append(Measured(outcome.summary, outcome.records))
         return outcomes
 
 
@@ -64,7 +75,7 @@ def mean(values: list[float]) -> float:
     return float(np.mean(values))
 
 
-def told(name: str, outcomes: list[Outcome]) -> None:
+def told(name: str, outcomes: list[Measured]) -> None:
     """Rounds and KB to within 1 %, and the end; worst seed in brackets when there are several."""
     summaries = [outcome.summary for outcome in outcomes]
     within = [s.first_within for s in summaries]

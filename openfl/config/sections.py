@@ -242,17 +242,17 @@ class TaskConfig:
         maximum=1_000,
     )
     damping: float = setting(
-        1.5,
-        "How far a round's steps are shortened. More is slower and calmer; below 1 steps may"
-        " overshoot.",
-        minimum=0.1,
+        0.0,
+        "How far a round's steps are shortened, from 0.5. More is slower and calmer; below 1 steps"
+        " may overshoot. 0 is the usual of the kind: 1 for rating, 1.5 for implicit.",
+        minimum=0,
         maximum=100,
     )
     prior: float = setting(
-        8.0,
-        "How strongly vectors are held near zero, whatever the number of ratings.",
+        0.0,
+        "How strongly vectors are held near zero, whatever the number of ratings. 0 is the usual of"
+        " the kind: 7 for rating, 8 for implicit.",
         minimum=0,
-        above_minimum=True,
         maximum=1e6,
     )
     prior_per_evidence: float = setting(

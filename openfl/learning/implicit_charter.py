@@ -38,6 +38,8 @@ ITEM_KEY_BITS = 40
 FACTOR_INITIAL_SCALE = 0.3
 MAX_FACTORS = 64
 USUAL_FACTORS = 16
+USUAL_DAMPING = 1.5
+USUAL_PRIOR = 8.0
 """Ranking profits from more factors than predicting stars: NDCG@10 on ml-100k is a tenth higher
 with 16 than with 8, and lower again with 32."""
 MATRIX_VALUE_LIMIT = 1000.0
@@ -74,8 +76,8 @@ def implicit_charter(
     factors: int = USUAL_FACTORS,
     alpha: float = 1.0,
     plays_limit: float = 10.0,
-    damping: float = 1.5,
-    prior: float = 8.0,
+    damping: float = USUAL_DAMPING,
+    prior: float = USUAL_PRIOR,
     prior_per_evidence: float = 0.05,
     encoding: Encoding = "int8",
     seed: int = 0,

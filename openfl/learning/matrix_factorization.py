@@ -7,8 +7,9 @@ need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each ro
 
 1. fits its listeners to the group's rows;
 2. takes the gradient of its own squared error at each song it has ratings of,
-   g_j = sum_u e_uj [p_u, 1];
-3. proposes a damped diagonal Newton step from the group's row, x_j = y_j + g_j / h_j, sure of it by
+   g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that
+   swings to and fro (see `openfl.learning.settling`);
+3. proposes a damped diagonal Newton step, x_j = a_j + g_j / h_j, sure of it by
    h_j = n_j * damping * m: n_j its ratings of the song, m the mean of [p_u^2, 1] over its ratings.
 
 The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, sum g_j = D_j y_j: the
@@ -62,6 +63,7 @@ from openfl.learning.ridge import (
     solve_ridge,
     with_constant,
 )
+from openfl.learning.settling import Settling
 from openfl.learning.splitting import Split, split_ratings
 from openfl.model_view import DenseModel
 
@@ -105,12 +107,15 @@ class MatrixFactorization:
         self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
         self._user_ridge = parameters.ridge(self._user_counts)
         self._row_counts = np.bincount(self._rows[train], minlength=shape[1]).astype(float)
+        self._trained = np.flatnonzero(self._row_counts)
         self._own_mean = float(self._values[train].mean())
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
         self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
         self._public_keys = (
             None if public_songs is None else np.unique(item_keys(tuple(public_songs)))
         )
+        self._settling = Settling()
+        self._fitted: tuple[Matrix, float, Matrix] | None = None
 
     @classmethod
     def from_charter(
@@ -158,7 +163,7 @@ class MatrixFactorization:
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
         """Proposals for every song with enough training ratings here, and for the mean.
 
-        Deterministic: `rng` is not drawn from.
+        Deterministic, given this model and those of the last two steps: `rng` is not drawn from.
         """
         mean = self._mean(model)
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
@@ -167,7 +172,8 @@ class MatrixFactorization:
         gram, moment = normal_equations(
             self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
         )
-        gradient = moment - np.einsum("jab,jb->ja", gram, rows)
+        start = self._settling.from_here(rows)
+        gradient = moment - np.einsum("jab,jb->ja", gram, start)
 
         per_rating = self._user_counts @ features**2 / self._user_counts.sum()
         curvature = np.clip(
@@ -179,7 +185,7 @@ class MatrixFactorization:
             evidence.astype(np.float64)[:, None] * curvature.astype(np.float64), MAX_PRECISION
         )
         limit = self._charter.table(ITEMS).value_limit
-        proposals = np.clip(rows[chosen] + gradient[chosen] / precision, -limit, limit)
+        proposals = np.clip(start[chosen] + gradient[chosen] / precision, -limit, limit)
         items = RowBlock(
             table=ITEMS,
             keys=self._keys[chosen],
@@ -301,11 +307,20 @@ class MatrixFactorization:
         )
 
     def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
-        """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows."""
+        """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows.
+
+        The last answer is kept: one model is judged on several splits, and then trained from.
+        """
+        trained = rows[self._trained]  # the others' values do not matter
+        known = self._fitted
+        if known is not None and known[1] == mean and np.array_equal(known[0], trained):
+            return known[2]
         gram, moment = normal_equations(
             self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
         )
-        return solve_ridge(gram, moment, self._user_ridge)
+        users = solve_ridge(gram, moment, self._user_ridge)
+        self._fitted = (trained, mean, users)
+        return users
 
 
 def learned_rows(model: ModelView, keys: NDArray[np.uint64]) -> Matrix:

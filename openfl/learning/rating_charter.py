@@ -40,6 +40,8 @@ FACTOR_INITIAL_SCALE = 0.3
 0.5 it ends slightly worse."""
 MAX_FACTORS = 64
 USUAL_FACTORS = 8
+USUAL_DAMPING = 1.0
+USUAL_PRIOR = 7.0
 _UNIT_WIDTH = 4.5
 
 
@@ -89,8 +91,8 @@ def rating_charter(
     name: str,
     scale: Scale = (0.5, 5.0),
     factors: int = USUAL_FACTORS,
-    damping: float = 1.5,
-    prior: float = 8.0,
+    damping: float = USUAL_DAMPING,
+    prior: float = USUAL_PRIOR,
     prior_per_evidence: float = 0.05,
     bias_prior: float = 5.0,
     encoding: Encoding = "int8",

@@ -112,8 +112,8 @@ class TaskSection:
     """Hyperparameters of the charter, as in the section `task` of a node's configuration."""
 
     factors: int = setting(8, "Factors of a row.", minimum=1, maximum=64)
-    damping: float = setting(1.5, "Of each step.", minimum=0.5, maximum=100.0)
-    prior: float = setting(8.0, "Ridge on factors.", minimum=0.001, maximum=1e6)
+    damping: float = setting(1.0, "Of each step.", minimum=0.5, maximum=100.0)
+    prior: float = setting(7.0, "Ridge on factors.", minimum=0.001, maximum=1e6)
     prior_per_evidence: float = setting(
         0.05, "Ridge on factors for each rating of the row.", minimum=0.0, maximum=1e3
     )

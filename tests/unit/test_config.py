@@ -182,7 +182,7 @@ def test_every_problem_is_reported_at_once_one_a_line(write: Write) -> None:
         ("training.interval_seconds = 'x'", "must be a number, got 'x'"),
         ("training.interval_seconds = false", "must be a number, got false"),
         (f"task.prior = 1{'0' * 400}", "must be a finite number"),
-        ("task.prior = 0", "must be > 0, got 0"),
+        ("task.bias_prior = 0", "must be > 0, got 0"),
         (
             "task.kind = 'plays'",
             'must be "rating" or "implicit" or "classification", got \'plays\'',

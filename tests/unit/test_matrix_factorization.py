@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from openfl.learning.rating_charter import (
     rating_parameters,
 )
 from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.ridge import solve_ridge
 from openfl.learning.splitting import Split, split_ratings
 from openfl.model_view import DenseModel
 
@@ -121,8 +123,10 @@ def test_a_step_is_what_its_description_says_rating_by_rating(seed: int) -> None
     task = MatrixFactorization.from_charter(charter(prior=0.5), ratings, all_training(ratings))
     model = a_model(task, 6)
     g, y, m = slow_step(ratings, model, task.charter)
-    block = items(step(task, model))
-    assert block.curvature == pytest.approx(np.maximum(1.5 * m, MIN_CURVATURE), rel=1e-5)
+    fresh = MatrixFactorization.from_charter(task.charter, ratings, all_training(ratings))
+    block = items(step(fresh, model))
+    damping = fresh.parameters.damping
+    assert block.curvature == pytest.approx(np.maximum(damping * m, MIN_CURVATURE), rel=1e-5)
     assert m[:-1].max() > 2 * MIN_CURVATURE
     keys = {
         int(key): song for key, song in zip(item_keys(ratings.songs), ratings.songs, strict=True)
@@ -519,7 +523,7 @@ def test_the_encoding_of_songs_is_the_charters_choice() -> None:
 
 
 def test_whole_numbers_and_fractions_make_the_same_group() -> None:
-    assert rating_charter("m", (0, 5), prior=8).group_id == rating_charter("m", (0.0, 5.0)).group_id
+    assert rating_charter("m", (0, 5), prior=7).group_id == rating_charter("m", (0.0, 5.0)).group_id
     assert rating_charter("m", (0, 5)).group_id != rating_charter("m", (0.5, 5)).group_id
 
 
@@ -605,3 +609,25 @@ def test_a_single_held_out_rating_gives_a_fit_that_can_be_sent() -> None:
     )
     assert result.count == 1
     assert math.isfinite(result.standard_error)
+
+
+def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ratings = some_ratings()
+    task = MatrixFactorization.from_charter(charter(), ratings)
+    first, second = a_model(task, 2), a_model(task, 3)
+    fresh = MatrixFactorization.from_charter(charter(), ratings)
+    solved: list[int] = []
+
+    def counting(*arguments: Any) -> Any:
+        solved.append(1)
+        return solve_ridge(*arguments)
+
+    monkeypatch.setattr("openfl.learning.matrix_factorization.solve_ridge", counting)
+    fresh.evaluate(first)
+    fresh.evaluate(first, "test")
+    fresh.local_step(first, np.random.default_rng(0))
+    assert len(solved) == 1
+    assert fresh.evaluate(second, "train").value != fresh.evaluate(first, "train").value
+    assert len(solved) == 3
