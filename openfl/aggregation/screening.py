@@ -37,7 +37,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.member_stack import MemberStack
 from openfl.contribution import ModelView, PeerId
 
 GROSS = "steps too large"
@@ -87,22 +87,26 @@ class Influence:
     squares: float
 
 
-def measure(rows: Mapping[str, MemberRows], model: ModelView) -> Size:
-    """How far one member's rows (by table) are from the model."""
-    distance = weight = evidence = 0.0
-    count = 0
-    for table, mine in rows.items():
-        if not len(mine.keys):
+def measure(stacks: Mapping[str, MemberStack], model: ModelView) -> list[Size]:
+    """How far each of the members (the same ones in every table's stack) is from the model."""
+    members = max((stack.members for stack in stacks.values()), default=0)
+    distance, weight, evidence = np.zeros(members), np.zeros(members), np.zeros(members)
+    count = np.zeros(members, dtype=np.intp)
+    for table, stack in stacks.items():
+        if not len(stack.keys):
             continue
-        away = mine.values.astype(np.float64)
-        away -= model.rows(table, mine.keys)
+        owners = stack.owners()
+        away = stack.values - model.rows(table, stack.keys)
         away *= away
-        distance += float(np.einsum("rc,rc->", away, mine.precision))
-        claimed = float(mine.evidence.sum())
+        far = np.einsum("rc,rc->r", away, stack.precision)
+        claimed = np.bincount(owners, weights=stack.evidence, minlength=members)
+        distance += np.bincount(owners, weights=far, minlength=members)
         evidence += claimed
-        weight += claimed * mine.values.shape[1]
-        count += len(mine.keys)
-    return Size(math.sqrt(distance / weight) if weight else 0.0, evidence, count)
+        weight += claimed * stack.values.shape[1]
+        count += stack.counts
+    steps = np.sqrt(np.divide(distance, weight, out=np.zeros(members), where=weight > 0))
+    found = zip(steps.tolist(), evidence.tolist(), count.tolist(), strict=True)
+    return [Size(*numbers) for numbers in found]
 
 
 def bound(norm_factor: float, median: float, rows: int) -> float:

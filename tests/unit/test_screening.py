@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.screening import (
     GROSS,
     HARMFUL,
@@ -33,25 +33,31 @@ def sizes(steps: list[float], evidence: float = 100.0) -> dict[PeerId, Size]:
 
 
 def test_a_size_is_the_weighted_root_mean_square_of_the_steps():
-    rows = MemberRows(
+    rows = MemberStack(
         np.array([1, 2], dtype=np.uint64),
         np.array([[1.0, 2.0], [0.0, 3.0]], dtype=np.float32),
+        np.array([[4.0, 2.0], [6.0, 3.0]], dtype=np.float32),
         np.array([4, 6], dtype=np.uint32),
-        np.array([[4.0, 2.0], [6.0, 3.0]]),
+        np.array([2]),
     )
-    size = measure({"t": rows}, EMPTY)
+    (size,) = measure({"t": rows}, EMPTY)
     expected = math.sqrt((4 * 1 + 2 * 4 + 0 + 3 * 9) / ((4 + 6) * 2))
     assert size == Size(pytest.approx(expected), 10.0, 2)
 
 
-def test_nothing_has_no_size():
-    rows = MemberRows(
-        np.zeros(0, np.uint64),
-        np.zeros((0, 2), np.float32),
-        np.zeros(0, np.uint32),
-        np.zeros((0, 2)),
+def test_members_are_measured_each_by_its_own_rows():
+    rows = MemberStack(
+        np.array([1, 1, 2], dtype=np.uint64),
+        np.array([[1.0, 1.0], [3.0, 3.0], [3.0, 3.0]], dtype=np.float32),
+        np.full((3, 2), 2.0, dtype=np.float32),
+        np.array([2, 2, 2], dtype=np.uint32),
+        np.array([1, 0, 2]),
     )
-    assert measure({"t": rows}, EMPTY) == Size(0.0, 0.0, 0)
+    assert measure({"t": rows}, EMPTY) == [
+        Size(pytest.approx(1.0), 2.0, 1),
+        Size(0.0, 0.0, 0),
+        Size(pytest.approx(3.0), 4.0, 2),
+    ]
 
 
 def test_a_member_with_steps_beyond_the_bound_is_left_out():
