@@ -15,7 +15,8 @@ is seen to be good.
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
 errors on its own training examples in both worlds, its own register left out of both: d = loss
 without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
-z = S1 / sqrt(S2), within +-`MAX_Z`: the member is *harmful* when z falls below `exclude_below`.
+z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples): the
+member is *harmful* when z falls below `exclude_below`.
 Outside it is judged as if it came in, and returns when z is at `readmit_at`.
 
 *Together.* One member's data says little when it has few examples. So members tell each other their
@@ -52,6 +53,8 @@ MAX_JUDGES = 64
 RETURN_FACTOR = 0.8
 """A gross member is let in again only well below the bound, so that it does not flicker."""
 MAX_Z = 5.0
+FEW_EXAMPLES = 20.0
+"""Influence that is spread over so few examples has its z divided by sqrt(2)."""
 PROVEN_GROWTH = 2.0
 """A member that proved itself must do so again when it claims so many times the evidence."""
 
@@ -81,10 +84,23 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """Over the judge's examples in one round: the sum of d, and of d^2."""
+    """Over the judge's examples in one round: the sums of d, of d^2 and of |d|."""
 
     total: float
     squares: float
+    sizes: float = math.inf
+
+    @property
+    def examples(self) -> float:
+        """Over how many examples the influence is spread: (sum |d|)^2 / sum d^2. All of equal size
+        count in full; a few large ones count as few."""
+        return self.sizes**2 / self.squares if self.squares > 0 else math.inf
+
+    @property
+    def cautious_squares(self) -> float:
+        """The sum of d^2, more where few examples speak: one rating alone would be sure of
+        anything."""
+        return self.squares * (1 + FEW_EXAMPLES / self.examples)
 
 
 def measure(stacks: Mapping[str, MemberStack], model: ModelView) -> list[Size]:
@@ -134,12 +150,13 @@ class _Standing:
         do harm for as long."""
         self.total *= decay
         self.squares *= decay
-        most = influence.squares / (1 - decay)
+        squares = influence.cautious_squares
+        most = squares / (1 - decay)
         if 0 < most < self.squares:
             self.total *= math.sqrt(most / self.squares)
             self.squares = most
         self.total += influence.total
-        self.squares += influence.squares
+        self.squares += squares
         edge = MAX_Z * math.sqrt(self.squares)
         self.total = max(-edge, min(edge, self.total))
 

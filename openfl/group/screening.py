@@ -65,15 +65,19 @@ class Case:
             return {}
         totals: list[float] = []
         squares: list[float] = []
+        sizes: list[float] = []
         for changes in task.loss_changes(self.model, self._parts()):
             totals += changes.sum(0, dtype=np.float64).tolist()
             squares += np.einsum("nw,nw->w", changes, changes).tolist()
+            sizes += np.abs(changes).sum(0).tolist()
         # Positive does good: less loss with the member than without.
         signs = [1] * len(self.members_inside) + [-1] * len(self.members_outside)
         members = [*self.members_inside, *self.members_outside]
         return {
-            peer: Influence(sign * total, square)
-            for peer, sign, total, square in zip(members, signs, totals, squares, strict=True)
+            peer: Influence(sign * total, square, size)
+            for peer, sign, total, square, size in zip(
+                members, signs, totals, squares, sizes, strict=True
+            )
         }
 
     def _parts(self) -> Iterator[MemberWorlds]:

@@ -162,6 +162,20 @@ def test_a_little_harm_is_forgiven():
     assert screen.left_out == {}
 
 
+def test_harm_on_one_example_alone_is_no_proof_and_on_many_it_is():
+    few, many = Screen(), Screen()
+    for _ in range(6):
+        few.judge({PEERS[0]: Influence(-2.0, 2.0, sizes=2.0)})  # two examples
+        many.judge({PEERS[0]: Influence(-20.0, 200.0, sizes=200.0)})  # 200, of no greater z
+    assert few.left_out == {}
+    assert many.left_out == {PEERS[0]: HARMFUL}
+
+
+def test_an_influence_is_spread_over_as_many_examples_as_are_of_one_size():
+    assert Influence(0.0, 4.0, sizes=4.0).examples == pytest.approx(4)
+    assert Influence(0.0, 100.0 + 0.04, sizes=10.4).examples == pytest.approx(1.08, abs=0.01)
+
+
 def test_numbers_that_are_not_finite_change_nothing():
     screen = Screen()
     screen.judge({PEERS[0]: Influence(math.nan, 1.0), PEERS[1]: Influence(1.0, math.inf)})
