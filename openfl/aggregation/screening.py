@@ -53,6 +53,7 @@ MAX_JUDGES = 64
 RETURN_FACTOR = 0.8
 """A gross member is let in again only well below the bound, so that it does not flicker."""
 MAX_Z = 5.0
+MAX_REPETITION = 1.5
 FEW_EXAMPLES = 20.0
 """Influence that is spread over so few examples has its z divided by sqrt(2)."""
 PROVEN_GROWTH = 2.0
@@ -142,6 +143,8 @@ class _Standing:
     total: float = 0.0
     squares: float = 0.0
     judged: bool = False
+    rounds: float = 0.0
+    """Rounds judged, the past decayed."""
 
     def add(self, influence: Influence, decay: float) -> None:
         """One more round. The past weighs no more than it would had it been of today's size, and no
@@ -150,6 +153,7 @@ class _Standing:
         do harm for as long."""
         self.total *= decay
         self.squares *= decay
+        self.rounds = decay * self.rounds + 1
         squares = influence.cautious_squares
         most = squares / (1 - decay)
         if 0 < most < self.squares:
@@ -159,6 +163,12 @@ class _Standing:
         self.squares += squares
         edge = MAX_Z * math.sqrt(self.squares)
         self.total = max(-edge, min(edge, self.total))
+
+    @property
+    def repetition(self) -> float:
+        """By how much z may have grown only because the same examples were asked again: 1 at first,
+        at most `MAX_REPETITION`."""
+        return min(MAX_REPETITION, math.sqrt(self.rounds))
 
     @property
     def z(self) -> float:
@@ -309,7 +319,8 @@ class Screen:
         if len(opinions) < MIN_JUDGES:
             if standing.harmful:
                 return z < settings.readmit_at
-            return z < settings.exclude_below
+            # The same examples speak in every round: that they repeat themselves is little news.
+            return z < settings.exclude_below * standing.repetition
         if abs(z) > (2 * settings.sure if z < 0 else settings.sure):
             return z < 0
         pooled = statistics.median(opinions)
