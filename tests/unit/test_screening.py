@@ -107,7 +107,7 @@ def test_great_merits_of_the_past_do_not_cover_harm_for_long():
         screen.judge({PEERS[0]: Influence(8.0, 1.0)})
     rounds = 0
     while not screen.left_out:
-        screen.judge({PEERS[0]: Influence(-2.0, 1.0)})
+        screen.judge({PEERS[0]: Influence(-3.0, 1.0)})
         rounds += 1
     assert rounds <= 6
 
@@ -149,10 +149,20 @@ def test_proof_is_of_about_this_much_evidence():
 def test_harm_adds_up_until_a_member_is_left_out_and_good_until_it_returns():
     screen = Screen(ScreenSettings(decay=0.7))
     harmful = []
-    for total in (-1.5, -1.5, -1.5, 1.0, 1.0, 1.0, 1.0, 1.0):
+    for total in (-1.9, -1.9, -1.9, -1.9, 1.0, 1.0, 1.0, 1.0):
         screen.judge({PEERS[0]: Influence(total, 1.0)})
         harmful.append(screen.reason(PEERS[0]) == HARMFUL)
-    assert harmful == [False, False, True, True, False, False, False, False]
+    assert harmful == [False, False, False, True, True, True, False, False]
+
+
+def test_a_first_impression_counts_in_full_and_its_repetition_less():
+    first, later = Screen(), Screen()
+    first.judge({PEERS[0]: Influence(-2.1, 1.0)})
+    assert first.left_out == {PEERS[0]: HARMFUL}
+    for _ in range(20):
+        later.judge({PEERS[0]: Influence(-1.6, 1.0)})
+    assert -3 < later.z(PEERS[0]) < -2
+    assert later.left_out == {}
 
 
 def test_a_little_harm_is_forgiven():
@@ -162,11 +172,11 @@ def test_a_little_harm_is_forgiven():
     assert screen.left_out == {}
 
 
-def test_harm_on_one_example_alone_is_no_proof_and_on_many_it_is():
+def test_harm_on_few_examples_alone_is_no_proof_and_on_many_it_is():
     few, many = Screen(), Screen()
     for _ in range(6):
-        few.judge({PEERS[0]: Influence(-2.0, 2.0, sizes=2.0)})  # two examples
-        many.judge({PEERS[0]: Influence(-20.0, 200.0, sizes=200.0)})  # 200, of no greater z
+        few.judge({PEERS[0]: Influence(-4.0, 4.0, sizes=4.0)})  # four examples
+        many.judge({PEERS[0]: Influence(-28.3, 200.0, sizes=200.0)})  # 200, and the same z
     assert few.left_out == {}
     assert many.left_out == {PEERS[0]: HARMFUL}
 
