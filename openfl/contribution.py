@@ -173,13 +173,16 @@ class ModelView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChangedRows:
-    """Rows of one table in a model that differs from another in these alone. keys: uint64[n],
-    ascending; values: float32[n, width]; evidence: float64[n]. A row
-    without evidence has its seeded value, as in a `ModelView`."""
+    """Rows of one table in several worlds that each differ from one model in few rows.
 
-    keys: Keys
-    values: Floats
-    evidence: NDArray[np.float64]
+    world: intp[n], ascending, which world; row: intp[n], which of the keys that were asked for;
+    change: float32[n, width], by how much the row is higher there, a row without evidence taken as
+    0, the prior's mean; evidence: float32[n], the row's there."""
+
+    world: NDArray[np.intp]
+    row: NDArray[np.intp]
+    change: Floats
+    evidence: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,10 @@ class TableRegisters:
         """float64[n, width]: how sure the author is of each value."""
         return precision(self.evidence, self._curvature[self._place])
 
+    def curvature(self) -> Floats:
+        """float32[n, width]: the precision a unit of evidence."""
+        return self._curvature[self._place]
+
     def plan(self, keys: Keys, older: NDArray[np.bool_]) -> Plan:
         """Which rows of `keys` win against what is here; `older[place]` says which deltas lose."""
         if not len(self.keys):

@@ -20,7 +20,7 @@ are frozen copies.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ from openfl.aggregation.delta import Delta
 from openfl.aggregation.departures import Departures
 from openfl.aggregation.fixed_point import fits, weighted_mean
 from openfl.aggregation.member import MEMBER_BYTES, Member, register_bytes
+from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.outcomes import (
     MemberRows,
     MemberState,
@@ -41,7 +42,7 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.registers import Plan, SumsChange, TableRegisters
 from openfl.aggregation.sums import LiveSums, TableSums
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
-from openfl.contribution import Charter, Floats, PeerId, TableSchema
+from openfl.contribution import MAX_PRECISION, Charter, Floats, PeerId, TableSchema
 from openfl.model_view import DenseModel, DenseTable, initial_rows
 
 __all__ = [
@@ -276,6 +277,25 @@ class Replica:
             registers.values.copy(),
             registers.evidence.copy(),
             registers.precision(),
+        )
+
+    def member_stack(self, authors: Sequence[PeerId], table: str) -> MemberStack:
+        """These members' registers, one member after the other. KeyError for an unknown table."""
+        schema = self._schemas[table]
+        empty = TableRegisters(schema)
+        members = [self._members.get(author) for author in authors]
+        tables = [empty if m is None else m.tables.get(table, empty) for m in members]
+        if not tables:
+            tables = [empty]
+        evidence = np.concatenate([t.evidence for t in tables])
+        precision = np.concatenate([t.curvature() for t in tables])
+        precision *= evidence.astype(np.float32)[:, None]
+        return MemberStack(
+            np.concatenate([t.keys for t in tables]),
+            np.concatenate([t.values for t in tables]),
+            np.minimum(precision, np.float32(MAX_PRECISION), out=precision),
+            evidence,
+            np.array([len(t.keys) for t in tables][: len(authors)], dtype=np.intp),
         )
 
     def withdrawals(self, author: PeerId) -> dict[str, SumsChange]:

@@ -15,7 +15,8 @@ is seen to be good.
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
 errors on its own training examples in both worlds, its own register left out of both: d = loss
 without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
-z = S1 / sqrt(S2), within +-`MAX_Z`: the member is *harmful* when z falls below `exclude_below`.
+z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples): the
+member is *harmful* when z falls below `exclude_below`.
 Outside it is judged as if it came in, and returns when z is at `readmit_at`.
 
 *Together.* One member's data says little when it has few examples. So members tell each other their
@@ -37,7 +38,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.member_stack import MemberStack
 from openfl.contribution import ModelView, PeerId
 
 GROSS = "steps too large"
@@ -52,6 +53,9 @@ MAX_JUDGES = 64
 RETURN_FACTOR = 0.8
 """A gross member is let in again only well below the bound, so that it does not flicker."""
 MAX_Z = 5.0
+MAX_REPETITION = 1.5
+FEW_EXAMPLES = 20.0
+"""Influence that is spread over so few examples has its z divided by sqrt(2)."""
 PROVEN_GROWTH = 2.0
 """A member that proved itself must do so again when it claims so many times the evidence."""
 
@@ -81,28 +85,45 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """Over the judge's examples in one round: the sum of d, and of d^2."""
+    """Over the judge's examples in one round: the sums of d, of d^2 and of |d|."""
 
     total: float
     squares: float
+    sizes: float = math.inf
+
+    @property
+    def examples(self) -> float:
+        """Over how many examples the influence is spread: (sum |d|)^2 / sum d^2. All of equal size
+        count in full; a few large ones count as few."""
+        return self.sizes**2 / self.squares if self.squares > 0 else math.inf
+
+    @property
+    def cautious_squares(self) -> float:
+        """The sum of d^2, more where few examples speak: one rating alone would be sure of
+        anything."""
+        return self.squares * (1 + FEW_EXAMPLES / self.examples)
 
 
-def measure(rows: Mapping[str, MemberRows], model: ModelView) -> Size:
-    """How far one member's rows (by table) are from the model."""
-    distance = weight = evidence = 0.0
-    count = 0
-    for table, mine in rows.items():
-        if not len(mine.keys):
+def measure(stacks: Mapping[str, MemberStack], model: ModelView) -> list[Size]:
+    """How far each of the members (the same ones in every table's stack) is from the model."""
+    members = max((stack.members for stack in stacks.values()), default=0)
+    distance, weight, evidence = np.zeros(members), np.zeros(members), np.zeros(members)
+    count = np.zeros(members, dtype=np.intp)
+    for table, stack in stacks.items():
+        if not len(stack.keys):
             continue
-        away = mine.values.astype(np.float64)
-        away -= model.rows(table, mine.keys)
+        owners = stack.owners()
+        away = stack.values - model.rows(table, stack.keys)
         away *= away
-        distance += float(np.einsum("rc,rc->", away, mine.precision))
-        claimed = float(mine.evidence.sum())
+        far = np.einsum("rc,rc->r", away, stack.precision)
+        claimed = np.bincount(owners, weights=stack.evidence, minlength=members)
+        distance += np.bincount(owners, weights=far, minlength=members)
         evidence += claimed
-        weight += claimed * mine.values.shape[1]
-        count += len(mine.keys)
-    return Size(math.sqrt(distance / weight) if weight else 0.0, evidence, count)
+        weight += claimed * stack.values.shape[1]
+        count += stack.counts
+    steps = np.sqrt(np.divide(distance, weight, out=np.zeros(members), where=weight > 0))
+    found = zip(steps.tolist(), evidence.tolist(), count.tolist(), strict=True)
+    return [Size(*numbers) for numbers in found]
 
 
 def bound(norm_factor: float, median: float, rows: int) -> float:
@@ -122,6 +143,8 @@ class _Standing:
     total: float = 0.0
     squares: float = 0.0
     judged: bool = False
+    rounds: float = 0.0
+    """Rounds judged, the past decayed."""
 
     def add(self, influence: Influence, decay: float) -> None:
         """One more round. The past weighs no more than it would had it been of today's size, and no
@@ -130,14 +153,22 @@ class _Standing:
         do harm for as long."""
         self.total *= decay
         self.squares *= decay
-        most = influence.squares / (1 - decay)
+        self.rounds = decay * self.rounds + 1
+        squares = influence.cautious_squares
+        most = squares / (1 - decay)
         if 0 < most < self.squares:
             self.total *= math.sqrt(most / self.squares)
             self.squares = most
         self.total += influence.total
-        self.squares += influence.squares
+        self.squares += squares
         edge = MAX_Z * math.sqrt(self.squares)
         self.total = max(-edge, min(edge, self.total))
+
+    @property
+    def repetition(self) -> float:
+        """By how much z may have grown only because the same examples were asked again: 1 at first,
+        at most `MAX_REPETITION`."""
+        return min(MAX_REPETITION, math.sqrt(self.rounds))
 
     @property
     def z(self) -> float:
@@ -288,7 +319,8 @@ class Screen:
         if len(opinions) < MIN_JUDGES:
             if standing.harmful:
                 return z < settings.readmit_at
-            return z < settings.exclude_below
+            # The same examples speak in every round: that they repeat themselves is little news.
+            return z < settings.exclude_below * standing.repetition
         if abs(z) > (2 * settings.sure if z < 0 else settings.sure):
             return z < 0
         pooled = statistics.median(opinions)

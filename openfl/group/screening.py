@@ -9,23 +9,26 @@ goes out with `Train`, is judged where the training runs, and what was found com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.robust_view import Rule, view_by
 from openfl.aggregation.screening import Influence, Screen, ScreenSettings, measure
-from openfl.aggregation.worlds import World
-from openfl.contribution import ChangedRows, ModelView, PeerId
+from openfl.aggregation.sums import LiveSums
+from openfl.aggregation.worlds import MemberWorlds
+from openfl.contribution import ModelView, PeerId
 from openfl.group import events as ev
 from openfl.learning.task import InfluenceJudge
 from openfl.model_view import DenseModel
 
 MAX_JUDGED = 128
 """Most members judged in one round; in larger groups they take turns."""
+WORLDS_AT_ONCE = 32
+"""Judged in one pass: more would not be faster, and take more memory."""
 MAX_PASSES = 3
 """A gross member distorts the model that the others are measured against: so measure again."""
 QUIET_LOOKS = 10
@@ -45,29 +48,47 @@ class AggregationSettings:
 
 @dataclass(frozen=True)
 class Case:
-    """The members to be judged by a task, frozen. `model` is that of `world`: without the judge's
-    own register and without who is left out. inside: whether each member is in it."""
+    """The members to be judged by a task, frozen. `model` is that of `sums`: without the judge's
+    own register and without who is left out. inside: by table, the registers of those members that
+    are in the model; outside: of those that are not."""
 
     model: DenseModel
-    world: World
-    members: Mapping[PeerId, Mapping[str, MemberRows]]
-    inside: Mapping[PeerId, bool]
+    sums: Mapping[str, LiveSums]
+    members_inside: Sequence[PeerId]
+    inside: Mapping[str, MemberStack]
+    members_outside: Sequence[PeerId]
+    outside: Mapping[str, MemberStack]
 
     def judge(self, task: object) -> dict[PeerId, Influence]:
         """Each member's influence on the task's own data; empty when the task is no judge."""
         if not isinstance(task, InfluenceJudge):
             return {}
-        found = {}
-        changes = task.loss_changes(self.model, self._worlds())
-        for peer, change in zip(self.members, changes, strict=True):
-            # Positive does good: less loss with the member than without.
-            good = change if self.inside[peer] else -change
-            found[peer] = Influence(float(good.sum()), float(np.square(good).sum()))
-        return found
+        totals: list[float] = []
+        squares: list[float] = []
+        sizes: list[float] = []
+        for changes in task.loss_changes(self.model, self._parts()):
+            totals += changes.sum(0, dtype=np.float64).tolist()
+            squares += np.einsum("nw,nw->w", changes, changes).tolist()
+            sizes += np.abs(changes).sum(0).tolist()
+        # Positive does good: less loss with the member than without.
+        signs = [1] * len(self.members_inside) + [-1] * len(self.members_outside)
+        members = [*self.members_inside, *self.members_outside]
+        return {
+            peer: Influence(sign * total, square, size)
+            for peer, sign, total, square, size in zip(
+                members, signs, totals, squares, sizes, strict=True
+            )
+        }
 
-    def _worlds(self) -> Iterator[dict[str, ChangedRows]]:
-        for peer, rows in self.members.items():
-            yield self.world.changed_by(rows, -1 if self.inside[peer] else 1)
+    def _parts(self) -> Iterator[MemberWorlds]:
+        for sign, stacks, count in (
+            (-1, self.inside, len(self.members_inside)),
+            (+1, self.outside, len(self.members_outside)),
+        ):
+            for first in range(0, count, WORLDS_AT_ONCE):
+                last = min(first + WORLDS_AT_ONCE, count)
+                part = {name: stack.part(first, last) for name, stack in stacks.items()}
+                yield MemberWorlds(self.model.charter, self.sums, part, sign)
 
 
 class Screening:
@@ -88,6 +109,8 @@ class Screening:
         self._screen = Screen(ScreenSettings(norm_factor=settings.norm_factor))
         self._tables = tuple(table.name for table in replica.charter.tables)
         self._cached: tuple[object, DenseModel] | None = None
+        self._unmeasured: set[PeerId] = set()
+        """Who has spoken since sizes were looked at: measured together, once somebody asks."""
         self._last: ModelView | None = None
         """The model of the last round: what members that speak are measured against."""
         self._judges = settings.influence
@@ -101,10 +124,12 @@ class Screening:
     @property
     def left_out(self) -> Mapping[PeerId, str]:
         """Who is left out -> why."""
+        self._measure_speakers()
         return self._screen.left_out if self._screens else {}
 
     def reason(self, peer: PeerId) -> str:
         """Why this member is left out; "" when it is not."""
+        self._measure_speakers()
         return self._screen.reason(peer) if self._screens else ""
 
     def model(self) -> DenseModel:
@@ -121,7 +146,7 @@ class Screening:
     def heard(self, author: PeerId) -> None:
         """The author's registers have changed."""
         if self._screens and self._last is not None and author != self._me:
-            self._screen.heard(author, measure(self._rows(author), self._last))
+            self._unmeasured.add(author)
 
     def look(self) -> tuple[DenseModel, Case | None]:
         """The model to work with now, and who is to be judged meanwhile. Before each round, and
@@ -131,22 +156,21 @@ class Screening:
             return self.model(), None
         others = [m.peer_id for m in self._replica.members() if m.peer_id != self._me]
         self._forget_all_but(set(others))
-        rows = {peer: self._rows(peer) for peer in self._whose_turn(others)}
-        mine = self._rows(self._me)
+        turn = self._whose_turn(others)
+        self._unmeasured.difference_update(turn)
+        stacks = self._stacks(turn)
         if self._judges:
-            claims = {peer: _claim(found) for peer, found in rows.items()}
-            self._screen.weigh(claims, _claim(mine))
+            self._screen.weigh(dict(zip(turn, _claims(stacks), strict=True)), self._own_claim())
         for _ in range(MAX_PASSES):
             before, self._last = self.left_out, self.model()
-            sizes = {peer: measure(found, self._last) for peer, found in rows.items()}
-            self._screen.compare(sizes)
+            self._screen.compare(dict(zip(turn, measure(stacks, self._last), strict=True)))
             if self.left_out.keys() == before.keys():
                 break
         model = self._last = self.model()
         self._count_changes()
-        if not self._judges or not rows:
+        if not self._judges or not turn:
             return model, None
-        return model, self._case({p: r for p, r in rows.items() if self._screen.asks_influence(p)})
+        return model, self._case(turn, stacks)
 
     def has_strangers(self) -> bool:
         """Whether there are members whose influence was never judged, though it could be."""
@@ -210,8 +234,20 @@ class Screening:
             self._count("member-left-out")
         self._out = out
 
-    def _rows(self, peer: PeerId) -> dict[str, MemberRows]:
-        return {name: self._replica.member_rows(peer, name) for name in self._tables}
+    def _measure_speakers(self) -> None:
+        """Judge the sizes of those who have spoken. Nobody is told a model before."""
+        if not self._unmeasured or self._last is None:
+            return
+        speakers = sorted(self._unmeasured)
+        self._unmeasured.clear()
+        for peer, size in zip(speakers, measure(self._stacks(speakers), self._last), strict=True):
+            self._screen.heard(peer, size)
+
+    def _stacks(self, members: Sequence[PeerId]) -> dict[str, MemberStack]:
+        return {name: self._replica.member_stack(members, name) for name in self._tables}
+
+    def _own_claim(self) -> float:
+        return sum(_claims(self._stacks([self._me])))
 
     def _whose_turn(self, others: list[PeerId]) -> list[PeerId]:
         if len(others) <= MAX_JUDGED:
@@ -220,14 +256,26 @@ class Screening:
         self._turn += MAX_JUDGED
         return (others + others)[start : start + MAX_JUDGED]
 
-    def _case(self, rows: Mapping[PeerId, Mapping[str, MemberRows]]) -> Case:
+    def _case(self, members: list[PeerId], stacks: Mapping[str, MemberStack]) -> Case:
         out = self.left_out
+        asked = [n for n, peer in enumerate(members) if self._screen.asks_influence(peer)]
+        inside = [n for n in asked if members[n] not in out]
+        outside = [n for n in asked if members[n] in out]
         sums = self._replica.sums_without((*out, self._me))
-        model = self._replica.model_of(sums)
-        world = World(self._replica.charter, sums)
-        self._asked = bool(rows)
-        return Case(model, world, rows, {peer: peer not in out for peer in rows})
+        self._asked = bool(asked)
+        return Case(
+            self._replica.model_of(sums),
+            sums,
+            [members[n] for n in inside],
+            {name: stack.only(inside) for name, stack in stacks.items()},
+            [members[n] for n in outside],
+            {name: stack.only(outside) for name, stack in stacks.items()},
+        )
 
 
-def _claim(rows: Mapping[str, MemberRows]) -> float:
-    return float(sum(table.evidence.sum() for table in rows.values()))
+def _claims(stacks: Mapping[str, MemberStack]) -> list[float]:
+    """The evidence that each member claims over all tables."""
+    claims = np.zeros(max((stack.members for stack in stacks.values()), default=0))
+    for stack in stacks.values():
+        claims += np.bincount(stack.owners(), stack.evidence, minlength=len(claims))
+    return claims.tolist()

@@ -34,7 +34,6 @@ from openfl.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
     MAX_PRECISION,
-    ChangedRows,
     Charter,
     Contribution,
     Evaluation,
@@ -65,6 +64,7 @@ from openfl.learning.ridge import (
 )
 from openfl.learning.settling import Settling
 from openfl.learning.splitting import Split, split_ratings
+from openfl.learning.task import OtherWorlds
 from openfl.model_view import DenseModel
 
 MIN_CURVATURE = 0.01
@@ -250,14 +250,16 @@ class MatrixFactorization:
         return Evaluation("rmse", value, error, len(held_out))
 
     def loss_changes(
-        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
-    ) -> Iterator[NDArray[np.float64]]:
+        self, model: ModelView, parts: Iterable[OtherWorlds]
+    ) -> Iterator[NDArray[np.float32]]:
         """See `openfl.learning.task.InfluenceJudge`: squared errors, in the model's units, on (at
         most `rating_influence.MAX_JUDGED` of) the training ratings."""
-        mean = self._mean(model)
+        own, mean = self._own_ratings, self._mean(model)
         rows = learned_rows(model, self._keys)
         listeners = self._fit_users(rows, mean)
-        return loss_changes(self._own_ratings, self._keys, rows, mean, listeners, worlds)
+        known_mean = mean if model.evidence(MEAN, MEAN_KEYS)[0] > 0 else 0.0
+        keys, rows = self._keys[own.songs], rows[own.songs]
+        return loss_changes(own, keys, rows, mean, known_mean, listeners, parts)
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The listeners' factors and biases of the last step, and whose they are (as hashes)."""

@@ -1,21 +1,24 @@
 """What single members do to a node's own ratings, for `MatrixFactorization.loss_changes`.
 
 A rating's error is e = v - mean - b_u - [p_u, 1] . y. In another world its row differs by c and the
-mean by m, so its squared error changes by w^2 - 2 e w, with w = m + [p_u, 1] . c. Only ratings of
-rows that differ need looking at, and listeners keep the factors fitted to the common model.
+mean by m, so its squared error changes by w^2 - 2 e w, with w = m + [p_u, 1] . c. All w, of every
+rating in every world, are one sparse product: a rating touches one row. Listeners keep the factors
+fitted to the common model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from openfl.contribution import ChangedRows, Keys
-from openfl.learning.rating_charter import ITEMS, MEAN
+from openfl.contribution import ChangedRows, Floats, Keys
+from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS
 from openfl.learning.ridge import Matrix
+from openfl.learning.task import OtherWorlds
 
 MAX_JUDGED = 20_000
 """Most ratings that are judged by, spread evenly over all: more do not change a verdict."""
@@ -23,11 +26,13 @@ MAX_JUDGED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class OwnRatings:
-    """users, rows: intp[n], where each rating's listener and song stand in the arrays of
-    `loss_changes`; values: float64[n] in the model's units."""
+    """The ratings that are judged by, by song. users: intp[n], where each rating's listener stands
+    in the arrays of `loss_changes`; rows: intp[n], where its song stands in `songs`: intp[m],
+    ascending, which songs are judged by; values: float64[n] in the model's units."""
 
     users: NDArray[np.intp]
     rows: NDArray[np.intp]
+    songs: NDArray[np.intp]
     values: NDArray[np.float64]
 
     @classmethod
@@ -40,9 +45,15 @@ class OwnRatings:
     ) -> OwnRatings:
         step = -(-len(positions) // MAX_JUDGED)
         chosen = positions[:: max(step, 1)]
-        # By song, so that the ratings of a row that differs lie together.
+        # By song, so that what is needed of a row is read once.
         chosen = chosen[np.argsort(rows[chosen], kind="stable")]
-        return cls(users[chosen].astype(np.intp), rows[chosen].astype(np.intp), values[chosen])
+        songs, place = np.unique(rows[chosen], return_inverse=True)
+        return cls(
+            users[chosen].astype(np.intp),
+            place.astype(np.intp),
+            songs.astype(np.intp),
+            values[chosen],
+        )
 
 
 def loss_changes(
@@ -50,33 +61,39 @@ def loss_changes(
     keys: Keys,
     rows: Matrix,
     mean: float,
+    known_mean: float,
     listeners: Matrix,
-    worlds: Iterable[Mapping[str, ChangedRows]],
-) -> Iterator[NDArray[np.float64]]:
-    """float64[n] for each world. keys: uint64[m], ascending, of `rows`: float64[m, width], the
-    common model; listeners: float64[users, width], [p_u, b_u] fitted to it."""
+    parts: Iterable[OtherWorlds],
+) -> Iterator[Floats]:
+    """float32[n, worlds] for each part. keys: uint64[m], ascending, of `rows`: float64[m, width],
+    the common model's, of `own.songs`; known_mean: its mean, 0 while it has none; listeners:
+    float64[users, width], [p_u, b_u] fitted to it.
+    """
+    count, width = rows.shape
     # Single precision: differences are small, and it halves the time.
-    features = np.ones((len(own.users), rows.shape[1]), dtype=np.float32)
+    features = np.ones((len(own.users), width), dtype=np.float32)
     features[:, :-1] = listeners[own.users, :-1]
     error = own.values - mean - listeners[own.users, -1]
     error -= np.einsum("nk,nk->n", features, rows[own.rows])
-    for world in worlds:
-        change = _mean_change(world.get(MEAN), mean)
-        shift = np.full(len(error), change)
-        found = world.get(ITEMS)
-        if found is not None and len(found.keys) and len(keys):
-            differs = np.zeros(rows.shape, dtype=np.float32)
-            at = np.minimum(np.searchsorted(keys, found.keys), len(keys) - 1)
-            mine = keys[at] == found.keys
-            at = at[mine]
-            # Without evidence a row is predicted with as 0, the prior's mean.
-            values = np.where(found.evidence[mine, None] > 0, found.values[mine], 0.0)
-            differs[at] = values - rows[at]
-            shift += np.einsum("nk,nk->n", features, differs[own.rows])
-        yield shift * (shift - 2 * error)
+    twice = (2 * error).astype(np.float32)[:, None]
+    columns = own.rows[:, None] * width + np.arange(width)
+    starts = np.arange(len(own.users) + 1) * width
+    by_row = sp.csr_array(
+        (features.ravel(), columns.ravel(), starts), shape=(len(own.users), count * width)
+    )
+    for worlds in parts:
+        differs = np.zeros((count, width, worlds.count), dtype=np.float32)
+        found = worlds.changed(ITEMS, keys)
+        differs[found.row, :, found.world] = found.change
+        shift = by_row @ differs.reshape(count * width, worlds.count)
+        shift += _mean_changes(worlds.changed(MEAN, MEAN_KEYS), known_mean, mean, worlds.count)
+        yield shift * (shift - twice)
 
 
-def _mean_change(found: ChangedRows | None, mean: float) -> float:
-    if found is None or not len(found.keys) or found.evidence[0] <= 0:
-        return 0.0
-    return float(found.values[0, 0]) - mean
+def _mean_changes(found: ChangedRows, known_mean: float, mean: float, count: int) -> Floats:
+    """float32[count]: by how much the mean rating is higher in each world. known_mean: the model's,
+    0 while it has none and the node goes by its own `mean`, as it does in a world without one."""
+    changes = np.zeros(count, dtype=np.float32)
+    backed = found.evidence > 0
+    changes[found.world[backed]] = known_mean + found.change[backed, 0] - mean
+    return changes

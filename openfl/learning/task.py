@@ -8,12 +8,12 @@ at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import ChangedRows, Charter, Contribution, Evaluation, ModelView
+from openfl.contribution import ChangedRows, Charter, Contribution, Evaluation, Keys, ModelView
 from openfl.learning.differential_privacy import RandomBytes, Release
 
 
@@ -47,17 +47,33 @@ class LearningTask(Protocol):
         ...
 
 
+class OtherWorlds(Protocol):
+    """Models that differ from a common one in some rows, each by one member."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+    def changed(self, table: str, keys: Keys) -> ChangedRows:
+        """Those of the rows `keys` (uint64[m], ascending) that differ, in every world."""
+        ...
+
+
 @runtime_checkable
 class InfluenceJudge(Protocol):
     """What a task may offer beside a `LearningTask`, so that its node can tell which members do its
     own data good (see `openfl.aggregation.screening`)."""
 
     def loss_changes(
-        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
-    ) -> Iterator[NDArray[np.float64]]:
-        """For each world, float64[n]: by how much the loss of each of (up to some thousands of) own
-        training examples is higher there than under `model`. A world is `model` but for some rows,
-        by table; the private part of the model is fitted to `model` and stays."""
+        self, model: ModelView, parts: Iterable[OtherWorlds]
+    ) -> Iterator[NDArray[np.floating[Any]]]:
+        """For each part, float[n, count]: by how much the loss of each of (up to some thousands of)
+        own training examples is higher in each of its worlds than under `model`. The private part
+        of the model is fitted to `model` and stays.
+
+        Worlds come in parts so that memory stays bounded in large groups.
+        """
         ...
 
 

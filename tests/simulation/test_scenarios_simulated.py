@@ -61,7 +61,7 @@ def test_the_trace_does_not_depend_on_the_hash_seed_of_python(engine: str) -> No
 
 def test_nodes_that_learn_together_approach_central_training() -> None:
     records = run(run__rounds=10).records
-    assert records[0].against_central > 0.005
+    assert records[0].against_central > 0.005  # by the plain mean, 0.0104
     assert records[-1].against_central < 0.5 * records[0].against_central
     assert all(record.members == 6 for record in records)
     assert [record.round for record in records] == list(range(1, 11))
@@ -79,7 +79,7 @@ def test_real_signatures_give_the_same_published_bytes() -> None:
     crowd = load_crowd(scenario, sample_folder)
     stand_in, real = simulate(scenario, crowd), simulate(scenario, crowd, sealer_of=real_sealer)
     assert stand_in.records[0].published_bytes == real.records[0].published_bytes
-    assert real.summary.faults.keys() <= {"member-left-out"}, "nothing was refused"
+    assert real.summary.faults == {}, "nothing was refused and nobody left out"
 
 
 def test_both_engines_tell_the_same_story() -> None:

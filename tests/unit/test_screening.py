@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from openfl.aggregation.outcomes import MemberRows
+from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.screening import (
     GROSS,
     HARMFUL,
@@ -33,25 +33,31 @@ def sizes(steps: list[float], evidence: float = 100.0) -> dict[PeerId, Size]:
 
 
 def test_a_size_is_the_weighted_root_mean_square_of_the_steps():
-    rows = MemberRows(
+    rows = MemberStack(
         np.array([1, 2], dtype=np.uint64),
         np.array([[1.0, 2.0], [0.0, 3.0]], dtype=np.float32),
+        np.array([[4.0, 2.0], [6.0, 3.0]], dtype=np.float32),
         np.array([4, 6], dtype=np.uint32),
-        np.array([[4.0, 2.0], [6.0, 3.0]]),
+        np.array([2]),
     )
-    size = measure({"t": rows}, EMPTY)
+    (size,) = measure({"t": rows}, EMPTY)
     expected = math.sqrt((4 * 1 + 2 * 4 + 0 + 3 * 9) / ((4 + 6) * 2))
     assert size == Size(pytest.approx(expected), 10.0, 2)
 
 
-def test_nothing_has_no_size():
-    rows = MemberRows(
-        np.zeros(0, np.uint64),
-        np.zeros((0, 2), np.float32),
-        np.zeros(0, np.uint32),
-        np.zeros((0, 2)),
+def test_members_are_measured_each_by_its_own_rows():
+    rows = MemberStack(
+        np.array([1, 1, 2], dtype=np.uint64),
+        np.array([[1.0, 1.0], [3.0, 3.0], [3.0, 3.0]], dtype=np.float32),
+        np.full((3, 2), 2.0, dtype=np.float32),
+        np.array([2, 2, 2], dtype=np.uint32),
+        np.array([1, 0, 2]),
     )
-    assert measure({"t": rows}, EMPTY) == Size(0.0, 0.0, 0)
+    assert measure({"t": rows}, EMPTY) == [
+        Size(pytest.approx(1.0), 2.0, 1),
+        Size(0.0, 0.0, 0),
+        Size(pytest.approx(3.0), 4.0, 2),
+    ]
 
 
 def test_a_member_with_steps_beyond_the_bound_is_left_out():
@@ -101,7 +107,7 @@ def test_great_merits_of_the_past_do_not_cover_harm_for_long():
         screen.judge({PEERS[0]: Influence(8.0, 1.0)})
     rounds = 0
     while not screen.left_out:
-        screen.judge({PEERS[0]: Influence(-2.0, 1.0)})
+        screen.judge({PEERS[0]: Influence(-3.0, 1.0)})
         rounds += 1
     assert rounds <= 6
 
@@ -143,10 +149,20 @@ def test_proof_is_of_about_this_much_evidence():
 def test_harm_adds_up_until_a_member_is_left_out_and_good_until_it_returns():
     screen = Screen(ScreenSettings(decay=0.7))
     harmful = []
-    for total in (-1.5, -1.5, -1.5, 1.0, 1.0, 1.0, 1.0, 1.0):
+    for total in (-1.9, -1.9, -1.9, -1.9, 1.0, 1.0, 1.0, 1.0):
         screen.judge({PEERS[0]: Influence(total, 1.0)})
         harmful.append(screen.reason(PEERS[0]) == HARMFUL)
-    assert harmful == [False, False, True, True, False, False, False, False]
+    assert harmful == [False, False, False, True, True, True, False, False]
+
+
+def test_a_first_impression_counts_in_full_and_its_repetition_less():
+    first, later = Screen(), Screen()
+    first.judge({PEERS[0]: Influence(-2.1, 1.0)})
+    assert first.left_out == {PEERS[0]: HARMFUL}
+    for _ in range(20):
+        later.judge({PEERS[0]: Influence(-1.6, 1.0)})
+    assert -3 < later.z(PEERS[0]) < -2
+    assert later.left_out == {}
 
 
 def test_a_little_harm_is_forgiven():
@@ -154,6 +170,20 @@ def test_a_little_harm_is_forgiven():
     for total in (0.3, -0.5, 0.2, -0.9, 0.1):
         screen.judge({PEERS[0]: Influence(total, 1.0)})
     assert screen.left_out == {}
+
+
+def test_harm_on_few_examples_alone_is_no_proof_and_on_many_it_is():
+    few, many = Screen(), Screen()
+    for _ in range(6):
+        few.judge({PEERS[0]: Influence(-4.0, 4.0, sizes=4.0)})  # four examples
+        many.judge({PEERS[0]: Influence(-28.3, 200.0, sizes=200.0)})  # 200, and the same z
+    assert few.left_out == {}
+    assert many.left_out == {PEERS[0]: HARMFUL}
+
+
+def test_an_influence_is_spread_over_as_many_examples_as_are_of_one_size():
+    assert Influence(0.0, 4.0, sizes=4.0).examples == pytest.approx(4)
+    assert Influence(0.0, 100.0 + 0.04, sizes=10.4).examples == pytest.approx(1.08, abs=0.01)
 
 
 def test_numbers_that_are_not_finite_change_nothing():

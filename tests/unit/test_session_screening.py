@@ -3,16 +3,17 @@ the member behaves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.screening import GROSS, HARMFUL, HEAVY
-from openfl.contribution import ChangedRows, Contribution, ModelView
+from openfl.contribution import Contribution, ModelView
 from openfl.group import events as ev
 from openfl.group.screening import AggregationSettings, Case
 from openfl.group.settings import SessionSettings
+from openfl.learning.task import OtherWorlds
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 from tests.group_rig import TABLE, Member, Rig, contribution, evaluation, quick
@@ -26,26 +27,26 @@ class Judge:
     """A task whose examples say that every row is `TRUTH`, five examples a row."""
 
     def loss_changes(
-        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
+        self, model: ModelView, parts: Iterable[OtherWorlds]
     ) -> Iterator[NDArray[np.float64]]:
         keys = np.array(KEYS, dtype=np.uint64)
-        rows = model.rows(TABLE.name, keys).astype(np.float64)
-        for world in worlds:
-            other = rows.copy()
-            found = world.get(TABLE.name)
-            if found is not None:
-                other[np.searchsorted(keys, found.keys)] = found.values
-            change = (other[:, 0] - TRUTH) ** 2 - (rows[:, 0] - TRUTH) ** 2
-            yield np.repeat(change, 5)
+        known = model.evidence(TABLE.name, keys)[:, None] > 0
+        rows = np.where(known, model.rows(TABLE.name, keys).astype(np.float64), 0.0)
+        for worlds in parts:
+            found = worlds.changed(TABLE.name, keys)
+            other = np.repeat(rows[:, :1], worlds.count, axis=1)
+            other[found.row, found.world] += found.change[:, 0]
+            change = (other - TRUTH) ** 2 - (rows[:, :1] - TRUTH) ** 2
+            yield np.repeat(change, 5, axis=0)
 
 
 class Undecided:
     """A judge to whom nobody makes a difference."""
 
     def loss_changes(
-        self, model: ModelView, worlds: Iterable[Mapping[str, ChangedRows]]
+        self, model: ModelView, parts: Iterable[OtherWorlds]
     ) -> Iterator[NDArray[np.float64]]:
-        return (np.zeros(5) for _ in worlds)
+        return (np.zeros((5, worlds.count)) for worlds in parts)
 
 
 class NoJudge:
@@ -233,7 +234,7 @@ def test_a_case_is_the_world_without_the_judge():
     case = judge.wants_training[-1].case
     assert isinstance(case, Case)
     keys = np.array(KEYS, dtype=np.uint64)
-    assert set(case.members) == {m.peer_id for m in rig.members[1:]}
+    assert {*case.members_inside, *case.members_outside} == {m.peer_id for m in rig.members[1:]}
     expected = judge.session.replica.view_without([judge.peer_id]).rows(TABLE.name, keys)
     assert np.array_equal(case.model.rows(TABLE.name, keys), expected)
 

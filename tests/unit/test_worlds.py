@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,12 @@ from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.robust_view import RULES, view_by
-from openfl.aggregation.worlds import World
-from openfl.contribution import Charter, PeerId, RowBlock, TableSchema
+from openfl.aggregation.worlds import MemberWorlds
+from openfl.contribution import Charter, ModelView, PeerId, RowBlock, TableSchema
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.rating_charter import ITEMS, MEAN, rating_charter
 from openfl.learning.ratings import Ratings
 from openfl.learning.splitting import split_ratings
-from openfl.model_view import initial_rows
 
 ITEMS_TABLE = TableSchema("items", 3, (2.0, 2.0, 1.0), (0.1, 0.1, 0.0), (0.3, 0.3, 0.0), "float32")
 MEAN_TABLE = TableSchema("mean", 1, (0.0,), (0.0,), (0.0,), "float32")
@@ -60,41 +60,101 @@ def replica_of(charter: Charter = CHARTER, seed: int = 0) -> Replica:
     return replica
 
 
-def rows_of(replica: Replica, peer: PeerId) -> dict[str, object]:
-    return {t.name: replica.member_rows(peer, t.name) for t in replica.charter.tables}
+def worlds(replica: Replica, sums, members: list[PeerId], sign: int) -> MemberWorlds:
+    stacks = {t.name: replica.member_stack(members, t.name) for t in replica.charter.tables}
+    return MemberWorlds(replica.charter, sums, stacks, sign)
+
+
+def learned(model: ModelView, table: str, keys) -> np.ndarray:
+    """Rows as predictions use them: 0 without evidence."""
+    return np.where(model.evidence(table, keys)[:, None] > 0, model.rows(table, keys), 0.0)
+
+
+def compare(replica: Replica, found: MemberWorlds, base: ModelView, others: list[ModelView]):
+    """Each of the worlds against a model that was made without them."""
+    for table in replica.charter.tables:
+        keys = np.arange(30, dtype=np.uint64)
+        changed = found.changed(table.name, keys)
+        assert (np.diff(changed.world) >= 0).all()
+        before = learned(base, table.name, keys)
+        for number, other in enumerate(others):
+            here = changed.world == number
+            row = changed.row[here]
+            after = before.copy()
+            after[row] += changed.change[here]
+            assert np.allclose(after, learned(other, table.name, keys), atol=3e-6)
+            evidence = other.evidence(table.name, keys)
+            assert np.array_equal(changed.evidence[here], evidence[row])
+    assert len(found.changed("items", keys).row) > 5, "nothing was compared"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_world_without_a_member_is_the_replica_that_never_heard_of_it(seed: int) -> None:
     replica = replica_of(seed=seed)
-    me, other = PEERS[0], PEERS[3]
-    world = World(CHARTER, replica.sums_without([me]))
-    without = replica.view_without([me, other])
-    for table, change in world.changed_by(rows_of(replica, other), -1).items():
-        assert np.allclose(change.values, without.rows(table, change.keys), atol=2e-6)
-        assert np.array_equal(change.evidence, without.evidence(table, change.keys))
+    me, others = PEERS[0], PEERS[2:]
+    sums = replica.sums_without([me])
+    compare(
+        replica,
+        worlds(replica, sums, others, -1),
+        replica.model_of(sums),
+        [replica.view_without([me, other]) for other in others],
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_world_with_an_outsider_is_the_replica_that_has_it(seed: int) -> None:
     replica = replica_of(seed=seed)
-    me, other = PEERS[0], PEERS[3]
-    world = World(CHARTER, replica.sums_without([me, other]))
-    inside = replica.view_without([me])
-    for table, change in world.changed_by(rows_of(replica, other), +1).items():
-        assert np.allclose(change.values, inside.rows(table, change.keys), atol=2e-6)
-        assert np.array_equal(change.evidence, inside.evidence(table, change.keys))
+    me, others = PEERS[0], PEERS[2:]
+    out = [me, *others]
+    sums = replica.sums_without(out)
+    compare(
+        replica,
+        worlds(replica, sums, others, +1),
+        replica.model_of(sums),
+        [replica.view_without([p for p in out if p != other]) for other in others],
+    )
 
 
-def test_a_row_that_only_the_member_has_is_seeded_without_it() -> None:
+def test_a_row_that_only_the_member_has_is_nothing_without_it() -> None:
     replica = Replica(CHARTER)
     rng = np.random.default_rng(0)
     merge(replica, PEERS[0], (block(ITEMS_TABLE, rng, 5), block(MEAN_TABLE, rng, 1)))
-    world = World(CHARTER, replica.sums_without([]))
-    changed = world.changed_by(rows_of(replica, PEERS[0]), -1)
-    assert not changed["items"].evidence.any()
-    seeded = initial_rows(CHARTER, "items", changed["items"].keys)
-    assert np.array_equal(changed["items"].values, seeded)
+    found = worlds(replica, replica.sums_without([]), PEERS[:1], -1)
+    keys = replica.view().keys(ITEMS)
+    changed = found.changed(ITEMS, keys)
+    assert not changed.evidence.any()
+    assert np.allclose(changed.change, -replica.view().rows(ITEMS, keys[changed.row]), atol=1e-6)
+
+
+def test_a_huge_claim_leaves_no_rounding_behind_when_it_goes() -> None:
+    replica = replica_of()
+    rng = np.random.default_rng(5)
+    heavy = block(ITEMS_TABLE, rng, 12)
+    liar = PeerId("liar")
+    merge(replica, liar, (replace(heavy, evidence=np.full(12, 1e6, dtype=np.float32)),))
+    found = worlds(replica, replica.sums_without([]), [liar], -1)
+    keys = np.arange(30, dtype=np.uint64)
+    changed = found.changed(ITEMS, keys)
+    after = learned(replica.view(), ITEMS, keys)[changed.row] + changed.change
+    honest = learned(replica.view_without([liar]), ITEMS, keys)[changed.row]
+    assert np.allclose(after, honest, atol=0.05)
+    assert np.abs(changed.change).max() > 0.2
+
+
+def test_a_part_of_a_stack_is_the_stack_of_those_members() -> None:
+    replica = replica_of()
+    whole = replica.member_stack(PEERS, ITEMS)
+    for chosen, found in ((PEERS[1:3], whole.part(1, 3)), (PEERS[::2], whole.only([0, 2, 4]))):
+        expected = replica.member_stack(chosen, ITEMS)
+        assert all(
+            np.array_equal(getattr(found, name), getattr(expected, name))
+            for name in ("keys", "values", "precision", "evidence", "counts")
+        )
+    rows = replica.member_rows(PEERS[1], ITEMS)
+    one = whole.part(1, 2)
+    assert np.array_equal(one.values, rows.values)
+    assert np.allclose(one.precision, rows.precision)
+    assert replica.member_stack([PeerId("nobody")], ITEMS).counts.tolist() == [0]
 
 
 # --- what one world's difference does to a node's ratings -----------------------------------------
@@ -134,8 +194,8 @@ def test_loss_changes_are_those_of_predicting_in_the_other_world() -> None:
     judge, me, other = tasks[0], PEERS[0], PEERS[2]
     sums = replica.sums_without([me])
     model = replica.model_of(sums)
-    world = World(replica.charter, sums).changed_by(rows_of(replica, other), -1)
-    (found,) = judge.loss_changes(model, [world])
+    (both,) = judge.loss_changes(model, [worlds(replica, sums, [PEERS[1], other], -1)])
+    found = both[:, 1]
 
     listeners = judge._fit_users(model.rows(ITEMS, judge._keys).astype(float), judge._mean(model))
     changed = replica.view_without([me, other])
@@ -159,10 +219,12 @@ def test_loss_changes_are_those_of_predicting_in_the_other_world() -> None:
 
 def test_a_world_without_differences_changes_no_loss() -> None:
     replica, tasks = group_of_tasks()
-    nothing, also_nothing = tasks[0].loss_changes(replica.view(), [{}, {}])
+    nobody = [PeerId("nobody"), PeerId("nobody else")]
+    (nothing,) = tasks[0].loss_changes(
+        replica.view(), [worlds(replica, replica.sums_without([]), nobody, -1)]
+    )
     assert not nothing.any()
-    assert not also_nothing.any()
-    assert len(nothing) == tasks[0].train_examples
+    assert nothing.shape == (tasks[0].train_examples, 2)
 
 
 # --- views by rule --------------------------------------------------------------------------------
