@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,11 @@ def readable(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [readable(item) for item in value]
     return value
+
+
+def float32_be(value: np.float32) -> str:
+    """Its bits. (A scalar of numpy has no byte order: `astype(">f4")` of it changes nothing.)"""
+    return struct.pack(">f", value).hex()
 
 
 KEYS = {
@@ -455,7 +461,7 @@ def merged() -> dict[str, Any]:
                 "num": readable(live.num),
                 "den": readable(live.den),
                 "evidence": readable(live.evidence),
-                "rows_float32_be": [[v.astype(">f4").tobytes().hex() for v in row] for row in rows],
+                "rows_float32_be": [[float32_be(v) for v in row] for row in rows],
             }
         )
     return {

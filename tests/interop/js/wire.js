@@ -468,6 +468,7 @@ export const DECODE = {
 }
 
 export const ENCODE = {
+  cbor: encode,
   keys: encodeKeys,
   delta: encodeDelta,
   leave: encodeLeave,
