@@ -13,7 +13,7 @@ import trio
 from openfl.aggregation.replica import Replica
 from openfl.config import load_config
 from openfl.contribution import Charter, GroupId, PeerId
-from openfl.network.base import PeerAddress
+from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.libp2p import Libp2pNetwork
 from openfl.network.libp2p_addresses import parse_peer_multiaddr
 from openfl.node import Node
@@ -74,7 +74,7 @@ class Live:
         return {state.peer_id for state in self.replica.members()}
 
     def faults(self) -> dict[str, int]:
-        return dict(self.node.snapshot().faults)
+        return dict(self.network.statistics().faults)
 
     def has(self, author: str, epoch: int, seqno: int) -> bool:
         return self.replica.has_heard(PeerId(author), epoch, seqno)
@@ -151,7 +151,7 @@ async def meshed(js: JsPeer, *lives: Live) -> None:
     for live in lives:
         await until(lambda live=live: js.peer_id in subscribers(live), "the node knows its peer")
         with trio.fail_after(PATIENCE_SECONDS):
-            while live.peer_id not in (await js.call("mesh"))["subscribers"]:
+            while live.peer_id not in (await js.call("mesh"))["subscribers"]:  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
 
@@ -160,5 +160,19 @@ def subscribers(live: Live) -> set[str]:
     return {peer.peer_id for peer in live.network.peers() if topic in peer.topics}
 
 
-ROWS = [["7", [10, 20, 30, 5, 5, 5, 5, 5, 5], 0.0078125, 3]]
-"""One row, in the form of js/peer.js, for tables of nine int8 columns (as of the sample ratings)."""
+def overhear(live: Live) -> list[GossipMessage]:
+    """All messages that reach the node's group from now on."""
+    topic = f"/openfl/1/{live.group_id}/deltas"
+    messages: list[GossipMessage] = []
+    handler = live.network._handlers[topic]
+
+    def keep(message: GossipMessage) -> Verdict:
+        messages.append(message)
+        return handler(message)
+
+    live.network._handlers[topic] = keep
+    return messages
+
+
+ROWS: list[Any] = [["7", [10, 20, 30, 5, 5, 5, 5, 5, 5], 0.0078125, 3]]
+"""One row in the form of js/peer.js: key, codes, scale, evidence."""

@@ -141,9 +141,10 @@ async def js_peer(
     port: int = 0,
     security: Sequence[str] = ("noise",),
     only: Sequence[str] | None = None,
-    dht: bool = True,
+    dht: bool | str = True,
 ) -> AsyncIterator[JsPeer]:
-    """A peer that listens; one name is one identity. `only`: the sole peers it deals with."""
+    """A peer that listens; one name is one identity. `only`: the sole peers it deals with.
+    `dht`: "client" stores nothing for others, False leaves it out."""
     node = shutil.which("node")
     assert node is not None
     options = {

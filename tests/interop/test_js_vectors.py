@@ -38,10 +38,9 @@ async def test_js_reads_every_accepted_vector_as_we_do_and_writes_the_same_bytes
 
 async def test_js_refuses_every_refused_vector(js: JsPeer) -> None:
     for vector in vectors("refused.json"):
-        with pytest.raises(JsError) as caught:
+        # Refused, and not an error of the reader's own.
+        with pytest.raises(JsError, match=r"^Refused: "):
             await js.call("decode", kind=vector["kind"], data=vector["hex"])
-            pytest.fail(f"taken: {vector['name']}")
-        assert not str(caught.value).startswith("TypeError"), vector["name"]
 
 
 async def test_js_opens_our_envelopes_and_seals_the_same_bytes(js: JsPeer) -> None:

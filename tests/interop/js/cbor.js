@@ -8,7 +8,9 @@ const MAX_ITEMS = 65536
 const MAX_INT = 2n ** 63n - 1n
 const TAGS = new Set([64, 69, 70, 72, 84, 85])
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  name = 'Refused'
+}
 
 export class Tagged {
   constructor (tag, data) {

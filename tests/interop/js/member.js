@@ -5,12 +5,17 @@ import { Refused } from './cbor.js'
 import { open, seal } from './envelope.js'
 import { Replica } from './replica.js'
 import { request, serve } from './streams.js'
-import { DECODE, ENCODE, decodeDelta, decodeGossip, decodeLeave, encodeDelta, encodeGossip, groupIdOf, sha256 } from './wire.js'
+import {
+  DECODE, ENCODE, decodeCard, decodeDelta, decodeDirectory, decodeGossip, decodeLeave, encodeDelta, encodeGossip, groupIdOf, sha256
+} from './wire.js'
 
 const DELTA = '/openfl/delta/1'
 const LEAVE = '/openfl/leave/1'
+const CARD = '/openfl/card/1'
+const DIRECTORY = '/openfl/1/directory'
 export const SNAPSHOT = '/openfl/snapshot/1'
 export const PULL = '/openfl/pull/1'
+export const GROUPS = '/openfl/groups/1'
 const INLINE_BYTES = 65536
 const PAGE_BYTES = 1n << 18n
 
@@ -24,6 +29,7 @@ export class Member {
     this.topic = `/openfl/1/${this.groupId}/deltas`
     this.replica = new Replica(this.groupId, charter)
     this.tell = tell
+    this.cards = new Map()
     this.epoch = BigInt(Date.now()) * 1000n
     this.seqno = 0n
   }
@@ -34,9 +40,20 @@ export class Member {
       const { wants, ...rest } = DECODE['pull-request'](payload)
       return this.answer({ ...rest, known: wants }, Object.keys(wants))
     })
+    await serve(this.node, GROUPS, payload => {
+      DECODE['groups-request'](payload)
+      const now = Date.now() / 1000
+      const cards = [...this.cards.values()].sort((one, other) => other.issuedAt - one.issuedAt)
+      return ENCODE['cards-answer']({
+        t: 'cards',
+        cards: cards.map(({ envelope, issuedAt }) => [envelope, BigInt(Math.ceil(Math.max(0, now - issuedAt)))])
+      })
+    })
     const gossip = this.node.services.gossip
     gossip.topicValidators.set(this.topic, (peer, message) => this.judge(peer.toString(), message))
+    gossip.topicValidators.set(DIRECTORY, (peer, message) => this.judgeCard(message))
     gossip.subscribe(this.topic)
+    gossip.subscribe(DIRECTORY)
   }
 
   // --- hearing --------------------------------------------------------------------------------------
@@ -54,6 +71,23 @@ export class Member {
     }
     this.tell({ ...event, verdict })
     return TopicValidatorResult[verdict[0].toUpperCase() + verdict.slice(1)]
+  }
+
+  async judgeCard (message) {
+    try {
+      const envelope = decodeDirectory(message.data)
+      const { author, payload } = await open(CARD, envelope)
+      const card = decodeCard(payload, author)
+      this.tell({ event: 'card', issuer: author, group: card.charter.group_id, members: card.members })
+      const known = this.cards.get(card.charter.group_id)
+      if (known !== undefined && known.issuedAt >= card.issued_at) return TopicValidatorResult.Ignore
+      this.cards.set(card.charter.group_id, { envelope, issuedAt: card.issued_at })
+      return TopicValidatorResult.Accept
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      this.tell({ event: 'card-refused', why: error.message })
+      return TopicValidatorResult.Reject
+    }
   }
 
   async take (author, payload, forwarder, event) {
@@ -100,17 +134,17 @@ export class Member {
     this.tell({ event: 'pulled', author, seqno: announced.seqno, right: digests.has(Buffer.from(announced.digest).toString('hex')) })
   }
 
-  snapshot (peer) {
-    return this.collect(peer, SNAPSHOT, 'snapshot-request', { known: {} })
+  snapshot (peer, maxBytes = PAGE_BYTES) {
+    return this.collect(peer, SNAPSHOT, 'snapshot-request', { known: {} }, maxBytes)
   }
 
   // Ask page by page and merge; the digests of the deltas that came.
-  async collect (peer, protocol, kind, query) {
+  async collect (peer, protocol, kind, query, maxBytes = PAGE_BYTES) {
     const digests = new Set()
     let cursor = null
     let pages = 0
     do {
-      const asked = ENCODE[kind]({ group_id: this.groupId, ...query, cursor, max_bytes: PAGE_BYTES })
+      const asked = ENCODE[kind]({ group_id: this.groupId, ...query, cursor, max_bytes: maxBytes })
       const answer = DECODE['items-answer'](await request(this.node, peer, protocol, asked))
       if (answer.t === 'refused') throw new Error(`refused: ${answer.code}`)
       for (const item of answer.items) {
@@ -135,10 +169,12 @@ export class Member {
     return { group_id: this.groupId, epoch, seqno, round, examples, fit, blocks }
   }
 
-  async publish (delta) {
+  // `quiet`: merge it and tell nobody.
+  async publish (delta, quiet = false) {
     const body = encodeDelta(delta)
     const envelope = await seal(this.privateKey, DELTA, body)
     await this.mergeEnvelope('delta', envelope)
+    if (quiet) return { kind: 'quiet', envelope, recipients: [] }
     const message = envelope.length <= INLINE_BYTES
       ? { t: 'delta', envelope }
       : { t: 'announce', digest: sha256(body), size: BigInt(envelope.length), epoch: delta.epoch, seqno: delta.seqno }

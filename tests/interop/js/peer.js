@@ -52,7 +52,7 @@ const node = await createLibp2p({
       ? {
           dht: kadDHT({
             protocol: '/openfl/kad/1.0.0',
-            clientMode: false,
+            clientMode: options.dht === 'client',
             allowQueryWithZeroPeers: true,
             peerInfoMapper: passthroughMapper // addresses on loopback count
           })
@@ -116,13 +116,13 @@ const COMMANDS = {
     mesh: node.services.gossip.getMeshPeers(member.topic),
     subscribers: node.services.gossip.getSubscribers(member.topic).map(String)
   }),
-  snapshot: async ({ peer }) => {
-    const digests = await member.snapshot(peer)
+  snapshot: async ({ peer, max_bytes: maxBytes = 262144 }) => {
+    const digests = await member.snapshot(peer, BigInt(maxBytes))
     return { deltas: digests.size, pages: member.pages, theirs: member.theirs }
   },
-  publish: async ({ rows, table = 'items', ...more }) => {
+  publish: async ({ rows, table = 'items', quiet = false, ...more }) => {
     const delta = member.build([blockOf(table, rows)], numbers(more))
-    const { envelope, ...said } = await member.publish(delta)
+    const { envelope, ...said } = await member.publish(delta, quiet)
     return { ...said, epoch: delta.epoch, seqno: delta.seqno, digest: sha256(ENCODE.delta(delta)) }
   },
   // Signed and published as it is, without looking at it: for what must be refused.
@@ -133,6 +133,12 @@ const COMMANDS = {
   },
   'publish-bytes': ({ payload }) => member.gossip(unhex(payload)),
   body: ({ rows, table = 'items', ...more }) => ENCODE.delta(member.build([blockOf(table, rows)], numbers(more))),
+  request: async ({ peer, protocol, payload }) => request(node, peer, protocol, unhex(payload)),
+  // Somebody else's signed delta, published as one's own.
+  'publish-copy': ({ author }) => {
+    const { envelope } = member.replica.members.get(author).log.at(-1)
+    return member.gossip(ENCODE.gossip({ t: 'delta', envelope }))
+  },
   heartbeat: () => member.heartbeat(),
   leave: () => member.leave(),
   replica: () => ({
