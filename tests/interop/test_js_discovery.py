@@ -9,7 +9,7 @@ import trio
 
 from openfl.contribution import PeerId
 from openfl.network.discovery import NETWORK_KEY, group_key
-from tests.interop.interop_rig import PATIENCE_SECONDS, Live, address_of, deal_homes, running
+from tests.interop.interop_rig import PATIENCE_SECONDS, Live, address_of, deal_homes, running, until
 from tests.interop.js_rig import JsPeer, js_peer
 
 
@@ -62,9 +62,7 @@ async def test_we_find_a_record_that_only_js_keeps(tmp_path: Path) -> None:
         running(homes[0], [js.address]) as one,
         running(homes[1], [js.address]) as two,
     ):
-        with trio.fail_after(PATIENCE_SECONDS):
-            while not {one.peer_id, two.peer_id} <= one.connected() | two.connected():
-                await trio.sleep(0.05)
+        await until(lambda: one.peer_id in two.connected() and two.peer_id in one.connected())
         assert js.peer_id in one.connected() & two.connected()
 
 

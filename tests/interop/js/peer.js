@@ -132,7 +132,9 @@ const COMMANDS = {
     return member.gossip(ENCODE.gossip({ t: 'delta', envelope }))
   },
   'publish-bytes': ({ payload }) => member.gossip(unhex(payload)),
-  body: ({ rows, table = 'items', ...more }) => ENCODE.delta(member.build([blockOf(table, rows)], numbers(more))),
+  // `as`: the name of a table that the charter may lack.
+  body: ({ rows, table = 'items', as = table, ...more }) =>
+    ENCODE.delta(member.build([{ ...blockOf(table, rows), table: as }], numbers(more))),
   request: async ({ peer, protocol, payload }) => request(node, peer, protocol, unhex(payload)),
   // Somebody else's signed delta, published as one's own.
   'publish-copy': ({ author }) => {
