@@ -68,7 +68,7 @@ async def test_one_dials_the_other_and_both_identify_and_ping(
 
         assert await js.call("ping", peer=live.peer_id) < 5_000
         (rtt,) = await PingService(live.network._host).ping(ID.from_base58(js.peer_id))
-        assert 0 < rtt < 5_000_000
+        assert 0 <= rtt < 5_000_000  # whole milliseconds or less: 0 on loopback
 
 
 async def test_a_peer_that_offers_no_security_we_take_gets_no_connection(tmp_path: Path) -> None:
