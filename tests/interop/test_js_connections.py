@@ -10,6 +10,7 @@ import trio
 from libp2p.host.ping import PingService
 from libp2p.peer.id import ID
 
+from openfl.contribution import PeerId
 from tests.interop.interop_rig import (
     ROWS,
     Live,
@@ -68,7 +69,7 @@ async def test_one_dials_the_other_and_both_identify_and_ping(
 
         assert await js.call("ping", peer=live.peer_id) < 5_000
         (rtt,) = await PingService(live.network._host).ping(ID.from_base58(js.peer_id))
-        assert 0 <= rtt < 5_000_000  # whole milliseconds or less: 0 on loopback
+        assert 0 <= rtt < 5_000  # whole milliseconds
 
 
 async def test_a_peer_that_offers_no_security_we_take_gets_no_connection(tmp_path: Path) -> None:
@@ -85,12 +86,15 @@ async def test_gossip_flows_both_ways_again_after_every_drop_and_redial(tmp_path
         await join(js, live)
         for turn in range(4):
             await exchange(js, live)
+            former = list(live.network._swarm.get_connections())
+            assert former
             if turn % 2:
-                await live.network.disconnect(live.network.peers()[0].peer_id)
+                await live.network.disconnect(PeerId(js.peer_id))
             else:
                 await js.call("hang-up", peer=live.peer_id)
-            await until(lambda: not live.connected())
-            await until(lambda turn=turn: len(js.told("peer:disconnect")) == turn + 1)
+            # Not "no connection": a lookup of ours may have dialled js again already.
+            await until(lambda old=former: all(connection.is_closed for connection in old))
+            await until(lambda turn=turn: len(js.told("peer:disconnect")) > turn)
             if turn in (0, 1):
                 await js.call("dial", address=live.address)
             else:
