@@ -24,6 +24,7 @@ from openfl.wire.schema import (
     GroupBytes,
     Positive,
     Uint,
+    WireFloat,
     convert,
     fit_from_wire,
     fit_to_wire,
@@ -69,9 +70,9 @@ class _CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: Uint
     rows: Uint
     fit_metric: Annotated[str, msgspec.Meta(max_length=LIMITS.max_metric_chars)] | None
-    fit_best: float | None
-    fit_median: float | None
-    issued_at: Annotated[float, msgspec.Meta(ge=0)]
+    fit_best: WireFloat | None
+    fit_median: WireFloat | None
+    issued_at: WireFloat
 
 
 def encode_delta(delta: Delta) -> bytes:
@@ -156,15 +157,17 @@ def encode_card(card: GroupCard) -> bytes:
 def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
     """The card that `issuer` signed. UnknownVersion when its charter is of another protocol."""
     message = convert(cbor.decode(body, LIMITS.max_card_bytes), _CardBody)
+    if message.issued_at < 0:
+        raise DecodeError("a card issued before 1970")
     return GroupCard(
         charter_from_plain(message.charter),
         message.members,
         message.rows,
         message.fit_metric,
-        message.fit_best,
-        message.fit_median,
+        None if message.fit_best is None else float(message.fit_best),
+        None if message.fit_median is None else float(message.fit_median),
         issuer,
-        message.issued_at,
+        float(message.issued_at),
     )
 
 

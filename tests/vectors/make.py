@@ -286,6 +286,11 @@ def refused() -> list[dict[str, Any]]:
     changed_delta("an unknown field", "unknown field", lambda p: p.update(author=b"me"))
     changed_delta("no examples", "missing field", lambda p: p.pop("examples") and None)
     changed_delta("a seqno that is a float", "type", lambda p: p.update(seqno=1.0))
+    changed_delta("a fit that is an integer", "float", lambda p: p["fit"].update(value=1))
+    changed_delta(
+        "a standard error that is an integer", "float", lambda p: p["fit"].update(error=0)
+    )
+    changed_delta("a standard error below 0", "error", lambda p: p["fit"].update(error=-0.5))
     changed_delta("a round that is true", "type", lambda p: p.update(round=True))
     changed_delta(
         "a block without curvature",
@@ -392,6 +397,15 @@ def refused() -> list[dict[str, Any]]:
     ):
         assert old in card, label
         add("card", label, "charter", card.replace(old, new, 1))
+
+    for label, changes in (
+        ("a card with a best fit that is an integer", {"fit_best": 1}),
+        ("a card issued at an integer", {"issued_at": 1_750_000_000}),
+    ):
+        plain = cbor.decode(card, len(card))
+        add("card", label, "float", cbor.encode({**plain, **changes}))
+    before_1970 = cbor.encode({**cbor.decode(card, len(card)), "issued_at": -1.0})
+    add("card", "a card issued before 1970", "issued", before_1970)
 
     for label, data in CBOR_REFUSED.items():
         add("cbor", label, "strict CBOR", bytes.fromhex(data))
