@@ -72,5 +72,12 @@ async def test_js_merges_to_the_same_sums_rows_and_digest_in_any_order(js: JsPee
             assert [row["values_float32_be"] for row in theirs["rows"]] == ours["rows_float32_be"]
 
 
+async def test_js_derives_the_same_seeded_rows(js: JsPeer) -> None:
+    charter = vectors("names.json")["charter_hex"]
+    for vector in vectors("seeded.json"):
+        rows = await js.call("seeded", charter=charter, table=vector["table"], keys=vector["keys"])
+        assert rows == vector["rows_float32_be"]
+
+
 async def test_js_derives_the_same_group_id(js: JsPeer) -> None:
     assert await js.call("join", charter=vectors("names.json")["charter_hex"]) == CHARTER.group_id

@@ -24,6 +24,7 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Replica
 from openfl.aggregation.version_vector import Version
 from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, PeerId, TableSchema
+from openfl.model_view import initial_rows
 from openfl.network.discovery import NETWORK_KEY, group_key
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
@@ -499,6 +500,22 @@ def names() -> dict[str, Any]:
     }
 
 
+def seeded() -> list[dict[str, Any]]:
+    """Rows that nobody contributed to."""
+    keys = [0, 7, 2**63, 2**64 - 1]
+    return [
+        {
+            "table": table.name,
+            "keys": readable(keys),
+            "rows_float32_be": [
+                [float32_be(value) for value in row]
+                for row in initial_rows(CHARTER, table.name, np.array(keys, dtype=np.uint64))
+            ],
+        }
+        for table in CHARTER.tables
+    ]
+
+
 def envelopes() -> list[dict[str, Any]]:
     """Signed envelopes; Ed25519 signatures are deterministic, so these are exact."""
     from libp2p.crypto.ed25519 import create_new_key_pair
@@ -528,6 +545,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "refused.json": refused,
     "merge.json": merged,
     "names.json": names,
+    "seeded.json": seeded,
     "envelopes.json": envelopes,
 }
 

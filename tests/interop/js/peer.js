@@ -23,7 +23,7 @@ import * as raw from 'multiformats/codecs/raw'
 import * as Digest from 'multiformats/hashes/digest'
 import { open, seal } from './envelope.js'
 import { Member } from './member.js'
-import { Replica } from './replica.js'
+import { Replica, seededRow } from './replica.js'
 import { request } from './streams.js'
 import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, readable, sha256, unhex } from './wire.js'
 
@@ -159,6 +159,11 @@ const COMMANDS = {
   },
   open: ({ type, envelope }) => open(type, unhex(envelope)),
   seal: async ({ seed, type, payload }) => seal(await generateKeyPairFromSeed('Ed25519', unhex(seed)), type, unhex(payload)),
+  seeded: ({ charter, table: name, keys }) => {
+    const plain = DECODE.cbor(unhex(charter))
+    const table = plain.tables.find(t => t.name === name)
+    return keys.map(key => seededRow(plain, table, BigInt(key)).map(v => hex(float32(v))))
+  },
   merge: ({ charter, deltas }) => {
     const plain = DECODE.cbor(unhex(charter))
     const replica = new Replica(groupIdOf(plain), plain)

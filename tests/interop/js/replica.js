@@ -1,5 +1,6 @@
 // The replica of docs/protocol.md, in exact integer arithmetic: registers, live deltas, digest, model.
 
+import { blake2b } from '@noble/hashes/blake2.js'
 import { valueOf, sha256 } from './wire.js'
 
 const MAX_PRECISION = 1e6
@@ -131,7 +132,8 @@ export class Replica {
     for (const sums of sorted) {
       sums.values = sums.num.map((num, c) => {
         const total = Number(sums.den[c]) * 2 ** -27 + table.prior[c] + sums.evidence * table.prior_per_evidence[c]
-        const mean = total > 0 ? Number(num) * 2 ** -bits / total : 0
+        if (!(total > 0)) return seededRow(this.charter, table, sums.key)[c]
+        const mean = Number(num) * 2 ** -bits / total
         return Math.fround(Math.max(-table.value_limit, Math.min(table.value_limit, mean)))
       })
     }
@@ -145,4 +147,26 @@ function rint (x) {
   const rest = x - floor
   if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1
   return floor % 2 === 0 ? floor : floor + 1
+}
+
+// The values of a row that nobody has evidence on.
+export function seededRow (charter, table, key) {
+  const name = new TextEncoder().encode(`openfl/seeded-row/${charter.seed}/${table.name}`)
+  const base = BigInt('0x' + Buffer.from(blake2b(name, { dkLen: 8 })).toString('hex'))
+  const deviation = Math.sqrt(4 * (65536 ** 2 - 1) / 12)
+  return table.initial_scale.map((scale, column) => {
+    const bits = mix(mix(key ^ base) ^ u64(BigInt(column + 1) * GOLDEN))
+    const sum = [0n, 16n, 32n, 48n].reduce((sum, shift) => sum + ((bits >> shift) & 0xffffn), 0n)
+    return Math.fround((Number(sum) - 131070) / deviation * scale + 0)
+  })
+}
+
+const GOLDEN = 0x9e3779b97f4a7c15n
+const u64 = x => BigInt.asUintN(64, x)
+
+function mix (x) {
+  let z = u64(x + GOLDEN)
+  z = u64((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n)
+  z = u64((z ^ (z >> 27n)) * 0x94d049bb133111ebn)
+  return z ^ (z >> 31n)
 }
