@@ -8,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch check format bench lock docs-config build clean distclean
+.PHONY: help setup demo test test-torch interop check format bench lock docs-config build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -26,6 +26,14 @@ test: setup ## Run all tests
 test-torch: setup ## Install PyTorch and scikit-learn, and run the tests that need them
 	@$(BIN)/python -m pip install --quiet "torch>=2.4" "scikit-learn>=1.5"
 	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
+
+interop: setup ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
+	@if command -v npm >/dev/null 2>&1; then \
+		npm ci --prefix tests/interop/js --loglevel=error; \
+	else \
+		echo "interop: npm is not installed, so js-libp2p is not either"; \
+	fi
+	@$(BIN)/python -m pytest tests/interop $(ARGS)
 
 check: setup ## Formatting, lint, types, dependency rule
 	@failed=; \

@@ -52,7 +52,8 @@ def initial_rows(charter: Charter, table: str, keys: Keys) -> Floats:
     for shift in (16, 32, 48):
         total = total + ((bits >> np.uint64(shift)) & _FIELD_MASK)
     unit = (total.astype(np.float64) - _FIELDS_MEAN) / _FIELDS_DEVIATION
-    return (unit * scale).astype(np.float32)
+    # No zero is negative, or these bits would depend on the other columns of the table.
+    return (unit * scale + 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,12 @@ import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from libp2p.abc import IListener
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
@@ -27,7 +30,7 @@ from libp2p.protocol_muxer.exceptions import MultiselectClientError, Multiselect
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.tls.transport import PROTOCOL_ID as TLS_PROTOCOL
-from libp2p.security.tls.transport import TLSTransport
+from libp2p.security.tls.transport import IdentityConfig, TLSTransport
 from libp2p.stream_muxer.yamux.yamux import (
     FLAG_SYN,
     TYPE_PING,
@@ -262,6 +265,26 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
                 await self.event_shutting_down.wait()
 
 
+def bare_certificate() -> x509.CertificateBuilder:
+    """A certificate without extensions, to which libp2p's own is added.
+
+    Defect: the template of `certificate.py` puts two others before that, and js-libp2p looks at the
+    first one only: it refuses every TLS handshake with us, and so every connection when it
+    prefers TLS. Nobody needs the two: go-libp2p does not have them either.
+    """
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "libp2p")])
+    # Backdated for clocks that are behind; it lives no longer than this process.
+    start = datetime.now(UTC) - timedelta(hours=1)
+    return (
+        x509.CertificateBuilder()
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=365 * 100))
+        .subject_name(name)
+        .issuer_name(name)
+    )
+
+
 class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
     """Offers only authenticated encryption and only Yamux.
 
@@ -275,7 +298,9 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
             )
         }
         if tls:
-            security[TLS_PROTOCOL] = TLSTransport(key_pair)
+            security[TLS_PROTOCOL] = TLSTransport(
+                key_pair, identity_config=IdentityConfig(bare_certificate())
+            )
         super().__init__(security, {TProtocol(YAMUX_PROTOCOL): Yamux})
         self._faults = faults
 

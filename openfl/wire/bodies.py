@@ -159,6 +159,8 @@ def encode_card(card: GroupCard) -> bytes:
 def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
     """The card that `issuer` signed. UnknownVersion when its charter is of another protocol."""
     message = convert(cbor.decode(body, LIMITS.max_card_bytes), _CardBody)
+    if message.issued_at < 0:
+        raise DecodeError("a card issued before 1970")
     return GroupCard(
         charter_from_plain(message.charter),
         message.members,

@@ -65,6 +65,8 @@ def fit_from_wire(fit: Fit | None) -> Evaluation | None:
     if fit is None:
         return None
     require_printable(fit.metric, "a metric's name")
+    if fit.error < 0:
+        raise DecodeError("a standard error that is negative")
     return Evaluation(fit.metric, float(fit.value), float(fit.error), fit.count)
 
 

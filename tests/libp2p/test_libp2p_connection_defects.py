@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import trio
+from cryptography import x509
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
+from libp2p.security.tls.certificate import LIBP2P_EXTENSION_OID, verify_certificate_chain
 from libp2p.utils.varint import encode_varint_prefixed
 from libp2p_rig import address_of, answers, id_of, make_network, until
 from multiaddr import Multiaddr
@@ -27,7 +30,26 @@ from openfl.network.libp2p_addresses import (
     parse_peer_multiaddr,
 )
 from openfl.network.libp2p_dht import DHT_PROTOCOL, BoundedProviderStore
-from openfl.network.libp2p_transport import Faults, HardenedYamux
+from openfl.network.libp2p_transport import (
+    TLS_PROTOCOL,
+    Faults,
+    HardenedYamux,
+    YamuxUpgrader,
+)
+
+# Security
+
+
+def test_the_first_extension_of_our_certificate_is_that_of_libp2p() -> None:
+    """js-libp2p looks at no other one, and refuses a TLS connection without it."""
+    key_pair = create_new_key_pair()
+    offered = YamuxUpgrader(key_pair, True, Faults()).security_multistream.transports
+    certificate = x509.load_pem_x509_certificate(
+        offered[TLS_PROTOCOL].get_certificate_pem().encode()
+    )
+    assert [extension.oid for extension in certificate.extensions] == [LIBP2P_EXTENSION_OID]
+    assert verify_certificate_chain([certificate]) == key_pair.public_key
+
 
 # Handlers
 

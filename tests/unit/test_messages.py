@@ -68,7 +68,7 @@ def test_the_merge_vector_comes_out_in_any_order(backwards: bool) -> None:
     for table in vector["tables"]:
         keys = np.array([int(key) for key in table["keys"]], dtype=np.uint64)
         rows = replica.view().rows(table["table"], keys)
-        bits = [[v.astype(">f4").tobytes().hex() for v in row] for row in rows]
+        bits = [[make.float32_be(v) for v in row] for row in rows]
         assert bits == table["rows_float32_be"]
 
 

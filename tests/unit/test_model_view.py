@@ -130,6 +130,6 @@ def test_arrays_that_do_not_belong_together_are_refused(changed: DenseTable, mes
 
 
 GOLDEN_ROWS = (
-    "efdb843d65e449be00000080b645d3bd5a46e5bd00000080"
-    "f4a45abe909fa63a00000000ea8f3bbe5c9b363e00000080"
+    "efdb843d65e449be00000000b645d3bd5a46e5bd00000000"
+    "f4a45abe909fa63a00000000ea8f3bbe5c9b363e00000000"
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Replica
 from openfl.aggregation.version_vector import Version
 from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, PeerId, TableSchema
+from openfl.model_view import initial_rows
 from openfl.network.discovery import NETWORK_KEY, group_key
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
@@ -245,6 +247,11 @@ def readable(value: Any) -> Any:
     return value
 
 
+def float32_be(value: np.float32) -> str:
+    """Its bits. (A scalar of numpy has no byte order: `astype(">f4")` of it changes nothing.)"""
+    return struct.pack(">f", value).hex()
+
+
 KEYS = {
     "no keys": [],
     "the first keys": [0, 1, 2],
@@ -313,6 +320,11 @@ def refused() -> list[dict[str, Any]]:
     changed_delta("an unknown field", "unknown field", lambda p: p.update(author=b"me"))
     changed_delta("no examples", "missing field", lambda p: p.pop("examples") and None)
     changed_delta("a seqno that is a float", "type", lambda p: p.update(seqno=1.0))
+    changed_delta("a fit that is an integer", "float", lambda p: p["fit"].update(value=1))
+    changed_delta(
+        "a standard error that is an integer", "float", lambda p: p["fit"].update(error=0)
+    )
+    changed_delta("a standard error below 0", "error", lambda p: p["fit"].update(error=-0.5))
     changed_delta("a round that is true", "type", lambda p: p.update(round=True))
     changed_delta(
         "a block without curvature",
@@ -437,6 +449,15 @@ def refused() -> list[dict[str, Any]]:
         assert old in card, label
         add("card", label, "charter", card.replace(old, new, 1))
 
+    for label, changes in (
+        ("a card with a best fit that is an integer", {"fit_best": 1}),
+        ("a card issued at an integer", {"issued_at": 1_750_000_000}),
+    ):
+        plain = cbor.decode(card, len(card))
+        add("card", label, "float", cbor.encode({**plain, **changes}))
+    before_1970 = cbor.encode({**cbor.decode(card, len(card)), "issued_at": -1.0})
+    add("card", "a card issued before 1970", "issued", before_1970)
+
     for label, data in CBOR_REFUSED.items():
         add("cbor", label, "strict CBOR", bytes.fromhex(data))
     return vectors
@@ -505,7 +526,7 @@ def merged() -> dict[str, Any]:
                 "num": readable(live.num),
                 "den": readable(live.den),
                 "evidence": readable(live.evidence),
-                "rows_float32_be": [[v.astype(">f4").tobytes().hex() for v in row] for row in rows],
+                "rows_float32_be": [[float32_be(v) for v in row] for row in rows],
             }
         )
     return {
@@ -527,6 +548,22 @@ def names() -> dict[str, Any]:
         "network_key": NETWORK_KEY.hex(),
         "peer_ids": {PeerId(peer): wire.peer_id_to_bytes(peer).hex() for peer in (ANN, BOB)},
     }
+
+
+def seeded() -> list[dict[str, Any]]:
+    """Rows that nobody contributed to."""
+    keys = [0, 7, 2**63, 2**64 - 1]
+    return [
+        {
+            "table": table.name,
+            "keys": readable(keys),
+            "rows_float32_be": [
+                [float32_be(value) for value in row]
+                for row in initial_rows(CHARTER, table.name, np.array(keys, dtype=np.uint64))
+            ],
+        }
+        for table in CHARTER.tables
+    ]
 
 
 def envelopes() -> list[dict[str, Any]]:
@@ -558,6 +595,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "refused.json": refused,
     "merge.json": merged,
     "names.json": names,
+    "seeded.json": seeded,
     "envelopes.json": envelopes,
 }
 

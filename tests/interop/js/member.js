@@ -1,0 +1,232 @@
+// A member of one learning group: everything of docs/protocol.md but learning itself.
+
+import { TopicValidatorResult } from '@libp2p/gossipsub'
+import { Refused } from './cbor.js'
+import { open, seal } from './envelope.js'
+import { Replica } from './replica.js'
+import { request, serve } from './streams.js'
+import {
+  DECODE, ENCODE, decodeCard, decodeDelta, decodeDirectory, decodeGossip, decodeLeave, encodeDelta, encodeGossip, groupIdOf, sha256
+} from './wire.js'
+
+const DELTA = '/openfl/delta/1'
+const LEAVE = '/openfl/leave/1'
+const CARD = '/openfl/card/1'
+const DIRECTORY = '/openfl/1/directory'
+export const SNAPSHOT = '/openfl/snapshot/1'
+export const PULL = '/openfl/pull/1'
+export const GROUPS = '/openfl/groups/1'
+const INLINE_BYTES = 65536
+const PAGE_BYTES = 1n << 18n
+
+export class Member {
+  // `tell(event)` hears of every gossip message and its verdict.
+  constructor (node, privateKey, charter, tell) {
+    this.node = node
+    this.privateKey = privateKey
+    this.id = node.peerId.toString()
+    this.groupId = groupIdOf(charter)
+    this.topic = `/openfl/1/${this.groupId}/deltas`
+    this.replica = new Replica(this.groupId, charter)
+    this.tell = tell
+    this.cards = new Map()
+    this.epoch = BigInt(Date.now()) * 1000n
+    this.seqno = 0n
+  }
+
+  async join () {
+    await serve(this.node, SNAPSHOT, payload => this.answer(DECODE['snapshot-request'](payload), null))
+    await serve(this.node, PULL, payload => {
+      const { wants, ...rest } = DECODE['pull-request'](payload)
+      return this.answer({ ...rest, known: wants }, Object.keys(wants))
+    })
+    await serve(this.node, GROUPS, payload => {
+      DECODE['groups-request'](payload)
+      const now = Date.now() / 1000
+      const cards = [...this.cards.values()].sort((one, other) => other.issuedAt - one.issuedAt)
+      return ENCODE['cards-answer']({
+        t: 'cards',
+        cards: cards.map(({ envelope, issuedAt }) => [envelope, BigInt(Math.ceil(Math.max(0, now - issuedAt)))])
+      })
+    })
+    const gossip = this.node.services.gossip
+    gossip.topicValidators.set(this.topic, (peer, message) => this.judge(peer.toString(), message))
+    gossip.topicValidators.set(DIRECTORY, (peer, message) => this.judgeCard(message))
+    gossip.subscribe(this.topic)
+    gossip.subscribe(DIRECTORY)
+  }
+
+  // --- hearing --------------------------------------------------------------------------------------
+
+  async judge (forwarder, message) {
+    const author = message.from?.toString()
+    const event = { event: 'gossip', author, forwarder, size: message.data.length }
+    let verdict
+    try {
+      verdict = await this.take(author, message.data, forwarder, event)
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      event.why = error.message
+      verdict = 'reject'
+    }
+    this.tell({ ...event, verdict })
+    return TopicValidatorResult[verdict[0].toUpperCase() + verdict.slice(1)]
+  }
+
+  async judgeCard (message) {
+    try {
+      const envelope = decodeDirectory(message.data)
+      const { author, payload } = await open(CARD, envelope)
+      const card = decodeCard(payload, author)
+      this.tell({ event: 'card', issuer: author, group: card.charter.group_id, members: card.members })
+      const known = this.cards.get(card.charter.group_id)
+      if (known !== undefined && known.issuedAt >= card.issued_at) return TopicValidatorResult.Ignore
+      this.cards.set(card.charter.group_id, { envelope, issuedAt: card.issued_at })
+      return TopicValidatorResult.Accept
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      this.tell({ event: 'card-refused', why: error.message })
+      return TopicValidatorResult.Reject
+    }
+  }
+
+  async take (author, payload, forwarder, event) {
+    const message = decodeGossip(payload)
+    event.kind = message.t ?? 'heartbeat'
+    if (event.kind === 'heartbeat') {
+      Object.assign(event, { members: message.members, replica: message.replica, seqno: message.seqno })
+      return 'accept'
+    }
+    if (event.kind === 'announce') {
+      Object.assign(event, { epoch: message.epoch, seqno: message.seqno, announced: message.size })
+      // Pulled behind the verdict's back, since gossipsub waits for that.
+      this.pullAnnounced(author, message, forwarder).catch(error => this.tell({ event: 'pull-failed', why: error.message }))
+      return 'accept'
+    }
+    const signer = await this.mergeEnvelope(event.kind, message.envelope, event)
+    if (signer !== author) throw new Refused('the signer is not the publisher')
+    return event.changed ? 'accept' : 'ignore'
+  }
+
+  // Verify and merge one envelope from anywhere; who signed it.
+  async mergeEnvelope (kind, envelope, event = {}) {
+    const { author, payload } = await open(kind === 'delta' ? DELTA : LEAVE, envelope)
+    if (kind === 'leave') {
+      const leave = decodeLeave(payload)
+      if (leave.group_id !== this.groupId) throw new Refused('a leave of another group')
+      event.changed = this.replica.leave(author, leave.epoch, envelope)
+      return author
+    }
+    const delta = decodeDelta(payload)
+    const problem = this.replica.problem(delta)
+    if (problem !== null) throw new Refused(problem)
+    Object.assign(event, { epoch: delta.epoch, seqno: delta.seqno, round: delta.round, fit: delta.fit, digest: delta.digest })
+    event.rows = delta.blocks.reduce((sum, block) => sum + block.keys.length, 0)
+    event.changed = this.replica.merge(author, delta, envelope)
+    return author
+  }
+
+  async pullAnnounced (author, announced, from) {
+    const known = this.replica.members.get(author)
+    const seqno = known?.epoch === announced.epoch ? known.complete : 0n
+    const wants = { [author]: { epoch: announced.epoch, seqno } }
+    const digests = await this.collect(from, PULL, 'pull-request', { wants })
+    this.tell({ event: 'pulled', author, seqno: announced.seqno, right: digests.has(Buffer.from(announced.digest).toString('hex')) })
+  }
+
+  snapshot (peer, maxBytes = PAGE_BYTES) {
+    return this.collect(peer, SNAPSHOT, 'snapshot-request', { known: {} }, maxBytes)
+  }
+
+  // Ask page by page and merge; the digests of the deltas that came.
+  async collect (peer, protocol, kind, query, maxBytes = PAGE_BYTES) {
+    const digests = new Set()
+    let cursor = null
+    let pages = 0
+    do {
+      const asked = ENCODE[kind]({ group_id: this.groupId, ...query, cursor, max_bytes: maxBytes })
+      const answer = DECODE['items-answer'](await request(this.node, peer, protocol, asked))
+      if (answer.t === 'refused') throw new Error(`refused: ${answer.code}`)
+      for (const item of answer.items) {
+        const event = {}
+        await this.mergeEnvelope(item.kind, item.envelope, event)
+        if (event.digest !== undefined) digests.add(Buffer.from(event.digest).toString('hex'))
+      }
+      for (const statement of answer.complete) this.replica.markComplete(statement)
+      this.theirs = answer.replica
+      cursor = answer.cursor
+      pages++
+    } while (cursor !== null)
+    this.pages = pages
+    return digests
+  }
+
+  // --- saying ---------------------------------------------------------------------------------------
+
+  // Rows of int8, float16 or float32 codes become the next delta of this member.
+  build (blocks, { round = this.seqno + 1n, examples = 100n, fit = null, epoch = this.epoch, seqno } = {}) {
+    if (seqno === undefined) seqno = ++this.seqno
+    return { group_id: this.groupId, epoch, seqno, round, examples, fit, blocks }
+  }
+
+  // `quiet`: merge it and tell nobody.
+  async publish (delta, quiet = false) {
+    const body = encodeDelta(delta)
+    const envelope = await seal(this.privateKey, DELTA, body)
+    await this.mergeEnvelope('delta', envelope)
+    if (quiet) return { kind: 'quiet', envelope, recipients: [] }
+    const message = envelope.length <= INLINE_BYTES
+      ? { t: 'delta', envelope }
+      : { t: 'announce', digest: sha256(body), size: BigInt(envelope.length), epoch: delta.epoch, seqno: delta.seqno }
+    return { kind: message.t, envelope, recipients: await this.gossip(encodeGossip(message)) }
+  }
+
+  async gossip (payload) {
+    const { recipients } = await this.node.services.gossip.publish(this.topic, payload)
+    return recipients.map(String)
+  }
+
+  async heartbeat () {
+    const versions = this.replica.authors().map(author => {
+      const { epoch, complete } = this.replica.members.get(author)
+      return { author, epoch, seqno: complete, age_seconds: 0n, opinion: null }
+    })
+    const replica = Uint8Array.from(this.replica.digest())
+    const mine = { epoch: this.seqno === 0n ? 0n : this.epoch, seqno: this.seqno, round: this.seqno, examples: 100n }
+    return this.gossip(encodeGossip({ ...mine, fit: null, members: BigInt(versions.length), versions, replica }))
+  }
+
+  async leave () {
+    const body = ENCODE.leave({ group_id: this.groupId, epoch: this.epoch })
+    const envelope = await seal(this.privateKey, LEAVE, body)
+    this.replica.leave(this.id, this.epoch, envelope)
+    return this.gossip(encodeGossip({ t: 'leave', envelope }))
+  }
+
+  // One page with everything: this member's replicas are small.
+  answer ({ group_id: groupId, known }, only) {
+    if (groupId !== this.groupId) return ENCODE['items-answer']({ t: 'refused', code: 'unknown-group', text: '' })
+    const items = []
+    const complete = []
+    const everyone = [...new Set([...this.replica.authors(), ...this.replica.left.keys()])].sort()
+    for (const author of everyone) {
+      if (only !== null && !only.includes(author)) continue
+      const have = known[author] ?? { epoch: 0n, seqno: 0n }
+      const left = this.replica.left.get(author)
+      if (left !== undefined && have.epoch <= left.epoch) {
+        items.push({ kind: 'leave', envelope: left.envelope, age_seconds: 0n })
+      }
+      const member = this.replica.members.get(author)
+      if (member === undefined || have.epoch > member.epoch) continue
+      const after = have.epoch === member.epoch ? have.seqno : 0n
+      for (const { seqno, envelope } of member.log) {
+        if (seqno > after) items.push({ kind: 'delta', envelope, age_seconds: 0n })
+      }
+      if (member.complete > after) {
+        complete.push({ author, epoch: member.epoch, after, upto: member.complete, age_seconds: 0n })
+      }
+    }
+    this.tell({ event: 'served', items: items.length, authors: everyone.length })
+    return ENCODE['items-answer']({ items, complete, cursor: null, replica: Uint8Array.from(this.replica.digest()) })
+  }
+}

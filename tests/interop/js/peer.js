@@ -1,0 +1,217 @@
+// A js-libp2p peer that is driven by JSON lines: one command a line on stdin, one answer a line on
+// stdout ({ id, ok } or { id, error }), and { event } lines for what happens in between. It ends when
+// stdin does.
+//
+//   node peer.js '{"seed": "<32 bytes in hex>", "port": 0, "security": ["noise"], "only": ["12D3..."]}'
+
+import './node20.js'
+import { createInterface } from 'node:readline'
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { noise } from '@libp2p/noise'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { CID } from 'multiformats/cid'
+import * as raw from 'multiformats/codecs/raw'
+import * as Digest from 'multiformats/hashes/digest'
+import { open, seal } from './envelope.js'
+import { Member } from './member.js'
+import { Replica, seededRow } from './replica.js'
+import { request } from './streams.js'
+import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, readable, sha256, unhex } from './wire.js'
+
+const options = { port: 0, security: ['noise'], only: null, dht: true, ...JSON.parse(process.argv[2] ?? '{}') }
+const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
+const SECURITY = { noise: noise(), tls: tls() }
+const stranger = id => options.only !== null && !options.only.includes(id.toString())
+
+const node = await createLibp2p({
+  privateKey,
+  addresses: { listen: [`/ip4/127.0.0.1/tcp/${options.port}`] },
+  transports: [tcp()],
+  connectionEncrypters: options.security.map(name => SECURITY[name]),
+  streamMuxers: [yamux()],
+  // Lines of peers that must not meet: only those named are let in or dialled.
+  connectionGater: {
+    denyDialMultiaddr: () => false,
+    denyDialPeer: id => stranger(id),
+    denyInboundEncryptedConnection: id => stranger(id)
+  },
+  services: {
+    identify: identify(),
+    ping: ping(),
+    gossip: gossipsub({ allowPublishToZeroTopicPeers: true }),
+    ...(options.dht
+      ? {
+          dht: kadDHT({
+            protocol: '/openfl/kad/1.0.0',
+            clientMode: options.dht === 'client',
+            allowQueryWithZeroPeers: true,
+            peerInfoMapper: passthroughMapper // addresses on loopback count
+          })
+        }
+      : {})
+  }
+})
+
+const say = line => process.stdout.write(JSON.stringify(readable(line)) + '\n')
+for (const kind of ['peer:connect', 'peer:disconnect']) {
+  node.addEventListener(kind, ({ detail }) => say({ event: kind, peer: detail.toString() }))
+}
+
+const connectionTo = peer => node.getConnections(peerIdFromString(peer)).find(c => c.status === 'open')
+const cidOf = key => CID.createV1(raw.code, Digest.create(0x12, unhex(key)))
+const addresses = () => node.getMultiaddrs().map(String)
+let member = null
+
+const COMMANDS = {
+  // peers
+  dial: async ({ address }) => (await node.dial(multiaddr(address))).remotePeer.toString(),
+  'hang-up': ({ peer }) => node.hangUp(peerIdFromString(peer)),
+  ping: ({ peer }) => node.services.ping.ping(peerIdFromString(peer)),
+  peers: () => node.getPeers().map(String),
+  connection: ({ peer }) => {
+    const { encryption, multiplexer, direction } = connectionTo(peer)
+    return { encryption, multiplexer, direction }
+  },
+  identify: async ({ peer }) => {
+    const { agentVersion, listenAddrs, protocols, peerId } = await node.services.identify.identify(connectionTo(peer))
+    return { agentVersion, protocols, addresses: listenAddrs.map(String), peer: peerId.toString() }
+  },
+
+  // DHT
+  provide: async ({ key }) => {
+    await node.contentRouting.provide(cidOf(key), { signal: AbortSignal.timeout(15_000) })
+  },
+  'find-providers': async ({ key }) => {
+    const found = {}
+    for await (const { id, multiaddrs } of node.contentRouting.findProviders(cidOf(key), { signal: AbortSignal.timeout(15_000) })) {
+      found[id.toString()] = multiaddrs.map(String)
+    }
+    return found
+  },
+
+  // a group
+  groups: async ({ peer }) => {
+    const answer = DECODE['cards-answer'](await request(node, peer, '/openfl/groups/1', ENCODE['groups-request']()))
+    return Promise.all(answer.cards.map(async ([envelope]) => {
+      const { author, payload } = await open('/openfl/card/1', envelope)
+      return { ...DECODE.card(payload, author), charter_hex: hex(ENCODE.cbor(DECODE.cbor(payload).charter)) }
+    }))
+  },
+  join: async ({ charter }) => {
+    const plain = DECODE.cbor(unhex(charter))
+    member = new Member(node, privateKey, plain, say)
+    await member.join()
+    return member.groupId
+  },
+  mesh: () => ({
+    mesh: node.services.gossip.getMeshPeers(member.topic),
+    subscribers: node.services.gossip.getSubscribers(member.topic).map(String)
+  }),
+  snapshot: async ({ peer, max_bytes: maxBytes = 262144 }) => {
+    const digests = await member.snapshot(peer, BigInt(maxBytes))
+    return { deltas: digests.size, pages: member.pages, theirs: member.theirs }
+  },
+  publish: async ({ rows, table = 'items', quiet = false, ...more }) => {
+    const delta = member.build([blockOf(table, rows)], numbers(more))
+    const { envelope, ...said } = await member.publish(delta, quiet)
+    return { ...said, epoch: delta.epoch, seqno: delta.seqno, digest: sha256(ENCODE.delta(delta)) }
+  },
+  // Signed and published as it is, without looking at it: for what must be refused.
+  'publish-body': async ({ body, type = '/openfl/delta/1', domain, flip = false }) => {
+    const envelope = await seal(privateKey, type, unhex(body), { domain })
+    if (flip) envelope[envelope.length - 1] ^= 1
+    return member.gossip(ENCODE.gossip({ t: 'delta', envelope }))
+  },
+  'publish-bytes': ({ payload }) => member.gossip(unhex(payload)),
+  // `as`: the name of a table that the charter may lack.
+  body: ({ rows, table = 'items', as = table, ...more }) =>
+    ENCODE.delta(member.build([{ ...blockOf(table, rows), table: as }], numbers(more))),
+  request: async ({ peer, protocol, payload }) => request(node, peer, protocol, unhex(payload)),
+  // Somebody else's signed delta, published as one's own.
+  'publish-copy': ({ author }) => {
+    const { envelope } = member.replica.members.get(author).log.at(-1)
+    return member.gossip(ENCODE.gossip({ t: 'delta', envelope }))
+  },
+  heartbeat: () => member.heartbeat(),
+  leave: () => member.leave(),
+  replica: () => ({
+    digest: member.replica.digest(),
+    members: Object.fromEntries(member.replica.authors().map(author => {
+      const { epoch, complete, registers } = member.replica.members.get(author)
+      return [author, { epoch, complete, rows: registers.size }]
+    }))
+  }),
+  model: ({ table }) => modelOf(member.replica, table),
+
+  // golden vectors
+  decode: ({ kind, data, issuer }) => {
+    const value = DECODE[kind](unhex(data), issuer)
+    return { value, again: ENCODE[kind](value) }
+  },
+  open: ({ type, envelope }) => open(type, unhex(envelope)),
+  seal: async ({ seed, type, payload }) => seal(await generateKeyPairFromSeed('Ed25519', unhex(seed)), type, unhex(payload)),
+  seeded: ({ charter, table: name, keys }) => {
+    const plain = DECODE.cbor(unhex(charter))
+    const table = plain.tables.find(t => t.name === name)
+    return keys.map(key => seededRow(plain, table, BigInt(key)).map(v => hex(float32(v))))
+  },
+  merge: ({ charter, deltas }) => {
+    const plain = DECODE.cbor(unhex(charter))
+    const replica = new Replica(groupIdOf(plain), plain)
+    for (const { author, hex: body } of deltas) replica.merge(author, decodeDelta(unhex(body)), unhex(body))
+    return { digest: replica.digest(), tables: plain.tables.map(({ name }) => ({ table: name, rows: modelOf(replica, name) })) }
+  }
+}
+
+// Rows [key as text, codes, scale or null, evidence] of one table, in the encoding of the charter.
+function blockOf (name, rows) {
+  const table = member.replica.tables.get(name)
+  return {
+    table: name,
+    encoding: table.encoding,
+    keys: rows.map(([key]) => BigInt(key)),
+    codes: rows.map(([, codes]) => codes),
+    scales: table.encoding === 'int8' ? rows.map(([, , scale]) => scale) : [],
+    evidence: rows.map(([, , , evidence]) => evidence),
+    curvature: Array(Number(table.width)).fill(1)
+  }
+}
+
+const numbers = values => Object.fromEntries(
+  Object.entries(values).map(([name, value]) => [name, typeof value === 'number' ? BigInt(value) : value])
+)
+
+const modelOf = (replica, name) => replica.model(name).map(({ key, num, den, evidence, values }) => ({
+  key, num, den, evidence, values_float32_be: values.map(v => hex(float32(v)))
+}))
+
+function float32 (value) {
+  const bytes = Buffer.alloc(4)
+  bytes.writeFloatBE(value)
+  return bytes
+}
+
+async function obey ({ id, do: name, ...argument }) {
+  try {
+    say({ id, ok: (await COMMANDS[name](argument)) ?? null })
+  } catch (error) {
+    say({ id, error: `${error.name}: ${error.message}` })
+  }
+}
+
+say({ event: 'ready', peer: node.peerId.toString(), addresses: addresses() })
+const lines = createInterface({ input: process.stdin })
+lines.on('line', line => obey(JSON.parse(line)))
+lines.on('close', async () => {
+  await Promise.race([node.stop(), new Promise(resolve => setTimeout(resolve, 2000))])
+  process.exit(0)
+})
