@@ -47,6 +47,13 @@ def _peer_multiaddr(text: str) -> str | None:
     return None
 
 
+_PEER_ID = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
+
+
+def _peer_id(text: str) -> str | None:
+    return None if _PEER_ID.fullmatch(text) else "must be a peer id (12D3KooW...)"
+
+
 def _group_name(text: str) -> str | None:
     if not text.strip() or text != text.strip():
         return "must not be empty or begin or end with a space"
@@ -119,6 +126,25 @@ class NetworkConfig:
         unit="peers",
         minimum=1,
         maximum=64,
+    )
+    psk_file: str = setting(
+        "",
+        "Key file of a private network (make one with `openfl-node network-key`): only nodes that"
+        " have it can connect. Readable by its owner only. Empty: an open network.",
+        allowed="a path",
+        path=True,
+    )
+    allow_peers: tuple[str, ...] = setting(
+        (),
+        "The only peers to have connections with. Empty: any.",
+        allowed="peer ids",
+        check_text=_peer_id,
+    )
+    deny_peers: tuple[str, ...] = setting(
+        (),
+        "Peers to have no connection with, whatever `allow_peers` says.",
+        allowed="peer ids",
+        check_text=_peer_id,
     )
 
 

@@ -28,6 +28,7 @@ from multiaddr import Multiaddr
 
 from openfl.contribution import PeerId
 from openfl.errors import NetworkError, RemoteError, RequestFailed
+from openfl.network.access_list import AccessList
 from openfl.network.base import (
     ConnectedPeer,
     GossipHandler,
@@ -89,6 +90,9 @@ class Libp2pSettings:
     tls: bool = True
     """Offer TLS 1.3 beside Noise."""
     max_peers: int = 64
+    network_key: bytes | None = None
+    """Of a private network, as from `private_network.load_network_key`; None: anybody connects."""
+    access: AccessList = AccessList()
 
 
 class Libp2pNetwork:
@@ -183,6 +187,8 @@ class Libp2pNetwork:
             self._faults,
         )
         self._swarm.is_refused = self._is_refused
+        self._swarm.access = self._settings.access
+        self._swarm.network_key = self._settings.network_key
         self._host = HardenedHost(self._swarm, self._announce)
         self._gossip = HardenedGossipSub(self._faults)
         self._pubsub = HardenedPubsub(

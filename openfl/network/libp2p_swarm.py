@@ -24,6 +24,9 @@ from libp2p.peer.peerstore import PeerStore, PeerStoreError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from multiaddr import Multiaddr
 
+from openfl.contribution import PeerId
+from openfl.network.access_list import REASONS, AccessList
+from openfl.network.libp2p_access import protect
 from openfl.network.libp2p_addresses import order_addresses, strip_peer_id
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
@@ -85,6 +88,14 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self._streams_open: Counter[int] = Counter()
         self._failed_dials: dict[ID, float] = {}
         self.is_refused: Callable[[ID], bool] = lambda peer_id: False
+        self.access = AccessList()
+        self.network_key: bytes | None = None
+
+    async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Multiaddr) -> Any:
+        return await super().upgrade_inbound_raw_conn(protect(raw_conn, self.network_key), maddr)
+
+    async def upgrade_outbound_raw_conn(self, raw_conn: Any, peer_id: ID) -> Any:
+        return await super().upgrade_outbound_raw_conn(protect(raw_conn, self.network_key), peer_id)
 
     async def _do_handle_inbound_connection(
         self, read_write_closer: Any, maddr: Multiaddr, failure_event: Any
@@ -105,8 +116,9 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
         peer_id = muxed_conn.peer_id
-        if peer_id == self.self_id or self.is_refused(peer_id):
-            self._faults.count("connection-refused")
+        unwanted = self.access.refusal(PeerId(str(peer_id)))
+        if peer_id == self.self_id or self.is_refused(peer_id) or unwanted is not None:
+            self._faults.count(unwanted or "connection-refused")
             await muxed_conn.close()
             raise SwarmException(f"{peer_id} is refused")
         added = await super().add_conn(muxed_conn, direction)
@@ -149,6 +161,9 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
             raise DialFailed([(str(peer_id), "this is our own peer id")])
         if self.is_refused(peer_id):
             raise DialFailed([(str(peer_id), "refused for repeated faults")])
+        unwanted = self.access.refusal(PeerId(str(peer_id)))
+        if unwanted is not None:
+            raise DialFailed([(str(peer_id), REASONS[unwanted])])
         while (ongoing := self._ongoing_dials.get(peer_id)) is not None:
             await ongoing.wait()
         connection = self.newest_connection(peer_id)
@@ -248,17 +263,19 @@ class _Dial:
         except trio.TooSlowError:
             self._reasons.append((address, "no answer in time"))
         except Exception as error:
-            self._reasons.append((address, _reason(error)))
+            self._reasons.append((address, _reason(error, self._swarm.network_key is not None)))
         finally:
             finished.set()
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, private: bool) -> str:
     text = str(error)
     if "mismatch" in text.lower() or "mismatch" in str(error.__cause__).lower():
         return "another peer answered there"
     if "upgrade security" in text:
-        return "no common secure channel, or the handshake failed"
+        if private:
+            return "the handshake failed: perhaps it has another network key, or none"
+        return "no common secure channel, or the handshake failed (is it in a private network?)"
     return text or type(error).__name__
 
 
