@@ -27,6 +27,7 @@ from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.home_storage import HomeStorage
+from openfl.invitations import load_invitation
 from openfl.network.access_list import AccessList
 from openfl.network.base import Network, PeerAddress
 from openfl.network.discovery import Discovery
@@ -113,6 +114,7 @@ async def _open_parts(
     from openfl.network.libp2p import parse_peer_multiaddr
 
     identity = load_or_create_identity(place.identity_file)
+    invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
     storage = HomeStorage(place, place.model_file(config.model.file))
     remembered, problems = _load_remembered(place, storage)
@@ -138,6 +140,8 @@ async def _open_parts(
                 str(place.root),
                 session_settings(config),
                 config.training.alone_rounds,
+                closed=config.group.closed,
+                invitations=invitations,
             ),
             np.random.default_rng(),
             on_event,

@@ -159,6 +159,17 @@ class GroupConfig:
         allowed="1 to 64 bytes",
         check_text=_group_name,
     )
+    closed: bool = setting(
+        False,
+        "Found a group that only those whom this node invites can join (`openfl-node invite`). No"
+        " open group is joined then.",
+    )
+    invitation_files: tuple[str, ...] = setting(
+        (),
+        "Invitations to closed groups, as their founders made them.",
+        allowed="paths",
+        path=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -92,7 +92,7 @@ class Libp2pSettings:
     max_peers: int = 64
     network_key: bytes | None = None
     """Of a private network, as from `private_network.load_network_key`; None: anybody connects."""
-    access: AccessList = AccessList()
+    access: AccessList = field(default_factory=AccessList)
 
 
 class Libp2pNetwork:

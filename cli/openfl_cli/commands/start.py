@@ -33,6 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--group", metavar="NAME", help="the group to join (default: music)")
     parser.add_argument(
+        "--closed", action="store_true", help="found a group that only those you invite can join"
+    )
+    parser.add_argument(
+        "--invitation",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="an invitation to a closed group, from its founder; may be repeated",
+    )
+    parser.add_argument(
         "--listen",
         metavar="MULTIADDR",
         action="append",
@@ -93,6 +103,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.listen": tuple(arguments.listen) or None,
             "group.name": arguments.group,
+            "group.closed": True if arguments.closed else None,
+            "group.invitation_files": tuple(arguments.invitation) or None,
             "training.rounds": arguments.rounds,
             "training.interval_seconds": arguments.interval,
             "recommend.user": arguments.user,
