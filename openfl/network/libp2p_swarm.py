@@ -246,9 +246,12 @@ class _Dial:
         return self._connection
 
     async def _attempt(self, address: str, finished: trio.Event, scope: trio.CancelScope) -> None:
+        silent = "no answer in time"
         try:
             with trio.fail_after(DIAL_TIMEOUT_SECONDS):
                 raw = await self._transport.dial(Multiaddr(address))
+            # With another network key, or none, each side waits for the other's next word.
+            silent = "no answer to the handshake (do both have the same network key?)"
             try:
                 async with self._handshake:
                     with trio.fail_after(UPGRADE_TIMEOUT_SECONDS):
@@ -261,7 +264,7 @@ class _Dial:
                     await raw.close()
                 raise
         except trio.TooSlowError:
-            self._reasons.append((address, "no answer in time"))
+            self._reasons.append((address, silent))
         except Exception as error:
             self._reasons.append((address, _reason(error, self._swarm.network_key is not None)))
         finally:
@@ -274,8 +277,11 @@ def _reason(error: Exception, private: bool) -> str:
         return "another peer answered there"
     if "upgrade security" in text:
         if private:
-            return "the handshake failed: perhaps it has another network key, or none"
-        return "no common secure channel, or the handshake failed (is it in a private network?)"
+            return "the handshake failed (do both have the same network key?)"
+        return (
+            "no common secure channel, or the handshake failed"
+            " (do both have the same network key?)"
+        )
     return text or type(error).__name__
 
 

@@ -27,7 +27,7 @@ async def test_a_node_without_the_network_key_gets_no_connection(
     monkeypatch.setattr(libp2p_swarm, "UPGRADE_TIMEOUT_SECONDS", 1.5)
     async with make_network(network_key=KEY) as a, make_network(network_key=theirs) as b:
         for near, far in ((a, b), (b, a)):
-            with pytest.raises(RequestFailed, match=r"handshake failed|no answer in time"):
+            with pytest.raises(RequestFailed, match="handshake"):
                 await near.connect(address_of(far))
         assert a.peers() == b.peers() == ()
 
