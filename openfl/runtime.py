@@ -184,6 +184,8 @@ async def _open_network(
                 max_peers=config.network.max_peers,
                 network_key=network_key,
                 access=access,
+                reachability=config.network.reachability,
+                relay=config.network.relay,
             )
         )
 

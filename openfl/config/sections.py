@@ -127,6 +127,17 @@ class NetworkConfig:
         minimum=1,
         maximum=64,
     )
+    reachability: Literal["auto", "public", "private"] = setting(  # type: ignore[assignment]
+        "auto",
+        "Whether others can dial this node. auto asks the peers it meets to try; private takes it"
+        " that they cannot, and looks for a relay at once; public never uses one.",
+        choices=("auto", "public", "private"),
+    )
+    relay: bool = setting(
+        False,
+        "Let nodes that cannot be dialled be reached through this one, which should be reachable"
+        " itself. Bounded: 64 nodes, 128 connections of 256 MiB and 2 hours each.",
+    )
     psk_file: str = setting(
         "",
         "Key file of a private network (make one with `openfl-node network-key`): only nodes that"

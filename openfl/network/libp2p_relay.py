@@ -125,7 +125,7 @@ class Relay:
             self._faults.count("relay-broken")
             await _reset(stream)
 
-    async def _refuse(self, stream: Any, status: int) -> None:
+    async def _refuse(self, stream: Any, status: Any) -> None:
         self._faults.count(f"relay-refused-{Status.Name(status).lower().replace('_', '-')}")
         await write_message(stream, HopMessage(type=HopMessage.STATUS, status=status))
         await stream.close()

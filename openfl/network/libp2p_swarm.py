@@ -27,7 +27,7 @@ from multiaddr import Multiaddr
 from openfl.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p_access import protect
-from openfl.network.libp2p_addresses import order_addresses, strip_peer_id
+from openfl.network.libp2p_addresses import is_circuit, order_addresses, strip_peer_id
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self.is_refused: Callable[[ID], bool] = lambda peer_id: False
         self.access = AccessList()
         self.network_key: bytes | None = None
+        self.dial_circuit: Callable[[str, ID], Awaitable[RawConnection]] = _no_circuits
 
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Multiaddr) -> Any:
         return await super().upgrade_inbound_raw_conn(protect(raw_conn, self.network_key), maddr)
@@ -133,10 +134,10 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         """The latest open connection: after a peer restarted, the older one is dead though nobody
         has noticed yet."""
         live = [c for c in self.connections.get(peer_id, ()) if not c.is_closed]
-        return max(live, key=lambda c: c._created_at, default=None)
+        return max(live, key=_preference, default=None)
 
     def _select_connection(self, connections: list[Any], peer_id: ID) -> Any:
-        return max(connections, key=lambda c: c._created_at)
+        return max(connections, key=_preference)
 
     async def dial_peer(self, peer_id: ID) -> list[Any]:
         """Dial with the addresses of the peer store: used by the DHT's queries."""
@@ -221,6 +222,15 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
                 nursery.start_soon(self._close_connection_async, connection)
 
 
+def _preference(connection: Any) -> tuple[bool, float]:
+    """Direct ones before those over a relay, then the latest."""
+    return connection.muxed_conn.circuit is None, connection._created_at
+
+
+async def _no_circuits(address: str, peer_id: ID) -> RawConnection:
+    raise SwarmException("circuits over relays are not dialled here")
+
+
 class _Dial:
     """One race over a peer's addresses: TCP side by side, handshakes one at a time."""
 
@@ -249,7 +259,10 @@ class _Dial:
         silent = "no answer in time"
         try:
             with trio.fail_after(DIAL_TIMEOUT_SECONDS):
-                raw = await self._transport.dial(Multiaddr(address))
+                if is_circuit(address):
+                    raw = await self._swarm.dial_circuit(address, self._peer_id)
+                else:
+                    raw = await self._transport.dial(Multiaddr(address))
             # With another network key, or none, each side waits for the other's next word.
             silent = "no answer to the handshake (do both have the same network key?)"
             try:
@@ -279,8 +292,7 @@ def _reason(error: Exception, private: bool) -> str:
         if private:
             return "the handshake failed (do both have the same network key?)"
         return (
-            "no common secure channel, or the handshake failed"
-            " (do both have the same network key?)"
+            "no common secure channel, or the handshake failed (do both have the same network key?)"
         )
     return text or type(error).__name__
 
@@ -290,6 +302,8 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
 
     def __init__(self, swarm: HardenedSwarm, announce: Sequence[Multiaddr]) -> None:
         self.on_identified: Callable[[ID], Awaitable[None]] | None = None
+        self.circuits: Callable[[], list[str]] = list
+        """Addresses at relays where this node has a place."""
         self._addresses: list[Multiaddr] = []
         self._addresses_expire_at = 0.0
         super().__init__(
@@ -305,7 +319,14 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
         if now >= self._addresses_expire_at or not self._addresses:
             self._addresses = super().get_addrs()
             self._addresses_expire_at = now + ADDRESSES_SECONDS
-        return list(self._addresses)
+        me = self.get_id()
+        return [*self._addresses, *(Multiaddr(f"{a}/p2p/{me}") for a in self.circuits())]
+
+    def own_addresses(self) -> list[str]:
+        """Where others can dial this node directly; loopback only when there is nothing else."""
+        self.get_addrs()
+        mine = [strip_peer_id(str(address)) for address in self._addresses]
+        return [a for a in mine if not a.startswith(("/ip4/127.", "/ip6/::1/"))] or mine
 
     async def _identify_peer(self, peer_id: ID, *, reason: str) -> None:
         # Runs in a trio system task, where an exception is an internal error of trio itself.

@@ -1,4 +1,4 @@
-"""A closed group in a private network, with real nodes: who gets in, and what the others are told."""
+"""A closed group in a private network, with real nodes: who gets in, what others are told."""
 
 from __future__ import annotations
 

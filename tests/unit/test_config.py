@@ -403,6 +403,8 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "network.tls": False,
     "network.max_peers": 8,
     "network.dial_members": 3,
+    "network.reachability": "private",
+    "network.relay": True,
     "network.psk_file": "/a b/swarm.key",
     "network.allow_peers": ["12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"],
     "network.deny_peers": ["12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"],

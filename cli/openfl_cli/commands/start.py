@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to listen, for example /ip4/0.0.0.0/tcp/4001 (default: any free port, kept)",
     )
     parser.add_argument(
+        "--relay",
+        action="store_true",
+        help="let nodes behind routers be reached through this one",
+    )
+    parser.add_argument(
         "--rounds", type=int, metavar="N", help="end after N rounds of learning (0: until stopped)"
     )
     parser.add_argument("--interval", metavar="SECONDS", help="seconds between rounds (default: 2)")
@@ -102,6 +107,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "data.ratings_file": arguments.data,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.listen": tuple(arguments.listen) or None,
+            "network.relay": True if arguments.relay else None,
             "group.name": arguments.group,
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
