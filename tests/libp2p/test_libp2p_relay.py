@@ -90,7 +90,7 @@ async def test_a_stranger_behind_the_relay_cannot_pass_for_another() -> None:
         held[id_of(other)] = held[id_of(a)]
         direct = relay._relay._direct  # type: ignore[union-attr]
         relay._relay._direct = lambda peer: direct(id_of(a) if peer == id_of(other) else peer)  # type: ignore[method-assign,union-attr]
-        with pytest.raises(RequestFailed, match="another peer answered|handshake"):
+        with pytest.raises(RequestFailed, match=r"another peer answered|handshake"):
             await b.connect(PeerAddress(other.peer_id, circuits(a).multiaddrs))
 
 
