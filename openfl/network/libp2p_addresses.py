@@ -47,7 +47,9 @@ def parse_peer_multiaddr(text: str) -> PeerAddress:
     except Exception as error:
         raise NetworkError(f"{text!r} is not a multiaddr: {error}{hint}") from error
     if not order_addresses([address]):
-        raise NetworkError(f"{text!r} is not a TCP address (/ip4, /ip6 or /dns, then /tcp){hint}")
+        raise NetworkError(
+            f"{text!r} is not a TCP address (/ip4, /ip6 or /dns, then /tcp; or /dnsaddr){hint}"
+        )
     return PeerAddress(PeerId(str(peer_id)), (address,))
 
 
@@ -134,6 +136,9 @@ def order_addresses(addresses: Iterable[str]) -> list[str]:
         try:
             protocols = [p.name for p in Multiaddr(address).protocols()]
         except Exception:
+            continue
+        if protocols == ["dnsaddr"]:
+            usable.append(address)
             continue
         if protocols[2:] == ["p2p", "p2p-circuit"]:
             protocols = protocols[:2]

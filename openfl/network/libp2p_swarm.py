@@ -22,12 +22,14 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore, PeerStoreError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
 from openfl.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p_access import protect
 from openfl.network.libp2p_addresses import is_circuit, order_addresses, strip_peer_id
+from openfl.network.libp2p_dns import resolve_dnsaddr
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
 log = logging.getLogger(__name__)
@@ -245,8 +247,14 @@ class _Dial:
     async def run(self, addresses: Sequence[str]) -> Any:
         if not addresses:
             raise DialFailed([(str(self._peer_id), "no address that can be dialled is known")])
+        plain = [a for a in addresses if not a.startswith("/dnsaddr/")]
+        for name in (a.split("/")[2] for a in addresses if a.startswith("/dnsaddr/")):
+            try:
+                plain += await resolve_dnsaddr(name, str(self._peer_id))
+            except OpenConnectionError as error:
+                self._reasons.append((f"/dnsaddr/{name}", str(error)))
         async with trio.open_nursery() as nursery:
-            for address in addresses[:MAX_DIALLED_ADDRESSES]:
+            for address in plain[:MAX_DIALLED_ADDRESSES]:
                 finished = trio.Event()
                 nursery.start_soon(self._attempt, address, finished, nursery.cancel_scope)
                 with trio.move_on_after(DIAL_STAGGER_SECONDS):

@@ -43,6 +43,7 @@ from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
 
 from openfl.network.libp2p_addresses import expand_address
+from openfl.network.libp2p_dns import resolve_host
 
 log = logging.getLogger(__name__)
 _FRAME_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
@@ -169,6 +170,23 @@ class TcpTransport(TCP):  # type: ignore[misc]
 
     def create_listener(self, handler_function: Any) -> BoundListener:
         return BoundListener(self, handler_function)
+
+    async def dial(self, maddr: Multiaddr) -> RawConnection:
+        # Defect: names are resolved without /etc/hosts or the system's resolver.
+        kind = maddr.protocols()[0].name
+        if kind not in ("dns", "dns4", "dns6"):
+            return await self._dial_resolved(maddr)
+        port = str(maddr.value_for_protocol("tcp"))
+        name = str(maddr.value_for_protocol(kind))
+        problem: OpenConnectionError | None = None
+        for ip in await resolve_host(kind, name, int(port)):
+            try:
+                return await self._dial_resolved(
+                    Multiaddr(f"/{'ip6' if ':' in ip else 'ip4'}/{ip}/tcp/{port}")
+                )
+            except OpenConnectionError as error:
+                problem = error
+        raise problem or OpenConnectionError(f"the name {name} has no address")
 
     async def _dial_resolved(self, maddr: Multiaddr, source: Any = None) -> RawConnection:
         host = extract_ip_from_multiaddr(maddr)
