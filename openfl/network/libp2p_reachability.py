@@ -1,8 +1,8 @@
 """`Reachability`: finds out whether others can dial this node, and if not, has itself relayed.
 
-Two questions, asked again every few minutes: AutoNAT (libp2p specs, autonat/autonat-v1.md): a few
-connected peers dial back the address they see us at. When more of them fail than succeed this node
-is *private*: it reserves a place at up to two connected relays, renews it, and announces the
+Asked again every few minutes, by AutoNAT (libp2p specs, autonat/autonat-v1.md): a few
+connected peers dial back the address they see us at. When no fewer of them fail than succeed (peers
+on the same LAN always succeed) this node is *private*: it reserves a place at up to two connected relays, renews it, and announces the
 circuits' addresses. A node that is not private is left alone.
 
 py-libp2p's own AutoNAT server answers a dial-back through `host.connect`, which is content with the
@@ -99,7 +99,7 @@ class Reachability:
             return self._mode == "private"
         now = trio.current_time()
         votes = [reached for reached, at in self._votes.values() if now - at < VOTE_SECONDS]
-        return None if not votes else votes.count(False) > votes.count(True)
+        return None if not votes else votes.count(False) >= votes.count(True)
 
     def circuits(self) -> list[str]:
         """Addresses at relays, to be announced."""
@@ -124,7 +124,10 @@ class Reachability:
             if self.circuits() != before:
                 log.info("reachable over relays: %s", ", ".join(self.circuits()) or "no longer")
                 with trio.move_on_after(ASK_SECONDS):
-                    await push_identify_to_peers(self._host)
+                    try:
+                        await push_identify_to_peers(self._host)
+                    except Exception as error:  # those peers learn it when they meet us next
+                        log.debug("identify push: %r", error)
 
     # --- can we be dialled? -----------------------------------------------------------------------
 
@@ -236,7 +239,8 @@ class Reachability:
 
     def _drop_lost_places(self) -> None:
         for relay in list(self._places):
-            if self._direct(relay) is None or not self.private:
+            # While that is not known (the last answers are too old) a place is kept.
+            if self._direct(relay) is None or self.private is False:
                 del self._places[relay]
 
     async def _keep_places(self) -> None:
