@@ -1,9 +1,9 @@
 """`Reachability`: finds out whether others can dial this node, and if not, has itself relayed.
 
-Asked again every few minutes, by AutoNAT (libp2p specs, autonat/autonat-v1.md): a few
-connected peers dial back the address they see us at. When no fewer of them fail than succeed (peers
-on the same LAN always succeed) this node is *private*: it reserves a place at up to two connected relays, renews it, and announces the
-circuits' addresses. A node that is not private is left alone.
+Asked again every few minutes, by AutoNAT (libp2p specs, autonat/autonat-v1.md): a few connected
+peers dial back the address they see us at. When no fewer of them fail than succeed (peers on the
+same LAN always succeed) this node is *private*: it reserves a place at up to two connected relays,
+renews it, and announces the circuits' addresses. A node that is not private is left alone.
 
 py-libp2p's own AutoNAT server answers a dial-back through `host.connect`, which is content with the
 connection the request came over; so it calls everybody reachable. Here a dial-back is always a
