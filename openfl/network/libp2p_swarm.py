@@ -272,7 +272,7 @@ class _Dial:
                 else:
                     raw = await self._transport.dial(Multiaddr(address))
             # With another network key, or none, each side waits for the other's next word.
-            silent = "no answer to the handshake (do both have the same network key?)"
+            silent = "no answer in time to the handshake (do both have the same network key?)"
             try:
                 async with self._handshake:
                     with trio.fail_after(UPGRADE_TIMEOUT_SECONDS):
