@@ -63,7 +63,8 @@ class TableSchema:
 class Charter:
     """What a group is: members share a charter to the bit, and its hash names the group.
 
-    `parent` is reserved for groups whose rows shrink towards another group's model.
+    `parent` is reserved for groups whose rows shrink towards another group's model. `founder`: who
+    decides on membership of a closed group; None: anybody may join.
     """
 
     name: str
@@ -73,10 +74,11 @@ class Charter:
     seed: int = 0
     parent: GroupId | None = None
     version: int = PROTOCOL_VERSION
+    founder: PeerId | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The charter as plain CBOR/JSON values, in the form that is hashed and sent."""
-        return {
+        plain = {
             "version": self.version,
             "name": self.name,
             "task": self.task,
@@ -97,6 +99,10 @@ class Charter:
                 for t in self.tables
             ],
         }
+        if self.founder is not None:
+            # Left out of open charters, whose ids are older than this field.
+            plain["founder"] = self.founder
+        return plain
 
     @cached_property
     def group_id(self) -> GroupId:

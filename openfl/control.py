@@ -117,8 +117,18 @@ async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[No
             if not stat.S_ISSOCK(path.lstat().st_mode):
                 raise StateError(f"{path} is in the way and is not a socket: move it elsewhere")
             path.unlink()
-        raw.bind(name)
-        path.chmod(0o600)
+        # Never open to others, not for a moment: the mode is set before the name appears.
+        before = os.umask(0o177)
+        try:
+            raw.bind(name)
+        finally:
+            os.umask(before)
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & 0o077:
+            raise StateError(
+                f"{path} can be used by others (mode {mode:04o}): this file system keeps no"
+                " permissions; give the node a home folder on another"
+            )
         raw.listen(16)
         raw.setblocking(False)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(raw.dup()))

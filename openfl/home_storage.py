@@ -31,6 +31,16 @@ LAST_KIND = "snapshot"
 LAST_VERSION = 1
 
 
+def current_charter(place: Home) -> Charter | None:
+    """Of the group that the node of this home is in; None when it is in none."""
+    content = peek_state(place.state_file("node"), NODE_KIND, NODE_VERSION)
+    plain = content.get("charter") if isinstance(content, dict) else None
+    try:
+        return None if plain is None else wire.charter_from_plain(plain)
+    except RemoteError:
+        return None
+
+
 class HomeStorage:
     """A `NodeStorage`; see the module's text. `port`: the one listened on, 0 when unknown."""
 

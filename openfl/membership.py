@@ -133,6 +133,7 @@ class Membership:
             tuple(session.history),
             self._private,
             trio.current_time(),
+            session.admission.all(),
         )
 
     def restore_private(self, state: PrivateState) -> bool:

@@ -62,12 +62,14 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     items: tuple[tuple[str, bytes, _Seconds], ...]
     complete: tuple[tuple[str, _Count, _Count, _Count, _Seconds], ...]
     private: dict[str, _Array]
+    invitations: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SavedMembership:
     """A membership at one moment. items: (kind, envelope, age in seconds); complete: (author,
-    epoch, after, upto, age in seconds), see `openfl.aggregation.replica`."""
+    epoch, after, upto, age in seconds), see `openfl.aggregation.replica`; invitations: of a closed
+    group."""
 
     charter: Charter
     epoch: int
@@ -76,6 +78,7 @@ class SavedMembership:
     items: tuple[tuple[str, bytes, float], ...]
     complete: tuple[tuple[str, int, int, int, float], ...]
     private: PrivateState = field(default_factory=dict)
+    invitations: tuple[bytes, ...] = ()
 
     @classmethod
     def of(
@@ -86,6 +89,7 @@ class SavedMembership:
         history: tuple[float, ...],
         private: PrivateState,
         now: float,
+        invitations: tuple[bytes, ...] = (),
     ) -> SavedMembership:
         """The membership whose replica this is, now."""
         page = replica.page({}, now, max_bytes=1 << 62)
@@ -99,11 +103,12 @@ class SavedMembership:
                 (c.author, c.epoch, c.after, c.upto, c.age_seconds) for c in page.complete
             ),
             private=private,
+            invitations=invitations,
         )
 
     def to_plain(self) -> dict[str, Any]:
         """Values that `openfl.store.write_state` takes."""
-        return {
+        plain: dict[str, Any] = {
             "charter": self.charter.to_plain(),
             "epoch": self.epoch,
             "round": self.round,
@@ -115,6 +120,9 @@ class SavedMembership:
                 for name, array in self.private.items()
             },
         }
+        if self.invitations:
+            plain["invitations"] = list(self.invitations)
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Any) -> SavedMembership:
@@ -129,6 +137,7 @@ class SavedMembership:
                 items=state.items,
                 complete=state.complete,
                 private={name: saved.array() for name, saved in state.private.items()},
+                invitations=state.invitations,
             )
         except (ValueError, OverflowError, RemoteError) as error:
             raise ValueError(f"not a saved membership: {error}") from error

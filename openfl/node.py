@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from openfl.compute import Compute, ThreadCompute
 from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, ModelView, PeerId
 from openfl.errors import ConfigError, GroupError, NetworkError, StateError
 from openfl.group import events as ev
+from openfl.group.admission import Admission
 from openfl.group.directory import KnownCard
 from openfl.group.session import GroupSession
 from openfl.group_finder import GroupFinder
@@ -224,7 +226,7 @@ class Node:
             charter = known.card.charter
             if charter.group_id == old.session.charter.group_id:
                 raise GroupError(f"this node is in group {charter.name} already")
-            problem = self._workload.problem(charter)
+            problem = self._problem(charter)
             if problem is not None:
                 raise GroupError(f"group {charter.name} does not fit this node: {problem}")
             await self._move(old, self._open_membership(charter, None))
@@ -247,9 +249,15 @@ class Node:
     async def _choose_charter(self) -> Charter:
         """The group to be in: the saved one, one of the wanted name that fits, or a new one."""
         if self._resume is not None:
-            return self._resume.charter
+            charter = self._resume.charter
+            uninvited = self._admission(charter, self._resume.invitations).problem()
+            if uninvited is not None:
+                raise GroupError(f"cannot go on in group {charter.name}: {uninvited}")
+            return charter
         name = self._settings.group_name
         own = self._workload.found(name)
+        if self._settings.closed:
+            own = replace(own, founder=self._sealer.peer_id)
         if self.network.peers():
             with trio.move_on_after(FIND_GROUP_SECONDS):
                 await self._finder.ask()
@@ -257,11 +265,17 @@ class Node:
         if not found or any(k.card.charter.group_id == own.group_id for k in found):
             return own
         problems = []
-        for known in sorted(found, key=lambda k: -k.card.members):
-            problem = self._workload.problem(known.card.charter)
+        if self._settings.closed:
+            found = [k for k in found if k.card.charter.founder is not None]
+        # Whoever has an invitation means that group.
+        found.sort(key=lambda k: (k.card.charter.founder is None, -k.card.members))
+        for known in found:
+            problem = self._problem(known.card.charter)
             if problem is None:
                 return known.card.charter
             problems.append(f"{known.card.charter.group_id[:8]}: {problem}")
+        if self._settings.closed:
+            return own
         raise GroupError(
             f"group {name} exists, but this node cannot join it ({'; '.join(problems)});"
             " give this node another group with --group"
@@ -286,6 +300,7 @@ class Node:
         task = self._workload.task(charter)
         if self._privacy is not None and not isinstance(task, PrivateLearner):
             raise ConfigError(no_private_step(charter.task))
+        remembered = resume.invitations if resume is not None else ()
         session = GroupSession(
             replica,
             self._sealer,
@@ -295,6 +310,7 @@ class Node:
             train_examples=task.train_examples,
             round_number=round_number,
             history=history,
+            admission=self._admission(charter, remembered),
         )
         group_id = charter.group_id
         membership = Membership(
@@ -311,6 +327,14 @@ class Node:
         if resume is not None and resume.private and not membership.restore_private(resume.private):
             self._tell("info", "data-changed", "the data has changed since the last run")
         return membership
+
+    def _admission(self, charter: Charter, remembered: tuple[bytes, ...] = ()) -> Admission:
+        known = (*remembered, *self._settings.invitations)
+        return Admission(charter, self._sealer, self._unix_time, known)
+
+    def _problem(self, charter: Charter) -> str | None:
+        """Why this node cannot join a group of that charter; None when it can."""
+        return self._workload.problem(charter) or self._admission(charter).problem()
 
     async def _run_membership(
         self,
@@ -480,7 +504,7 @@ class Node:
             self._membership is not None
             and self._membership.session.charter.group_id == card.charter.group_id
         )
-        problem = None if mine else self._workload.problem(card.charter)
+        problem = None if mine else self._problem(card.charter)
         return group_view(known, trio.current_time(), mine=mine, problem=problem)
 
     def _peer_views(self) -> tuple[PeerView, ...]:

@@ -17,12 +17,15 @@ from openfl.telemetry import GroupView
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out."""
+    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out.
+    closed: found a group for those invited only; invitations: envelopes of those this node has."""
 
     group_name: str
     home: str
     session: SessionSettings
     alone_rounds: int = 30
+    closed: bool = False
+    invitations: tuple[bytes, ...] = ()
 
 
 class NodeStorage(Protocol):

@@ -27,6 +27,8 @@ from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.home_storage import HomeStorage
+from openfl.invitations import load_invitation
+from openfl.network.access_list import AccessList
 from openfl.network.base import Network, PeerAddress
 from openfl.network.discovery import Discovery
 from openfl.node import Node
@@ -118,6 +120,7 @@ async def _open_parts(
     from openfl.network.libp2p import parse_peer_multiaddr
 
     identity = load_or_create_identity(place.identity_file)
+    invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
     storage = HomeStorage(place, place.model_file(config.model.file))
     remembered, problems = _load_remembered(place, storage)
@@ -144,6 +147,8 @@ async def _open_parts(
                 str(place.root),
                 session_settings(config),
                 config.training.alone_rounds,
+                closed=config.group.closed,
+                invitations=invitations,
             ),
             np.random.default_rng(),
             on_event,
@@ -187,6 +192,12 @@ async def _open_network(
     """The network on the configured addresses; a port picked at an earlier start is kept."""
     from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
 
+    network_key = load_key_of(config)
+    access = AccessList(
+        frozenset(map(PeerId, config.network.allow_peers)),
+        frozenset(map(PeerId, config.network.deny_peers)),
+    )
+
     def network(port: int) -> Libp2pNetwork:
         return Libp2pNetwork(
             Libp2pSettings(
@@ -196,6 +207,10 @@ async def _open_network(
                 announce=config.network.announce,
                 tls=config.network.tls,
                 max_peers=config.network.max_peers,
+                network_key=network_key,
+                access=access,
+                reachability=config.network.reachability,
+                relay=config.network.relay,
             )
         )
 
@@ -246,9 +261,12 @@ def offline_snapshot(home: Path) -> NodeSnapshot | None:
     return HomeStorage(Home(home), Path()).load_snapshot()
 
 
-async def discover_groups(bootstrap: Sequence[str], seconds: float = 4.0) -> tuple[GroupView, ...]:
+async def discover_groups(
+    bootstrap: Sequence[str], seconds: float = 4.0, network_key: bytes | None = None
+) -> tuple[GroupView, ...]:
     """The groups a network knows, asked by a light node that joins for at most about `seconds`.
 
+    `network_key`: of a private network, as from `load_key_of`.
     NetworkError when no bootstrap node answers, saying what was tried.
     """
     from openfl.network.envelope import Libp2pSealer, generate_identity
@@ -256,7 +274,9 @@ async def discover_groups(bootstrap: Sequence[str], seconds: float = 4.0) -> tup
 
     targets = [parse_peer_multiaddr(text) for text in bootstrap]
     identity = generate_identity()
-    settings = Libp2pSettings(identity=identity, start_seqno=time.time_ns(), listen=())
+    settings = Libp2pSettings(
+        identity=identity, start_seqno=time.time_ns(), listen=(), network_key=network_key
+    )
     with _one_user_error():
         async with Libp2pNetwork(settings) as network:
             discovery = Discovery(
@@ -289,6 +309,15 @@ async def discover_groups(bootstrap: Sequence[str], seconds: float = 4.0) -> tup
 async def _connect(network: Network, peer: PeerAddress) -> None:
     with contextlib.suppress(RemoteError):
         await network.connect(peer)
+
+
+def load_key_of(config: Config) -> bytes | None:
+    """The key of the configured private network; None when there is none. StateError."""
+    if not config.network.psk_file:
+        return None
+    from openfl.network.private_network import load_network_key
+
+    return load_network_key(Path(config.network.psk_file))
 
 
 # --- small things ---------------------------------------------------------------------------------

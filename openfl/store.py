@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -163,6 +164,13 @@ class Home:
         except OSError as error:
             name = error.filename or self.root
             raise StateError(f"{name}: cannot be created: {_reason(error)}") from error
+        # Whoever can write here can put another identity or control socket in the place of ours.
+        mode = stat.S_IMODE(self.root.stat().st_mode)
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise StateError(
+                f"{self.root} can be changed by everybody (mode {mode:04o});"
+                f" run: chmod o-w {self.root}"
+            )
 
     @contextmanager
     def lock(self) -> Iterator[None]:

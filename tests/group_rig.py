@@ -16,6 +16,7 @@ from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.contribution import Charter, Contribution, Evaluation, PeerId, RowBlock, TableSchema
 from openfl.errors import InvalidSignature
 from openfl.group import events as ev
+from openfl.group.admission import Admission
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.network.base import Verdict
@@ -120,6 +121,7 @@ class Rig:
         replica: Replica | None = None,
         epoch: int | None = None,
         number: int | None = None,
+        invitations: tuple[bytes, ...] = (),
     ) -> Member:
         """A new member that has not been told of anybody yet."""
         number = len(self.members) if number is None else number
@@ -132,6 +134,7 @@ class Rig:
             np.random.default_rng(number),
             epoch if epoch is not None else int(self.now * 1000),
             train_examples=10,
+            admission=Admission(self.charter, sealer, lambda: self.now, invitations),
         )
         session.start(self.now)
         member = Member(session, sealer)

@@ -51,13 +51,21 @@ def deal_homes(folder: Path, names: str, seed: int = 3) -> list[Path]:
 class RunningNode:
     """A node started with `start --log-format json`; its events are read as they come."""
 
-    def __init__(self, home: Path, *options: str, interval: str = "0.3") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *options: str,
+        interval: str = "0.3",
+        inside: tuple[str, ...] = (),
+        listen: str = "/ip4/127.0.0.1/tcp/0",
+    ) -> None:
+        """`inside`: a command that runs the node elsewhere, such as `ip netns exec NAME`."""
         self.home = home
         self.events: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "openfl_cli", "start", "--home", str(home)),
-                *("--data", str(home / "ratings.csv"), "--listen", "/ip4/127.0.0.1/tcp/0"),
+                *(*inside, sys.executable, "-m", "openfl_cli", "start", "--home", str(home)),
+                *("--data", str(home / "ratings.csv"), "--listen", listen),
                 *("--interval", interval, "--log-format", "json", *options),
             ],
             stdout=subprocess.PIPE,

@@ -100,6 +100,8 @@ def load_config(
             return
         if described.path and isinstance(value, str) and value:
             value = str(folder.joinpath(_expand_user(value, environ)))
+        elif described.path and isinstance(value, tuple):
+            value = tuple(str(folder.joinpath(_expand_user(v, environ))) for v in value)
         values[key] = value
         provenance[key] = origin
 

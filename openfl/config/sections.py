@@ -47,6 +47,13 @@ def _peer_multiaddr(text: str) -> str | None:
     return None
 
 
+_PEER_ID = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
+
+
+def _peer_id(text: str) -> str | None:
+    return None if _PEER_ID.fullmatch(text) else "must be a peer id (12D3KooW...)"
+
+
 def _group_name(text: str) -> str | None:
     if not text.strip() or text != text.strip():
         return "must not be empty or begin or end with a space"
@@ -120,6 +127,36 @@ class NetworkConfig:
         minimum=1,
         maximum=64,
     )
+    reachability: Literal["auto", "public", "private"] = setting(  # type: ignore[assignment]
+        "auto",
+        "Whether others can dial this node. auto asks the peers it meets to try; private takes it"
+        " that they cannot, and looks for a relay at once; public never uses one.",
+        choices=("auto", "public", "private"),
+    )
+    relay: bool = setting(
+        False,
+        "Let nodes that cannot be dialled be reached through this one, which should be reachable"
+        " itself. Bounded: 64 nodes, 128 connections of 256 MiB and 2 hours each.",
+    )
+    psk_file: str = setting(
+        "",
+        "Key file of a private network (make one with `openfl-node network-key`): only nodes that"
+        " have it can connect. Readable by its owner only. Empty: an open network.",
+        allowed="a path",
+        path=True,
+    )
+    allow_peers: tuple[str, ...] = setting(
+        (),
+        "The only peers to have connections with. Empty: any.",
+        allowed="peer ids",
+        check_text=_peer_id,
+    )
+    deny_peers: tuple[str, ...] = setting(
+        (),
+        "Peers to have no connection with, whatever `allow_peers` says.",
+        allowed="peer ids",
+        check_text=_peer_id,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +169,17 @@ class GroupConfig:
         " this node founds it.",
         allowed="1 to 64 bytes",
         check_text=_group_name,
+    )
+    closed: bool = setting(
+        False,
+        "Found a group that only those whom this node invites can join (`openfl-node invite`). No"
+        " open group is joined then.",
+    )
+    invitation_files: tuple[str, ...] = setting(
+        (),
+        "Invitations to closed groups, as their founders made them.",
+        allowed="paths",
+        path=True,
     )
 
 

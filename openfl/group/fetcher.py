@@ -15,6 +15,7 @@ from openfl.aggregation.version_vector import Version, VersionVector
 from openfl.contribution import PeerId
 from openfl.errors import DecodeError, InvalidContribution, InvalidSignature, RemoteError
 from openfl.group import events as ev
+from openfl.group.admission import Admission
 from openfl.group.intake import Intake
 from openfl.group.repair import Gap, Gaps
 from openfl.group.settings import SessionSettings
@@ -57,7 +58,9 @@ class Fetcher:
         gaps: Gaps,
         settings: SessionSettings,
         count: Callable[[str], None],
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._replica = replica
         self._intake = intake
         self._gaps = gaps
@@ -125,13 +128,15 @@ class Fetcher:
         if isinstance(fetch, _Snapshot):
             protocol = wire.SNAPSHOT_PROTOCOL
             payload = wire.encode_snapshot_request(
-                wire.SnapshotRequest(group_id, fetch.known, page_bytes, fetch.cursor)
+                wire.SnapshotRequest(
+                    group_id, fetch.known, page_bytes, fetch.cursor, self._admission.own
+                )
             )
         else:
             protocol = wire.PULL_PROTOCOL
             wants = {gap.author: self._have(gap) for gap in fetch.gaps}
             payload = wire.encode_pull_request(
-                wire.PullRequest(group_id, wants, page_bytes, fetch.cursor)
+                wire.PullRequest(group_id, wants, page_bytes, fetch.cursor, self._admission.own)
             )
         return ev.Request(
             token,

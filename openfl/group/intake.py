@@ -15,6 +15,7 @@ from openfl.aggregation.version_vector import NOTHING, Version
 from openfl.contribution import PeerId
 from openfl.errors import InvalidContribution, InvalidSignature
 from openfl.group import events as ev
+from openfl.group.admission import Admission
 from openfl.group.publisher import Publisher
 from openfl.group.reader import Reader
 from openfl.group.repair import Gaps
@@ -39,6 +40,7 @@ class Intake:
         count: Callable[[str], None],
         reader: Reader,
         merged: Callable[[PeerId], None],
+        admission: Admission,
     ) -> None:
         self.deltas_merged = 0
         self.gone: dict[PeerId, int] = {}
@@ -53,6 +55,7 @@ class Intake:
         self._count = count
         self._reader = reader
         self._on_merged = merged
+        self._admission = admission
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
 
@@ -147,14 +150,20 @@ class Intake:
     def page(self, answer: wire.ItemsAnswer, now: float) -> None:
         """Merge a page of a snapshot or a pull. RemoteError when any of it is forged or malformed;
         what came before it stays, for its authors signed it."""
+        for invitation in answer.invitations:
+            self._admission.learn(invitation)
         for item in answer.items:
             if item.kind == "leave":
                 author, body = self._sealer.open(wire.LEAVE_TYPE, item.envelope)
+                if not self._is_member(author):
+                    continue
                 leave = wire.decode_leave(body)
                 self._require_group(leave.group_id)
                 self._merge_leave(author, leave, item.envelope, now, item.age_seconds)
                 continue
             author, body = self._sealer.open(wire.DELTA_TYPE, item.envelope)
+            if not self._is_member(author):
+                continue
             delta = self._reader.delta(body)
             self._require_group(delta.group_id)
             announced = self._announced.pop((author, delta.epoch, delta.seqno), delta.digest)
@@ -166,12 +175,21 @@ class Intake:
             if entry is not None and author != self._me and delta.round >= entry.round:
                 entry.tell(delta.epoch, delta.round, delta.fit)
         for statement in answer.complete:
+            if not self._admission.admits(statement.author):
+                continue
             self._replica.heard(statement.author, now, statement.age_seconds)
             self._replica.mark_complete(statement)
         for author, version in self._replica.version_vector().items():
             self._gaps.close(author, version.epoch, version.seqno)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _is_member(self, author: PeerId) -> bool:
+        """Whoever serves what a stranger signed may have known it as a member: nobody is blamed."""
+        if self._admission.admits(author):
+            return True
+        self._count("not-invited")
+        return False
 
     def _require_group(self, group_id: str) -> None:
         if group_id != self._replica.charter.group_id:
@@ -228,6 +246,8 @@ class Intake:
     def _hear_of(self, author: PeerId, epoch: int, now: float, age: float) -> None:
         """Someone relays that `author` was alive `age` seconds ago."""
         if author == self._me or self._replica.has_left(author, epoch):
+            return
+        if not self._admission.admits(author):
             return
         self._replica.heard(author, now, age)
         if age <= self._presence_seconds:

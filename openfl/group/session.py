@@ -28,6 +28,7 @@ from openfl.aggregation.row_selection import RowSelector
 from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
 from openfl.group import events as ev
+from openfl.group.admission import Admission
 from openfl.group.fetcher import Fetcher, SnapshotEnd, fault_name
 from openfl.group.intake import Intake
 from openfl.group.publisher import Publisher
@@ -60,7 +61,8 @@ class GroupSession:
 
     epoch: higher than in any earlier membership of this peer in this group (its start in unix
     milliseconds serves). round_number and history: to go on where a saved session was. reader: who
-    reads what is received; by default everything is read anew.
+    reads what is received; by default everything is read anew. admission: who may be a member; by
+    default everybody, or, of a closed group, its founder alone.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class GroupSession:
         round_number: int = 0,
         history: tuple[float, ...] = (),
         reader: Reader | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.replica = replica
         self.charter: Charter = replica.charter
@@ -91,6 +94,9 @@ class GroupSession:
         self.faults: dict[str, int] = {}
         self._rng = rng
         self._reader = reader if reader is not None else StrictReader()
+        self.admission = (
+            admission if admission is not None else Admission(self.charter, sealer, lambda: 0.0)
+        )
         self._roster = Roster(settings.presence_seconds, settings.limits.max_members)
         self._gaps = Gaps(rng)
         self._publisher = Publisher(
@@ -113,8 +119,11 @@ class GroupSession:
             self.count,
             self._reader,
             self._screening.heard,
+            self.admission,
         )
-        self._fetcher = Fetcher(replica, self._intake, self._gaps, settings, self.count)
+        self._fetcher = Fetcher(
+            replica, self._intake, self._gaps, settings, self.count, self.admission
+        )
         self._rate = RateLimiter(settings.messages_per_second, 4 * settings.messages_per_second)
         self._byte_rate = RateLimiter(
             settings.bytes_per_second, BURST_SECONDS * settings.bytes_per_second
@@ -137,6 +146,7 @@ class GroupSession:
         self._evaluated: object | None = None
         self._next_expiry = float("inf")
         self._left = False
+        self._told_uninvited = False
 
     # --- the driver's side ------------------------------------------------------------------------
 
@@ -446,6 +456,7 @@ class GroupSession:
             members=self.replica.member_count,
             versions=tuple(versions),
             replica=self.replica.digest(),
+            invitation=self.admission.own,
         )
         return ev.Publish(wire.encode_gossip(heartbeat))
 
@@ -466,6 +477,11 @@ class GroupSession:
             if not self._byte_rate.allow(event.author, now, size):
                 self.count("gossip-bytes")
                 return [ev.Judge(Verdict.IGNORE, "bytes")]
+            if isinstance(message, wire.Heartbeat) and message.invitation:
+                self.admission.learn(message.invitation, event.author)
+            if not self.admission.admits(event.author):
+                self.count("not-invited")
+                return [ev.Judge(Verdict.IGNORE, "not-invited")]
             match message:
                 case wire.InlineDelta():
                     effects = self._intake.delta(message.envelope, event, now)
@@ -529,8 +545,14 @@ class GroupSession:
         if not self._rate.allow(event.peer, now):
             self.count("request-rate")
             return [_refuse("busy", "too many requests")]
+        if request.invitation:
+            self.admission.learn(request.invitation, event.peer)
+        if not self.admission.admits(event.peer):
+            self.count("not-invited")
+            return [_refuse("not-invited", "this group is closed: show a valid invitation")]
         page = self.replica.page(known, now, request.max_bytes, request.cursor, authors)
-        answer = wire.ItemsAnswer.of_page(page, self.replica.digest())
+        invitations = self.admission.of(item.author for item in page.items)
+        answer = wire.ItemsAnswer.of_page(page, self.replica.digest(), invitations)
         return [ev.Respond(wire.encode_answer(answer))]
 
     def _pull(self, now: float) -> list[ev.Request]:
@@ -555,6 +577,11 @@ class GroupSession:
             if gone:
                 effects.append(ev.Save())
             effects += self._presence_news(now)
+            uninvited = self.admission.problem()
+            if uninvited is not None and not self._told_uninvited:
+                self._told_uninvited = True
+                text = f"members of {self.charter.name} no longer listen to this node: {uninvited}"
+                effects.append(ev.Tell("warning", "not-invited", text))
         return [*effects, *self._pull(now), *self._advance(now)]
 
     # --- small things -----------------------------------------------------------------------------

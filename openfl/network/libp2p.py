@@ -13,9 +13,9 @@ import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from libp2p.io.exceptions import MessageTooLarge
@@ -28,6 +28,7 @@ from multiaddr import Multiaddr
 
 from openfl.contribution import PeerId
 from openfl.errors import NetworkError, RemoteError, RequestFailed
+from openfl.network.access_list import AccessList
 from openfl.network.base import (
     ConnectedPeer,
     GossipHandler,
@@ -47,6 +48,8 @@ from openfl.network.libp2p_addresses import (
 )
 from openfl.network.libp2p_dht import PlainPeerStore, make_dht
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
+from openfl.network.libp2p_reachability import Reachability
+from openfl.network.libp2p_relay import Relay
 from openfl.network.libp2p_streams import StreamReader, write_frame
 from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p_transport import (
@@ -89,6 +92,13 @@ class Libp2pSettings:
     tls: bool = True
     """Offer TLS 1.3 beside Noise."""
     max_peers: int = 64
+    network_key: bytes | None = None
+    """Of a private network, as from `private_network.load_network_key`; None: anybody connects."""
+    reachability: Literal["auto", "public", "private"] = "auto"
+    """private: others cannot dial this node, so it has itself relayed; auto: find out."""
+    relay: bool = False
+    """Let peers that cannot be dialled be reached through this node."""
+    access: AccessList = field(default_factory=AccessList)
 
 
 class Libp2pNetwork:
@@ -108,6 +118,7 @@ class Libp2pNetwork:
         self._offenders = Offenders()
         self._handlers: dict[str, GossipHandler] = {}
         self._request_handlers: dict[str, tuple[RequestHandler, int]] = {}
+        self._relay: Relay | None = None
         self._entered = False
         self._managers: list[Any] = []
         self._swarm: HardenedSwarm
@@ -183,7 +194,16 @@ class Libp2pNetwork:
             self._faults,
         )
         self._swarm.is_refused = self._is_refused
+        self._swarm.access = self._settings.access
+        self._swarm.network_key = self._settings.network_key
         self._host = HardenedHost(self._swarm, self._announce)
+        self._reachability = Reachability(
+            self._host, self._swarm, transport, self._faults, self._settings.reachability
+        )
+        self._reachability.start()
+        if self._settings.relay:
+            self._relay = Relay(self._host, self._swarm, self._faults, self._host.own_addresses)
+            self._relay.start()
         self._gossip = HardenedGossipSub(self._faults)
         self._pubsub = HardenedPubsub(
             self._host, self._gossip, self._judge, self._settings.start_seqno, self._faults
@@ -204,6 +224,8 @@ class Libp2pNetwork:
         self._managers.append(manager)
         self._nursery.start_soon(manager.run)
         await manager.wait_started()
+        if bound:
+            self._nursery.start_soon(self._reachability.run)
 
     async def _close(self) -> None:
         if hasattr(self, "_swarm"):
@@ -341,6 +363,9 @@ class Libp2pNetwork:
         for connection in self._swarm.connections.get(peer_id, ()):
             if connection.direction.name == "OUTBOUND":
                 known.extend(str(a) for a in connection.get_transport_addresses())
+        if self._relay is not None:
+            # The peer told its addresses when it came, before it reserved its place here.
+            known.extend(self._relay.circuit_addresses(peer_id))
         return order_addresses(known)
 
     def penalize(self, peer_id: PeerId, reason: str) -> None:

@@ -47,7 +47,9 @@ def parse_peer_multiaddr(text: str) -> PeerAddress:
     except Exception as error:
         raise NetworkError(f"{text!r} is not a multiaddr: {error}{hint}") from error
     if not order_addresses([address]):
-        raise NetworkError(f"{text!r} is not a TCP address (/ip4, /ip6 or /dns, then /tcp){hint}")
+        raise NetworkError(
+            f"{text!r} is not a TCP address (/ip4, /ip6 or /dns, then /tcp; or /dnsaddr){hint}"
+        )
     return PeerAddress(PeerId(str(peer_id)), (address,))
 
 
@@ -105,25 +107,46 @@ def expand_address(name: Any) -> list[str]:
     ]
 
 
+CIRCUIT = "/p2p-circuit"
+
+
 def strip_peer_id(address: str) -> str:
-    """The multiaddr without a trailing `/p2p/...`."""
+    """The multiaddr without a trailing `/p2p/...`; the relay of a circuit stays named."""
+    if CIRCUIT in address:
+        return address.partition(CIRCUIT)[0] + CIRCUIT
     head, _, _ = address.partition("/p2p/")
     return head
 
 
+def is_circuit(address: str) -> bool:
+    return address.endswith(CIRCUIT)
+
+
+def relay_of(circuit: str) -> tuple[str, str]:
+    """(peer id of the relay, its address) of `/ip4/.../tcp/.../p2p/RELAY/p2p-circuit`."""
+    address, _, relay = circuit.removesuffix(CIRCUIT).rpartition("/p2p/")
+    return relay, address
+
+
 def order_addresses(addresses: Iterable[str]) -> list[str]:
-    """Dialable TCP addresses, likeliest first: loopback leads only for peers on this machine."""
+    """Dialable TCP addresses, likeliest first: loopback leads only for peers on this machine, and
+    circuits over relays come last."""
     usable = []
     for address in dict.fromkeys(map(strip_peer_id, addresses)):
         try:
             protocols = [p.name for p in Multiaddr(address).protocols()]
         except Exception:
             continue
+        if protocols == ["dnsaddr"]:
+            usable.append(address)
+            continue
+        if protocols[2:] == ["p2p", "p2p-circuit"]:
+            protocols = protocols[:2]
         if (
             len(protocols) == 2
             and protocols[1] == "tcp"
             and protocols[0] in ("ip4", "ip6", "dns", "dns4", "dns6")
-            and not address.endswith("/tcp/0")
+            and "/tcp/0" not in (address[-6:], relay_of(address)[1][-6:])
         ):
             usable.append(address)
     mine = set(interface_addresses())
@@ -145,6 +168,8 @@ def _is_one_of(address: str, mine: set[str]) -> bool:
 
 def _rank(address: str, local: bool) -> int:
     ip = _ip_of(address)
+    if is_circuit(address):
+        return 6 if ip is not None and ip.is_loopback and not local else 5
     if ip is None:
         return 1
     if ip.is_loopback:

@@ -48,6 +48,15 @@ class StreamReader:
         del self._buffer[:count]
         return data
 
+    async def read_some(self, n: int | None = None) -> bytes:
+        """At least one byte and at most `n`, what was read ahead first; empty at the end."""
+        if n == 0 or (not self._buffer and not await self._more()):
+            return b""
+        taken = len(self._buffer) if n is None else n
+        data = bytes(self._buffer[:taken])
+        del self._buffer[:taken]
+        return data
+
     async def read_varint_frame(self, max_bytes: int) -> bytes | None:
         """One frame with an unsigned-varint length (pubsub); None at a clean end of the stream.
 

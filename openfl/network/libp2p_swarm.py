@@ -22,9 +22,14 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore, PeerStoreError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
-from openfl.network.libp2p_addresses import order_addresses, strip_peer_id
+from openfl.contribution import PeerId
+from openfl.network.access_list import REASONS, AccessList
+from openfl.network.libp2p_access import protect
+from openfl.network.libp2p_addresses import is_circuit, order_addresses, strip_peer_id
+from openfl.network.libp2p_dns import resolve_dnsaddr
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
 log = logging.getLogger(__name__)
@@ -85,6 +90,15 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self._streams_open: Counter[int] = Counter()
         self._failed_dials: dict[ID, float] = {}
         self.is_refused: Callable[[ID], bool] = lambda peer_id: False
+        self.access = AccessList()
+        self.network_key: bytes | None = None
+        self.dial_circuit: Callable[[str, ID], Awaitable[RawConnection]] = _no_circuits
+
+    async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Multiaddr) -> Any:
+        return await super().upgrade_inbound_raw_conn(protect(raw_conn, self.network_key), maddr)
+
+    async def upgrade_outbound_raw_conn(self, raw_conn: Any, peer_id: ID) -> Any:
+        return await super().upgrade_outbound_raw_conn(protect(raw_conn, self.network_key), peer_id)
 
     async def _do_handle_inbound_connection(
         self, read_write_closer: Any, maddr: Multiaddr, failure_event: Any
@@ -105,8 +119,9 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
         peer_id = muxed_conn.peer_id
-        if peer_id == self.self_id or self.is_refused(peer_id):
-            self._faults.count("connection-refused")
+        unwanted = self.access.refusal(PeerId(str(peer_id)))
+        if peer_id == self.self_id or self.is_refused(peer_id) or unwanted is not None:
+            self._faults.count(unwanted or "connection-refused")
             await muxed_conn.close()
             raise SwarmException(f"{peer_id} is refused")
         added = await super().add_conn(muxed_conn, direction)
@@ -121,10 +136,10 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         """The latest open connection: after a peer restarted, the older one is dead though nobody
         has noticed yet."""
         live = [c for c in self.connections.get(peer_id, ()) if not c.is_closed]
-        return max(live, key=lambda c: c._created_at, default=None)
+        return max(live, key=_preference, default=None)
 
     def _select_connection(self, connections: list[Any], peer_id: ID) -> Any:
-        return max(connections, key=lambda c: c._created_at)
+        return max(connections, key=_preference)
 
     async def dial_peer(self, peer_id: ID) -> list[Any]:
         """Dial with the addresses of the peer store: used by the DHT's queries."""
@@ -149,6 +164,9 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
             raise DialFailed([(str(peer_id), "this is our own peer id")])
         if self.is_refused(peer_id):
             raise DialFailed([(str(peer_id), "refused for repeated faults")])
+        unwanted = self.access.refusal(PeerId(str(peer_id)))
+        if unwanted is not None:
+            raise DialFailed([(str(peer_id), REASONS[unwanted])])
         while (ongoing := self._ongoing_dials.get(peer_id)) is not None:
             await ongoing.wait()
         connection = self.newest_connection(peer_id)
@@ -206,6 +224,15 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
                 nursery.start_soon(self._close_connection_async, connection)
 
 
+def _preference(connection: Any) -> tuple[bool, float]:
+    """Direct ones before those over a relay, then the latest."""
+    return connection.muxed_conn.circuit is None, connection._created_at
+
+
+async def _no_circuits(address: str, peer_id: ID) -> RawConnection:
+    raise SwarmException("circuits over relays are not dialled here")
+
+
 class _Dial:
     """One race over a peer's addresses: TCP side by side, handshakes one at a time."""
 
@@ -220,8 +247,14 @@ class _Dial:
     async def run(self, addresses: Sequence[str]) -> Any:
         if not addresses:
             raise DialFailed([(str(self._peer_id), "no address that can be dialled is known")])
+        plain = [a for a in addresses if not a.startswith("/dnsaddr/")]
+        for name in (a.split("/")[2] for a in addresses if a.startswith("/dnsaddr/")):
+            try:
+                plain += await resolve_dnsaddr(name, str(self._peer_id))
+            except OpenConnectionError as error:
+                self._reasons.append((f"/dnsaddr/{name}", str(error)))
         async with trio.open_nursery() as nursery:
-            for address in addresses[:MAX_DIALLED_ADDRESSES]:
+            for address in plain[:MAX_DIALLED_ADDRESSES]:
                 finished = trio.Event()
                 nursery.start_soon(self._attempt, address, finished, nursery.cancel_scope)
                 with trio.move_on_after(DIAL_STAGGER_SECONDS):
@@ -231,9 +264,15 @@ class _Dial:
         return self._connection
 
     async def _attempt(self, address: str, finished: trio.Event, scope: trio.CancelScope) -> None:
+        silent = "no answer in time"
         try:
             with trio.fail_after(DIAL_TIMEOUT_SECONDS):
-                raw = await self._transport.dial(Multiaddr(address))
+                if is_circuit(address):
+                    raw = await self._swarm.dial_circuit(address, self._peer_id)
+                else:
+                    raw = await self._transport.dial(Multiaddr(address))
+            # With another network key, or none, each side waits for the other's next word.
+            silent = "no answer in time to the handshake (do both have the same network key?)"
             try:
                 async with self._handshake:
                     with trio.fail_after(UPGRADE_TIMEOUT_SECONDS):
@@ -246,19 +285,23 @@ class _Dial:
                     await raw.close()
                 raise
         except trio.TooSlowError:
-            self._reasons.append((address, "no answer in time"))
+            self._reasons.append((address, silent))
         except Exception as error:
-            self._reasons.append((address, _reason(error)))
+            self._reasons.append((address, _reason(error, self._swarm.network_key is not None)))
         finally:
             finished.set()
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, private: bool) -> str:
     text = str(error)
     if "mismatch" in text.lower() or "mismatch" in str(error.__cause__).lower():
         return "another peer answered there"
     if "upgrade security" in text:
-        return "no common secure channel, or the handshake failed"
+        if private:
+            return "the handshake failed (do both have the same network key?)"
+        return (
+            "no common secure channel, or the handshake failed (do both have the same network key?)"
+        )
     return text or type(error).__name__
 
 
@@ -267,6 +310,8 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
 
     def __init__(self, swarm: HardenedSwarm, announce: Sequence[Multiaddr]) -> None:
         self.on_identified: Callable[[ID], Awaitable[None]] | None = None
+        self.circuits: Callable[[], list[str]] = list
+        """Addresses at relays where this node has a place."""
         self._addresses: list[Multiaddr] = []
         self._addresses_expire_at = 0.0
         super().__init__(
@@ -282,7 +327,14 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
         if now >= self._addresses_expire_at or not self._addresses:
             self._addresses = super().get_addrs()
             self._addresses_expire_at = now + ADDRESSES_SECONDS
-        return list(self._addresses)
+        me = self.get_id()
+        return [*self._addresses, *(Multiaddr(f"{a}/p2p/{me}") for a in self.circuits())]
+
+    def own_addresses(self) -> list[str]:
+        """Where others can dial this node directly; loopback only when there is nothing else."""
+        self.get_addrs()
+        mine = [strip_peer_id(str(address)) for address in self._addresses]
+        return [a for a in mine if not a.startswith(("/ip4/127.", "/ip6/::1/"))] or mine
 
     async def _identify_peer(self, peer_id: ID, *, reason: str) -> None:
         # Runs in a trio system task, where an exception is an internal error of trio itself.

@@ -19,6 +19,7 @@ import trio
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from libp2p.abc import IListener
+from libp2p.connection_types import ConnectionType
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
 from libp2p.custom_types import TProtocol
@@ -45,6 +46,7 @@ from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
 
 from openfl.network.libp2p_addresses import expand_address
+from openfl.network.libp2p_dns import resolve_host
 
 log = logging.getLogger(__name__)
 _FRAME_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
@@ -172,6 +174,23 @@ class TcpTransport(TCP):  # type: ignore[misc]
     def create_listener(self, handler_function: Any) -> BoundListener:
         return BoundListener(self, handler_function)
 
+    async def dial(self, maddr: Multiaddr) -> RawConnection:
+        # Defect: names are resolved without /etc/hosts or the system's resolver.
+        kind = maddr.protocols()[0].name
+        if kind not in ("dns", "dns4", "dns6"):
+            return await self._dial_resolved(maddr)
+        port = str(maddr.value_for_protocol("tcp"))
+        name = str(maddr.value_for_protocol(kind))
+        problem: OpenConnectionError | None = None
+        for ip in await resolve_host(kind, name, int(port)):
+            try:
+                return await self._dial_resolved(
+                    Multiaddr(f"/{'ip6' if ':' in ip else 'ip4'}/{ip}/tcp/{port}")
+                )
+            except OpenConnectionError as error:
+                problem = error
+        raise problem or OpenConnectionError(f"the name {name} has no address")
+
     async def _dial_resolved(self, maddr: Multiaddr, source: Any = None) -> RawConnection:
         host = extract_ip_from_multiaddr(maddr)
         port = maddr.value_for_protocol("tcp")
@@ -202,6 +221,19 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         super().__init__(*arguments, **keywords)
         self._faults = faults
         self._frames_read = 0
+        self.circuit: Multiaddr | None = None
+        """The address of the circuit this connection runs over; None when it is direct."""
+
+    # Defect: Noise does not hand on what kind of connection is below it, so that all are UNKNOWN.
+
+    def get_connection_type(self) -> ConnectionType:
+        return ConnectionType.DIRECT if self.circuit is None else ConnectionType.RELAYED
+
+    def get_transport_addresses(self) -> list[Multiaddr]:
+        if self.circuit is not None:
+            return [self.circuit]
+        addresses: list[Multiaddr] = super().get_transport_addresses()
+        return addresses
 
     async def start(self) -> None:
         # Defect: an exception in the muxer's tasks ends the swarm's service, hence the node.
@@ -304,6 +336,14 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
         super().__init__(security, {TProtocol(YAMUX_PROTOCOL): Yamux})
         self._faults = faults
 
+    async def upgrade_security(
+        self, raw_conn: Any, is_initiator: bool, peer_id: ID | None = None
+    ) -> Any:
+        secured = await super().upgrade_security(raw_conn, is_initiator, peer_id)
+        if raw_conn.get_connection_type() == ConnectionType.RELAYED:
+            secured.circuit = raw_conn.get_transport_addresses()[0]
+        return secured
+
     async def upgrade_connection(self, conn: Any, peer_id: ID) -> HardenedYamux:
         # MuxerMultistream builds its own `Yamux` whatever class it is given.
         muxers = self.muxer_multistream
@@ -311,4 +351,6 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
             await muxers._selector.select(conn, conn.is_initiator, muxers.negotiate_timeout)
         except (MultiselectError, MultiselectClientError) as error:
             raise MuxerUpgradeFailure("no common stream multiplexer") from error
-        return HardenedYamux(conn, peer_id, is_initiator=conn.is_initiator, faults=self._faults)
+        muxed = HardenedYamux(conn, peer_id, is_initiator=conn.is_initiator, faults=self._faults)
+        muxed.circuit = getattr(conn, "circuit", None)
+        return muxed

@@ -15,11 +15,13 @@ from openfl.contribution import (
     Encoding,
     GroupId,
     Hyperparameter,
+    PeerId,
     TableSchema,
 )
 from openfl.errors import DecodeError
 from openfl.wire import cbor
 from openfl.wire.limits import LIMITS, MAX_UINT
+from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
 from openfl.wire.schema import convert
 
 MAX_PRIOR = 1e9
@@ -55,6 +57,7 @@ class _Charter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, bool | int | float | str], msgspec.Meta(max_length=LIMITS.max_hyperparameters)
     ]
     tables: Annotated[list[_Table], msgspec.Meta(max_length=LIMITS.max_tables)]
+    founder: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 def charter_from_plain(plain: Any) -> Charter:
@@ -82,6 +85,7 @@ def charter_from_plain(plain: Any) -> Charter:
         wire.seed,
         None if wire.parent is None else GroupId(wire.parent),
         wire.version,
+        None if wire.founder is None else PeerId(wire.founder),
     )
     problem = charter_problem(charter)
     if problem is not None:
@@ -102,6 +106,8 @@ def charter_problem(charter: Charter) -> str | None:
         return "the seed is out of range"
     if charter.parent is not None and not _GROUP_ID.fullmatch(charter.parent):
         return "the parent is not a group id"
+    if charter.founder is not None and not _is_peer_id(charter.founder):
+        return "the founder is not a peer id"
     if not 1 <= len(charter.tables) <= LIMITS.max_tables:
         return f"a charter has 1 to {LIMITS.max_tables} tables"
     if len({t.name for t in charter.tables}) != len(charter.tables):
@@ -113,6 +119,14 @@ def charter_problem(charter: Charter) -> str | None:
     problems = [_table_problem(table) for table in charter.tables]
     problems += [_hyperparameter_problem(*pair) for pair in charter.hyperparameters.items()]
     return next((problem for problem in problems if problem is not None), None)
+
+
+def _is_peer_id(text: PeerId) -> bool:
+    try:
+        # Only in its one form: another spelling would name another group.
+        return peer_id_from_bytes(peer_id_to_bytes(text)) == text
+    except DecodeError:
+        return False
 
 
 def _table_problem(table: TableSchema) -> str | None:

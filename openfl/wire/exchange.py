@@ -17,6 +17,7 @@ from openfl.aggregation.version_vector import Version, VersionVector
 from openfl.contribution import GroupId, PeerId
 from openfl.errors import DecodeError
 from openfl.wire import cbor
+from openfl.wire.invitations import InvitationEnvelope
 from openfl.wire.limits import LIMITS
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
 from openfl.wire.schema import (
@@ -39,12 +40,16 @@ _WireCursor = tuple[PeerBytes, Uint, Uint]
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """Everything of the group that whoever has `known` lacks, from `cursor` on."""
+    """Everything of the group that whoever has `known` lacks, from `cursor` on.
+
+    invitation: the asker's own, in a closed group; empty otherwise.
+    """
 
     group_id: GroupId
     known: VersionVector
     max_bytes: int
     cursor: Cursor | None = None
+    invitation: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class PullRequest:
     wants: VersionVector
     max_bytes: int
     cursor: Cursor | None = None
+    invitation: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +80,26 @@ class AnswerItem:
 class ItemsAnswer:
     """One page. Merge `items`, then believe `complete`, then ask again from `cursor` if any.
 
-    `replica` is the digest of the sender's replica when it made the page.
+    `replica` is the digest of the sender's replica when it made the page. `invitations`: those of
+    the authors on the page, in a closed group.
     """
 
     items: tuple[AnswerItem, ...]
     complete: tuple[Completeness, ...]
     cursor: Cursor | None
     replica: bytes
+    invitations: tuple[bytes, ...] = ()
 
     @classmethod
-    def of_page(cls, page: Page, replica: bytes) -> ItemsAnswer:
+    def of_page(
+        cls, page: Page, replica: bytes, invitations: tuple[bytes, ...] = ()
+    ) -> ItemsAnswer:
         """The page of a replica with that digest."""
         items = tuple(
             AnswerItem(item.kind, item.envelope, age_to_wire(item.age_seconds))
             for item in page.items
         )
-        return cls(items, page.complete, page.cursor, replica)
+        return cls(items, page.complete, page.cursor, replica, invitations)
 
 
 class CardsAnswer(
@@ -107,7 +117,7 @@ class CardsAnswer(
 class Refusal(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="refused"
 ):
-    """Why a request is not answered. `code`: "unknown-group" or "busy"."""
+    """Why a request is not answered. `code`: "unknown-group", "not-invited" or "busy"."""
 
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
     text: Annotated[str, msgspec.Meta(max_length=LIMITS.max_reason_chars)] = ""
@@ -121,6 +131,7 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     cursor: _WireCursor | None
     max_bytes: Positive
+    invitation: InvitationEnvelope = b""
 
 
 class _Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="items"):
@@ -134,10 +145,16 @@ class _Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     ]
     cursor: _WireCursor | None
     replica: ReplicaDigest
+    invitations: Annotated[
+        tuple[InvitationEnvelope, ...],
+        msgspec.Meta(min_length=1, max_length=LIMITS.max_answer_items),
+    ] = ()
 
 
 def encode_snapshot_request(request: SnapshotRequest) -> bytes:
-    return _encode_request(request.group_id, request.known, request.cursor, request.max_bytes)
+    return _encode_request(
+        request.group_id, request.known, request.cursor, request.max_bytes, request.invitation
+    )
 
 
 def decode_snapshot_request(payload: bytes) -> SnapshotRequest:
@@ -147,6 +164,7 @@ def decode_snapshot_request(payload: bytes) -> SnapshotRequest:
         _versions(wire.known),
         min(wire.max_bytes, LIMITS.max_page_bytes),
         _cursor_from_wire(wire.cursor),
+        wire.invitation,
     )
 
 
@@ -154,7 +172,9 @@ def encode_pull_request(request: PullRequest) -> bytes:
     """ValueError when it wants more authors than one pull may."""
     if len(request.wants) > LIMITS.max_wants:
         raise ValueError(f"a pull wants {LIMITS.max_wants} authors at most")
-    return _encode_request(request.group_id, request.wants, request.cursor, request.max_bytes)
+    return _encode_request(
+        request.group_id, request.wants, request.cursor, request.max_bytes, request.invitation
+    )
 
 
 def decode_pull_request(payload: bytes) -> PullRequest:
@@ -166,6 +186,7 @@ def decode_pull_request(payload: bytes) -> PullRequest:
         _versions(wire.known),
         min(wire.max_bytes, LIMITS.max_page_bytes),
         _cursor_from_wire(wire.cursor),
+        wire.invitation,
     )
 
 
@@ -192,6 +213,8 @@ def encode_answer(answer: ItemsAnswer | CardsAnswer | Refusal) -> bytes:
             "cursor": _cursor_to_wire(answer.cursor),
             "replica": answer.replica,
         }
+        if answer.invitations:
+            plain["invitations"] = list(answer.invitations)
     else:
         plain = msgspec.to_builtins(answer, builtin_types=(bytes,))
     return cbor.encode(plain)
@@ -210,6 +233,7 @@ def decode_items_answer(payload: bytes) -> ItemsAnswer | Refusal:
         ),
         _cursor_from_wire(answer.cursor),
         answer.replica,
+        answer.invitations,
     )
 
 
@@ -228,20 +252,25 @@ def _printable(refusal: Refusal) -> Refusal:
 
 
 def _encode_request(
-    group_id: GroupId, known: VersionVector, cursor: Cursor | None, max_bytes: int
+    group_id: GroupId,
+    known: VersionVector,
+    cursor: Cursor | None,
+    max_bytes: int,
+    invitation: bytes,
 ) -> bytes:
     # In ascending order of the bytes: one request has one encoding. What does not fit is left out:
     # then the answer repeats a little.
     versions = sorted([peer_id_to_bytes(a), v.epoch, v.seqno] for a, v in known.items())
     versions = versions[: LIMITS.max_known_versions]
-    return cbor.encode(
-        {
-            "group": group_to_bytes(group_id),
-            "known": versions,
-            "cursor": _cursor_to_wire(cursor),
-            "max_bytes": max_bytes,
-        }
-    )
+    plain = {
+        "group": group_to_bytes(group_id),
+        "known": versions,
+        "cursor": _cursor_to_wire(cursor),
+        "max_bytes": max_bytes,
+    }
+    if invitation:
+        plain["invitation"] = invitation
+    return cbor.encode(plain)
 
 
 def _versions(wire: list[tuple[bytes, int, int]]) -> Mapping[PeerId, Version]:

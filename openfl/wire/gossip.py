@@ -10,6 +10,7 @@ import msgspec
 from openfl.contribution import Evaluation, PeerId
 from openfl.errors import DecodeError
 from openfl.wire import cbor
+from openfl.wire.invitations import InvitationEnvelope
 from openfl.wire.limits import LIMITS, MAX_UINT
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
 from openfl.wire.schema import (
@@ -82,6 +83,7 @@ class Heartbeat:
     epoch, seqno: the sender's latest delta (0, 0 before the first). `members`: how many the
     sender's replica holds; when `versions` has fewer, it is a part of its version vector.
     `replica`: digest of the sender's replica; when equal to ours, nothing is missing either way.
+    `invitation`: the sender's own, in a closed group; empty otherwise.
     """
 
     epoch: int
@@ -92,6 +94,7 @@ class Heartbeat:
     members: int
     versions: tuple[HeardVersion, ...]
     replica: bytes
+    invitation: bytes = b""
 
 
 OPINION_STEP = 0.125
@@ -115,6 +118,7 @@ class _Heartbeat(
     replica: ReplicaDigest
     opinions: Annotated[bytes, msgspec.Meta(max_length=LIMITS.max_heartbeat_versions)] = b""
     """One int8 for each version, in steps of `OPINION_STEP`; left out when there are none."""
+    invitation: InvitationEnvelope = b""
 
 
 class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="card"):
@@ -146,6 +150,8 @@ def encode_gossip(message: GossipPayload) -> bytes:
         }
         if any(version.opinion is not None for version in message.versions):
             plain["opinions"] = b"".join(_opinion_byte(v.opinion) for v in message.versions)
+        if message.invitation:
+            plain["invitation"] = message.invitation
     else:
         plain = msgspec.to_builtins(message, builtin_types=(bytes,))
     return cbor.encode(plain)
@@ -173,6 +179,7 @@ def decode_gossip(payload: bytes) -> GossipPayload:
             for v, opinion in zip(message.versions, opinions, strict=True)
         ),
         message.replica,
+        message.invitation,
     )
 
 

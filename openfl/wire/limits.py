@@ -23,6 +23,8 @@ class Limits:
     max_envelope_bytes: int = 513 * 1024
     """A signed envelope: a body, the signer's key, the signature."""
     max_card_bytes: int = 64 * 1024
+    max_invitation_bytes: int = 512
+    """An invitation to a closed group, its envelope included."""
     max_request_bytes: int = 512 * 1024
     max_answer_bytes: int = 2 * 1024 * 1024
     max_page_bytes: int = 1024 * 1024

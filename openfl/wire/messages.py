@@ -48,12 +48,14 @@ from openfl.wire.gossip import (
     encode_directory,
     encode_gossip,
 )
+from openfl.wire.invitations import Invitation, decode_invitation, encode_invitation
 from openfl.wire.limits import LIMITS, Limits
 from openfl.wire.names import (
     CARD_TYPE,
     DELTA_TYPE,
     DIRECTORY_TOPIC,
     GROUPS_PROTOCOL,
+    INVITATION_TYPE,
     LEAVE_TYPE,
     PULL_PROTOCOL,
     SNAPSHOT_PROTOCOL,
@@ -68,6 +70,7 @@ __all__ = [
     "DIRECTORY_TOPIC",
     "GONE",
     "GROUPS_PROTOCOL",
+    "INVITATION_TYPE",
     "LEAVE_TYPE",
     "LIMITS",
     "PULL_PROTOCOL",
@@ -80,6 +83,7 @@ __all__ = [
     "HeardVersion",
     "Heartbeat",
     "InlineDelta",
+    "Invitation",
     "ItemsAnswer",
     "Leave",
     "LeaveNotice",
@@ -97,6 +101,7 @@ __all__ = [
     "decode_directory",
     "decode_gossip",
     "decode_groups_request",
+    "decode_invitation",
     "decode_items_answer",
     "decode_leave",
     "decode_pull_request",
@@ -109,6 +114,7 @@ __all__ = [
     "encode_directory",
     "encode_gossip",
     "encode_groups_request",
+    "encode_invitation",
     "encode_leave",
     "encode_pull_request",
     "encode_snapshot_request",

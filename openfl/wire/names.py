@@ -10,6 +10,7 @@ from openfl.contribution import PROTOCOL_VERSION, GroupId
 DELTA_TYPE = b"/openfl/delta/1"
 LEAVE_TYPE = b"/openfl/leave/1"
 CARD_TYPE = b"/openfl/card/1"
+INVITATION_TYPE = b"/openfl/invitation/1"
 """Payload types of signed envelopes: one type's signature is void for another."""
 
 SNAPSHOT_PROTOCOL = "/openfl/snapshot/1"

@@ -168,7 +168,12 @@ class FakeRuntime(types.ModuleType):
     def offline_recommend(self, config: Any, home: Path, user: str, top: int) -> Any:
         return FakeRecommendations(user, top, kind="popular", notes=("nobody knows them",))
 
-    async def discover_groups(self, bootstrap: Any, seconds: float) -> tuple[GroupView, ...]:
+    def load_key_of(self, config: Any) -> None:
+        return None
+
+    async def discover_groups(
+        self, bootstrap: Any, seconds: float, network_key: bytes | None = None
+    ) -> tuple[GroupView, ...]:
         self.asked.append((tuple(bootstrap), seconds))
         return self.found_groups
 

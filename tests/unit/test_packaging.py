@@ -114,7 +114,12 @@ def test_what_the_packages_import_is_declared_and_nothing_else() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     lines = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
     names = {Requirement(line).name for line in lines}
-    distributions = {"google": "protobuf", "dp_accounting": "dp-accounting"}
+    distributions = {
+        "google": "protobuf",
+        "dp_accounting": "dp-accounting",
+        "Crypto": "pycryptodome",
+        "dns": "dnspython",
+    }
     found = {distributions.get(name, name) for name in imported("openfl", "cli")}
     assert found == names
 

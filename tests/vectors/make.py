@@ -56,6 +56,7 @@ COARSE_CHARTER = Charter(
     ),
     {},
 )
+CLOSED = dataclasses.replace(CHARTER, founder=ANN)
 FIT = Evaluation("rmse", 0.9375, 0.0078125, 1000)
 
 
@@ -158,6 +159,9 @@ GOSSIP = {
         ),
         bytes(range(16)),
     ),
+    "a heartbeat in a closed group": wire.Heartbeat(
+        0, 0, 0, 0, None, 0, (), bytes(16), b"the invitation"
+    ),
     "a heartbeat before the first delta": wire.Heartbeat(0, 0, 0, 0, None, 0, (), bytes(16)),
 }
 GROUP = CHARTER.group_id
@@ -165,6 +169,9 @@ SNAPSHOT_REQUESTS = {
     "a first snapshot request": wire.SnapshotRequest(GROUP, {}, 1 << 20),
     "a snapshot request that goes on": wire.SnapshotRequest(
         GROUP, {ANN: Version(3, 77), BOB: Version(1, 0)}, 65536, Cursor(BOB, 1, 9)
+    ),
+    "a snapshot request in a closed group": wire.SnapshotRequest(
+        GROUP, {}, 1 << 20, None, b"the invitation"
     ),
 }
 PULL_REQUESTS = {"a pull": wire.PullRequest(GROUP, {BOB: Version(1, 4)}, 65536)}
@@ -175,6 +182,9 @@ ITEMS_ANSWERS = {
         None,
         bytes(range(16)),
     ),
+    "a page in a closed group": wire.ItemsAnswer(
+        (wire.AnswerItem("delta", b"delta", 0),), (), None, bytes(16), (b"the invitation",)
+    ),
     "a page with more behind it": wire.ItemsAnswer((), (), Cursor(ANN, 0, 0), bytes(16)),
     "a refusal": wire.Refusal("unknown-group", "this node is not a member"),
 }
@@ -184,6 +194,7 @@ CARDS_ANSWERS = {
 }
 CARDS = {
     "a card": GroupCard(CHARTER, 12, 3400, "rmse", 0.875, 0.9375, ANN, 1_750_000_000.5),
+    "a card of a closed group": GroupCard(CLOSED, 2, 3, None, None, None, ANN, 1.0),
     "a card of a group with a parent and no fit": GroupCard(
         dataclasses.replace(CHARTER, parent=GroupId("00112233445566778899aabbccddeeff")),
         1,
@@ -196,11 +207,14 @@ CARDS = {
     ),
 }
 
+INVITATIONS = {"an invitation": wire.Invitation(CLOSED.group_id, BOB, 1_750_000_000, 1_757_776_000)}
+
 Decoder = Callable[[bytes], Any]
 DECODERS: dict[str, Decoder] = {
     "keys": lambda data: tensors.decode_keys(data, 1000),
     "delta": wire.decode_delta,
     "leave": wire.decode_leave,
+    "invitation": wire.decode_invitation,
     "card": lambda body: wire.decode_card(body, ANN),
     "gossip": wire.decode_gossip,
     "directory": wire.decode_directory,
@@ -214,6 +228,7 @@ ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "keys": tensors.encode_keys,
     "delta": wire.encode_delta,
     "leave": wire.encode_leave,
+    "invitation": wire.encode_invitation,
     "card": wire.encode_card,
     "gossip": wire.encode_gossip,
     "directory": wire.encode_directory,
@@ -264,6 +279,7 @@ def accepted() -> list[dict[str, Any]]:
     groups: list[tuple[str, dict[str, Any]]] = [
         ("delta", DELTAS),
         ("leave", {"a leave's body": Leave(GROUP, 3)}),
+        ("invitation", INVITATIONS),
         ("card", CARDS),
         ("gossip", GOSSIP),
         ("directory", {"a card's envelope": b"the envelope"}),
@@ -457,6 +473,32 @@ def refused() -> list[dict[str, Any]]:
         add("card", label, "float", cbor.encode({**plain, **changes}))
     before_1970 = cbor.encode({**cbor.decode(card, len(card)), "issued_at": -1.0})
     add("card", "a card issued before 1970", "issued", before_1970)
+    closed = cbor.decode(wire.encode_card(CARDS["a card of a closed group"]), 1 << 16)
+    for label, founder in (("no peer id", "nobody"), ("null", None)):
+        charter = {**closed["charter"], "founder": founder}
+        add(
+            "card",
+            f"a founder that is {label}",
+            "charter",
+            cbor.encode({**closed, "charter": charter}),
+        )
+    page = wire.encode_answer(ITEMS_ANSWERS["a page in a closed group"])
+    plain = cbor.decode(page, len(page))
+    add("items-answer", "no invitations, said", "size", cbor.encode({**plain, "invitations": []}))
+    invited = wire.encode_invitation(INVITATIONS["an invitation"])
+    plain = cbor.decode(invited, len(invited))
+    add(
+        "invitation",
+        "a guest whose key is not Ed25519",
+        "peer id",
+        invited.replace(bytes.fromhex("08011220"), bytes.fromhex("08021220"), 1),
+    )
+    add(
+        "invitation",
+        "an invitation without an end",
+        "missing",
+        cbor.encode({key: value for key, value in plain.items() if key != "expires_at"}),
+    )
 
     for label, data in CBOR_REFUSED.items():
         add("cbor", label, "strict CBOR", bytes.fromhex(data))
@@ -576,6 +618,11 @@ def envelopes() -> list[dict[str, Any]]:
     for seed, kind, body in (
         (bytes(range(32)), wire.DELTA_TYPE, wire.encode_delta(DELTAS["one row"])),
         (bytes(range(1, 33)), wire.LEAVE_TYPE, wire.encode_leave(Leave(GROUP, 3))),
+        (
+            bytes(range(2, 34)),
+            wire.INVITATION_TYPE,
+            wire.encode_invitation(INVITATIONS["an invitation"]),
+        ),
     ):
         sealer = Libp2pSealer(create_new_key_pair(seed).private_key.serialize())
         vectors.append(

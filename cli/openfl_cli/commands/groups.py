@@ -73,7 +73,8 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
 
     from openfl import runtime
 
-    found = trio.run(runtime.discover_groups, config.network.bootstrap, arguments.seconds)
+    key = runtime.load_key_of(config)
+    found = trio.run(runtime.discover_groups, config.network.bootstrap, arguments.seconds, key)
     return list(found)
 
 

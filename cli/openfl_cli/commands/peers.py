@@ -68,6 +68,12 @@ def as_table(peers: Sequence[PeerView]) -> Any:
             clean(peer.peer_id),
             "yes" if peer.in_mesh else "no",
             clean(", ".join(peer.groups)) or "-",
-            "\n".join(clean(address.partition("/p2p/")[0]) for address in peer.multiaddrs) or "-",
+            "\n".join(clean(_short(address)) for address in peer.multiaddrs) or "-",
         )
     return table
+
+
+def _short(address: str) -> str:
+    """The address without peer ids; of a peer behind a router, that of the relay."""
+    direct = address.partition("/p2p/")[0]
+    return f"{direct} (relay)" if "/p2p-circuit" in address else direct

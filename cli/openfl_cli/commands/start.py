@@ -33,11 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--group", metavar="NAME", help="the group to join (default: music)")
     parser.add_argument(
+        "--closed", action="store_true", help="found a group that only those you invite can join"
+    )
+    parser.add_argument(
+        "--invitation",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="an invitation to a closed group, from its founder; may be repeated",
+    )
+    parser.add_argument(
         "--listen",
         metavar="MULTIADDR",
         action="append",
         default=[],
         help="where to listen, for example /ip4/0.0.0.0/tcp/4001 (default: any free port, kept)",
+    )
+    parser.add_argument(
+        "--relay",
+        action="store_true",
+        help="let nodes behind routers be reached through this one",
     )
     parser.add_argument(
         "--rounds", type=int, metavar="N", help="end after N rounds of learning (0: until stopped)"
@@ -92,7 +107,10 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "data.ratings_file": arguments.data,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.listen": tuple(arguments.listen) or None,
+            "network.relay": True if arguments.relay else None,
             "group.name": arguments.group,
+            "group.closed": True if arguments.closed else None,
+            "group.invitation_files": tuple(arguments.invitation) or None,
             "training.rounds": arguments.rounds,
             "training.interval_seconds": arguments.interval,
             "recommend.user": arguments.user,
