@@ -16,9 +16,9 @@ is seen to be good.
 errors on its own training examples in both worlds, its own register left out of both: d = loss
 without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
 z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples): the
-member is *harmful* when z falls below `exclude_below`, times up to `MAX_REPETITION` in later rounds,
-for the same examples speak in each. Outside it is judged as if it came in, and returns when z is at
-`readmit_at`.
+member is *harmful* when z falls below `exclude_below`, times up to `MAX_REPETITION` in later
+rounds, for the same examples speak in each. Outside it is judged as if it came in, and returns when
+z is at `readmit_at`.
 
 *Together.* One member's data says little when it has few examples. So members tell each other their
 z, and when a judge knows enough opinions (`MIN_JUDGES`, its own included, those of members that are
