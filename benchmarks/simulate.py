@@ -5,6 +5,7 @@ first round interval after which the pooled held-out (test) RMSE of all nodes is
 same task trained in one place on the same split.
 
     python benchmarks/simulate.py [--only rows,faults,users,cost] [--seeds 1] [--rounds 30]
+        [--nodes 16,64] [--row-fractions 1,0.5,0.25] [--engine sessions]
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ def scenario_of(settings: dict[str, Any]) -> Scenario:
 
 
 class Bench:
-    def __init__(self, seeds: int, rounds: int, engine: str) -> None:
-        self.seeds = seeds
-        self.engine = engine
-        self.rounds = rounds
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.seeds: int = options.seeds
+        self.engine: str = options.engine
+        self.rounds: int = options.rounds
+        self.nodes = [int(nodes) for nodes in options.nodes.split(",")]
+        self.row_fractions = [float(part) for part in options.row_fractions.split(",")]
         self.source = str(ml100k_csv())
         self.crowd: Crowd | None = None
 
@@ -93,14 +96,14 @@ def told(name: str, outcomes: list[Measured]) -> None:
 
 
 def rows(bench: Bench) -> None:
-    for nodes in (16, 64):
-        for label, fraction in (("full rows", 1.0), ("half of the rows", 0.5), ("a quarter", 0.25)):
+    for nodes in bench.nodes:
+        for fraction in bench.row_fractions:
             settings = {"run.nodes": nodes, "training.row_fraction": fraction}
-            told(f"{nodes} nodes, {label}", bench.runs(settings))
+            told(f"{nodes} nodes, {fraction:.0%} of the rows", bench.runs(settings))
 
 
 def faults(bench: Bench) -> None:
-    for nodes in (16, 64):
+    for nodes in bench.nodes:
         told(
             f"{nodes} nodes, 20 % loss, delays to 3 rounds, 20 % stragglers, half active",
             bench.runs(
@@ -164,8 +167,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--engine", choices=("sessions", "shared"), default="sessions")
+    parser.add_argument("--nodes", default="16,64")
+    parser.add_argument("--row-fractions", default="1,0.5,0.25")
     options = parser.parse_args()
-    bench = Bench(options.seeds, options.rounds, options.engine)
+    bench = Bench(options)
     for part in options.only.split(","):
         {"rows": rows, "faults": faults, "users": users, "cost": cost}[part](bench)
 
