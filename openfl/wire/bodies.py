@@ -23,6 +23,7 @@ from openfl.wire.schema import (
     Fit,
     GroupBytes,
     Positive,
+    Real,
     Uint,
     convert,
     fit_from_wire,
@@ -46,7 +47,7 @@ class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: Tagged
     evidence: Tagged
     curvature: Tagged
-    scales: Tagged | None = None
+    scales: Tagged | msgspec.UnsetType = msgspec.UNSET
 
 
 class _DeltaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,9 +70,9 @@ class _CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: Uint
     rows: Uint
     fit_metric: Annotated[str, msgspec.Meta(max_length=LIMITS.max_metric_chars)] | None
-    fit_best: float | None
-    fit_median: float | None
-    issued_at: Annotated[float, msgspec.Meta(ge=0)]
+    fit_best: Real | None
+    fit_median: Real | None
+    issued_at: Real
 
 
 def encode_delta(delta: Delta) -> bytes:
@@ -156,15 +157,17 @@ def encode_card(card: GroupCard) -> bytes:
 def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
     """The card that `issuer` signed. UnknownVersion when its charter is of another protocol."""
     message = convert(cbor.decode(body, LIMITS.max_card_bytes), _CardBody)
+    if message.issued_at < 0:
+        raise DecodeError("a card from before 1970")
     return GroupCard(
         charter_from_plain(message.charter),
         message.members,
         message.rows,
         message.fit_metric,
-        message.fit_best,
-        message.fit_median,
+        None if message.fit_best is None else float(message.fit_best),
+        None if message.fit_median is None else float(message.fit_median),
         issuer,
-        message.issued_at,
+        float(message.issued_at),
     )
 
 
@@ -191,10 +194,10 @@ def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
     if len(codes) != rows * width:
         raise DecodeError(f"{len(codes)} values for {rows} rows of {width} columns")
     encoding = _ENCODINGS[wire.values.tag]
-    if (wire.scales is not None) != (encoding == "int8"):
+    if (wire.scales is not msgspec.UNSET) != (encoding == "int8"):
         raise DecodeError("scales belong to int8 values, and only to them")
     scales = np.zeros(0, dtype=np.float16)
-    if wire.scales is not None:
+    if wire.scales is not msgspec.UNSET:
         scales = tensors.decode_array(wire.scales, (tensors.FLOAT16,))
         if len(scales) != rows:
             raise DecodeError(f"{len(scales)} scales for {rows} rows")

@@ -24,33 +24,42 @@ ReplicaDigest = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Envelope = Annotated[bytes, msgspec.Meta(min_length=1, max_length=LIMITS.max_envelope_bytes)]
 
 
+class Real(float):
+    """A float. Where msgspec's own would also take an integer, a message had two encodings."""
+
+
 class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An `Evaluation` on the wire."""
 
     metric: Annotated[str, msgspec.Meta(min_length=1, max_length=LIMITS.max_metric_chars)]
-    value: float
-    error: Annotated[float, msgspec.Meta(ge=0)]
+    value: Real
+    error: Real
     count: Uint
 
 
 def convert(plain: Any, kind: type[T]) -> T:
     """`plain` as a `kind` (a msgspec Struct); DecodeError names the field that does not fit."""
     try:
-        return msgspec.convert(plain, kind, dec_hook=_keep_tagged)
+        return msgspec.convert(plain, kind, dec_hook=_special)
     except msgspec.ValidationError as error:
         raise DecodeError(str(error)) from error
 
 
-def _keep_tagged(kind: type[Any], value: Any) -> Any:
+def _special(kind: type[Any], value: Any) -> Any:
     if kind is Tagged and isinstance(value, Tagged):
         return value
-    raise msgspec.ValidationError(f"Expected a typed array, got {type(value).__name__}")
+    if kind is Real and isinstance(value, float):
+        return Real(value)
+    wanted = "float" if kind is Real else "a typed array"
+    raise msgspec.ValidationError(f"Expected {wanted}, got {type(value).__name__}")
 
 
 def fit_from_wire(fit: Fit | None) -> Evaluation | None:
     if fit is None:
         return None
     require_printable(fit.metric, "a metric's name")
+    if fit.error < 0:
+        raise DecodeError("a standard error below 0")
     return Evaluation(fit.metric, float(fit.value), float(fit.error), fit.count)
 
 

@@ -281,6 +281,8 @@ def refused() -> list[dict[str, Any]]:
     changed_delta("no examples", "missing field", lambda p: p.pop("examples") and None)
     changed_delta("a seqno that is a float", "type", lambda p: p.update(seqno=1.0))
     changed_delta("a round that is true", "type", lambda p: p.update(round=True))
+    changed_delta("a fit that is an integer", "type", lambda p: p["fit"].update(value=1))
+    changed_delta("a negative error", "range", lambda p: p["fit"].update(error=-0.5))
     changed_delta(
         "a block without curvature",
         "missing field",
@@ -313,7 +315,10 @@ def refused() -> list[dict[str, Any]]:
             "range",
             in_block(0, scales=cbor.Tagged(tags.FLOAT16, scales)),
         )
-    changed_delta("int8 values without scales", "scales", in_block(0, scales=None))
+    changed_delta(
+        "int8 values without scales", "scales", lambda p: p["blocks"][0].pop("scales") and None
+    )
+    changed_delta("float32 values with scales of null", "scales", in_block(1, scales=None))
     changed_delta(
         "float32 values with scales",
         "scales",
@@ -359,6 +364,13 @@ def refused() -> list[dict[str, Any]]:
         "each of its versions",
         cbor.encode({**plain, "opinions": b"\x01"}),
     )
+    for label, opinions in (("no bytes", b""), ("none", b"\x80\x80")):
+        add(
+            "gossip",
+            f"opinions that are {label}",
+            "opinion",
+            cbor.encode({**plain, "opinions": opinions}),
+        )
     add(
         "snapshot-request",
         "an author named twice",
@@ -372,9 +384,28 @@ def refused() -> list[dict[str, Any]]:
             }
         ),
     )
+    add(
+        "directory",
+        "a card without a kind",
+        "missing field",
+        cbor.encode({"envelope": b"the envelope"}),
+    )
+    add(
+        "items-answer",
+        "a refusal without a text",
+        "missing field",
+        cbor.encode({"t": "refused", "code": "busy"}),
+    )
     add("groups-request", "a groups request with a field", "unknown field", cbor.encode({"a": 1}))
 
     card = wire.encode_card(CARDS["a card"])
+    plain_card = cbor.decode(card, len(card))
+    for label, field, value in (
+        ("a date that is an integer", "issued_at", 1_750_000_000),
+        ("a date before 1970", "issued_at", -0.5),
+        ("a best fit that is an integer", "fit_best", 1),
+    ):
+        add("card", label, field, cbor.encode({**plain_card, field: value}))
     for label, old, new in (
         ("a charter of protocol version 2", b"version\x01", b"version\x02"),
         ("a prior that is an integer", b"eprior\x83\xf9\x48\x00", b"eprior\x83\x08"),
