@@ -10,7 +10,7 @@ import importlib
 import sys
 
 from fuzz import CORPUS
-from fuzz.mutate import mutated
+
 
 TARGETS = ("decoder", "session")
 WORK = CORPUS.parents[1] / ".cache" / "fuzz"
@@ -41,6 +41,8 @@ def main(argv: list[str]) -> None:
     keywords = {}
     if "--cbor" in options:
         arguments.remove("--cbor")
+        from fuzz.mutate import mutated
+
         keywords["custom_mutator"] = mutated
     atheris.Setup(arguments, module.check, **keywords)
     atheris.Fuzz()
