@@ -57,9 +57,7 @@ def check(data: bytes) -> None:
             _encode_again(kind, decode, message, payload)
 
 
-def _encode_again(
-    kind: str, decode: Callable[[bytes], Any], message: Any, payload: bytes
-) -> None:
+def _encode_again(kind: str, decode: Callable[[bytes], Any], message: Any, payload: bytes) -> None:
     encode = make.ENCODERS[kind]
     again = encode(message)
     if kind in MANY_WAYS:
@@ -96,5 +94,3 @@ def seeds() -> list[bytes]:
     for told in ([], peers):
         found.append(bytes([index["peers-answer"]]) + peer_exchange.encode_answer(told))
     return found
-
-

@@ -145,9 +145,7 @@ def delta(source: Source) -> bytes:
             )
         )
     fit = Evaluation("rmse", value / 100, 0.01, 10) if value & 2 else None
-    return wire.encode_delta(
-        Delta(CHARTER.group_id, epoch, seqno, seqno, 10, fit, tuple(blocks))
-    )
+    return wire.encode_delta(Delta(CHARTER.group_id, epoch, seqno, seqno, 10, fit, tuple(blocks)))
 
 
 def damaged(data: bytes, source: Source) -> bytes:
@@ -224,7 +222,11 @@ def answer(source: Source) -> bytes:
             items.append(wire.AnswerItem("leave", sealed(author, wire.LEAVE_TYPE, body), age))
     complete = tuple(
         Completeness(
-            PEERS[source.peer()], 1 + source.byte(), source.number(), 1 + source.byte(), source.byte()
+            PEERS[source.peer()],
+            1 + source.byte(),
+            source.number(),
+            1 + source.byte(),
+            source.byte(),
         )
         for _ in range(source.byte() % 3)
     )

@@ -25,6 +25,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from multiaddr import Multiaddr
 
 from openfl.network.libp2p_addresses import order_addresses, strip_peer_id
+from openfl.network.libp2p_admission import MAX_HANDSHAKES
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ MAX_DIALLED_ADDRESSES = 8
 UPGRADE_TIMEOUT_SECONDS = 6.0
 MAX_STREAMS_PER_CONNECTION = 128
 MAX_CONNECTIONS_PER_PEER = 2
-PENDING_HANDSHAKES = 32
 RETRY_DIAL_SECONDS = 5.0
 """How long the DHT's own dials leave a peer alone after all its addresses failed."""
 ADDRESSES_SECONDS = 10.0
@@ -78,7 +78,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         )
         self._tcp = transport
         self._faults = faults
-        self._inbound_limiter = trio.CapacityLimiter(max_connections + PENDING_HANDSHAKES)
+        self._inbound_limiter = trio.CapacityLimiter(max_connections + MAX_HANDSHAKES)
         # Off: the auto-connector dials whomever the peer store has heard of, up to half of
         # `max_connections`, whatever the watermarks are. Discovery decides whom we dial.
         self.auto_connector.maybe_connect = trio.lowlevel.checkpoint
@@ -100,6 +100,10 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
             log.debug("inbound connection refused: %s", error)
             with shielded(0.5):
                 await raw.close()
+            return
+        visit = getattr(read_write_closer, "visit", None)
+        if visit is not None and not visit.settle():
+            await muxed.close()
             return
         await muxed.event_closed.wait()
 
@@ -180,7 +184,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         async def guarded(stream: Any) -> None:
             connection = id(stream.muxed_conn)
             if self._streams_open[connection] >= MAX_STREAMS_PER_CONNECTION:
-                self._faults.count("stream-refused")
+                self._faults.against(stream.muxed_conn.peer_id, "stream-refused")
                 await stream.reset()
                 return
             self._streams_open[connection] += 1

@@ -60,7 +60,9 @@ def closed(link: socket.socket) -> bool:
         pytest.param(b"\x00" * 4096, id="zeros"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="http"),
         pytest.param(MULTISTREAM + b"\x0b/plaintext\xff\n" * 50, id="unknown-protocols"),
-        pytest.param(MULTISTREAM + b"\x07/noise\n" + b"\xff\xff" + b"\x41" * 65535, id="noise-junk"),
+        pytest.param(
+            MULTISTREAM + b"\x07/noise\n" + b"\xff\xff" + b"\x41" * 65535, id="noise-junk"
+        ),
         pytest.param(MULTISTREAM + b"\x07/noise\n\x00\x00", id="noise-empty"),
         pytest.param(b"\xff" * 64, id="endless-varint"),
     ],
@@ -162,9 +164,7 @@ async def test_a_flood_of_streams_is_bounded(victim: Victim) -> None:
         first = mux.next_stream_id
         with trio.move_on_after(15), contextlib.suppress(Exception):
             for number in range(8000):
-                await mux._write_frame(
-                    frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 1) + b"\x13"
-                )
+                await mux._write_frame(frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 1) + b"\x13")
         await seen(lambda: victim.faults("stream-refused") > 100, "refusals")
         await thrown_out(network, victim)
     assert victim.rss_mib() - before < 60
