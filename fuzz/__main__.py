@@ -11,7 +11,6 @@ import sys
 
 from fuzz import CORPUS
 
-
 TARGETS = ("decoder", "session")
 WORK = CORPUS.parents[1] / ".cache" / "fuzz"
 

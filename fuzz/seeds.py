@@ -1,4 +1,4 @@
-"""`python -m fuzz.seeds`: writes the seeds of both targets into the corpus, named by their content."""
+"""`python -m fuzz.seeds`: writes the seeds of both targets into the corpus."""
 
 from __future__ import annotations
 

@@ -280,7 +280,8 @@ class World:
                     wire.decode_gossip(effect.payload)  # whatever it says is well-formed
         assert len(self.work) <= 1, "two trainings at once"
         snapshots = sum(asked.protocol == wire.SNAPSHOT_PROTOCOL for asked in self.asked)
-        assert len(self.asked) - snapshots <= SETTINGS.max_open_requests and snapshots <= 1
+        assert len(self.asked) - snapshots <= SETTINGS.max_open_requests
+        assert snapshots <= 1, "two snapshots at once"
         assert not math.isnan(self.session.next_wake)
         return effects
 

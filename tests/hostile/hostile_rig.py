@@ -155,11 +155,11 @@ async def attacker(victim: Victim, identity: bytes | None = None) -> AsyncIterat
 async def thrown_out(network: Libp2pNetwork, victim: Victim) -> None:
     """The victim has closed the connection, and does not take a new one."""
     with trio.fail_after(PATIENCE_SECONDS):
-        while any(p.peer_id == victim.address.peer_id for p in network.peers()):
+        while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
             await trio.sleep(0.02)
         with contextlib.suppress(RequestFailed):  # refused in the handshake, or just after
             await network.connect(victim.address)
-        while any(p.peer_id == victim.address.peer_id for p in network.peers()):
+        while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
             await trio.sleep(0.02)
 
 
