@@ -95,7 +95,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         raw = RawConnection(read_write_closer, False)
         try:
             muxed = await self.upgrade_inbound_raw_conn(raw, maddr)
-        except SwarmException as error:
+        except Exception as error:  # what strangers send makes the layers below raise all kinds
             self._faults.count("handshake-refused")
             log.debug("inbound connection refused: %s", error)
             with shielded(0.5):

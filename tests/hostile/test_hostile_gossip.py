@@ -13,7 +13,7 @@ import trio
 from hostile_rig import Liar, Victim, attacker, mouth, reset_or_ended, seen, signed, thrown_out
 from libp2p.pubsub.pb import rpc_pb2
 
-from openfl.aggregation.delta import Delta, Leave
+from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.contribution import Charter, GroupCard
 from openfl.learning.rating_charter import ITEMS
