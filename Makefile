@@ -8,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch check format bench lock docs-config build clean distclean
+.PHONY: help setup demo test test-torch fuzz check format bench lock docs-config build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -26,6 +26,14 @@ test: setup ## Run all tests
 test-torch: setup ## Install PyTorch and scikit-learn, and run the tests that need them
 	@$(BIN)/python -m pip install --quiet "torch>=2.4" "scikit-learn>=1.5"
 	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
+
+fuzz: setup ## Fuzz the decoders and the session for FUZZ_SECONDS each (600); needs atheris
+	@$(BIN)/python -m pip install --quiet "atheris>=3,<4"
+	@for target in "decoder" "decoder --cbor" "session"; do \
+		echo "== $$target"; \
+		$(BIN)/python -m fuzz $$target -max_total_time=$(or $(FUZZ_SECONDS),600) \
+			-print_final_stats=1 $(ARGS) || exit 1; \
+	done
 
 check: setup ## Formatting, lint, types, dependency rule
 	@failed=; \

@@ -130,19 +130,29 @@ def frame(kind: int, flags: int, stream: int, length: int) -> bytes:
 
 
 async def test_data_beyond_the_window_ends_the_connection(victim: Victim) -> None:
-    before = victim.rss_mib()
-    async with attacker(victim) as network:
+    before = peak = victim.rss_mib()
+    async with attacker(victim) as network, trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            nonlocal peak
+            while True:
+                peak = max(peak, victim.rss_mib())
+                await trio.sleep(0.05)
+
+        nursery.start_soon(watch)
         mux = network._swarm.newest_connection(victim.id).muxed_conn
         first = mux.next_stream_id
-        with trio.move_on_after(20), contextlib.suppress(Exception):
-            for number in range(40):
+        with trio.move_on_after(15), contextlib.suppress(Exception):
+            for number in range(20):
                 # Never read: nobody handles a stream that negotiates nothing.
                 size = 15 << 20
                 await mux._write_frame(frame(TYPE_DATA, FLAG_SYN, first + 2 * number, size))
                 for _ in range(15):
                     await mux._write_frame(bytes(1 << 20))
         await thrown_out_or_gone(network, victim)
-    assert victim.rss_mib() - before < 100
+        nursery.cancel_scope.cancel()
+    assert victim.faults("window-exceeded") > 0
+    assert peak - before < 110
 
 
 async def thrown_out_or_gone(network: object, victim: Victim) -> None:
