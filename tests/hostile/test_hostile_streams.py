@@ -211,7 +211,7 @@ async def test_thousands_of_made_up_peers_do_not_make_a_node_forget_itself() -> 
         await other.connect(_address(node.peer_id, node.multiaddrs[0].partition("/p2p/")[0]))
         with trio.fail_after(PATIENCE_SECONDS):
             myself = ID.from_base58(node.peer_id)
-            while not identified(other, myself):  # it needs the node's own key
+            while not identified(other, myself):  # noqa: ASYNC110 (needs its own key)
                 await trio.sleep(0.02)
 
 

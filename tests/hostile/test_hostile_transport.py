@@ -143,12 +143,10 @@ async def test_data_beyond_the_window_ends_the_connection(victim: Victim) -> Non
         mux = network._swarm.newest_connection(victim.id).muxed_conn
         first = mux.next_stream_id
         with trio.move_on_after(15), contextlib.suppress(Exception):
-            for number in range(20):
+            for number in range(60):
                 # Never read: nobody handles a stream that negotiates nothing.
-                size = 15 << 20
-                await mux._write_frame(frame(TYPE_DATA, FLAG_SYN, first + 2 * number, size))
-                for _ in range(15):
-                    await mux._write_frame(bytes(1 << 20))
+                head = frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 4 << 20)
+                await mux._write_frame(head + bytes(4 << 20))
         await thrown_out_or_gone(network, victim)
         nursery.cancel_scope.cancel()
     assert victim.faults("window-exceeded") > 0
