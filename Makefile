@@ -8,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch interop check format bench lock docs-config build clean distclean
+.PHONY: help setup demo test test-torch interop fuzz check format bench lock docs-config build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -34,6 +34,14 @@ interop: setup ## Run the tests against js-libp2p; needs Node.js 20 or newer and
 		echo "interop: npm is not installed, so js-libp2p is not either"; \
 	fi
 	@$(BIN)/python -m pytest tests/interop $(ARGS)
+
+fuzz: setup ## Fuzz the decoders and the session for FUZZ_SECONDS each (600); needs atheris
+	@$(BIN)/python -m pip install --quiet "atheris>=3,<4"
+	@for target in "decoder" "decoder --cbor" "session"; do \
+		echo "== $$target"; \
+		$(BIN)/python -m fuzz $$target -max_total_time=$(or $(FUZZ_SECONDS),600) \
+			-print_final_stats=1 $(ARGS) || exit 1; \
+	done
 
 check: setup ## Formatting, lint, types, dependency rule
 	@failed=; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -35,6 +36,8 @@ class GroupFinder:
         own_card: Callable[[float], GroupCard | None],
     ) -> None:
         self.directory = Directory()
+        self.faults: Counter[str] = Counter()
+        """What was refused, by name."""
         self._network = network
         self._sealer = sealer
         self._unix_time = unix_time
@@ -115,6 +118,9 @@ class GroupFinder:
 
     def _on_card(self, message: GossipMessage) -> Verdict:
         if not self._rate.allow(message.author, trio.current_time()):
+            self.faults["card-rate"] += 1
+            if message.relayed_by == message.author:
+                self._network.penalize(message.author, "card-rate")
             return Verdict.IGNORE
         try:
             envelope = wire.decode_directory(message.payload)

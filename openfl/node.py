@@ -164,7 +164,7 @@ class Node:
         now = trio.current_time()
         membership = self._membership
         statistics = self.network.statistics()
-        faults = dict(statistics.faults)
+        faults = {**statistics.faults, **self._finder.faults}
         group_id, group_name, task, metric = GroupId(""), self._settings.group_name, "", ""
         session = None if membership is None else membership.session
         if session is not None:

@@ -25,6 +25,13 @@ MAX_PAGES = 4096
 """Of one snapshot: whoever has more to give is not believed."""
 
 
+MAX_FRUITLESS_PAGES = 16
+"""Pages in a row that tell nothing new."""
+GRACE_SECONDS = 30.0
+MIN_BYTES_PER_SECOND = 50_000
+"""A snapshot or pull that is slower, after the grace, is given up: others may be faster."""
+
+
 class SnapshotEnd(Enum):
     """How the fetching of a snapshot ended."""
 
@@ -35,17 +42,23 @@ class SnapshotEnd(Enum):
 @dataclass(slots=True)
 class _Snapshot:
     peer: PeerId
+    started_at: float
     known: VersionVector
     cursor: Cursor | None = None
     pages: int = 0
+    fruitless: int = 0
+    bytes: int = 0
 
 
 @dataclass(slots=True)
 class _Pull:
     peer: PeerId
+    started_at: float
     gaps: list[Gap]
     cursor: Cursor | None = None
     pages: int = 0
+    fruitless: int = 0
+    bytes: int = 0
 
 
 class Fetcher:
@@ -73,9 +86,9 @@ class Fetcher:
     def fetching_snapshot(self) -> bool:
         return any(isinstance(fetch, _Snapshot) for fetch in self._open.values())
 
-    def snapshot(self, peer: PeerId) -> ev.Request:
+    def snapshot(self, peer: PeerId, now: float) -> ev.Request:
         """Begin to fetch what this replica lacks of the peer's."""
-        return self._ask(_Snapshot(peer, self._replica.version_vector()))
+        return self._ask(_Snapshot(peer, now, self._replica.version_vector()))
 
     def pull(self, reachable: frozenset[PeerId], now: float) -> list[ev.Request]:
         """Ask for gaps that are due, one request a source."""
@@ -86,7 +99,7 @@ class Fetcher:
                 self._gaps.answered(gap.author, now)
                 continue
             by_source.setdefault(source, []).append(gap)
-        return [self._ask(_Pull(source, gaps)) for source, gaps in by_source.items()]
+        return [self._ask(_Pull(source, now, gaps)) for source, gaps in by_source.items()]
 
     def on_answer(
         self, token: int, payload: bytes | None, now: float
@@ -97,21 +110,27 @@ class Fetcher:
             return [], None
         effects: list[ev.Effect] = []
         answer: wire.ItemsAnswer | None = None
+        before = self._replica.generation
         if payload is not None:
             try:
                 decoded = wire.decode_items_answer(payload)
                 if isinstance(decoded, wire.Refusal):
                     self._count(f"was-refused-{decoded.code}")
                 else:
-                    self._intake.page(decoded, now)
+                    effects += self._intake.page(decoded, now)
+                    _require_progress(fetch.cursor, decoded.cursor)
                     answer = decoded
             except RemoteError as error:
                 self._count(fault_name(error))
                 effects.append(ev.Penalize(fetch.peer, str(error)))
-        if answer is not None and answer.cursor is not None and fetch.pages < MAX_PAGES:
+        if answer is not None and answer.cursor is not None:
             fetch.cursor = answer.cursor
             fetch.pages += 1
-            return [*effects, self._ask(fetch)], None
+            fetch.bytes += 0 if payload is None else len(payload)
+            fetch.fruitless = 0 if self._replica.generation != before else fetch.fruitless + 1
+            if not self._is_endless(fetch, now):
+                return [*effects, self._ask(fetch)], None
+            self._count("endless-answer")
         if isinstance(fetch, _Snapshot):
             whole = answer is not None and answer.cursor is None
             return effects, SnapshotEnd.COMPLETE if whole else SnapshotEnd.FAILED
@@ -147,10 +166,26 @@ class Fetcher:
             self._settings.request_timeout_seconds,
         )
 
+    def _is_endless(self, fetch: _Snapshot | _Pull, now: float) -> bool:
+        enough = GRACE_SECONDS + fetch.bytes / MIN_BYTES_PER_SECOND
+        return (
+            fetch.pages >= MAX_PAGES
+            or fetch.fruitless >= MAX_FRUITLESS_PAGES
+            or now - fetch.started_at > enough
+        )
+
     def _have(self, gap: Gap) -> Version:
         """What we have of the author, in the epoch that is missing."""
         have = self._replica.version_of(gap.author)
         return have if have.epoch == gap.epoch else Version(gap.epoch, 0)
+
+
+def _require_progress(before: Cursor | None, after: Cursor | None) -> None:
+    """InvalidContribution when the next page would not lie behind this one."""
+    if before is None or after is None:
+        return
+    if (after.author, after.epoch, after.seqno) <= (before.author, before.epoch, before.seqno):
+        raise InvalidContribution("an answer that goes round in a circle")
 
 
 def fault_name(error: RemoteError) -> str:

@@ -24,6 +24,8 @@ from openfl.network.base import Sealer, Verdict
 from openfl.wire import messages as wire
 
 MAX_ANNOUNCED = 1024
+MAX_HEARSAY = 64
+"""Members known by the word of others alone."""
 
 
 class Intake:
@@ -56,6 +58,7 @@ class Intake:
         self._reader = reader
         self._on_merged = merged
         self._admission = admission
+        self._hearsay: set[PeerId] = set()
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
 
@@ -147,11 +150,12 @@ class Intake:
 
     # --- from answers -----------------------------------------------------------------------------
 
-    def page(self, answer: wire.ItemsAnswer, now: float) -> None:
+    def page(self, answer: wire.ItemsAnswer, now: float) -> list[ev.Effect]:
         """Merge a page of a snapshot or a pull. RemoteError when any of it is forged or malformed;
         what came before it stays, for its authors signed it."""
         for invitation in answer.invitations:
             self._admission.learn(invitation)
+        effects: list[ev.Effect] = []
         for item in answer.items:
             if item.kind == "leave":
                 author, body = self._sealer.open(wire.LEAVE_TYPE, item.envelope)
@@ -168,7 +172,10 @@ class Intake:
             self._require_group(delta.group_id)
             announced = self._announced.pop((author, delta.epoch, delta.seqno), delta.digest)
             if announced != delta.digest:
-                raise InvalidContribution("a delta is not the one its author announced")
+                # Its author signed both, so whoever serves it is not to blame. It is merged like
+                # any second delta of one number, so that all members end with the same.
+                self._count("announced-otherwise")
+                effects.append(ev.Penalize(author, "announced-otherwise"))
             self._merge(author, delta, item.envelope, now, item.age_seconds, relayed=True)
             self._hear_of(author, delta.epoch, now, item.age_seconds)
             entry = self._roster.get(author)
@@ -181,6 +188,7 @@ class Intake:
             self._replica.mark_complete(statement)
         for author, version in self._replica.version_vector().items():
             self._gaps.close(author, version.epoch, version.seqno)
+        return effects
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -240,6 +248,7 @@ class Intake:
         return True
 
     def _heard_from(self, author: PeerId, now: float) -> None:
+        self._hearsay.discard(author)
         self._replica.heard(author, now)
         self._roster.heard(author, now)
 
@@ -251,5 +260,26 @@ class Intake:
             return
         self._replica.heard(author, now, age)
         if age <= self._presence_seconds:
+            if not self._is_known(author) and not self._has_room_for_hearsay(author, now):
+                self._count("hearsay-full")
+                return
             entry = self._roster.heard(author, now, age)
             entry.epoch = max(entry.epoch, epoch)
+
+    def _is_known(self, author: PeerId) -> bool:
+        known = self._roster.get(author) is not None
+        return known or self._replica.version_of(author) != NOTHING
+
+    def _has_room_for_hearsay(self, author: PeerId, now: float) -> bool:
+        """Whether one more may count as present of whom nothing signed was ever heard: a liar can
+        name hundreds in each heartbeat."""
+        if len(self._hearsay) >= MAX_HEARSAY:
+            for peer in list(self._hearsay):
+                entry = self._roster.get(peer)
+                if entry is None or not self._roster.is_present(entry, now):
+                    self._hearsay.discard(peer)
+                    self._roster.forget(peer)
+        if len(self._hearsay) >= MAX_HEARSAY:
+            return False
+        self._hearsay.add(author)
+        return True

@@ -34,6 +34,7 @@ class Gap:
     next_try: float
     attempts: int = 0
     asking: bool = False
+    given_up: bool = False
 
 
 class Gaps:
@@ -60,7 +61,10 @@ class Gaps:
         gap = self._gaps.get(author)
         if gap is None:
             if len(self._gaps) >= self._max_gaps:
-                return
+                # What nobody delivered makes room first: a liar can make up any number of gaps.
+                self.forget(next((g.author for g in self._gaps.values() if g.given_up), None))
+            if len(self._gaps) >= self._max_gaps:
+                self._gaps.popitem(last=False)
             pause = FIRST_PAUSE_SECONDS * (0.5 + float(self._rng.random()))
             if announced:
                 pause = 0.0  # gossip will not bring it
@@ -78,8 +82,9 @@ class Gaps:
         if gap is not None and (epoch, complete_seqno) >= (gap.epoch, gap.seqno):
             del self._gaps[author]
 
-    def forget(self, author: PeerId) -> None:
-        self._gaps.pop(author, None)
+    def forget(self, author: PeerId | None) -> None:
+        if author is not None:
+            self._gaps.pop(author, None)
 
     @property
     def next_wake(self) -> float:
@@ -98,6 +103,7 @@ class Gaps:
             if gap.attempts >= MAX_ATTEMPTS:
                 # Whoever has it does not give it, or we have no room for it: try again much later.
                 gap.attempts = 0
+                gap.given_up = True
                 gap.next_try = now + GIVE_UP_SECONDS
                 continue
             # Reachable sources first; any reachable member may have it too.

@@ -276,7 +276,7 @@ class GroupSession:
             if now < self._snapshot_retry_at:
                 return []
             peer = willing[int(self._rng.integers(len(willing)))]
-            return [self._fetcher.snapshot(peer)]
+            return [self._fetcher.snapshot(peer, now)]
         if willing:
             how = f"no member gave a snapshot ({failures} tries): catching up from gossip"
             return self._joined(now, "warning", how)
@@ -468,7 +468,7 @@ class GroupSession:
             return [ev.Judge(Verdict.IGNORE, "left")]
         if not self._rate.allow(event.author, now):
             self.count("gossip-rate")
-            return [ev.Judge(Verdict.IGNORE, "rate")]
+            return [ev.Judge(Verdict.IGNORE, "rate"), *_blame(event, "gossip-rate")]
         effects: list[ev.Effect]
         try:
             message = self._reader.gossip(event.payload)
@@ -588,6 +588,11 @@ class GroupSession:
 
     def count(self, name: str) -> None:
         self.faults[name] = self.faults.get(name, 0) + 1
+
+
+def _blame(event: ev.GossipReceived, reason: str) -> list[ev.Effect]:
+    """Whoever sends us too much of its own; a peer that only passes it on may not know yet."""
+    return [ev.Penalize(event.author, reason)] if event.relayed_by == event.author else []
 
 
 def _refuse(code: str, text: str) -> ev.Respond:

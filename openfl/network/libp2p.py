@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -46,6 +47,7 @@ from openfl.network.libp2p_addresses import (
     parse_peer_multiaddr,
     strip_peer_id,
 )
+from openfl.network.libp2p_admission import Admission
 from openfl.network.libp2p_dht import PlainPeerStore, make_dht
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
 from openfl.network.libp2p_reachability import Reachability
@@ -68,8 +70,12 @@ __all__ = ["Libp2pNetwork", "Libp2pSettings", "parse_peer_multiaddr"]
 
 MAX_PUBLISH_BYTES = 900_000
 """Above it frames exceed 1 MiB, which other implementations answer by dropping the connection."""
-REQUEST_READ_SECONDS = 30.0
-ANSWER_WRITE_SECONDS = 60.0
+REQUEST_READ_SECONDS = 10.0
+ANSWER_WRITE_SECONDS = 20.0
+REQUEST_WAIT_SECONDS = 30.0
+MAX_REQUESTS_PER_PEER = 8
+"""Requests of one peer that are read and answered at once; others wait, unread. Members open half
+as many."""
 CLOSE_SECONDS = 1.2
 LISTEN_BACKLOG = 128
 
@@ -119,6 +125,8 @@ class Libp2pNetwork:
         self._handlers: dict[str, GossipHandler] = {}
         self._request_handlers: dict[str, tuple[RequestHandler, int]] = {}
         self._relay: Relay | None = None
+        self._asking: Counter[ID] = Counter()
+        self._turns: dict[ID, trio.Semaphore] = {}
         self._entered = False
         self._managers: list[Any] = []
         self._swarm: HardenedSwarm
@@ -181,9 +189,10 @@ class Libp2pNetwork:
         return bound
 
     async def _start(self, bound: Sequence[tuple[Multiaddr, list[trio.SocketListener]]]) -> None:
-        transport = TcpTransport(self._nursery, self._traffic)
+        admission = Admission(self._settings.max_peers, self._faults)
+        transport = TcpTransport(self._nursery, self._traffic, admission.knock)
         transport.bound = {str(address): listeners for address, listeners in bound}
-        peerstore = PlainPeerStore()
+        peerstore = PlainPeerStore(lambda: {self._id, *self._swarm.connections})
         peerstore.add_key_pair(self._id, self._key_pair)
         self._swarm = HardenedSwarm(
             self._id,
@@ -208,7 +217,7 @@ class Libp2pNetwork:
         self._pubsub = HardenedPubsub(
             self._host, self._gossip, self._judge, self._settings.start_seqno, self._faults
         )
-        self._dht = make_dht(self._host)
+        self._dht = make_dht(self._host, self._faults)
         self._host.on_identified = self._identified
         for protocol in self._request_handlers:
             self._serve(protocol)
@@ -420,6 +429,7 @@ class Libp2pNetwork:
                 if "not supported" in str(error.__cause__):
                     why = "it does not speak this protocol"
                 elif isinstance(error, MessageTooLarge):
+                    self._faults.against(peer_id, "answer-too-large")
                     why = f"the answer is too large: {why}"
                 raise RequestFailed(f"{protocol} of {peer_id}: {why}") from error
             raise
@@ -433,7 +443,20 @@ class Libp2pNetwork:
 
     def _serve(self, protocol: str) -> None:
         async def serve(stream: Any) -> None:
-            await self._answer(protocol, stream)
+            peer_id = stream.muxed_conn.peer_id
+            self._asking[peer_id] += 1
+            turn = self._turns.setdefault(peer_id, trio.Semaphore(MAX_REQUESTS_PER_PEER))
+            try:
+                with trio.fail_after(REQUEST_WAIT_SECONDS):
+                    await turn.acquire()
+                try:
+                    await self._answer(protocol, stream)
+                finally:
+                    turn.release()
+            finally:
+                self._asking[peer_id] -= 1
+                if not self._asking[peer_id]:
+                    del self._asking[peer_id], self._turns[peer_id]
 
         self._host.set_stream_handler(protocol, serve)
 

@@ -14,7 +14,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import trio
 from google.protobuf.message import DecodeError as ProtobufError
@@ -49,6 +49,10 @@ MAX_TOPICS_PER_PEER = 64
 MAX_TOPIC_CHARACTERS = 256
 MAX_EQUIVOCATION_RECORDS = 8_192
 MAX_MESSAGE_IDS = 256
+MESSAGES_PER_SECOND = 200.0
+"""What is read of one peer in the long run, whoever wrote it: beyond, reading waits, and so does
+the sender. A group of a hundred members says about half of that."""
+MESSAGES_BURST = 400.0
 RETRY_MIN_SECONDS = 0.2
 RETRY_MAX_SECONDS = 5.0
 
@@ -141,6 +145,22 @@ class BoundedRpcQueue(RpcQueue):  # type: ignore[misc]
         self._queue._non_priority.clear()
         self._bytes = 0
         return waiting
+
+
+class Pace:
+    """A token bucket that says how long to wait. `now` in seconds."""
+
+    def __init__(self, per_second: float, burst: float, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def spend(self, cost: float, now: float) -> float:
+        """Take `cost`, even when it is not there; seconds until the debt is paid."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second) - cost
+        self._at = now
+        return max(0.0, -self._tokens / self._per_second)
 
 
 class HardenedGossipSub(GossipSub):  # type: ignore[misc]
@@ -280,6 +300,8 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         self.sent = 0
         self._faults = faults
         self._write_locks: WeakKeyDictionary[Any, trio.Lock] = WeakKeyDictionary()
+        # As long as any of its streams is read: a new stream brings no new burst.
+        self._paces: WeakValueDictionary[ID, Pace] = WeakValueDictionary()
         self._opening: WeakKeyDictionary[Any, trio.Lock] = WeakKeyDictionary()
 
     # Receiving
@@ -304,6 +326,9 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
 
     async def _read_rpcs(self, peer_id: ID, reader: StreamReader) -> None:
         first = True
+        pace = self._paces.setdefault(
+            peer_id, Pace(MESSAGES_PER_SECOND, MESSAGES_BURST, trio.current_time())
+        )
         while self.manager.is_running:
             frame = await reader.read_varint_frame(MAX_RPC_BYTES)
             if frame is None:
@@ -322,6 +347,10 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                 await self.push_msg(peer_id, message)
             if rpc.HasField("control"):
                 await self.router.handle_rpc(rpc, peer_id)
+            wait = pace.spend(1 + len(rpc.publish), trio.current_time())
+            if wait > 0:
+                self._faults.count("gossip-throttled")
+                await trio.sleep(wait)
 
     def _take_subscriptions(self, peer_id: ID, rpc: rpc_pb2.RPC, first: bool) -> None:
         if len(rpc.subscriptions) > 2 * MAX_TOPICS_PER_PEER:

@@ -29,6 +29,7 @@ from openfl.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p_access import protect
 from openfl.network.libp2p_addresses import is_circuit, order_addresses, strip_peer_id
+from openfl.network.libp2p_admission import MAX_HANDSHAKES
 from openfl.network.libp2p_dns import resolve_dnsaddr
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
@@ -41,7 +42,6 @@ MAX_DIALLED_ADDRESSES = 8
 UPGRADE_TIMEOUT_SECONDS = 6.0
 MAX_STREAMS_PER_CONNECTION = 128
 MAX_CONNECTIONS_PER_PEER = 2
-PENDING_HANDSHAKES = 32
 RETRY_DIAL_SECONDS = 5.0
 """How long the DHT's own dials leave a peer alone after all its addresses failed."""
 ADDRESSES_SECONDS = 10.0
@@ -83,7 +83,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         )
         self._tcp = transport
         self._faults = faults
-        self._inbound_limiter = trio.CapacityLimiter(max_connections + PENDING_HANDSHAKES)
+        self._inbound_limiter = trio.CapacityLimiter(max_connections + MAX_HANDSHAKES)
         # Off: the auto-connector dials whomever the peer store has heard of, up to half of
         # `max_connections`, whatever the watermarks are. Discovery decides whom we dial.
         self.auto_connector.maybe_connect = trio.lowlevel.checkpoint
@@ -109,11 +109,15 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         raw = RawConnection(read_write_closer, False)
         try:
             muxed = await self.upgrade_inbound_raw_conn(raw, maddr)
-        except SwarmException as error:
+        except Exception as error:  # what strangers send makes the layers below raise all kinds
             self._faults.count("handshake-refused")
             log.debug("inbound connection refused: %s", error)
             with shielded(0.5):
                 await raw.close()
+            return
+        visit = getattr(read_write_closer, "visit", None)
+        if visit is not None and not visit.settle():
+            await muxed.close()
             return
         await muxed.event_closed.wait()
 
@@ -198,7 +202,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         async def guarded(stream: Any) -> None:
             connection = id(stream.muxed_conn)
             if self._streams_open[connection] >= MAX_STREAMS_PER_CONNECTION:
-                self._faults.count("stream-refused")
+                self._faults.against(stream.muxed_conn.peer_id, "stream-refused")
                 await stream.reset()
                 return
             self._streams_open[connection] += 1

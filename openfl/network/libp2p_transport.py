@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakSet
 
 import trio
 from cryptography import x509
@@ -23,10 +24,13 @@ from libp2p.connection_types import ConnectionType
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
 from libp2p.custom_types import TProtocol
+from libp2p.exceptions import ParseError
+from libp2p.io.exceptions import MessageTooLarge
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
 from libp2p.security.noise.transport import Transport as NoiseTransport
@@ -43,6 +47,7 @@ from libp2p.transport.exceptions import MuxerUpgradeFailure, OpenConnectionError
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
 from openfl.network.libp2p_addresses import expand_address
@@ -54,7 +59,12 @@ _FRAME_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
 FRAME_WRITE_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_INTERVAL_SECONDS = 15.0
 KEEPALIVE_TIMEOUT_SECONDS = 15.0
-MAX_BUFFERED_BYTES_PER_CONNECTION = 48 * 1024 * 1024
+MAX_BUFFERED_BYTES_PER_CONNECTION = 24 * 1024 * 1024
+MAX_BUFFERED_BYTES = 96 * 1024 * 1024
+"""Of all connections together: received, but not yet read by whoever handles the streams."""
+COUNT_BUFFERED_EVERY_BYTES = 1024 * 1024
+MAX_NEGOTIATION_BYTES = 1024
+"""A line of a protocol negotiation: the name of a protocol, or "na"."""
 
 
 def shielded(seconds: float) -> trio.CancelScope:
@@ -98,6 +108,8 @@ class CountingStream(TrioTCPStream):  # type: ignore[misc]
     def __init__(self, stream: trio.SocketStream, traffic: Traffic) -> None:
         super().__init__(stream)
         self._traffic = traffic
+        self.visit: Any = None
+        """The `Visit` of an inbound connection."""
         traffic.streams.add(self)
 
     async def close(self) -> None:
@@ -112,6 +124,22 @@ class CountingStream(TrioTCPStream):  # type: ignore[misc]
         data: bytes = await super().read(n)
         self._traffic.received += len(data)
         return data
+
+
+async def _read_short_line(reader: Any) -> bytes:
+    try:
+        line: bytes = await read_varint_prefixed_bytes_limited(reader, MAX_NEGOTIATION_BYTES)
+    except MessageTooLarge as error:
+        raise ParseError("a negotiation message that is no name of a protocol") from error
+    if not line.endswith(b"\n") or not line.isascii():
+        raise ParseError("a negotiation message that is no line of text")
+    return line[:-1]
+
+
+def bound_negotiation() -> None:
+    """Defect: a negotiation message, from anybody before any handshake, may announce any length,
+    and is collected in memory until it is complete or the time is up: 200 MB in two seconds."""
+    multiselect_communicator.read_delim = _read_short_line
 
 
 class BoundListener(IListener):  # type: ignore[misc]
@@ -139,12 +167,21 @@ class BoundListener(IListener):  # type: ignore[misc]
             await trio.serve_listeners(self._accept, self._listeners)
 
     async def _accept(self, stream: trio.SocketStream) -> None:
+        try:
+            visit = self._transport.knock(str(stream.socket.getpeername()[0]))
+        except OSError:
+            visit = None  # it has gone already
+        if visit is None:
+            stream.socket.close()
+            return
         counting = CountingStream(stream, self._transport.traffic)
+        counting.visit = visit
         try:
             await self._handler(counting)
         except Exception as error:
             log.debug("inbound connection failed: %r", error)
         finally:
+            visit.end()
             with shielded(0.5):
                 await counting.close()
 
@@ -165,10 +202,14 @@ class BoundListener(IListener):  # type: ignore[misc]
 class TcpTransport(TCP):  # type: ignore[misc]
     """TCP whose bytes are counted and whose listening sockets are bound by the adapter."""
 
-    def __init__(self, nursery: trio.Nursery, traffic: Traffic) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, traffic: Traffic, knock: Callable[[str], Any | None]
+    ) -> None:
+        """`knock(host)`: a `Visit`, or None when that visitor is not let in."""
         super().__init__()
         self.nursery = nursery
         self.traffic = traffic
+        self.knock = knock
         self.bound: dict[str, list[trio.SocketListener]] = {}
 
     def create_listener(self, handler_function: Any) -> BoundListener:
@@ -217,12 +258,23 @@ def describe_os_error(error: BaseException) -> str:
 
 
 class HardenedYamux(Yamux):  # type: ignore[misc]
-    def __init__(self, *arguments: Any, faults: Faults, **keywords: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        faults: Faults,
+        others: WeakSet[HardenedYamux] | None = None,
+        **keywords: Any,
+    ) -> None:
+        """`others`: all open connections of this node; this one is added to them."""
         super().__init__(*arguments, **keywords)
+        self.buffered = 0
+        """Bytes received and not read, as of the last count."""
         self._faults = faults
-        self._frames_read = 0
         self.circuit: Multiaddr | None = None
         """The address of the circuit this connection runs over; None when it is direct."""
+        self._uncounted = 0
+        self._all = others if others is not None else WeakSet()
+        self._all.add(self)
 
     # Defect: Noise does not hand on what kind of connection is below it, so that all are UNKNOWN.
 
@@ -260,10 +312,15 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
 
     async def _read_data_body(self, length: int) -> bytes:
         # Defect: a peer that ignores the receive window is only logged, and its bytes are kept.
-        self._frames_read += 1
-        if self._frames_read % 16 == 0:
-            buffered = sum(map(len, self.stream_buffers.values()))
-            if buffered + length > MAX_BUFFERED_BYTES_PER_CONNECTION:
+        self._uncounted += length
+        if self._uncounted >= COUNT_BUFFERED_EVERY_BYTES:
+            self._uncounted = 0
+            self.buffered = length + sum(map(len, self.stream_buffers.values()))
+            together = sum(c.buffered for c in self._all if not c.event_shutting_down.is_set())
+            if self.buffered > MAX_BUFFERED_BYTES_PER_CONNECTION or (
+                together > MAX_BUFFERED_BYTES and self.buffered > together // len(self._all)
+            ):
+                self.buffered = 0
                 self._faults.against(self.peer_id, "window-exceeded")
                 # The one exception after which the reader closes the connection; after any other
                 # it would read on in the middle of a frame.
@@ -335,6 +392,8 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
             )
         super().__init__(security, {TProtocol(YAMUX_PROTOCOL): Yamux})
         self._faults = faults
+        self._open: WeakSet[HardenedYamux] = WeakSet()
+        bound_negotiation()
 
     async def upgrade_security(
         self, raw_conn: Any, is_initiator: bool, peer_id: ID | None = None
@@ -351,6 +410,8 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
             await muxers._selector.select(conn, conn.is_initiator, muxers.negotiate_timeout)
         except (MultiselectError, MultiselectClientError) as error:
             raise MuxerUpgradeFailure("no common stream multiplexer") from error
-        muxed = HardenedYamux(conn, peer_id, is_initiator=conn.is_initiator, faults=self._faults)
+        muxed = HardenedYamux(
+            conn, peer_id, is_initiator=conn.is_initiator, faults=self._faults, others=self._open
+        )
         muxed.circuit = getattr(conn, "circuit", None)
         return muxed

@@ -24,6 +24,8 @@ MAX_ANSWER_BYTES = 32 * 1024
 MAX_PEERS = 32
 MAX_ADDRESSES = 8
 MAX_ADDRESS_CHARACTERS = 160
+MAX_ITEMS = 2 + MAX_PEERS * (3 + MAX_ADDRESSES)
+_NULL = 0xF6
 _GROUP_ID = re.compile(r"[0-9a-f]{32}\Z")
 _PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,64}\Z")
 
@@ -118,6 +120,7 @@ def _is_address(value: Any) -> bool:
 def _decode(data: bytes, max_bytes: int) -> Any:
     if len(data) > max_bytes:
         raise DecodeError(f"{len(data)} bytes, allowed are {max_bytes}")
+    _refuse_elaborate(data)
     try:
         value = cbor2.loads(data)
         # One value has one canonical encoding: whatever re-encodes differently had trailing bytes,
@@ -130,3 +133,25 @@ def _decode(data: bytes, max_bytes: int) -> Any:
     if not isinstance(value, list) or not value or type(value[0]) is not int:
         raise DecodeError("without a version")  # True == 1 == 1.0
     return value
+
+
+def _refuse_elaborate(data: bytes) -> None:
+    """DecodeError unless `data` has only numbers, texts, lists and null, and few of them.
+
+    Before cbor2 sees it: cbor2 follows references (tags 28 and 29), so that lists of lists in 204
+    bytes have millions of items when they are written out.
+    """
+    at = items = 0
+    while at < len(data):
+        items += 1
+        major, info = data[at] >> 5, data[at] & 31
+        if items > MAX_ITEMS or (major not in (0, 3, 4) and data[at] != _NULL):
+            raise DecodeError("not a list of texts and numbers")
+        at += 1
+        if major == 7:
+            continue
+        size = 0 if info < 24 else 1 << (info - 24)
+        if size > 8:
+            raise DecodeError("an indefinite length or a reserved head")
+        argument = int.from_bytes(data[at : at + size], "big") if size else info
+        at += size + (argument if major == 3 else 0)

@@ -49,7 +49,7 @@ class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: Tagged
     evidence: Tagged
     curvature: Tagged
-    scales: Tagged | None = None
+    scales: Tagged | msgspec.UnsetType = msgspec.UNSET
 
 
 class _DeltaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,10 +202,10 @@ def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
         codes = tensors.decode_nibbles(codes, rows * width)
     elif len(codes) != rows * width:
         raise DecodeError(f"{len(codes)} values for {rows} rows of {width} columns")
-    if (wire.scales is not None) != (encoding in CODE_LIMITS):
+    if (wire.scales is not msgspec.UNSET) != (encoding in CODE_LIMITS):
         raise DecodeError("scales belong to int4 and int8 values, and only to them")
     scales = np.zeros(0, dtype=np.float16)
-    if wire.scales is not None:
+    if wire.scales is not msgspec.UNSET:
         scales = tensors.decode_array(wire.scales, (tensors.FLOAT16,))
         if len(scales) != rows:
             raise DecodeError(f"{len(scales)} scales for {rows} rows")

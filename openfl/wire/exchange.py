@@ -120,7 +120,7 @@ class Refusal(
     """Why a request is not answered. `code`: "unknown-group", "not-invited" or "busy"."""
 
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
-    text: Annotated[str, msgspec.Meta(max_length=LIMITS.max_reason_chars)] = ""
+    text: Annotated[str, msgspec.Meta(max_length=LIMITS.max_reason_chars)]
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

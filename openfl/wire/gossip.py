@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -116,12 +116,17 @@ class _Heartbeat(
         msgspec.Meta(max_length=LIMITS.max_heartbeat_versions),
     ]
     replica: ReplicaDigest
-    opinions: Annotated[bytes, msgspec.Meta(max_length=LIMITS.max_heartbeat_versions)] = b""
+    opinions: (
+        Annotated[bytes, msgspec.Meta(min_length=1, max_length=LIMITS.max_heartbeat_versions)]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
     """One int8 for each version, in steps of `OPINION_STEP`; left out when there are none."""
     invitation: InvitationEnvelope = b""
 
 
-class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="card"):
+class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    t: Literal["card"]
+    """A field, not msgspec's tag: a tag outside a union may be missing."""
     envelope: Annotated[bytes, msgspec.Meta(min_length=1, max_length=LIMITS.max_card_bytes)]
 
 
@@ -164,9 +169,11 @@ def decode_gossip(payload: bytes) -> GossipPayload:
     if not isinstance(message, _Heartbeat):
         decoded: GossipPayload = message
         return decoded
-    if message.opinions and len(message.opinions) != len(message.versions):
-        raise DecodeError("a heartbeat has an opinion on each of its versions, or none at all")
-    opinions = [_opinion(byte) for byte in message.opinions] or [None] * len(message.versions)
+    opinions: list[float | None] = [None] * len(message.versions)
+    if message.opinions is not msgspec.UNSET:
+        opinions = [_opinion(byte) for byte in message.opinions]
+        if len(opinions) != len(message.versions) or not any(o is not None for o in opinions):
+            raise DecodeError("a heartbeat has an opinion on each of its versions, or none at all")
     return Heartbeat(
         message.epoch,
         message.seqno,

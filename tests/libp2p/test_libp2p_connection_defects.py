@@ -104,7 +104,7 @@ async def test_a_connection_has_a_bounded_number_of_open_streams(
 async def test_places_of_peers_that_left_are_given_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_swarm, "PENDING_HANDSHAKES", 0)
+    monkeypatch.setattr(libp2p_swarm, "MAX_HANDSHAKES", 0)
     async with make_network(max_peers=2) as a:
         for _ in range(5):
             async with make_network() as visitor:

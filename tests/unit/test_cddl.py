@@ -37,6 +37,7 @@ BEYOND_CDDL = {
     "repeated": "equal entries",
     "size": "the least size of an envelope",
     "each of its versions": "lengths that depend on each other",
+    "opinion": "lengths and values that depend on each other",
     "unknown field": "the tool takes any map for an empty one",
     "charter": "bounds and distinct names, in words",
 }

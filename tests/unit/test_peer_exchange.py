@@ -123,3 +123,25 @@ def test_any_bytes_decode_or_raise_decode_error(data: bytes) -> None:
             decode(data)
         except DecodeError:
             continue
+
+
+def laughs(levels: int) -> bytes:
+    """Lists that hold the list before them twice, by reference (tags 28 and 29): a "billion
+    laughs" of 2 ** levels items when it is written out."""
+    lists = [b"\xd8\x1c\x82\x00\x00"]
+    for number in range(levels):
+        reference = b"\xd8\x1d" + cbor2.dumps(number)
+        lists.append(b"\xd8\x1c\x82" + reference + reference)
+    return b"\x98" + bytes([len(lists)]) + b"".join(lists)
+
+
+def test_lists_that_grow_when_written_out_are_refused_before_that() -> None:
+    assert len(laughs(60)) < MAX_ANSWER_BYTES  # 2 ** 60 items
+    with pytest.raises(DecodeError, match="texts and numbers"):
+        decode_answer(laughs(60))
+
+
+@pytest.mark.parametrize("data", [b"\x9f\xff", b"\x82\x01\x7f\xff", b"\x82\x01\x1c"])
+def test_indefinite_lengths_and_reserved_heads_are_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode_answer(data)

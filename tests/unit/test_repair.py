@@ -176,8 +176,24 @@ def test_the_number_of_gaps_is_bounded() -> None:
     for number in range(10):
         known.notice(PeerId(f"author {number}"), 1, 1, ANNE, NOW)
     assert len(known) == 3
-    known.notice(PeerId("author 0"), 1, 9, BERT, NOW)  # a known one may still grow
+    known.notice(PeerId("author 7"), 1, 9, BERT, NOW)  # a known one may still grow
     assert [gap.seqno for _, gap in known.due(SOON, ALL, 1)] == [9]
+
+
+def test_what_nobody_delivered_makes_room_for_what_somebody_may() -> None:
+    known = gaps(max_gaps=2)
+    for name in ("real", "made up"):
+        known.notice(PeerId(name), 1, 1, ANNE, NOW)
+    now = NOW
+    for _ in range(2 * MAX_ATTEMPTS):
+        now += 10.0
+        for _, gap in known.due(now, ALL, 9):
+            known.answered(gap.author, now)
+            if gap.author == "real":
+                known.close(gap.author, 1, 1)
+    known.notice(PeerId("real"), 1, 2, ANNE, now)
+    known.notice(PeerId("another"), 1, 1, ANNE, now)
+    assert {gap.author for _, gap in known.due(now + 10.0, ALL, 9)} == {"real", "another"}
 
 
 def test_no_more_gaps_are_asked_for_at_once_than_wanted() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from openfl.aggregation.quantize import quantize
-from openfl.aggregation.replica import Replica
+from openfl.aggregation.replica import Cursor, Replica
 from openfl.contribution import Charter, TableSchema
 from openfl.errors import DecodeError
 from openfl.group import events as ev
+from openfl.group.intake import MAX_HEARSAY
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 from tests.group_rig import (
@@ -502,7 +504,7 @@ def test_a_large_delta_is_announced_and_pulled_once() -> None:
     assert second.session.replica.digest() == first.session.replica.digest()
 
 
-def test_a_pulled_delta_that_is_not_the_announced_one_is_refused() -> None:
+def test_an_author_that_announces_another_delta_is_to_blame_and_not_who_serves_it() -> None:
     rig = Rig(quick(inline_limit_bytes=1024))
     first = founded(rig)
     second = rig.add()
@@ -515,9 +517,77 @@ def test_a_pulled_delta_that_is_not_the_announced_one_is_refused() -> None:
     rig.train(first, contribution(KEYS, 3.0))
     rig.unanswered = set()
     rig.pass_time(3.0)
-    assert second.penalized
-    assert "announced" in second.penalized[0][1]
-    assert second.session.faults["invalid-contribution"] == 1
+    assert second.penalized == [(first.peer_id, "announced-otherwise")]
+    assert second.session.faults["announced-otherwise"] == 1
+    # Signed by the same author: all members end with the same.
+    assert second.session.replica.digest() == first.session.replica.digest()
+
+
+def made_up(number: int) -> wire.HeardVersion:
+    return wire.HeardVersion(peer(1000 + number), 1, 5, 0)
+
+
+def test_a_liar_can_make_up_only_so_many_members() -> None:
+    rig = Rig(quick())
+    first, second = pair(rig)
+    for start in (0, 200):
+        beat = wire.Heartbeat(
+            1, 1, 1, 1, None, 300, tuple(made_up(start + n) for n in range(200)), bytes(16)
+        )
+        rig.gossip(second, wire.encode_gossip(beat), first)
+    assert len(first.session.members(rig.now)) <= 2 + MAX_HEARSAY
+    assert first.session.faults["hearsay-full"] >= 300
+    rig.pass_time(first.session.settings.presence_seconds + 1)
+    assert len(first.session.members(rig.now)) == 2
+
+
+def answering(rig: Rig, joiner: Member, page: Callable[[int], wire.ItemsAnswer], dt: float) -> int:
+    """Answer every request of the joiner with the next page; how many there were."""
+    asked = 0
+    effects = joiner.session.handle(ev.MembersReachable(frozenset([peer(7)])), rig.now)
+    effects += joiner.session.handle(ev.DiscoveryEnded(False), rig.now)
+    (request,) = [e for e in effects if isinstance(e, ev.Request)]
+    while asked < 10_000:
+        asked += 1
+        rig.now += dt
+        answer = wire.encode_answer(page(asked))
+        effects = joiner.session.handle(
+            ev.AnswerReceived(request.token, request.peer, answer), rig.now
+        )
+        more = [e for e in effects if isinstance(e, ev.Request)]
+        if not more:
+            break
+        (request,) = more
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("page", "dt", "most"),
+    [
+        pytest.param(lambda n: Cursor(peer(1), 1, 1), 0.1, 3, id="in-a-circle"),
+        pytest.param(lambda n: Cursor(peer(1), 1, n), 0.1, 17, id="with-nothing-new"),
+        pytest.param(lambda n: Cursor(peer(1), 1, n), 4.9, 8, id="slowly"),
+    ],
+)
+def test_an_endless_snapshot_is_given_up(
+    page: Callable[[int], Cursor], dt: float, most: int
+) -> None:
+    rig = Rig(quick())
+    joiner = rig.add()
+    asked = answering(rig, joiner, lambda n: wire.ItemsAnswer((), (), page(n), bytes(16)), dt)
+    assert 1 < asked <= most
+
+
+def test_an_author_that_floods_is_blamed_and_one_that_only_relays_is_not() -> None:
+    rig = Rig(quick(messages_per_second=1.0))
+    first, second = pair(rig)
+    payload = wire.encode_gossip(wire.Announce(bytes(32), 10, 1, 1))
+    for _ in range(20):
+        rig.give(first, ev.GossipReceived(second.peer_id, peer(99), payload))
+    assert first.session.faults["gossip-rate"] > 10
+    assert first.penalized == []
+    rig.give(first, ev.GossipReceived(second.peer_id, second.peer_id, payload))
+    assert first.penalized == [(second.peer_id, "gossip-rate")]
 
 
 def test_what_nobody_can_deliver_is_not_asked_for_without_end() -> None:

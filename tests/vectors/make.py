@@ -387,7 +387,10 @@ def refused() -> list[dict[str, Any]]:
     changed_nibbles("a byte too many for nine codes of four bits", "four bits", "97102f5e0a00")
     changed_nibbles("a byte too few for nine codes of four bits", "four bits", "97102f5e")
     changed_nibbles("four-bit values without scales", "scales", "97102f5e0a", scales=None)
-    changed_delta("int8 values without scales", "scales", in_block(0, scales=None))
+    changed_delta(
+        "int8 values without scales", "scales", lambda p: p["blocks"][0].pop("scales") and None
+    )
+    changed_delta("float32 values with scales of null", "scales", in_block(1, scales=None))
     changed_delta(
         "float32 values with scales",
         "scales",
@@ -433,6 +436,13 @@ def refused() -> list[dict[str, Any]]:
         "each of its versions",
         cbor.encode({**plain, "opinions": b"\x01"}),
     )
+    for label, opinions in (("no bytes", b""), ("none", b"\x80\x80")):
+        add(
+            "gossip",
+            f"opinions that are {label}",
+            "opinion",
+            cbor.encode({**plain, "opinions": opinions}),
+        )
     add(
         "snapshot-request",
         "an author named twice",
@@ -445,6 +455,18 @@ def refused() -> list[dict[str, Any]]:
                 "max_bytes": 1,
             }
         ),
+    )
+    add(
+        "directory",
+        "a card without a kind",
+        "missing field",
+        cbor.encode({"envelope": b"the envelope"}),
+    )
+    add(
+        "items-answer",
+        "a refusal without a text",
+        "missing field",
+        cbor.encode({"t": "refused", "code": "busy"}),
     )
     add("groups-request", "a groups request with a field", "unknown field", cbor.encode({"a": 1}))
 

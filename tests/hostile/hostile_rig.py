@@ -1,0 +1,224 @@
+"""Real nodes, and what attackers need: any identity, any bytes, any behaviour.
+
+The attacked nodes are `openfl-node` processes on loopback, so that their memory, open files and CPU
+can be measured; the attackers live in the test. An attacker is our own network client with the
+restraint taken off, or a bare socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import trio
+from libp2p.peer.id import ID
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.utils.varint import encode_varint_prefixed
+
+from openfl.contribution import Charter, PeerId
+from openfl.control import call
+from openfl.errors import RequestFailed
+from openfl.network.base import PeerAddress
+from openfl.network.envelope import Libp2pSealer, generate_identity, key_pair_of
+from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings, parse_peer_multiaddr
+from openfl.wire import messages as wire
+from tests.process_rig import RunningNode, deal_homes
+
+GOSSIP = "/meshsub/1.1.0"
+PATIENCE_SECONDS = 30.0
+_numbers = itertools.count(time.time_ns())
+
+
+@dataclass
+class Victim:
+    """A running node under attack."""
+
+    node: RunningNode
+    charters: list[Charter] = field(default_factory=list)
+
+    @cached_property
+    def address(self) -> PeerAddress:
+        return parse_peer_multiaddr(self.node.address)
+
+    @cached_property
+    def port(self) -> int:
+        return int(self.node.address.split("/")[4])
+
+    @cached_property
+    def id(self) -> ID:
+        return ID.from_base58(self.address.peer_id)
+
+    @cached_property
+    def process(self) -> Any:
+        return psutil.Process(self.node.process.pid)
+
+    @property
+    def topic(self) -> str:
+        return wire.deltas_topic(self.charters[0].group_id)
+
+    def status(self) -> dict[str, Any]:
+        """What `openfl-node status` shows, faster."""
+        found: dict[str, Any] = call(self.node.home, "snapshot", PATIENCE_SECONDS)
+        return found
+
+    def faults(self, name: str) -> int:
+        return int(self.status()["faults"].get(name, 0))
+
+    def rss_mib(self) -> float:
+        return float(self.process.memory_info().rss) / 2**20
+
+    def cpu_seconds(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def files(self) -> int:
+        return int(self.process.num_fds())
+
+    def connected(self) -> set[str]:
+        return {peer["peer_id"] for peer in self.status()["peers"]}
+
+    def still_hears_the_honest_member(self) -> None:
+        before = self.status()
+        until(lambda: self.status()["deltas_merged"] > before["deltas_merged"], "an honest delta")
+        until(lambda: self.status()["round"] > before["round"], "a round of its own")
+
+
+@contextlib.contextmanager
+def two_honest_nodes(folder: Path) -> Iterator[Victim]:
+    homes = deal_homes(folder, "ab")
+    with contextlib.ExitStack() as stack:
+        first = RunningNode(homes[0], interval="0.5")
+        stack.callback(first.end)
+        second = RunningNode(homes[1], "--bootstrap", first.address, interval="0.5")
+        stack.callback(second.end)
+        victim = Victim(first)
+        until(lambda: len(victim.status()["members"]) == 2, "two members")
+        victim.charters.append(trio.run(_ask_charter, victim))
+        yield victim
+
+
+async def _ask_charter(victim: Victim) -> Charter:
+    async with attacker(victim) as network:
+        answer = wire.decode_cards_answer(
+            await network.request(
+                victim.address.peer_id, wire.GROUPS_PROTOCOL, wire.encode_groups_request()
+            )
+        )
+        assert isinstance(answer, wire.CardsAnswer)
+        issuer, body = Libp2pSealer(generate_identity()).open(wire.CARD_TYPE, answer.cards[0][0])
+        return wire.decode_card(body, issuer).charter
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.05)
+
+
+async def seen(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """As `until`, while the attackers of this process go on."""
+    deadline = trio.current_time() + seconds
+    while not await trio.to_thread.run_sync(condition):
+        assert trio.current_time() < deadline, f"{what} did not happen within {seconds:g} s"
+        await trio.sleep(0.05)
+
+
+# --- attackers ------------------------------------------------------------------------------------
+
+
+def make_network(identity: bytes | None = None, **settings: Any) -> Libp2pNetwork:
+    values: dict[str, Any] = {
+        "identity": identity or generate_identity(),
+        "start_seqno": time.time_ns(),
+        "listen": ("/ip4/127.0.0.1/tcp/0",),
+        **settings,
+    }
+    return Libp2pNetwork(Libp2pSettings(**values))
+
+
+@contextlib.asynccontextmanager
+async def attacker(victim: Victim, identity: bytes | None = None) -> AsyncIterator[Libp2pNetwork]:
+    """A stranger that is connected to the victim."""
+    async with make_network(identity) as network:
+        await network.connect(victim.address)
+        yield network
+
+
+async def thrown_out(network: Libp2pNetwork, victim: Victim) -> None:
+    """The victim has closed the connection, and does not take a new one."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
+            await trio.sleep(0.02)
+        with contextlib.suppress(RequestFailed):  # refused in the handshake, or just after
+            await network.connect(victim.address)
+        while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
+            await trio.sleep(0.02)
+
+
+def signed(identity: bytes, topic: str, payload: bytes, seqno: int = 0) -> rpc_pb2.Message:
+    """A pubsub message that `identity` signed."""
+    keys = key_pair_of(identity)
+    message = rpc_pb2.Message(
+        from_id=ID.from_pubkey(keys.public_key).to_bytes(),
+        seqno=(seqno or next(_numbers)).to_bytes(8, "big"),
+        data=payload,
+        topicIDs=[topic],
+    )
+    message.signature = keys.private_key.sign(b"libp2p-pubsub:" + message.SerializeToString())
+    return message
+
+
+class Mouth:
+    """A gossip stream on which anything can be said."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    async def say(self, *messages: rpc_pb2.Message) -> None:
+        await self.frame(rpc_pb2.RPC(publish=messages).SerializeToString())
+
+    async def frame(self, data: bytes) -> None:
+        await self.stream.write(encode_varint_prefixed(data))
+
+
+async def mouth(network: Libp2pNetwork, victim: Victim) -> Mouth:
+    return Mouth(await network._host.open_stream(victim.id, [GOSSIP]))
+
+
+class Liar:
+    """A member that keeps to the protocol where it likes."""
+
+    def __init__(self, victim: Victim) -> None:
+        self.identity = generate_identity()
+        self.sealer = Libp2pSealer(self.identity)
+        self.charter = victim.charters[0]
+        self.topic = victim.topic
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.sealer.peer_id
+
+    def message(self, payload: bytes) -> rpc_pb2.Message:
+        return signed(self.identity, self.topic, payload)
+
+    def delta_message(self, body: bytes) -> rpc_pb2.Message:
+        envelope = self.sealer.seal(wire.DELTA_TYPE, body)
+        return self.message(wire.encode_gossip(wire.InlineDelta(envelope)))
+
+
+async def reset_or_ended(stream: Any, seconds: float = PATIENCE_SECONDS) -> None:
+    """The other side gave this stream up."""
+    with trio.fail_after(seconds):
+        try:
+            while await stream.read(65536):
+                pass
+        except Exception:
+            return

@@ -1,0 +1,253 @@
+"""Attacks by gossip: junk, forgeries, lies and floods on the group's topic and the directory."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+from hostile_rig import Liar, Victim, attacker, mouth, reset_or_ended, seen, signed, thrown_out
+from libp2p.pubsub.pb import rpc_pb2
+
+from openfl.aggregation.delta import Delta
+from openfl.aggregation.quantize import QuantizedBlock
+from openfl.contribution import Charter, GroupCard
+from openfl.learning.rating_charter import ITEMS
+from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.wire import cbor, tensors
+from openfl.wire import messages as wire
+
+
+def rows(charter: Charter, keys: Any, value: int = 1, evidence: int = 1) -> QuantizedBlock:
+    count, width = len(keys), charter.table(ITEMS).width
+    return QuantizedBlock(
+        ITEMS,
+        "int8",
+        np.array(keys, dtype=np.uint64),
+        np.full((count, width), value, dtype=np.int8),
+        np.full(count, 0.01, dtype=np.float16),
+        np.full(count, evidence, dtype=np.uint32),
+        np.ones(width, dtype=np.float32),
+    )
+
+
+def body(charter: Charter, seqno: int = 1, epoch: int = 1, **block: Any) -> bytes:
+    blocks = (rows(charter, **{"keys": (1, 2, 3), **block}),)
+    return wire.encode_delta(Delta(charter.group_id, epoch, seqno, 1, 10, None, blocks))
+
+
+def changed(charter: Charter, **fields: Any) -> bytes:
+    """A delta whose first block has other fields, whatever they are."""
+    plain = cbor.decode(body(charter), 1 << 20, tensors.ARRAY_TAGS)
+    plain["blocks"][0].update(fields)
+    return cbor.encode(plain)
+
+
+Lie = Callable[[Liar], bytes]
+NAN = struct.pack("<f", float("nan"))
+HUGE = struct.pack("<e", 60000)
+INFINITY = struct.pack("<e", float("inf"))
+
+LIES: dict[str, Lie] = {
+    "nan-curvature": lambda m: changed(
+        m.charter, curvature=cbor.Tagged(85, NAN * m.charter.table(ITEMS).width)
+    ),
+    "infinite-scale": lambda m: changed(m.charter, scales=cbor.Tagged(84, INFINITY * 3)),
+    "evidence-of-four-billion": lambda m: changed(
+        m.charter, evidence=cbor.Tagged(70, b"\xff\xff\xff\xff")
+    ),
+    "no-evidence": lambda m: changed(m.charter, evidence=cbor.Tagged(64, b"\0")),
+    "equal-keys": lambda m: changed(
+        m.charter, keys=bytes.fromhex("ffffffffffffffffff01") + b"\0\0"
+    ),
+    "keys-that-step-back": lambda m: changed(m.charter, keys=b"\x05" + b"\xff" * 9 + b"\x01\0"),
+    "a-million-rows": lambda m: changed(m.charter, keys=bytes(400_000)),
+    "more-columns": lambda m: changed(m.charter, curvature=cbor.Tagged(85, bytes(4 * 4096))),
+    "another-table": lambda m: changed(m.charter, table="nothing"),
+    "another-group": lambda m: body(Charter("other", "rating", m.charter.tables, seed=9)),
+    "huge-values": lambda m: changed(
+        m.charter, scales=cbor.Tagged(84, struct.pack("<e", 60000) * 3)
+    ),
+    "cut-off": lambda m: body(m.charter)[:-3],
+    "junk": lambda m: b"\xff" * 100,
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_a_member_that_signs_lies_is_refused_and_thrown_out(victim: Victim, lie: Lie) -> None:
+    liar = Liar(victim)
+    async with attacker(victim, liar.identity) as network:
+        said = await mouth(network, victim)
+        with contextlib.suppress(Exception):
+            for _ in range(10):
+                await said.say(liar.delta_message(lie(liar)))
+        await thrown_out(network, victim)
+    status = victim.status()
+    assert status["faults"]["gossip-rejected"] >= 8
+    assert liar.peer_id not in {m["peer_id"] for m in status["members"]}
+
+
+async def test_the_delta_of_another_is_not_taken_from_who_did_not_sign_it(victim: Victim) -> None:
+    """Forged: one's own message around the envelope of another, as on replay."""
+    author, forger = Liar(victim), Liar(victim)
+    envelope = author.sealer.seal(wire.DELTA_TYPE, body(author.charter))
+    payload = wire.encode_gossip(wire.InlineDelta(envelope))
+    async with attacker(victim, forger.identity) as network:
+        said = await mouth(network, victim)
+        with contextlib.suppress(Exception):
+            for _ in range(10):
+                await said.say(forger.message(payload))
+        await thrown_out(network, victim)
+    assert victim.faults("bad-signature") >= 8
+    assert author.peer_id not in {m["peer_id"] for m in victim.status()["members"]}
+
+
+async def test_a_message_with_a_forged_signature_counts_against_who_sends_it(
+    victim: Victim,
+) -> None:
+    async with attacker(victim) as network:
+        said = await mouth(network, victim)
+        with contextlib.suppress(Exception):
+            for _ in range(10):
+                message = signed(generate_identity(), victim.topic, b"x")
+                message.signature = bytes(64)
+                await said.say(message)
+        await thrown_out(network, victim)
+    assert victim.faults("gossip-bad-signature") >= 8
+
+
+async def test_replays_and_jumps_change_nothing_twice(victim: Victim) -> None:
+    member = Liar(victim)
+    first = member.delta_message(body(member.charter))
+    jump = member.delta_message(body(member.charter, seqno=(1 << 63) - 1, keys=(7,)))
+    back = member.delta_message(body(member.charter, seqno=5, epoch=1, keys=(8,)))
+    again = member.message(first.data)
+    async with attacker(victim, member.identity) as network:
+        said = await mouth(network, victim)
+        await said.say(first, jump, back)
+        await seen(lambda: rows_of(victim, member) == 5, "five rows")
+        for _ in range(30):
+            await said.say(first, jump, again)
+        await trio.sleep(0.5)
+        assert rows_of(victim, member) == 5
+        leave = member.sealer.seal(
+            wire.LEAVE_TYPE,
+            cbor.encode({"group": bytes.fromhex(member.charter.group_id), "epoch": 1}),
+        )
+        await said.say(member.message(wire.encode_gossip(wire.LeaveNotice(leave))))
+        await seen(lambda: rows_of(victim, member) == 0, "no rows")
+        await said.say(member.message(first.data))
+        await trio.sleep(0.5)
+        assert rows_of(victim, member) == 0
+
+
+def rows_of(victim: Victim, member: Liar) -> int:
+    found = {m["peer_id"]: m["rows"] for m in victim.status()["members"]}
+    return int(found.get(member.peer_id, 0))
+
+
+async def test_a_thousand_messages_a_second_are_slowed_and_their_author_thrown_out(
+    victim: Victim,
+) -> None:
+    before, cpu, memory = victim.status()["deltas_merged"], victim.cpu_seconds(), victim.rss_mib()
+    liar = Liar(victim)
+    payload = wire.encode_gossip(wire.Heartbeat(1, 0, 0, 0, None, 0, (), bytes(16)))
+    async with attacker(victim, liar.identity) as network:
+        said = await mouth(network, victim)
+        start = trio.current_time()
+        with contextlib.suppress(Exception), trio.move_on_after(6):
+            for number in range(6000):
+                await said.say(liar.message(payload))
+                await trio.sleep(max(0, start + number / 1000 - trio.current_time()))
+        await thrown_out(network, victim)
+    seconds = trio.current_time() - start
+    assert victim.faults("gossip-rate") >= 8
+    assert victim.rss_mib() - memory < 40
+    assert victim.cpu_seconds() - cpu < 3 + 0.8 * seconds
+    await seen(lambda: victim.status()["deltas_merged"] > before, "honest deltas meanwhile")
+
+
+async def test_a_flood_by_made_up_authors_is_read_no_faster_than_one_peer_may_speak(
+    victim: Victim,
+) -> None:
+    """Each identity keeps to the rate of an author; what bounds them is the one that relays."""
+    liars = [Liar(victim) for _ in range(40)]
+    payload = wire.encode_gossip(wire.Heartbeat(1, 0, 0, 0, None, 0, (), bytes(16)))
+    messages = [liar.message(payload) for liar in liars for _ in range(40)]
+    received = victim.faults("gossip-throttled")
+    async with attacker(victim) as network:
+        said = await mouth(network, victim)
+        with contextlib.suppress(Exception), trio.move_on_after(3):
+            for message in messages:
+                await said.say(message)
+        await seen(lambda: victim.faults("gossip-throttled") > received, "the brake")
+
+
+async def test_gossip_that_is_no_gossip_costs_the_stream(victim: Victim) -> None:
+    async with attacker(victim) as network:
+        for junk in (b"\xff" * 6, b"\x0a\xff\xff\xff\xff\x0f", rpc_with_strange_topic()):
+            said = await mouth(network, victim)
+            await said.frame(junk)
+            await reset_or_ended(said.stream)
+    assert victim.faults("gossip-malformed") >= 3
+
+
+def rpc_with_strange_topic() -> bytes:
+    return rpc_pb2.RPC(
+        subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid="x" * 5000)]
+    ).SerializeToString()
+
+
+async def test_control_messages_without_end_are_bounded(victim: Victim) -> None:
+    memory = victim.rss_mib()
+    flood = rpc_pb2.RPC()
+    for number in range(2000):
+        flood.control.prune.add(topicID=f"topic {number}", backoff=1 << 40)
+        flood.control.graft.add(topicID=f"topic {number}")
+        flood.control.ihave.add(topicID=victim.topic, messageIDs=[b"%d" % number] * 10)
+        flood.control.iwant.add(messageIDs=[b"%d" % number] * 10)
+    async with attacker(victim) as network:
+        said = await mouth(network, victim)
+        with contextlib.suppress(Exception), trio.move_on_after(4):
+            for _ in range(20):
+                await said.frame(flood.SerializeToString())
+        await trio.sleep(0.5)
+    assert victim.rss_mib() - memory < 40
+
+
+async def test_a_flood_of_cards_neither_fills_the_directory_nor_hides_the_group(
+    victim: Victim,
+) -> None:
+    async with attacker(victim) as network:
+        said = await mouth(network, victim)
+        for issuer in range(12):
+            identity = generate_identity()
+            sealer = Libp2pSealer(identity)
+            for number in range(60):
+                charter = Charter(f"fake {issuer}/{number}", "rating", victim.charters[0].tables)
+                card = GroupCard(charter, 10**9, 1, "rmse", 0.0, 0.0, sealer.peer_id, 1e9 + number)
+                envelope = sealer.seal(wire.CARD_TYPE, wire.encode_card(card))
+                message = signed(identity, wire.DIRECTORY_TOPIC, wire.encode_directory(envelope))
+                with contextlib.suppress(Exception):
+                    await said.say(message)
+        await trio.sleep(1)
+        answer = wire.decode_cards_answer(
+            await network.request(
+                victim.address.peer_id,
+                wire.GROUPS_PROTOCOL,
+                wire.encode_groups_request(),
+                wire.LIMITS.max_answer_bytes,
+            )
+        )
+    assert isinstance(answer, wire.CardsAnswer)
+    known = [
+        wire.decode_card(sealer.open(wire.CARD_TYPE, c[0])[1], sealer.peer_id) for c in answer.cards
+    ]
+    assert victim.charters[0].name in {card.charter.name for card in known}
+    fakes = [card for card in known if card.charter.name.startswith("fake")]
+    assert 0 < len(fakes) <= 12 * 16
+    assert victim.faults("card-rate") > 0

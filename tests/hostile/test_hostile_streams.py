@@ -1,0 +1,387 @@
+"""Attacks by requests and answers: our own protocols, the DHT, and the control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+import trio
+from hostile_rig import (
+    PATIENCE_SECONDS,
+    Liar,
+    Victim,
+    attacker,
+    make_network,
+    reset_or_ended,
+    seen,
+    thrown_out,
+    until,
+)
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+from libp2p.utils.varint import encode_varint_prefixed
+from multiaddr import Multiaddr
+from test_hostile_gossip import body
+
+from openfl.aggregation.replica import Completeness, Cursor
+from openfl.config import load_config
+from openfl.contribution import Charter, GroupCard, PeerId
+from openfl.network.base import GossipMessage, PeerAddress, Verdict
+from openfl.network.discovery import group_key
+from openfl.network.envelope import generate_identity, identity_from_seed, peer_id_of
+from openfl.network.libp2p import Libp2pNetwork
+from openfl.node import Node
+from openfl.runtime import open_node
+from openfl.wire import messages as wire
+from tests.process_rig import deal_homes
+
+OURS = (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL, wire.GROUPS_PROTOCOL, "/openfl/peers/1")
+
+
+@pytest.mark.parametrize("protocol", OURS)
+async def test_requests_of_junk_are_counted_and_end_in_refusal(
+    victim: Victim, protocol: str
+) -> None:
+    async with attacker(victim) as network:
+        for junk in (b"", b"\xff" * 40, b"\xa0" * 3, b"\x80" * 100) * 3:
+            with contextlib.suppress(Exception):
+                await network.request(victim.address.peer_id, protocol, junk)
+        await thrown_out(network, victim)
+    assert victim.faults("request-refused") >= 8
+
+
+@pytest.mark.parametrize("protocol", OURS)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(struct.pack(">I", 0xFFFFFFFF), id="declares-four-gigabytes"),
+        pytest.param(struct.pack(">I", 100) + b"x", id="cut-off"),
+    ],
+)
+async def test_a_request_of_a_false_length_costs_its_stream(
+    victim: Victim, protocol: str, frame: bytes
+) -> None:
+    async with attacker(victim) as network:
+        stream = await network._host.open_stream(victim.id, [protocol])
+        await stream.write(frame)
+        await stream.close_write()
+        await reset_or_ended(stream)
+
+
+async def test_requests_that_drip_hold_up_nobody_else_and_are_given_up(victim: Victim) -> None:
+    async with attacker(victim) as network:
+        streams = []
+        for _ in range(20):
+            stream = await network._host.open_stream(victim.id, [wire.SNAPSHOT_PROTOCOL])
+            await stream.write(struct.pack(">I", 1000) + b"\xa4")
+            streams.append(stream)
+        async with attacker(victim) as honest:
+            with trio.fail_after(5):
+                await honest.request(
+                    victim.address.peer_id, wire.GROUPS_PROTOCOL, wire.encode_groups_request()
+                )
+        await reset_or_ended(streams[0], 20)
+    assert victim.faults("request-broken") > 0
+
+
+async def test_only_a_few_answers_are_made_for_one_peer_at_once() -> None:
+    """Each is kept in memory until it is read. Others are not held up."""
+    answering: set[object] = set()
+    most = 0
+
+    async def answer(peer: PeerId, request: bytes) -> bytes:
+        nonlocal most
+        mine = object()
+        answering.add(mine)
+        most = max(most, len(answering))
+        try:
+            await trio.sleep(1.5)
+        finally:
+            answering.discard(mine)
+        return bytes(1 << 10)
+
+    async with make_network() as node, make_network() as other, make_network() as honest:
+        node.set_handler("/test/1", answer)
+        for network in (other, honest):
+            await network.connect(_address(node.peer_id, node.multiaddrs[0].partition("/p2p/")[0]))
+        victim = ID.from_base58(node.peer_id)
+        for _ in range(60):
+            stream = await other._host.open_stream(victim, ["/test/1"])
+            await stream.write(struct.pack(">I", 1) + b"x")
+        with trio.fail_after(10):
+            assert await honest.request(node.peer_id, "/test/1", b"x") == bytes(1 << 10)
+        assert most <= 9
+
+
+# --- the DHT --------------------------------------------------------------------------------------
+
+
+async def test_dht_streams_of_one_peer_that_say_nothing_leave_room_for_others(
+    victim: Victim,
+) -> None:
+    async with attacker(victim) as network:
+        with contextlib.suppress(Exception):
+            for _ in range(100):
+                stream = await network._host.open_stream(victim.id, ["/openfl/kad/1.0.0"])
+                await stream.write(b"\x90")  # the first byte of a length, and nothing after
+        await seen(lambda: victim.faults("dht-refused-busy") > 0, "refusals")
+        async with attacker(victim) as honest:
+            assert await asked_providers(honest, victim, bytes(34)) == []
+
+
+async def asked_providers(network: Libp2pNetwork, victim: Victim, key: bytes) -> list[Any]:
+    stream = await network._host.open_stream(victim.id, ["/openfl/kad/1.0.0"])
+    query = Message(type=Message.MessageType.GET_PROVIDERS, key=key)
+    await stream.write(encode_varint_prefixed(query.SerializeToString()))
+    with trio.fail_after(5):
+        answer = await stream.read(65536)
+    assert answer, "no answer"
+    return list(Message.FromString(answer[1 if answer[0] < 128 else 2 :]).providerPeers)
+
+
+@pytest.mark.parametrize("junk", [b"\xff" * 20, b"\x05\xff\xff\xff\xff\xff", b"\xff\xff\xff\x7f"])
+async def test_dht_messages_of_junk_cost_their_stream(victim: Victim, junk: bytes) -> None:
+    async with attacker(victim) as network:
+        stream = await network._host.open_stream(victim.id, ["/openfl/kad/1.0.0"])
+        await stream.write(junk)
+        await stream.close_write()
+        await reset_or_ended(stream)
+
+
+async def test_what_a_stranger_provides_does_not_push_out_what_members_provide() -> None:
+    async with make_network() as node, make_network() as member, make_network() as stranger:
+        store = node._dht.provider_store
+        for network, keys in ((member, 2), (stranger, 5000)):
+            info = network._host.get_id(), [Multiaddr("/ip4/127.0.0.1/tcp/1")]
+            for number in range(keys):
+                key = b"%d" % number + bytes(30)
+                store.add_provider(key + network._host.get_id().to_bytes()[:2], peer_info(*info))
+        assert len(store.providers) <= 2 + 64
+        mine = [k for k, known in store.providers.items() if member.peer_id in known]
+        assert len(mine) == 2
+
+
+def peer_info(peer_id: ID, addresses: list[Multiaddr]) -> Any:
+    return PeerInfo(peer_id, addresses)
+
+
+async def test_a_peer_that_answers_lookups_with_its_own_does_not_hide_the_members() -> None:
+    """Eclipse: sixty made-up providers, told at once, beside one honest answer."""
+    key = group_key("ab" * 16, 0.0)  # type: ignore[arg-type]
+    fakes = [peer_id_of(identity_from_seed(bytes([n]) * 32)) for n in range(60)]
+    async with make_network() as seeker, make_network() as liar, make_network() as honest:
+
+        async def lie(stream: Any) -> None:
+            answer = Message(type=Message.MessageType.GET_PROVIDERS)
+            for fake in fakes:
+                told = answer.providerPeers.add()
+                told.id = ID.from_base58(fake).to_bytes()
+                told.addrs.append(Multiaddr("/ip4/127.0.0.1/tcp/1").to_bytes())
+            await stream.write(encode_varint_prefixed(answer.SerializeToString()))
+            await stream.close()
+
+        liar._host.set_stream_handler("/openfl/kad/1.0.0", lie)
+        member = peer_id_of(generate_identity())
+        honest._dht.provider_store.add_provider(
+            b"\x12\x20" + key,
+            peer_info(ID.from_base58(member), [Multiaddr("/ip4/127.0.0.1/tcp/2")]),
+        )
+        for other in (liar, honest):
+            address = other.multiaddrs[0].partition("/p2p/")[0]
+            await seeker.connect(_address(other.peer_id, address))
+        found = [peer.peer_id for peer in await seeker.find_providers(key)]
+        assert member in found[:2]
+        assert len(found) <= 20
+
+
+async def test_thousands_of_made_up_peers_do_not_make_a_node_forget_itself() -> None:
+    async with make_network() as node, make_network() as other:
+        store = node._swarm.peerstore
+        for number in range(3000):
+            fake = ID.from_base58(peer_id_of(identity_from_seed(number.to_bytes(32, "big"))))
+            store.add_addrs(fake, [Multiaddr("/ip4/10.0.0.1/tcp/1")], 3600)
+        assert len(store.peer_data_map) <= 1000
+        await other.connect(_address(node.peer_id, node.multiaddrs[0].partition("/p2p/")[0]))
+        with trio.fail_after(PATIENCE_SECONDS):
+            myself = ID.from_base58(node.peer_id)
+            while not identified(other, myself):  # noqa: ASYNC110 (needs its own key)
+                await trio.sleep(0.02)
+
+
+def identified(network: Libp2pNetwork, peer_id: ID) -> bool:
+    store = network._swarm.peerstore
+    return store.has_peer(peer_id) and bool(store.get_protocols(peer_id))
+
+
+def _address(peer_id: PeerId, multiaddr: str) -> Any:
+    return PeerAddress(peer_id, (multiaddr,))
+
+
+# --- answers: a node that joins through a liar ----------------------------------------------------
+
+Answer = Callable[[Liar, bytes], Awaitable[bytes]]
+
+
+def page(items: Any = (), complete: Any = (), cursor: Cursor | None = None) -> bytes:
+    return wire.encode_answer(wire.ItemsAnswer(tuple(items), tuple(complete), cursor, bytes(16)))
+
+
+async def forged(liar: Liar, request: bytes) -> bytes:
+    """Rows of another author: the envelope is true, the body was changed."""
+    envelope = bytearray(liar.sealer.seal(wire.DELTA_TYPE, body(liar.charter)))
+    envelope[-80] ^= 1
+    return page([wire.AnswerItem("delta", bytes(envelope), 0)])
+
+
+async def another_charter(liar: Liar, request: bytes) -> bytes:
+    charter = Charter("other", "rating", liar.charter.tables, seed=99)
+    sealed = liar.sealer.seal(wire.DELTA_TYPE, body(charter))
+    return page([wire.AnswerItem("delta", sealed, 0)])
+
+
+async def a_bomb(liar: Liar, request: bytes) -> bytes:
+    return bytes(64 << 20)
+
+
+async def junk(liar: Liar, request: bytes) -> bytes:
+    return b"\xff" * 100
+
+
+async def a_circle(liar: Liar, request: bytes) -> bytes:
+    return page(cursor=Cursor(liar.peer_id, 1, 1))
+
+
+async def forever(liar: Liar, request: bytes) -> bytes:
+    number = wire.decode_snapshot_request(request).cursor
+    return page(cursor=Cursor(liar.peer_id, 1, 1 if number is None else number.seqno + 1))
+
+
+async def a_lie_of_completeness(liar: Liar, request: bytes) -> bytes:
+    return page(complete=[Completeness(liar.peer_id, 1, 0, 1 << 62, 0)])
+
+
+async def dripping(liar: Liar, request: bytes) -> bytes:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+EVIL: dict[str, tuple[Answer, str]] = {
+    "forged-rows": (forged, "bad-signature"),
+    "another-charter": (another_charter, "invalid-contribution"),
+    "a-bomb": (a_bomb, "answer-too-large"),
+    "junk": (junk, "undecodable"),
+    "a-circle": (a_circle, "invalid-contribution"),
+    "endless-pages": (forever, "endless-answer"),
+    "a-lie-of-completeness": (a_lie_of_completeness, ""),
+    "a-drip": (dripping, "request-failed"),
+}
+
+
+def laughs(levels: int) -> bytes:
+    """CBOR lists that hold the list before them twice, by reference: 2 ** levels items."""
+    lists = [b"\xd8\x1c\x82\x00\x00"]
+    for number in range(levels):
+        reference = b"\xd8\x1d" + cbor2.dumps(number)
+        lists.append(b"\xd8\x1c\x82" + reference + reference)
+    return b"\x98" + bytes([len(lists)]) + b"".join(lists)
+
+
+@contextlib.asynccontextmanager
+async def lying_member(victim: Victim, answer: Answer) -> AsyncIterator[Libp2pNetwork]:
+    """A peer that says it is in the group, and answers snapshots as it likes."""
+    liar = Liar(victim)
+    card = GroupCard(liar.charter, 9, 100, None, None, None, liar.peer_id, 2e9)
+    sealed = liar.sealer.seal(wire.CARD_TYPE, wire.encode_card(card))
+    async with make_network(liar.identity) as network:
+
+        async def cards(peer: PeerId, request: bytes) -> bytes:
+            return wire.encode_answer(wire.CardsAnswer(((sealed, 0),)))
+
+        async def answered(peer: PeerId, request: bytes) -> bytes:
+            return await answer(liar, request)
+
+        async def peers(peer: PeerId, request: bytes) -> bytes:
+            return laughs(60)
+
+        network.set_handler(wire.GROUPS_PROTOCOL, cards)
+        network.set_handler("/openfl/peers/1", peers)
+        for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
+            network.set_handler(protocol, answered, 1 << 20)
+        await network.subscribe(liar.topic, silent)
+        yield network
+
+
+def silent(message: GossipMessage) -> Verdict:
+    return Verdict.IGNORE
+
+
+@contextlib.asynccontextmanager
+async def newcomer(home: Path, bootstrap: list[str]) -> AsyncIterator[Node]:
+    settings = {
+        "network.host": "127.0.0.1",
+        "network.bootstrap": tuple(bootstrap),
+        "data.ratings_file": str(home / "ratings.csv"),
+        "training.interval_seconds": 0.3,
+        "training.alone_rounds": 0,
+        "gossip.heartbeat_seconds": 0.5,
+    }
+    async with open_node(load_config(None, {}, settings), home, lambda event: None) as node:
+        yield node
+
+
+@pytest.mark.parametrize(("answer", "fault"), EVIL.values(), ids=EVIL)
+async def test_a_node_that_joins_through_a_liar_still_joins_and_learns(
+    group: Victim, tmp_path: Path, answer: Answer, fault: str
+) -> None:
+    (home,) = deal_homes(tmp_path, "x", seed=8)
+    async with (
+        lying_member(group, answer) as network,
+        newcomer(home, [network.multiaddrs[0]]) as node,
+    ):
+        with trio.fail_after(40):
+            while node.snapshot().round < 2:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        status = node.snapshot()
+        assert status.group_id == group.charters[0].group_id
+        if fault:
+            assert status.faults.get(fault, 0) >= 1, status.faults
+        members = {m.peer_id for m in status.members if m.rows}
+        assert members <= {node.network.peer_id}
+
+
+# --- the control socket ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        pytest.param(b"\xff" * 100 + b"\n", id="junk"),
+        pytest.param(b"[" * 60_000 + b"\n", id="deep"),
+        pytest.param(b'{"command": "' + b"x" * 100_000, id="too-long"),
+        pytest.param(b"{}\n", id="no-command"),
+        pytest.param(b'{"command": {"a": 1}}\n', id="strange-command"),
+        pytest.param(b"", id="silent"),
+    ],
+)
+def test_junk_on_the_control_socket_is_answered_with_an_error_or_nothing(
+    victim: Victim, junk: bytes
+) -> None:
+    files = victim.files()
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            link = stack.enter_context(socket.socket(socket.AF_UNIX))
+            link.settimeout(5)
+            link.connect(str(victim.node.home / "control.sock"))
+            with contextlib.suppress(OSError):
+                link.sendall(junk)
+                if junk:
+                    answer = link.recv(1 << 16)
+                    assert answer == b"" or b'"ok": false' in answer
+    until(lambda: victim.files() <= files + 2, "closed files")

@@ -1,0 +1,224 @@
+"""Attacks below our own protocol: sockets, handshakes, Yamux, identify. No membership is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+import trio
+from hostile_rig import (
+    Victim,
+    attacker,
+    make_network,
+    mouth,
+    reset_or_ended,
+    seen,
+    thrown_out,
+    until,
+)
+from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_DATA, TYPE_WINDOW_UPDATE
+from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
+from multiaddr import Multiaddr
+
+MULTISTREAM = b"\x13/multistream/1.0.0\n"
+
+
+@contextlib.contextmanager
+def sockets(victim: Victim, count: int, source: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+    """Bare TCP connections to the victim."""
+    with contextlib.ExitStack() as stack:
+        links = []
+        for _ in range(count):
+            link = stack.enter_context(socket.socket())
+            link.settimeout(5)
+            link.bind((source, 0))
+            link.connect(("127.0.0.1", victim.port))
+            links.append(link)
+        yield links
+
+
+def closed(link: socket.socket) -> bool:
+    """Whether the other side has closed; what it said before is thrown away."""
+    link.setblocking(False)
+    try:
+        while link.recv(65536):
+            pass
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+HANDSHAKES = {
+    "zeros": b"\x00" * 4096,
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "unknown protocols": MULTISTREAM + b"\x0b/plaintext\xff\n" * 50,
+    "noise with junk": MULTISTREAM + b"\x07/noise\n" + b"\xff\xff" + b"\x41" * 65535,
+    "an empty noise message": MULTISTREAM + b"\x07/noise\n\x00\x00",
+    "a length without end": b"\xff" * 64,
+    "half a word, and then nothing": MULTISTREAM[:5],
+    "nothing": b"",
+}
+
+
+def test_handshakes_of_junk_or_silence_are_given_up(victim: Victim) -> None:
+    with sockets(victim, len(HANDSHAKES)) as links:
+        for link, junk in zip(links, HANDSHAKES.values(), strict=True):
+            with contextlib.suppress(OSError):  # closed while we still talk
+                link.sendall(junk)
+        for link, name in zip(links, HANDSHAKES, strict=True):
+            until(lambda link=link: closed(link), f"an end of {name}", seconds=15)
+    until(lambda: victim.faults("handshake-refused") >= len(HANDSHAKES), "the count", seconds=5)
+
+
+def test_a_negotiation_message_of_a_gigabyte_is_not_collected(victim: Victim) -> None:
+    before = victim.rss_mib()
+    with sockets(victim, 1) as (link,):
+        link.sendall(MULTISTREAM + encode_uvarint(1 << 30))
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 200 << 20:
+                sent += link.send(bytes(1 << 20))
+        assert sent < 64 << 20
+    assert victim.rss_mib() - before < 50
+
+
+async def test_a_flood_of_connections_takes_no_files_and_no_place_from_others(
+    victim: Victim,
+) -> None:
+    files = victim.files()
+    with sockets(victim, 300, "127.0.0.66") as links:
+        await trio.sleep(0.5)
+        assert victim.files() - files <= 40
+        assert sum(map(closed, links)) >= 250
+        # While those that got in still hold their places:
+        async with attacker(victim) as honest:
+            await seen(lambda: honest.peer_id in victim.connected(), "somebody else's connection")
+    await seen(lambda: victim.faults("connection-flood") >= 250, "the count")
+    await seen(lambda: victim.files() - files <= 10, "closed files")
+
+
+async def test_many_identities_of_one_address_leave_places_for_others(victim: Victim) -> None:
+    """Sybils from one address get at most half of the places for visitors."""
+    async with trio.open_nursery() as nursery:
+
+        async def sybil() -> None:
+            async with make_network(listen=()) as network:
+                with contextlib.suppress(Exception):
+                    await network.connect(victim.address)
+                await trio.sleep_forever()
+
+        for _ in range(48):
+            nursery.start_soon(sybil)
+            await trio.sleep(0.03)
+        await seen(lambda: victim.faults("address-full") > 0, "a refusal")
+        assert len(victim.connected()) <= 40
+        nursery.cancel_scope.cancel()
+    await seen(lambda: len(victim.connected()) < 5, "an end of it")
+
+
+# --- Yamux ----------------------------------------------------------------------------------------
+
+
+def frame(kind: int, flags: int, stream: int, length: int) -> bytes:
+    return struct.pack(">BBHII", 0, kind, flags, stream, length)
+
+
+async def test_data_beyond_the_window_ends_the_connection(victim: Victim) -> None:
+    before = peak = victim.rss_mib()
+    async with attacker(victim) as network, trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            nonlocal peak
+            while True:
+                peak = max(peak, victim.rss_mib())
+                await trio.sleep(0.05)
+
+        nursery.start_soon(watch)
+        mux = network._swarm.newest_connection(victim.id).muxed_conn
+        first = mux.next_stream_id
+        with trio.move_on_after(15), contextlib.suppress(Exception):
+            for number in range(60):
+                # Never read: nobody handles a stream that negotiates nothing.
+                head = frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 4 << 20)
+                await mux._write_frame(head + bytes(4 << 20))
+        await thrown_out_or_gone(network, victim)
+        nursery.cancel_scope.cancel()
+    assert victim.faults("window-exceeded") > 0
+    assert peak - before < 110
+
+
+async def thrown_out_or_gone(network: object, victim: Victim) -> None:
+    with trio.fail_after(20):
+        while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+
+async def test_a_flood_of_streams_is_bounded(victim: Victim) -> None:
+    before = victim.rss_mib()
+    async with attacker(victim) as network:
+        mux = network._swarm.newest_connection(victim.id).muxed_conn
+        first = mux.next_stream_id
+        with trio.move_on_after(15), contextlib.suppress(Exception):
+            for number in range(8000):
+                await mux._write_frame(frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 1) + b"\x13")
+        await seen(lambda: victim.faults("stream-refused") >= 8, "refusals")
+        await thrown_out(network, victim)
+    assert victim.rss_mib() - before < 60
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(struct.pack(">BBHII", 7, 9, 0xFFFF, 1, 12), id="unknown-version-and-kind"),
+        pytest.param(frame(TYPE_DATA, 0, 99_999, 16) + bytes(16), id="data-without-stream"),
+        pytest.param(frame(TYPE_DATA, FLAG_SYN, 77_777, 0xFFFFFFFF), id="four-gigabytes"),
+        pytest.param(frame(TYPE_WINDOW_UPDATE, 0, 0, 0xFFFFFFFF) * 1000, id="windows-of-nothing"),
+        pytest.param(frame(3, 0, 0, 12345), id="go-away-for-no-reason"),
+    ],
+)
+async def test_strange_yamux_frames_harm_that_connection_only(
+    victim: Victim, frames: bytes
+) -> None:
+    async with attacker(victim) as network:
+        mux = network._swarm.newest_connection(victim.id).muxed_conn
+        with contextlib.suppress(Exception):
+            await mux._write_frame(frames)
+        await trio.sleep(0.2)
+
+
+# --- identify -------------------------------------------------------------------------------------
+
+
+async def test_an_identity_with_a_hundred_thousand_addresses_is_trimmed(victim: Victim) -> None:
+    before = victim.cpu_seconds()
+    async with attacker(victim) as network:
+        for round_number in range(20):
+            pushed = Identify(
+                listen_addrs=[
+                    Multiaddr(f"/ip4/10.{round_number}.{n // 250}.{n % 250}/tcp/1").to_bytes()
+                    for n in range(1000)
+                ],
+                protocols=[f"/made-up/{round_number}/{n}" for n in range(1000)],
+            )
+            stream = await network._host.open_stream(victim.id, ["/ipfs/id/push/1.0.0"])
+            with contextlib.suppress(Exception):
+                await stream.write(encode_varint_prefixed(pushed.SerializeToString()))
+                await stream.close()
+        await trio.sleep(1)
+        (me,) = [p for p in victim.status()["peers"] if p["peer_id"] == network.peer_id]
+        assert len(me["multiaddrs"]) <= 16
+    assert victim.cpu_seconds() - before < 8
+
+
+async def test_a_frame_on_a_protocol_stream_that_never_ends_is_given_up(victim: Victim) -> None:
+    async with attacker(victim) as network:
+        gossip = (await mouth(network, victim)).stream
+        await gossip.write(encode_uvarint(1 << 40))
+        await reset_or_ended(gossip)
+    await seen(lambda: victim.faults("gossip-malformed") > 0, "the count")

@@ -1,0 +1,22 @@
+"""docs/security.md tells the limits that the code has."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w+)\.([A-Z_]+)` \| ([0-9.]+) \|", TEXT, re.MULTILINE)
+
+
+def test_the_table_of_limits_is_there() -> None:
+    assert len(ROWS) > 30
+
+
+@pytest.mark.parametrize(("module", "name", "value"), ROWS, ids=[row[1] for row in ROWS])
+def test_a_limit_has_the_value_that_is_documented(module: str, name: str, value: str) -> None:
+    package = "group" if module in ("fetcher", "intake") else "network"
+    assert getattr(importlib.import_module(f"openfl.{package}.{module}"), name) == float(value)
