@@ -85,7 +85,7 @@ class Probe:
         self.fetched_bytes += len(payload)
         answer = wire.decode_items_answer(payload)
         if isinstance(answer, wire.Refusal):
-            raise RemoteError(f"refused: {answer.reason}")
+            raise RemoteError(f"refused: {answer.text}")
         for item in answer.items:
             self._merge(item, now)
         for statement in answer.complete:
