@@ -197,11 +197,9 @@ class Selector:
                 )
                 return Decision("move", why, target.candidate, target.comparison.gain)
         if best is None:
-            return Decision("stay", f"no other group was reached: staying in {here.name}")
+            return Decision("stay", "no other group was reached")
         gain = _percent(best.comparison.gain)
-        return Decision(
-            "stay", f"{here.name} serves best: {best.candidate.name}, the next best, is {gain}"
-        )
+        return Decision("stay", f"{best.candidate.name}, the next best, is {gain} here")
 
     def _is_worth_merging(self, here: Here, finding: Finding) -> bool:
         comparison, settings = finding.comparison, self.settings
@@ -229,7 +227,7 @@ class Selector:
 
     def _dwelling(self, here: Here) -> str:
         rounds = f"{self.dwell_left} round" + ("s" if self.dwell_left != 1 else "")
-        return f"moved to {here.name} {self.rounds_here} rounds ago: dwell time ends in {rounds}"
+        return f"came {self.rounds_here} rounds ago, dwell time ends in {rounds}"
 
 
 def _percent(gain: float) -> str:

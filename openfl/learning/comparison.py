@@ -44,16 +44,23 @@ class Comparison:
         return self.gain / self.standard_error if self.standard_error > 0 else 0.0
 
 
-def compare(task: LearningTask, current: ModelView, candidate: ModelView) -> Comparison | None:
+def compare(
+    task: LearningTask,
+    current: ModelView,
+    candidate: ModelView,
+    candidate_task: LearningTask | None = None,
+) -> Comparison | None:
     """`candidate` against `current` on the task's validation data, private state fitted to each
-    model anew; None when there is nothing to compare on."""
-    before, after = task.evaluate(current), task.evaluate(candidate)
+    model anew; None when there is nothing to compare on. `candidate_task`: the same data under the
+    candidate's charter, when that differs in more than the name."""
+    other = candidate_task if candidate_task is not None else task
+    before, after = task.evaluate(current), other.evaluate(candidate)
     count = min(before.count, after.count)
     if count == 0 or not (math.isfinite(before.value) and math.isfinite(after.value)):
         return None
     gain = (before.value - after.value) / abs(before.value) if before.value else 0.0
-    if isinstance(task, PairedTask):
-        differences = task.held_out_losses(current) - task.held_out_losses(candidate)
+    if isinstance(task, PairedTask) and isinstance(other, PairedTask):
+        differences = task.held_out_losses(current) - other.held_out_losses(candidate)
         error = _relative_error(differences) * abs(gain)
     elif before.value:
         error = math.hypot(before.standard_error, after.standard_error) / abs(before.value)
