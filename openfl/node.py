@@ -52,7 +52,7 @@ from openfl.node_parts import (
 )
 from openfl.node_views import own_card, peer_views
 from openfl.scout import Scout
-from openfl.switcher import Switcher
+from openfl.switcher import Switcher, founded_name
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, Phase
 from openfl.wire import messages as wire
 from openfl.wire.charters import charter_problem
@@ -293,8 +293,8 @@ class Node:
             problem = self._workload.problem(charter)
             if problem is not None:
                 raise GroupError(f"group {charter.name} does not fit this node: {problem}")
-            await self._change_group(charter, found=False, by_itself=False, pin=pin)
-            self._switcher.note("switch", f"switched from {old.name} to {charter.name} by hand")
+            text = f"switched from group {old.name} to {charter.name}"
+            await self._change_group(charter, "switch", text, pin=pin)
             return self._group_view(known)
 
     async def found_group(self, name: str, pin: bool = False) -> GroupView:
@@ -309,8 +309,8 @@ class Node:
             ids = {k.card.charter.group_id for k in self._finder.known()}
             if charter.group_id in ids:
                 raise GroupError(f"there is a group {name} already (try: openfl-node switch)")
-            await self._change_group(charter, found=True, by_itself=False, pin=pin)
-            self._switcher.note("found", f"founded {name}, left {old.name}, by hand")
+            text = f"founded group {name}, left {old.name}"
+            await self._change_group(charter, "found", text, pin=pin)
             (known,) = self._finder.find(charter.group_id)
             return self._group_view(known)
 
@@ -324,19 +324,23 @@ class Node:
         """What it learned without any group."""
         return None if self._alone is None else self._alone.model
 
-    async def move(self, target: Candidate) -> None:
+    async def move(self, target: Candidate, why: str) -> None:
         """By the switcher's decision; GroupError or StateError: it stays where it was."""
         async with self._switching:
             (known,) = self._finder.find(target.group_id) or (None,)
             if known is None:
                 raise GroupError(f"group {target.name} is not known any more")
-            await self._change_group(known.card.charter, found=False, by_itself=True, pin=False)
+            old = self._current.session.charter.name
+            text = f"moved from {old} to {target.name}: {why}"
+            await self._change_group(known.card.charter, "move", text, by_itself=True)
 
-    async def found(self, name: str) -> None:
+    async def found(self, why: str) -> None:
         """By the switcher's decision; StateError: it stays where it was."""
         async with self._switching:
-            charter = self._workload.found(name)
-            await self._change_group(charter, found=True, by_itself=True, pin=False)
+            old = self._current.session.charter.name
+            charter = self._workload.found(founded_name(old))
+            text = f"founded {charter.name}, left {old}: {why}"
+            await self._change_group(charter, "found", text, by_itself=True)
 
     # --- joining ----------------------------------------------------------------------------------
 
@@ -471,15 +475,21 @@ class Node:
         return found[0]
 
     async def _change_group(
-        self, charter: Charter, *, found: bool, by_itself: bool, pin: bool
+        self,
+        charter: Charter,
+        action: Literal["switch", "move", "found"],
+        text: str,
+        *,
+        by_itself: bool = False,
+        pin: bool = False,
     ) -> None:
-        """The transaction of the module's text; the lock for switching is held. GroupError or
-        StateError: nothing has changed."""
+        """The transaction of the module's text; the lock for switching is held. `text` tells the
+        owner once it is done. GroupError or StateError: nothing has changed."""
         assert self._nursery is not None
         old, group_id = self._current, charter.group_id
-        old_id, old_name = old.session.charter.group_id, old.session.charter.name
+        old_id = old.session.charter.group_id
         self._faults.reach("move-decided")
-        seeded = await self._seed(charter, found)
+        seeded = await self._seed(charter, action == "found")
         self._faults.reach("move-fetched")
         new = self._open_membership(charter, None, old.session, seeded)
         self._owed[old_id] = OwedLeave(old_id, old.session.farewell())
@@ -497,7 +507,7 @@ class Node:
         self._faults.reach("move-committed")
         self._owed.pop(group_id, None)  # this membership's epoch is above that of any earlier one
         self._enter(new)
-        self._switcher.arrived(pin, by_itself)
+        self._switcher.arrived(action, text, pin, by_itself)
         old_scope, self._scope = self._scope, trio.CancelScope()
         await self._nursery.start(self._run_membership, new, self._scope)
         self._faults.reach("move-subscribed")
@@ -512,8 +522,8 @@ class Node:
         del self._owed[old_id]
         await self._keep_place_if_possible()
         self._faults.reach("move-finished")
-        text = f"switched from group {old_name} to {charter.name}"
-        self._tell("info", "switched", text, {"from": old_id, "to": group_id})
+        data = {"from": old_id, "to": group_id, "group": charter.name, "by_itself": by_itself}
+        self._tell("info", "switched", text, data)
         self._finder.changed()
         self._nursery.start_soon(self._train_alone, new)
 

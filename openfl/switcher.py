@@ -50,11 +50,11 @@ class Host(Protocol):
     def alone_model(self) -> ModelView | None:
         """What it learned without any group; None while that is not known."""
 
-    async def move(self, target: Candidate) -> None:
+    async def move(self, target: Candidate, why: str) -> None:
         """Join that group instead. A UserError says why it stays where it was."""
 
-    async def found(self, name: str) -> None:
-        """Found a group of this name and be its first member; UserError as for `move`."""
+    async def found(self, why: str) -> None:
+        """Found a group and be its first member; UserError as for `move`."""
 
 
 class Switcher:
@@ -108,8 +108,9 @@ class Switcher:
         enabled = self._auto and not pinned
         self.selector.settings = replace(self.selector.settings, enabled=enabled)
 
-    def arrived(self, pinned: bool, by_itself: bool) -> None:
+    def arrived(self, action: str, text: str, pinned: bool, by_itself: bool) -> None:
         """The node is in another group now."""
+        self.note(action, text)
         if by_itself:
             self.selector.moved()
         else:
@@ -118,7 +119,7 @@ class Switcher:
         self.pin(pinned)
 
     def note(self, action: str, text: str) -> None:
-        """Keep a decision of the owner among the others."""
+        """Keep a decision among the last ones."""
         self._decisions.append(DecisionView(self._unix_time(), action, text))
 
     # --- what others may know ---------------------------------------------------------------------
@@ -171,7 +172,7 @@ class Switcher:
         place = self._host.place()
         if place is None:
             return
-        charter, model = place.session.charter, place.session.model()
+        charter, model = place.session.charter, place.session.replica.view()
         findings = await self._scout.look(charter, model, look.groups)
         alone = await self._compare_alone(charter, model) if look.alone else None
         if self._host.place() is not place or not self.selector.settings.enabled:
@@ -189,29 +190,21 @@ class Switcher:
 
     async def _do(self, decision: Decision, old: Charter) -> None:
         data = {"gain": decision.gain, "why": decision.why}
-        if decision.action == "stay":
-            self._decided("stay", "stayed", f"stayed in {old.name}: {decision.why}", data)
-            return
         try:
-            if decision.target is not None:
-                await self._host.move(decision.target)
-                text = f"moved from {old.name} to {decision.target.name}: {decision.why}"
-                self._decided("move", "moved", text, data)
+            if decision.action == "stay":
+                text = f"stayed in {old.name}: {decision.why}"
+                self.note("stay", text)
+                self._tell("info", "stayed", text, data)
+            elif decision.target is not None:
+                await self._host.move(decision.target, decision.why)
             else:
-                name = founded_name(old.name)
-                await self._host.found(name)
-                text = f"founded {name}, left {old.name}: {decision.why}"
-                self._decided("found", "founded", text, data)
+                await self._host.found(decision.why)
         except UserError as error:
-            text = f"stayed in {old.name}: {decision.why}, but {error}"
-            self.selector.latest = replace(
-                decision, action="stay", why=f"{decision.why}, but {error}"
-            )
-            self._decided("failed", "not-moved", text, data)
-
-    def _decided(self, action: str, kind: str, text: str, data: dict[str, Any]) -> None:
-        self.note(action, text)
-        self._tell("warning" if action == "failed" else "info", kind, text, data)
+            why = f"{decision.why}, but {error}"
+            self.selector.latest = replace(decision, action="stay", why=why)
+            text = f"stayed in {old.name}: {why}"
+            self.note("failed", text)
+            self._tell("warning", "not-moved", text, data)
 
 
 _VERBS = {"stay": "stayed in", "move": "moved to", "found": "founded"}

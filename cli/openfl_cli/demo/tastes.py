@@ -1,4 +1,4 @@
-"""Makes the ratings of invented listeners in communities that hear music in entirely different ways.
+"""Makes the ratings of invented listeners in communities that hear music in different ways.
 
 Within a community listeners agree on what a song is like; between communities nothing is shared but
 the catalogue: what one community learned about a song misleads the next. So every node should end
