@@ -17,6 +17,11 @@ Theory of operation.
 - *Founding.* A node that learns better alone than in a big group founds a new one, now and then, so
   that not all who think so do it at once. Others of like taste follow by the first rule.
 
+- *Promises.* A move is made on a promise: so well does this group's model serve me. A group whose
+  model then serves worse than what was left for it has broken it, by bad luck or by serving others
+  than members what they like to see. The node looks around at once, whatever the dwell time, and
+  does not come back for a time that doubles with each broken promise.
+
 Nothing that a group says of itself counts, but as a hint whom to look at first: gains are measured
 here, sizes are numbers of signed contributions that were fetched.
 """
@@ -29,7 +34,7 @@ from typing import Literal
 
 import numpy as np
 
-from openfl.contribution import GroupId
+from openfl.contribution import Evaluation, GroupId
 from openfl.learning.comparison import Comparison
 
 
@@ -39,6 +44,8 @@ class SelectionSettings:
 
     enabled: False never moves by itself; looks go on when asked for. A move is possible
     `dwell_rounds * (1 + moves / 2)` rounds after the last. max_candidates: groups probed in a look.
+    broken_promise: by which part the metric must be worse than in the group left for this one.
+    distrust_rounds: before such a group is looked at again; twice as many each further time.
     """
 
     enabled: bool = True
@@ -56,6 +63,8 @@ class SelectionSettings:
     found_probability: float = 0.1
     found_gain: float = 0.03
     found_z: float = 1.0
+    broken_promise: float = 0.02
+    distrust_rounds: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,24 @@ class Decision:
     gain: float = 0.0
 
 
+@dataclass(slots=True)
+class _Promise:
+    """What this node moved for. left: the metric in the group it left, when it left."""
+
+    group_id: GroupId
+    left: float
+
+
+@dataclass(slots=True)
+class _Distrust:
+    until_round: int
+    times: int
+
+
+MAX_DISTRUSTED = 512
+"""Groups remembered for broken promises; the one that is free again first makes room."""
+
+
 class Selector:
     """See the module's text. `moves`, `rounds_here` and `rounds` go on where a saved node was."""
 
@@ -126,6 +153,11 @@ class Selector:
         """The latest of each group that was looked at."""
         self.latest = Decision("stay", "no look at other groups yet")
         self._rng = rng
+        self._tried: dict[GroupId, int] = {}
+        """The round of the latest try to look at each group, whether it was reached or not."""
+        self._promise: _Promise | None = None
+        self._distrusted: dict[GroupId, _Distrust] = {}
+        self._fleeing = False
 
     @property
     def dwell_left(self) -> int:
@@ -135,8 +167,14 @@ class Selector:
         needed = self.settings.dwell_rounds * (1 + self.moves / 2)
         return max(0, int(np.ceil(needed - self.rounds_here)))
 
-    def round_done(self, here: Here, candidates: Sequence[Candidate]) -> Look | None:
-        """Another round is over: whether to look around now, and at whom."""
+    def round_done(
+        self, here: Here, candidates: Sequence[Candidate], fit: Evaluation | None = None
+    ) -> Look | None:
+        """Another round is over: whether to look around now, and at whom.
+
+        fit: of the model this node has now, by its own held-out data; what a move promised is
+        measured by it.
+        """
         self.rounds += 1
         self.rounds_here += 1
         settings = self.settings
@@ -145,6 +183,15 @@ class Selector:
         founds = self._rng.random() < settings.found_probability
         if not settings.enabled:
             return None
+        was_fleeing, self._fleeing = self._fleeing, self._is_broken(here, fit)
+        if self._fleeing and not was_fleeing:
+            self._distrust(here.group_id)
+            # It was talked into this move, so it does not count: a liar could keep nodes from
+            # moving.
+            self.moves = max(0, self.moves - 1)
+        if self._fleeing:
+            # At once, also at nobody: perhaps training alone is better than this.
+            return Look(self.choose(here, candidates), alone=settings.founding)
         if self.dwell_left:
             self.latest = replace(self.latest, action="stay", why=self._dwelling(here))
             return None
@@ -160,30 +207,82 @@ class Selector:
         return Look(groups, alone) if groups or alone else None
 
     def choose(self, here: Here, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """Whom to look at: never tried or longest ago first, then the largest."""
-        others = [c for c in candidates if c.group_id != here.group_id]
+        """Whom to look at. Half of the places are for the best of those known, so that no flood of
+        new groups can hide them; the others for those tried longest ago or never, largest first."""
+        others = [
+            c
+            for c in candidates
+            if c.group_id != here.group_id and not self.is_distrusted(c.group_id)
+        ]
+        known = [c for c in others if c.group_id in self.findings]
+        known.sort(key=lambda c: (-self.findings[c.group_id].comparison.gain, c.group_id))
+        best = known[: max(1, self.settings.max_candidates // 2)]
 
         def urgency(candidate: Candidate) -> tuple[int, int, str]:
-            known = self.findings.get(candidate.group_id)
-            return (-1 if known is None else known.round, -candidate.members, candidate.group_id)
+            tried = self._tried.get(candidate.group_id, -1)
+            return (tried, -candidate.members, candidate.group_id)
 
-        return tuple(sorted(others, key=urgency)[: self.settings.max_candidates])
+        rest = sorted((c for c in others if c not in best), key=urgency)
+        return tuple((best + rest)[: self.settings.max_candidates])
 
     def decide(
-        self, here: Here, found: Collection[Finding], alone: Comparison | None = None
+        self,
+        here: Here,
+        found: Collection[Finding],
+        alone: Comparison | None = None,
+        unreached: Collection[GroupId] = (),
     ) -> Decision:
-        """What to do after a look. `alone`: the model of training alone against the group's."""
+        """What to do after a look. `alone`: the model of training alone against the group's.
+        unreached: groups that were to be looked at, but none of their members answered."""
         for finding in found:
             self.findings[finding.candidate.group_id] = replace(finding, round=self.rounds)
-        self.latest = self._decide(here, list(found), alone)
+            self._tried[finding.candidate.group_id] = self.rounds
+        for group_id in unreached:
+            self.findings.pop(group_id, None)
+            self._tried[group_id] = self.rounds
+        trusted = [f for f in found if not self.is_distrusted(f.candidate.group_id)]
+        self.latest = self._decide(here, trusted, alone)
+        if self._fleeing and self.latest.action == "stay" and (trusted or alone is not None):
+            self._fleeing, self._promise = False, None  # what it left for this is no better now
         return self.latest
+
+    def is_distrusted(self, group_id: GroupId) -> bool:
+        """Whether the group broke a promise to this node not long ago."""
+        distrust = self._distrusted.get(group_id)
+        return distrust is not None and self.rounds < distrust.until_round
+
+    def _is_broken(self, here: Here, fit: Evaluation | None) -> bool:
+        """Whether the group is worse than what was left for it; if so it is distrusted."""
+        promise = self._promise
+        if promise is None or fit is None or promise.group_id != here.group_id or not fit.count:
+            return False
+        return fit.value > promise.left + self.settings.broken_promise * abs(promise.left)
+
+    def _distrust(self, group_id: GroupId) -> None:
+        times = self._distrusted[group_id].times if group_id in self._distrusted else 0
+        # Bounded: 2 ** 20 times any number of rounds is for ever.
+        rounds = self.settings.distrust_rounds * 2 ** min(times, 20)
+        self._distrusted[group_id] = _Distrust(self.rounds + rounds, times + 1)
+        if len(self._distrusted) > MAX_DISTRUSTED:
+            del self._distrusted[min(self._distrusted, key=self._free_again)]
+
+    def _free_again(self, group_id: GroupId) -> tuple[int, str]:
+        return self._distrusted[group_id].until_round, group_id
 
     def _decide(self, here: Here, found: list[Finding], alone: Comparison | None) -> Decision:
         settings = self.settings
         best = max(found, key=lambda f: f.comparison.gain, default=None)
         if best is not None and best.comparison.gain > 0:
-            why = f"{best.candidate.name} is {_percent(best.comparison.gain)} better here"
+            why = f"{best.candidate.name} is {_percent(best.comparison.gain)} better than {here.name}"
+            if self._fleeing:
+                why += ", which does not hold what it promised"
             return Decision("move", why, best.candidate, best.comparison.gain)
+        if self._fleeing:
+            if alone is not None and alone.gain > 0:
+                why = f"{here.name} does not hold what it promised; training alone is better"
+                return Decision("found", why, None, alone.gain)
+            why = f"{here.name} does not hold what it promised, but nothing better is known"
+            return Decision("stay", why)
         if alone is not None and alone.gain >= settings.found_gain and alone.z > settings.found_z:
             why = f"training alone is {_percent(alone.gain)} better than {here.name}"
             return Decision("found", why, None, alone.gain)
@@ -210,20 +309,33 @@ class Selector:
         )
 
     def moved(self) -> None:
-        """The node is in another group now, by its own decision."""
-        self.moves += 1
-        self.rounds_here = 0
-        self.findings.clear()  # they compared with a group this node is no longer in
+        """The node is in another group now, by its own decision, which is `latest`."""
+        target = self.latest.target
+        finding = None if target is None else self.findings.get(target.group_id)
+        fled = self._fleeing
+        self._arrived()
+        if not fled:
+            self.moves += 1
+        if finding is not None:
+            left = finding.comparison.current.value
+            self._promise = _Promise(finding.candidate.group_id, left)
 
     def placed(self) -> None:
         """The node is in another group now because its owner said so."""
+        self._arrived()
+
+    def _arrived(self) -> None:
         self.rounds_here = 0
-        self.findings.clear()
+        self._promise = None
+        self._fleeing = False
+        self.findings.clear()  # they compared with a group this node is no longer in
 
     def forget_all_but(self, known: Mapping[GroupId, object]) -> None:
         """Drop findings about groups that are no longer known."""
         for group_id in self.findings.keys() - known.keys():
             del self.findings[group_id]
+        for group_id in self._tried.keys() - known.keys():
+            del self._tried[group_id]
 
     def _dwelling(self, here: Here) -> str:
         rounds = f"{self.dwell_left} round" + ("s" if self.dwell_left != 1 else "")
