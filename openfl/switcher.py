@@ -97,7 +97,8 @@ class Switcher:
         if place is None:
             return
         here = _here(place)
-        look = self.selector.round_done(here, self._scout.candidates(here.group_id))
+        candidates = self._scout.candidates(here.group_id)
+        look = self.selector.round_done(here, candidates, place.session.validation)
         if look is not None and self._look is None:
             self._look = look
             self._look_wanted.set()
@@ -172,14 +173,19 @@ class Switcher:
         place = self._host.place()
         if place is None:
             return
+        # All members' mean on both sides: the model with its harmful members left out, which
+        # this node really uses, is made for it alone, and no other group's could be compared with
+        # it before joining.
         charter, model = place.session.charter, place.session.replica.view()
         findings = await self._scout.look(charter, model, look.groups)
+        reached = {finding.candidate.group_id for finding in findings}
+        unreached = {group.group_id for group in look.groups} - reached
         alone = await self._compare_alone(charter, model) if look.alone else None
         if self._host.place() is not place or not self.selector.settings.enabled:
             return  # the owner has said otherwise meanwhile
         if not findings and not look.groups and alone is None:
             return
-        decision = self.selector.decide(_here(place), findings, alone)
+        decision = self.selector.decide(_here(place), findings, alone, unreached)
         await self._do(decision, charter)
 
     async def _compare_alone(self, charter: Charter, model: ModelView) -> Comparison | None:

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES = 3
-SONGS = 150
-LISTENERS = 10
-RATINGS = 36
+FEATURES = 2
+SONGS = 60
+LISTENERS = 16
+RATINGS = 40
 """Of each listener."""
 MEAN = 3.2
 SPREAD_OF_LISTENERS = 0.25
