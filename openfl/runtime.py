@@ -94,6 +94,7 @@ def node_settings(config: Config, home: Path, pin: bool | None = None) -> NodeSe
         SelectionSettings(
             enabled=switching.auto,
             founding=switching.founding,
+            found_min_members=switching.found_min_members,
             look_probability=switching.look_probability,
             dwell_rounds=switching.dwell_rounds,
             max_candidates=switching.max_candidates,

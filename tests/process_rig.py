@@ -51,18 +51,27 @@ def deal_homes(folder: Path, names: str, seed: int = 3) -> list[Path]:
 class RunningNode:
     """A node started with `start --log-format json`; its events are read as they come."""
 
-    def __init__(self, home: Path, *options: str, interval: str = "0.3") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *options: str,
+        interval: str = "0.3",
+        switching: bool = False,
+        fault_point: str = "",
+    ) -> None:
         self.home = home
         self.events: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "openfl_cli", "start", "--home", str(home)),
                 *("--data", str(home / "ratings.csv"), "--listen", "/ip4/127.0.0.1/tcp/0"),
-                *("--interval", interval, "--log-format", "json", *options),
+                *("--interval", interval, "--log-format", "json"),
+                *(() if switching else ("--no-auto-switch",)),
+                *options,
             ],
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env=environment() | ({"OPENFL_FAULT_POINT": fault_point} if fault_point else {}),
         )
         # The pipe must be drained, or the node would block on it.
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -458,6 +458,13 @@ class SwitchingConfig:
         True,
         "Found a new group when training alone is clearly better than the group.",
     )
+    found_min_members: int = setting(
+        6,
+        "Members that a group must have before a node founds another.",
+        unit="members",
+        minimum=2,
+        maximum=65_536,
+    )
     look_probability: float = setting(
         0.5,
         "How likely a node looks at the other groups after a round.",

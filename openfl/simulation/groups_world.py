@@ -96,9 +96,7 @@ class GroupsWorld(World):
 
     def run(self) -> None:
         for chooser in self.choosers:
-            self._plan(
-                float(self._rng.random()) * START_SPREAD_SECONDS, self._start_cards, chooser
-            )
+            self._plan(float(self._rng.random()) * START_SPREAD_SECONDS, self._start_cards, chooser)
         super().run()
 
     def _listening(self) -> list[SimulatedMember]:
@@ -213,9 +211,7 @@ class GroupsWorld(World):
         self._network_bytes += len(payload)
         arrives = self.now + self._links.one_way(len(payload))
         deadline = self.now + PROBE_TIMEOUT_SECONDS
-        self._plan(
-            arrives, self._answer_probe, member, member.incarnation, look, payload, deadline
-        )
+        self._plan(arrives, self._answer_probe, member, member.incarnation, look, payload, deadline)
 
     def _answer_probe(
         self,

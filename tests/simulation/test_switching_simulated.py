@@ -73,6 +73,7 @@ async def test_a_node_among_strangers_moves_to_its_like_by_itself(
         assert len(moved) == 1
         assert moved[0].text.startswith("moved from blues to jazz: jazz is +")
         assert node.storage.standing.moves == 1
+        await until(lambda: bool(node.times("switched")))
         # The groups agree: one lost it, the other has it, and nothing of it is left behind.
         await until(lambda: all(node.peer_id in other.teachers() for other in jazz))
         await until(lambda: not any(node.peer_id in other.teachers() for other in blues))
