@@ -22,7 +22,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("group", metavar="GROUP", help="name or id of the group")
     parser.add_argument(
-        "--pin", action="store_true", help="stay there, whatever other groups offer"
+        "--pin", action="store_true", help="stay there whatever others offer"
     )
 
 
