@@ -78,6 +78,35 @@ def test_it_looks_about_as_often_as_it_is_set_to() -> None:
     assert 160 < count < 240
 
 
+def rare_looks(chooser: Selector, fits: tuple[float, ...] = (1.0,)) -> int:
+    """How many of 400 rounds it looks in, having looked 16 times for nothing."""
+    known = [candidate("jazz")]
+    for _ in range(16):
+        chooser.decide(HOME, [finding("jazz", -0.1)])
+    looked = 0
+    for n in range(400):
+        looked += chooser.round_done(HOME, known, fit(fits[n % len(fits)])) is not None
+    return looked
+
+
+def test_looks_for_nothing_become_rare_but_never_end() -> None:
+    settings = replace(ALWAYS, founding=False)
+    assert 10 < rare_looks(selector(settings)) < 45  # a sixteenth
+
+
+def test_but_not_while_the_own_fit_gets_worse() -> None:
+    settings = replace(ALWAYS, founding=False)
+    worse = tuple(1.03**n for n in range(400))
+    assert rare_looks(selector(settings), worse) > 380
+
+
+def test_and_not_when_a_new_group_is_heard_of() -> None:
+    chooser = selector(replace(ALWAYS, founding=False))
+    for _ in range(16):
+        chooser.decide(HOME, [finding("jazz", -0.1)])
+    assert looks(chooser, "jazz", "new") is not None
+
+
 def test_the_same_seed_decides_the_same_and_another_seed_differently() -> None:
     def story(seed: int) -> list[object]:
         chooser = selector(SelectionSettings(), rounds=0, seed=seed)
