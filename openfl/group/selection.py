@@ -300,7 +300,9 @@ class Selector:
         settings = self.settings
         best = max(found, key=lambda f: f.comparison.gain, default=None)
         if best is not None and best.comparison.gain > 0:
-            why = f"{best.candidate.name} is {_percent(best.comparison.gain)} better than {here.name}"
+            why = (
+                f"{best.candidate.name} is {_percent(best.comparison.gain)} better than {here.name}"
+            )
             if self._fleeing:
                 why += ", which does not hold what it promised"
             return Decision("move", why, best.candidate, best.comparison.gain)

@@ -96,9 +96,7 @@ class GroupsWorld(World):
 
     def run(self) -> None:
         for chooser in self.choosers:
-            self._plan(
-                float(self._rng.random()) * START_SPREAD_SECONDS, self._start_cards, chooser
-            )
+            self._plan(float(self._rng.random()) * START_SPREAD_SECONDS, self._start_cards, chooser)
         super().run()
 
     def _listening(self) -> list[SimulatedMember]:
@@ -213,9 +211,7 @@ class GroupsWorld(World):
         self._network_bytes += len(payload)
         arrives = self.now + self._links.one_way(len(payload))
         deadline = self.now + PROBE_TIMEOUT_SECONDS
-        self._plan(
-            arrives, self._answer_probe, member, member.incarnation, look, payload, deadline
-        )
+        self._plan(arrives, self._answer_probe, member, member.incarnation, look, payload, deadline)
 
     def _answer_probe(
         self,
@@ -229,7 +225,7 @@ class GroupsWorld(World):
         asked = self._by_peer[look.members[0]]
         answer: bytes | None = None
         if asked.alive and asked.side == member.side:
-            answer = self._snapshot_answer(asked, member.peer_id, payload)
+            answer = self._respond(asked, member.peer_id, wire.SNAPSHOT_PROTOCOL, payload)
         arrives = deadline
         if answer is not None:
             arrives = self.now + self._links.one_way(len(answer))
@@ -238,17 +234,6 @@ class GroupsWorld(World):
                 answer, arrives = None, deadline
         at = max(arrives, self.now)
         self._plan(at, self._probe_answered, member, incarnation, look, answer)
-
-    def _snapshot_answer(
-        self, asked: SimulatedMember, asker: PeerId, payload: bytes
-    ) -> bytes | None:
-        """What a member answers to somebody who asks for a snapshot."""
-        request = ev.RequestReceived(asker, wire.SNAPSHOT_PROTOCOL, payload)
-        try:
-            effects = self._handle(asked, request)
-        except RemoteError:
-            return None
-        return next((e.payload for e in effects if isinstance(e, ev.Respond)), None)
 
     def _probe_answered(
         self, member: SimulatedMember, incarnation: int, look: LookUnderWay, answer: bytes | None

@@ -333,7 +333,7 @@ def test_it_goes_back_and_the_move_does_not_count() -> None:
 
 
 def test_it_is_not_fooled_again_for_a_time_that_doubles() -> None:
-    chooser, _ = deceived()
+    chooser, _ = deceived(replace(ALWAYS, patient_looks=10**6))
     trap, known = Here(GroupId("trap"), "trap", 5), [candidate("home"), candidate("trap")]
     lengths = []
     for _ in range(3):
