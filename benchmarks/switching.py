@@ -4,7 +4,7 @@ The scenarios of configs/scenarios over several seeds, with 10 % message loss an
 groupings could reach at best is told by models trained centrally. docs/switching.md explains.
 
     python benchmarks/switching.py [--only communities,single,homogeneous,overlap,directory]
-                                   [--seeds 10]
+                                   [--seeds 10] [--first-seed 0]
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def show(name: str, value: str) -> None:
     print(f"{name}: {value}", flush=True)
 
 
-def part(name: str, seeds: int) -> None:
+def part(name: str, seeds: range) -> None:
     """One scenario over the seeds: every seed as it ends, then the figures over all."""
     ends: list[Grouping] = []
     quiet = 0
-    for seed in range(seeds):
+    for seed in seeds:
         outcome = run(PARTS[name], {"run.seed": seed})
         end = outcome.summary.grouping
         assert end is not None
@@ -91,12 +91,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default=",".join([*PARTS, "directory"]))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     for name in options.only.split(","):
         if name == "directory":
             directory()
         else:
-            part(name, options.seeds)
+            part(name, range(options.first_seed, options.first_seed + options.seeds))
 
 
 if __name__ == "__main__":
