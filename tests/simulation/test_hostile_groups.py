@@ -49,9 +49,7 @@ class ShopWindow(TemptingCards):
     window: Replica | None = None
 
     def _selection(self) -> SelectionSettings:
-        return replace(
-            super()._selection(), warm_up_rounds=TURNS_AT + 2, found_after_rounds=10_000
-        )
+        return replace(super()._selection(), warm_up_rounds=TURNS_AT + 2, found_after_rounds=10_000)
 
     def _record(self, number: int) -> None:
         super()._record(number)
