@@ -17,6 +17,8 @@ Theory of operation.
 - *Founding.* A node that learns better alone than in a big group founds a new one, now and then, so
   that not all who think so do it at once. Others of like taste follow by the first rule.
 
+- *Patience.* The more often a look has ended in staying, the rarer the looks; news make them usual
+  again. So a settled network costs little.
 - *Promises.* A move is made on a promise: so well does this group's model serve me. A group whose
   model then serves worse than what was left for it has broken it, by bad luck or by serving others
   than members what they like to see. The node looks around at once, whatever the dwell time, and
@@ -28,6 +30,7 @@ here, sizes are numbers of signed contributions that were fetched.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -44,6 +47,9 @@ class SelectionSettings:
 
     enabled: False never moves by itself; looks go on when asked for. A move is possible
     `dwell_rounds * (1 + moves / 2)` rounds after the last. max_candidates: groups probed in a look.
+    patient_looks: after so many looks that end in staying, looks become half as probable, after as
+    many more a quarter, down to the part rarest_look of look_probability; a move, a group not tried
+    before, or a fit that gets worse by `broken_promise` makes them usual again.
     broken_promise: by which part the metric must be worse than in the group left for this one.
     distrust_rounds: before such a group is looked at again; twice as many each further time.
     """
@@ -52,6 +58,8 @@ class SelectionSettings:
     founding: bool = True
     warm_up_rounds: int = 2
     look_probability: float = 0.5
+    patient_looks: int = 4
+    rarest_look: float = 1 / 16
     dwell_rounds: float = 2.0
     max_candidates: int = 8
     consolidate_after_rounds: int = 6
@@ -157,6 +165,10 @@ class Selector:
         """The round of the latest try to look at each group, whether it was reached or not."""
         self._promise: _Promise | None = None
         self._distrusted: dict[GroupId, _Distrust] = {}
+        self._stays = 0
+        """Looks in a row that ended in staying."""
+        self._best = math.inf
+        """The best fit in this group so far."""
         self._fleeing = False
 
     @property
@@ -179,7 +191,7 @@ class Selector:
         self.rounds_here += 1
         settings = self.settings
         # Always drawn, so that what one node sees does not change what chance brings it later.
-        looks = self._rng.random() < settings.look_probability
+        draw = self._rng.random()
         founds = self._rng.random() < settings.found_probability
         if not settings.enabled:
             return None
@@ -192,6 +204,7 @@ class Selector:
         if self._fleeing:
             # At once, also at nobody: perhaps training alone is better than this.
             return Look(self.choose(here, candidates), alone=settings.founding)
+        looks = draw < self._look_probability(here, candidates, fit)
         if self.dwell_left:
             self.latest = replace(self.latest, action="stay", why=self._dwelling(here))
             return None
@@ -205,6 +218,19 @@ class Selector:
         if looks and self.rounds >= settings.warm_up_rounds:
             groups = self.choose(here, candidates)
         return Look(groups, alone) if groups or alone else None
+
+    def _look_probability(
+        self, here: Here, candidates: Sequence[Candidate], fit: Evaluation | None
+    ) -> float:
+        settings = self.settings
+        if any(c.group_id not in self._tried for c in candidates if c.group_id != here.group_id):
+            self._stays = 0
+        if fit is not None and fit.count:
+            self._best = min(self._best, fit.value)
+            if fit.value > self._best + settings.broken_promise * abs(self._best):
+                self._stays, self._best = 0, fit.value
+        rarer = 0.5 ** (self._stays // settings.patient_looks)
+        return settings.look_probability * max(settings.rarest_look, rarer)
 
     def choose(self, here: Here, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """Whom to look at. Half of the places are for the best of those known, so that no flood of
@@ -242,6 +268,7 @@ class Selector:
             self._tried[group_id] = self.rounds
         trusted = [f for f in found if not self.is_distrusted(f.candidate.group_id)]
         self.latest = self._decide(here, trusted, alone)
+        self._stays = self._stays + 1 if self.latest.action == "stay" else 0
         if self._fleeing and self.latest.action == "stay" and (trusted or alone is not None):
             self._fleeing, self._promise = False, None  # what it left for this is no better now
         return self.latest
@@ -273,8 +300,9 @@ class Selector:
         settings = self.settings
         best = max(found, key=lambda f: f.comparison.gain, default=None)
         if best is not None and best.comparison.gain > 0:
-            gain = _percent(best.comparison.gain)
-            why = f"{best.candidate.name} is {gain} better than {here.name}"
+            why = (
+                f"{best.candidate.name} is {_percent(best.comparison.gain)} better than {here.name}"
+            )
             if self._fleeing:
                 why += ", which does not hold what it promised"
             return Decision("move", why, best.candidate, best.comparison.gain)
@@ -329,6 +357,7 @@ class Selector:
         self.rounds_here = 0
         self._promise = None
         self._fleeing = False
+        self._stays, self._best = 0, math.inf
         self.findings.clear()  # they compared with a group this node is no longer in
 
     def forget_all_but(self, known: Mapping[GroupId, object]) -> None:

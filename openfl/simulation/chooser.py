@@ -1,4 +1,4 @@
-"""`Chooser`: what one simulated node knows of other groups, and the look around it has under way."""
+"""`Chooser`: what one simulated node knows of other groups, and the look around under way."""
 
 from __future__ import annotations
 

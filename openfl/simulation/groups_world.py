@@ -225,7 +225,7 @@ class GroupsWorld(World):
         asked = self._by_peer[look.members[0]]
         answer: bytes | None = None
         if asked.alive and asked.side == member.side:
-            answer = self._snapshot_answer(asked, member.peer_id, payload)
+            answer = self._respond(asked, member.peer_id, wire.SNAPSHOT_PROTOCOL, payload)
         arrives = deadline
         if answer is not None:
             arrives = self.now + self._links.one_way(len(answer))
@@ -234,17 +234,6 @@ class GroupsWorld(World):
                 answer, arrives = None, deadline
         at = max(arrives, self.now)
         self._plan(at, self._probe_answered, member, incarnation, look, answer)
-
-    def _snapshot_answer(
-        self, asked: SimulatedMember, asker: PeerId, payload: bytes
-    ) -> bytes | None:
-        """What a member answers to somebody who asks for a snapshot."""
-        request = ev.RequestReceived(asker, wire.SNAPSHOT_PROTOCOL, payload)
-        try:
-            effects = self._handle(asked, request)
-        except RemoteError:
-            return None
-        return next((e.payload for e in effects if isinstance(e, ev.Respond)), None)
 
     def _probe_answered(
         self, member: SimulatedMember, incarnation: int, look: LookUnderWay, answer: bytes | None

@@ -66,6 +66,11 @@ class RoundRecord:
     directory_bytes: float = 0.0
     probe_bytes: float = 0.0
 
+    @property
+    def several(self) -> bool:
+        """Whether this is a run of several groups."""
+        return len(self.groups) > 1 or self.moves > 0
+
     def to_plain(self) -> dict[str, Any]:
         """JSON values: numbers that are not known are None."""
         found: dict[str, Any] = plain({"kind": "round", **asdict(self)})

@@ -191,7 +191,10 @@ def make_members(
 
 def task_maker(scenario: Scenario, members: Sequence[SimulatedMember]) -> TaskOf:
     """Makes the task of a node, on its own data, in any group."""
-    data = [(member.task.ratings, split_ratings(member.task.ratings)) for member in members]
+    data = []
+    for member in members:
+        assert isinstance(member.task, MatrixFactorization)
+        data.append((member.task.ratings, split_ratings(member.task.ratings)))
 
     def task_of(index: int, charter: Charter) -> MatrixFactorization:
         ratings, split = data[index]

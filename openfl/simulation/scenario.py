@@ -55,8 +55,9 @@ class DataSection:
     split: str = setting(
         "user",
         '"user": users are dealt out evenly, at random. "community": users of like favourite genre '
-        '(or of one made-up community) go to the same nodes. "dirichlet": for each favourite genre, the nodes get shares drawn '
-        'from a Dirichlet distribution. "one-user-per-node": node n gets one user.',
+        '(or of one made-up community) go to the same nodes. "dirichlet": for each favourite '
+        "genre, the nodes get shares drawn from a Dirichlet distribution. "
+        '"one-user-per-node": node n gets one user.',
         choices=("user", "community", "dirichlet", "one-user-per-node"),
     )
     alpha: float = setting(

@@ -415,19 +415,24 @@ class World:
         event: ev.Event = ev.RequestFailed(effect.token, effect.peer, "no answer")
         at = deadline
         if asked.alive and asked.side == asker.side:
-            request = ev.RequestReceived(asker.peer_id, effect.protocol, effect.payload)
-            try:
-                effects = self._handle(asked, request)
-            except RemoteError:
-                effects = []
-            for answer in effects:
-                if isinstance(answer, ev.Respond):
-                    arrives = self.now + self._links.one_way(len(answer.payload))
-                    if arrives <= deadline:
-                        at = arrives
-                        event = ev.AnswerReceived(effect.token, effect.peer, answer.payload)
-                    self._network_bytes += len(answer.payload)
+            answer = self._respond(asked, asker.peer_id, effect.protocol, effect.payload)
+            if answer is not None:
+                arrives = self.now + self._links.one_way(len(answer))
+                if arrives <= deadline:
+                    at = arrives
+                    event = ev.AnswerReceived(effect.token, effect.peer, answer)
+                self._network_bytes += len(answer)
         self._plan(max(at, self.now), self._later, asker, incarnation, event)
+
+    def _respond(
+        self, asked: SimulatedMember, asker: PeerId, protocol: str, payload: bytes
+    ) -> bytes | None:
+        """What a member answers to a request; None: nothing."""
+        try:
+            effects = self._handle(asked, ev.RequestReceived(asker, protocol, payload))
+        except RemoteError:
+            return None
+        return next((e.payload for e in effects if isinstance(e, ev.Respond)), None)
 
     # --- training ---------------------------------------------------------------------------------
 

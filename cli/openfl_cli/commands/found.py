@@ -19,9 +19,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="what the new group is to be called")
-    parser.add_argument(
-        "--pin", action="store_true", help="stay there whatever others offer"
-    )
+    parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
 
 
 def run(arguments: argparse.Namespace) -> int:

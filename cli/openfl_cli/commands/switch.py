@@ -21,9 +21,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("group", metavar="GROUP", help="name or id of the group")
-    parser.add_argument(
-        "--pin", action="store_true", help="stay there whatever others offer"
-    )
+    parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
 
 
 def run(arguments: argparse.Namespace) -> int:
