@@ -142,6 +142,7 @@ class Node:
         if resume is None:
             standing = replace(standing, rounds_here=0)
         self._owed = {owed.group_id: owed for owed in standing.owed[-MAX_OWED:]}
+        self._saying: dict[GroupId, tuple[trio.CancelScope, trio.Event]] = {}
         self._keeping = trio.Lock()
         """Held while what is kept of this node's place changes on disk."""
         self._switcher = Switcher(
@@ -491,6 +492,10 @@ class Node:
         self._faults.reach("move-decided")
         seeded = await self._seed(charter, action == "found")
         self._faults.reach("move-fetched")
+        if group_id in self._saying:
+            saying, silent = self._saying.pop(group_id)
+            saying.cancel()
+            await silent.wait()
         new = self._open_membership(charter, None, old.session, seeded)
         self._owed[old_id] = OwedLeave(old_id, old.session.farewell())
         moves = self._switcher.standing().moves + by_itself
@@ -563,7 +568,15 @@ class Node:
             self._not_saved(error)
 
     async def _say_owed(self, owed: OwedLeave) -> None:
-        """Give out a leave that a crash kept back."""
+        """Give out a leave that a crash kept back, unless the node goes back there meanwhile."""
+        saying = self._saying[owed.group_id] = (trio.CancelScope(), trio.Event())
+        try:
+            with saying[0]:
+                await self._say_until_heard(owed)
+        finally:
+            saying[1].set()
+
+    async def _say_until_heard(self, owed: OwedLeave) -> None:
         while self._owed.get(owed.group_id) == owed:
             if owed.group_id == self._current.session.charter.group_id:
                 break  # in it again, in a later epoch
