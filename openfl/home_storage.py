@@ -1,6 +1,7 @@
 """`HomeStorage`: keeps a node's state in its home folder.
 
-`state/node.state` names the one group the node is in (with its charter), and the port it listens
+`state/node.state` names the one group the node is in (with its charter), how it stands there
+(moves, rounds, pin, leaves it still owes), which group its owner asked for, and the port it listens
 on; `state/<group id>.state` holds a membership; `state/last.state` the last picture of the node,
 for `status` when it does not run. The name is written before an old membership is forgotten, so
 that a crash at any moment leaves exactly one. Everything is written in worker threads.
@@ -8,18 +9,21 @@ that a crash at any moment leaves exactly one. Everything is written in worker t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import trio
 
 from openfl.contribution import Charter, GroupId, ModelView
 from openfl.errors import RemoteError, StateError
 from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
 from openfl.network.base import PeerAddress
+from openfl.node_parts import OwedLeave, Standing
 from openfl.store import Home, RememberedPeers, peek_state, read_state, write_state
 from openfl.telemetry import NodeSnapshot
 from openfl.wire import messages as wire
@@ -29,6 +33,10 @@ NODE_KIND = "node"
 NODE_VERSION = 1
 LAST_KIND = "snapshot"
 LAST_VERSION = 1
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_GROUP_STATE = re.compile(r"[0-9a-f]{32}\.state")
 
 
 def current_charter(place: Home) -> Charter | None:
@@ -41,11 +49,25 @@ def current_charter(place: Home) -> Charter | None:
         return None
 
 
-class HomeStorage:
-    """A `NodeStorage`; see the module's text. `port`: the one listened on, 0 when unknown."""
+class _Standing(msgspec.Struct, forbid_unknown_fields=True):
+    """What stands in the file of a `Standing`."""
 
-    def __init__(self, place: Home, model_file: Path) -> None:
+    moves: _Count
+    rounds: _Count
+    rounds_here: _Count
+    pinned: bool
+    owed: tuple[tuple[str, bytes], ...]
+
+
+class HomeStorage:
+    """A `NodeStorage`; see the module's text. `port`: the one listened on, 0 when unknown.
+    `asked`: the group its owner names at this start, if any. `standing`: as loaded, then as kept.
+    """
+
+    def __init__(self, place: Home, model_file: Path, asked: str | None = None) -> None:
         self.port = 0
+        self.standing = Standing()
+        self._asked = asked
         self._place = place
         self._model_file = model_file
         self._workload: Workload | None = None
@@ -70,19 +92,23 @@ class HomeStorage:
 
     def load(self, wanted: str | None) -> tuple[SavedMembership | None, list[str]]:
         """(the membership to resume, problems for the owner). `wanted`: resume only a group of
-        this name."""
+        this name, or the one that a node started with this very name has gone to since."""
         saved = read_state(self._node_file, NODE_KIND, NODE_VERSION, time.time())
         problems = [] if saved.problem is None else [saved.problem]
         content = saved.content if isinstance(saved.content, dict) else {}
         port = content.get("port")
         self.port = port if isinstance(port, int) and 0 < port < 65536 else 0
+        try:
+            self.standing = _standing_of(content.get("standing"))
+        except ValueError as error:
+            problems.append(f"{self._node_file}: {error}; moves are counted from 0")
         if content.get("charter") is None:
             return None, problems
         try:
             charter = wire.charter_from_plain(content["charter"])
         except RemoteError as error:
             return None, [*problems, f"{self._node_file}: the group's charter is damaged: {error}"]
-        if wanted is not None and charter.name != wanted:
+        if wanted is not None and wanted not in (charter.name, content.get("asked")):
             return None, problems
         path = self._place.state_file(charter.group_id)
         state = read_state(path, STATE_KIND, STATE_VERSION, time.time())
@@ -99,7 +125,9 @@ class HomeStorage:
         """The task of the group that `load(wanted)` would resume; None when there is none."""
         content = peek_state(self._node_file, NODE_KIND, NODE_VERSION)
         charter = content.get("charter") if isinstance(content, dict) else None
-        if not isinstance(charter, dict) or wanted not in (None, charter.get("name")):
+        if not isinstance(charter, dict):
+            return None
+        if wanted not in (None, charter.get("name"), content.get("asked")):
             return None
         task = charter.get("task")
         return task if isinstance(task, str) else None
@@ -128,16 +156,22 @@ class HomeStorage:
         last = None if self._snapshot is None else self._snapshot().to_plain()
         await trio.to_thread.run_sync(self._save, saved, model, last)
 
-    async def set_current(self, charter: Charter) -> None:
-        await trio.to_thread.run_sync(self._write_node, charter)
-        self._charter = charter
+    async def set_current(self, charter: Charter, standing: Standing | None = None) -> None:
+        standing = standing if standing is not None else self.standing
+        await trio.to_thread.run_sync(self._write_node, charter, standing)
+        self._charter, self.standing = charter, standing
 
     async def forget(self, group_id: GroupId) -> None:
         if self._charter is not None and self._charter.group_id == group_id:
-            await trio.to_thread.run_sync(self._write_node, None)
+            self.standing = Standing()
+            await trio.to_thread.run_sync(self._write_node, None, self.standing)
             self._charter = None
         path = self._place.state_file(group_id)
         await trio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+
+    async def tidy(self) -> None:
+        """Remove memberships of other groups than the current: a move that a crash cut short."""
+        await trio.to_thread.run_sync(self._tidy)
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
         for peer in reversed(peers):
@@ -156,9 +190,28 @@ class HomeStorage:
         if self._workload is not None:
             self._workload.save_model(self._model_file, model, saved.charter)
 
-    def _write_node(self, charter: Charter | None) -> None:
-        plain = None if charter is None else charter.to_plain()
-        content = {"charter": plain, "port": self.port, "data_files": self._data_files}
+    def _tidy(self) -> None:
+        if self._charter is None:
+            return
+        current = self._place.state_file(self._charter.group_id)
+        for file in current.parent.iterdir():
+            if _GROUP_STATE.fullmatch(file.name) and file != current:
+                file.unlink(missing_ok=True)
+
+    def _write_node(self, charter: Charter | None, standing: Standing) -> None:
+        content = {
+            "charter": None if charter is None else charter.to_plain(),
+            "asked": self._asked,
+            "port": self.port,
+            "data_files": self._data_files,
+            "standing": {
+                "moves": standing.moves,
+                "rounds": standing.rounds,
+                "rounds_here": standing.rounds_here,
+                "pinned": standing.pinned,
+                "owed": [[owed.group_id, owed.envelope] for owed in standing.owed],
+            },
+        }
         write_state(self._node_file, NODE_KIND, NODE_VERSION, content)
 
     @property
@@ -168,3 +221,15 @@ class HomeStorage:
     @property
     def _last_file(self) -> Path:
         return self._place.state_file("last")
+
+
+def _standing_of(plain: Any) -> Standing:
+    """ValueError when it is not one; the default when it was saved before there were any."""
+    if plain is None:
+        return Standing()
+    try:
+        saved = msgspec.convert(plain, type=_Standing, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not a standing: {error}") from error
+    owed = tuple(OwedLeave(GroupId(group_id), envelope) for group_id, envelope in saved.owed)
+    return Standing(saved.moves, saved.rounds, saved.rounds_here, saved.pinned, owed)

@@ -50,7 +50,8 @@ class _Trained:
 
 
 class Membership:
-    """One node in one group. `reachable()` names connected peers that subscribe to its topic."""
+    """One node in one group. `reachable()` names connected peers that subscribe to its topic.
+    `snapshot`: the session's replica holds one already, so that joining takes no time."""
 
     def __init__(
         self,
@@ -64,12 +65,15 @@ class Membership:
         tell: TellOwner,
         save: Saver,
         privacy: PrivacyBudget | None = None,
+        snapshot: ev.SnapshotGiven | None = None,
     ) -> None:
         self.session = session
         self.task = task
         self.test: Evaluation | None = None
         self.joined = trio.Event()
         """Set once the first snapshot is merged, or it is clear that there is none."""
+        self.ended = trio.Event()
+        """Set by whoever runs it, once nothing of the group is handled or saved any more."""
         self.rounds_done = trio.Event()
         """Set once all rounds are done and the model after the last one was evaluated."""
         self.topic = wire.deltas_topic(session.charter.group_id)
@@ -80,6 +84,7 @@ class Membership:
         self._tell = tell
         self._save = save
         self._privacy = privacy
+        self._snapshot = snapshot
         self._private: PrivateState = task.private_state()
         self._nursery: trio.Nursery | None = None
         self._outgoing, self._to_publish = trio.open_memory_channel[bytes](OUTGOING_QUEUE)
@@ -106,6 +111,8 @@ class Membership:
                 nursery.start_soon(self._watch_reachable)
                 nursery.start_soon(self._keep_time)
                 nursery.start_soon(self._keep_saved)
+                if self._snapshot is not None:
+                    self.handle(self._snapshot)
                 task_status.started()
                 await nursery.start(discover, self.session.charter.group_id)
                 self.handle(ev.MembersReachable(self._reachable()))

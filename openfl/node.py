@@ -1,12 +1,19 @@
 """`Node`: one peer, driven by trio: network, discovery, directory, and one membership at a time.
 
-Task tree: a node's nursery holds the group finder, the keeper of remembered peers, and a scope for
-the current membership. A switch opens the new membership beside the old one, waits for its
-snapshot, and only then leaves the old group, so that a failed switch leaves the node where it was.
+Task tree: a node's nursery holds the group finder, the switcher, the keeper of remembered peers,
+and a scope for the current membership.
+
+A move to another group is one transaction (`_change_group`). First the new group's snapshot is
+fetched, from outside: whatever fails until then leaves the node where it was, and the new group
+never hears of it. Then one file on disk is replaced: before, the node is a member of the old group;
+after, of the new one, and it owes the old group a `Leave`. Only then is the new group joined and
+the old one left. A node that ends in between goes on from whichever of the two that file names, and
+says what it owes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,30 +25,47 @@ import trio
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.compute import Compute, ThreadCompute
-from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, ModelView, PeerId
+from openfl.contribution import Charter, GroupCard, GroupId, ModelView, PeerId
 from openfl.errors import ConfigError, GroupError, NetworkError, StateError
+from openfl.farewell import RETRY_SECONDS, say_leave
+from openfl.fault_points import FaultPoints
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.directory import KnownCard
+from openfl.group.probe import Probes, ProbeSettings
+from openfl.group.selection import Candidate
 from openfl.group.session import GroupSession
 from openfl.group_finder import GroupFinder
-from openfl.learning.central import train_alone
+from openfl.learning.central import SoloResult, train_alone
 from openfl.learning.recommend import Recommendations
 from openfl.learning.task import PrivateLearner
 from openfl.membership import Membership
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Network, PeerAddress, Sealer
 from openfl.network.discovery import Discovery
-from openfl.node_parts import NodeSettings, NodeStorage, group_view, metric_value, no_answer
+from openfl.node_parts import (
+    NodeSettings,
+    NodeStorage,
+    OwedLeave,
+    Standing,
+    group_view,
+    metric_value,
+    no_answer,
+)
+from openfl.node_views import own_card, peer_views
 from openfl.privacy import PrivacyBudget, no_private_step
-from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, PeerView, Phase
+from openfl.scout import Scout
+from openfl.switcher import Switcher, founded_name
+from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot, Phase
 from openfl.wire import messages as wire
-from openfl.workload import Workload
+from openfl.wire.charters import charter_problem
+from openfl.workload import Workload, charter_difference
 
-SWITCH_SECONDS = 20.0
 REMEMBER_SECONDS = 5.0
 FIND_GROUP_SECONDS = 4.0
 MAX_EVENTS = 50
+MAX_OWED = 8
+"""Leaves kept to be said; more is a node that crashes at every move."""
 
 
 class Node:
@@ -61,9 +85,11 @@ class Node:
         compute: Compute | None = None,
         unix_time: Callable[[], float] = time.time,
         resume: SavedMembership | None = None,
+        standing: Standing | None = None,
         bootstrap_given: bool = False,
         peers_remembered: bool = False,
         privacy: PrivacyBudget | None = None,
+        faults: FaultPoints | None = None,
     ) -> None:
         self.network = network
         self.stop_asked = trio.Event()
@@ -91,11 +117,50 @@ class Node:
         self._nursery: trio.Nursery | None = None
         self._switching = trio.Lock()
         self._leave_on_stop = False
-        self._alone: Evaluation | None = None
-        self._alone_test: Evaluation | None = None
+        self._alone: SoloResult | None = None
         self._save_failed = False
         self._known_peers: frozenset[PeerId] = frozenset()
         self._finder = GroupFinder(network, sealer, rng, unix_time, self._own_card)
+        self._faults = faults if faults is not None else FaultPoints()
+        # Spawned: what they draw changes nothing of what the rounds draw.
+        scout_rng, switcher_rng = rng.spawn(2)
+        self._scout = Scout(
+            network,
+            discovery,
+            self._finder.directory,
+            workload,
+            self._comparison_compute,
+            Probes(
+                sealer,
+                ProbeSettings(
+                    max_bytes=settings.scout.bytes_per_group,
+                    max_kept=settings.selection.max_candidates,
+                    limits=settings.session.limits,
+                ),
+                admission=self._admission,
+            ),
+            self._problem,
+            scout_rng,
+            settings.scout,
+        )
+        standing = standing if standing is not None else Standing()
+        if settings.pin is not None:
+            standing = replace(standing, pinned=settings.pin)
+        if resume is None:
+            standing = replace(standing, rounds_here=0)
+        self._owed = {owed.group_id: owed for owed in standing.owed[-MAX_OWED:]}
+        self._saying: dict[GroupId, tuple[trio.CancelScope, trio.Event]] = {}
+        self._keeping = trio.Lock()
+        """Held while what is kept of this node's place changes on disk."""
+        self._switcher = Switcher(
+            self,
+            self._scout,
+            settings.selection,
+            switcher_rng,
+            unix_time,
+            self._tell,
+            standing,
+        )
         for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
             network.set_handler(protocol, self._answerer(protocol), wire.LIMITS.max_request_bytes)
 
@@ -117,13 +182,17 @@ class Node:
             self._phase = "joining"
             await self._join_network()
             membership = self._open_membership(await self._choose_charter(), self._resume)
-            await self._storage.set_current(membership.session.charter)
             self._enter(membership)
+            await self._keep_place(membership.session.charter)
+            await self._storage.tidy()
             self._phase = None
             await nursery.start(self._run_membership, membership, self._scope)
             nursery.start_soon(self._keep_remembered)
             nursery.start_soon(self._watch_peers)
             nursery.start_soon(self._train_alone, membership)
+            nursery.start_soon(self._switcher.run)
+            for owed in list(self._owed.values()):
+                nursery.start_soon(self._say_owed, owed)
             task_status.started()
             await trio.sleep_forever()
 
@@ -184,16 +253,16 @@ class Node:
             group_name=group_name,
             task=task,
             metric=metric,
-            peers=self._peer_views(),
+            peers=peer_views(self.network.peers(), self._finder.directory.freshest(now), session),
             members=() if session is None else session.members(now),
             round=0 if session is None else session.round,
             rounds=self._settings.session.rounds if session is None else session.last_round,
             train_examples=0 if membership is None else membership.task.train_examples,
             model_rows=0 if session is None else session.replica.model_rows,
             validation=None if session is None else metric_value(session.validation),
-            alone=metric_value(self._alone),
+            alone=None if self._alone is None else metric_value(self._alone.validation),
             test=None if membership is None else metric_value(membership.test),
-            alone_test=metric_value(self._alone_test),
+            alone_test=None if self._alone is None else metric_value(self._alone.test),
             history=() if session is None else tuple(session.history),
             bytes_sent=statistics.bytes_sent,
             bytes_received=statistics.bytes_received,
@@ -202,6 +271,7 @@ class Node:
             faults=faults,
             events=tuple(self._events),
             privacy=None if self._privacy is None else self._privacy.view,
+            switching=self._switcher.view(),
         )
 
     async def groups(self) -> tuple[GroupView, ...]:
@@ -214,23 +284,72 @@ class Node:
         session = self._current.session
         return self._workload.recommend(session.model(), session.charter, user, top)
 
-    async def switch(self, reference: str) -> GroupView:
-        """Leave the current group for another, named by name or the beginning of its id.
+    async def switch(self, reference: str, pin: bool = False) -> GroupView:
+        """Leave the current group for another, named by name or the beginning of its id; `pin`: and
+        stay there. Naming the present group pins the node to it, or frees it.
 
         GroupError when it is unknown, ambiguous, unfit for this node's data, or gives no snapshot;
         the node then stays where it was.
         """
         async with self._switching:
             known = await self._find_group(reference)
-            old = self._current
-            charter = known.card.charter
-            if charter.group_id == old.session.charter.group_id:
-                raise GroupError(f"this node is in group {charter.name} already")
+            charter, old = known.card.charter, self._current.session.charter
+            if charter.group_id == old.group_id:
+                if not pin and not self._switcher.view().pinned:
+                    raise GroupError(f"this node is in group {charter.name} already")
+                await self._pin(charter, pin)
+                return self._group_view(known)
             problem = self._problem(charter)
             if problem is not None:
                 raise GroupError(f"group {charter.name} does not fit this node: {problem}")
-            await self._move(old, self._open_membership(charter, None))
+            text = f"switched from group {old.name} to {charter.name}"
+            await self._change_group(charter, "switch", text, pin=pin)
             return self._group_view(known)
+
+    async def found_group(self, name: str, pin: bool = False) -> GroupView:
+        """Found a group of this name, with this node as its first member, and leave the current
+        one. GroupError when there is such a group already."""
+        async with self._switching:
+            charter, old = self._workload.found(name), self._current.session.charter
+            wrong = charter_problem(charter)
+            if wrong is not None:
+                raise GroupError(f"no group can be called {name!r}: {wrong}")
+            await self._finder.ask()
+            ids = {k.card.charter.group_id for k in self._finder.known()}
+            if charter.group_id in ids:
+                raise GroupError(f"there is a group {name} already (try: openfl-node switch)")
+            text = f"founded group {name}, left {old.name}"
+            await self._change_group(charter, "found", text, pin=pin)
+            (known,) = self._finder.find(charter.group_id)
+            return self._group_view(known)
+
+    # --- what its switcher asks of it -------------------------------------------------------------
+
+    def place(self) -> Membership | None:
+        """Where the node is."""
+        return self._membership
+
+    def alone_model(self) -> ModelView | None:
+        """What it learned without any group."""
+        return None if self._alone is None else self._alone.model
+
+    async def move(self, target: Candidate, why: str) -> None:
+        """By the switcher's decision; GroupError or StateError: it stays where it was."""
+        async with self._switching:
+            (known,) = self._finder.find(target.group_id) or (None,)
+            if known is None:
+                raise GroupError(f"group {target.name} is not known any more")
+            old = self._current.session.charter.name
+            text = f"moved from {old} to {target.name}: {why}"
+            await self._change_group(known.card.charter, "move", text, by_itself=True)
+
+    async def found(self, why: str) -> None:
+        """By the switcher's decision; StateError: it stays where it was."""
+        async with self._switching:
+            old = self._current.session.charter.name
+            charter = self._workload.found(founded_name(old))
+            text = f"founded {charter.name}, left {old}: {why}"
+            await self._change_group(charter, "found", text, by_itself=True)
 
     # --- joining ----------------------------------------------------------------------------------
 
@@ -261,6 +380,12 @@ class Node:
         if self.network.peers():
             with trio.move_on_after(FIND_GROUP_SECONDS):
                 await self._finder.ask()
+        if self._settings.any_group and self._settings.selection.enabled:
+            fitting = self._scout.candidates(GroupId(""))
+            largest = max(fitting, key=lambda c: (c.members, c.name == name), default=None)
+            if largest is not None:
+                (known,) = self._finder.find(largest.group_id)
+                return known.card.charter
         found = [k for k in self._finder.find(name) if k.card.charter.name == name]
         if not found or any(k.card.charter.group_id == own.group_id for k in found):
             return own
@@ -281,10 +406,26 @@ class Node:
             " give this node another group with --group"
         )
 
-    def _open_membership(self, charter: Charter, resume: SavedMembership | None) -> Membership:
+    def _open_membership(
+        self,
+        charter: Charter,
+        resume: SavedMembership | None,
+        after: GroupSession | None = None,
+        seeded: tuple[Replica, ev.SnapshotGiven, tuple[bytes, ...]] | None = None,
+    ) -> Membership:
+        """`after`: the session in the group that this one takes the place of; `seeded`: a replica
+        that holds what members of the new group serve."""
         limits: ReplicaLimits = self._settings.session.limits
         epoch = max(1, int(self._unix_time() * 1000))
         replica, round_number, history = Replica(charter, limits), 0, tuple[float, ...]()
+        last_round: int | None = None
+        if after is not None:
+            round_number, history = after.round, tuple(after.history)
+            # Whoever is done and is moved by its owner is to learn again.
+            last_round = None if after.phase == "done" else after.last_round
+        if seeded is not None:
+            replica = seeded[0]
+            epoch = max(epoch, replica.version_of(self.network.peer_id).epoch + 1)
         if resume is not None and resume.charter.group_id == charter.group_id:
             replica, refused = resume.rebuild(self._sealer, limits, trio.current_time())
             round_number, history = resume.round, resume.history
@@ -301,6 +442,8 @@ class Node:
         if self._privacy is not None and not isinstance(task, PrivateLearner):
             raise ConfigError(no_private_step(charter.task))
         remembered = resume.invitations if resume is not None else ()
+        if seeded is not None:
+            remembered = seeded[2]
         session = GroupSession(
             replica,
             self._sealer,
@@ -309,6 +452,7 @@ class Node:
             epoch,
             train_examples=task.train_examples,
             round_number=round_number,
+            last_round=last_round,
             history=history,
             admission=self._admission(charter, remembered),
         )
@@ -323,6 +467,7 @@ class Node:
             tell=self._on_tell,
             save=self._save,
             privacy=self._privacy,
+            snapshot=None if seeded is None else seeded[1],
         )
         if resume is not None and resume.private and not membership.restore_private(resume.private):
             self._tell("info", "data-changed", "the data has changed since the last run")
@@ -343,8 +488,11 @@ class Node:
         *,
         task_status: Any = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        with scope:
-            await membership.run(self._discovery.run, task_status=task_status)
+        try:
+            with scope:
+                await membership.run(self._discovery.run, task_status=task_status)
+        finally:
+            membership.ended.set()
 
     # --- moving -----------------------------------------------------------------------------------
 
@@ -362,39 +510,121 @@ class Node:
             raise GroupError(f"{reference!r} may be any of these groups, name one by id: {ids}")
         return found[0]
 
-    async def _move(self, old: Membership, new: Membership) -> None:
-        """Probe has been done; fetch, subscribe, then leave the old group for good."""
+    async def _change_group(
+        self,
+        charter: Charter,
+        action: Literal["switch", "move", "found"],
+        text: str,
+        *,
+        by_itself: bool = False,
+        pin: bool = False,
+    ) -> None:
+        """The transaction of the module's text; the lock for switching is held. `text` tells the
+        owner once it is done. GroupError or StateError: nothing has changed."""
         assert self._nursery is not None
-        name = new.session.charter.name
-        scope = trio.CancelScope()
-        await self._nursery.start(self._run_membership, new, scope)
-        with trio.move_on_after(SWITCH_SECONDS):
-            await new.joined.wait()
-        if new.session.snapshot_from is None:
-            scope.cancel()
-            raise GroupError(f"no member of group {name} answers: staying in the old group")
+        old, group_id = self._current, charter.group_id
+        old_id = old.session.charter.group_id
+        self._faults.reach("move-decided")
+        seeded = await self._seed(charter, action == "found")
+        self._faults.reach("move-fetched")
+        if group_id in self._saying:
+            saying, silent = self._saying.pop(group_id)
+            saying.cancel()
+            await silent.wait()
+        new = self._open_membership(charter, None, old.session, seeded)
+        self._owed[old_id] = OwedLeave(old_id, old.session.farewell())
+        moves = self._switcher.standing().moves + by_itself
         try:
             await self._storage.save(new.saved(), new.session.model())
-            await self._storage.set_current(new.session.charter)
+            self._faults.reach("move-saved")
+            await self._keep_place(charter, moves=moves, rounds_here=0, pinned=pin)
         except StateError:
-            await new.leave()
-            scope.cancel()
+            del self._owed[old_id]
+            with contextlib.suppress(StateError):
+                await self._storage.forget(group_id)
             raise
         # From here on the new group is the one membership, whatever happens.
-        old_scope, self._scope = self._scope, scope
+        self._faults.reach("move-committed")
+        self._owed.pop(group_id, None)  # this membership's epoch is above that of any earlier one
         self._enter(new)
+        self._switcher.arrived(action, text, pin, by_itself)
+        old_scope, self._scope = self._scope, trio.CancelScope()
+        await self._nursery.start(self._run_membership, new, self._scope)
+        self._faults.reach("move-subscribed")
         await old.leave()
+        self._faults.reach("move-left")
         old_scope.cancel()
-        self._finder.forget_group(old.session.charter.group_id)
-        await self._storage.forget(old.session.charter.group_id)
-        self._tell(
-            "info",
-            "switched",
-            f"switched from group {old.session.charter.name} to {name}",
-            {"from": old.session.charter.group_id, "to": new.session.charter.group_id},
-        )
+        await old.ended.wait()
+        self._faults.reach("move-unsubscribed")
+        self._finder.forget_group(old_id)
+        await self._storage.forget(old_id)
+        self._faults.reach("move-forgotten")
+        del self._owed[old_id]
+        await self._keep_place_if_possible()
+        self._faults.reach("move-finished")
+        data = {"from": old_id, "to": group_id, "group": charter.name, "by_itself": by_itself}
+        self._tell("info", "switched", text, data)
         self._finder.changed()
         self._nursery.start_soon(self._train_alone, new)
+
+    async def _seed(
+        self, charter: Charter, found: bool
+    ) -> tuple[Replica, ev.SnapshotGiven, tuple[bytes, ...]]:
+        """What the new membership begins with: a replica, whose it is, invitations."""
+        if found:
+            replica = Replica(charter, self._settings.session.limits)
+            return replica, ev.SnapshotGiven(None), ()
+        fetched = await self._scout.fetch(charter)
+        if fetched.probe is None:
+            raise GroupError(
+                f"no member of group {charter.name} answers ({fetched.reason}):"
+                " staying in the old group"
+            )
+        self._scout.joined(charter.group_id)
+        given = ev.SnapshotGiven(fetched.peer)
+        return fetched.probe.replica, given, fetched.probe.admission.all()
+
+    async def _pin(self, charter: Charter, pin: bool) -> None:
+        await self._keep_place(charter, pinned=pin)
+        self._switcher.pin(pin)
+        done = "pinned to" if pin else "free to leave"
+        self._switcher.note("switch", f"{done} {charter.name}, by hand")
+        self._tell("info", "pinned", f"this node is {done} group {charter.name}", {"pinned": pin})
+
+    async def _keep_place(self, charter: Charter, **changes: Any) -> None:
+        """Keep on disk where this node is, and how it stands; StateError."""
+        async with self._keeping:
+            standing = replace(self._switcher.standing(), owed=tuple(self._owed.values()))
+            await self._storage.set_current(charter, replace(standing, **changes))
+
+    async def _keep_place_if_possible(self) -> None:
+        try:
+            async with self._keeping:
+                standing = replace(self._switcher.standing(), owed=tuple(self._owed.values()))
+                await self._storage.set_current(self._current.session.charter, standing)
+        except StateError as error:
+            self._not_saved(error)
+
+    async def _say_owed(self, owed: OwedLeave) -> None:
+        """Give out a leave that a crash kept back, unless the node goes back there meanwhile."""
+        saying = self._saying[owed.group_id] = (trio.CancelScope(), trio.Event())
+        try:
+            with saying[0]:
+                await self._say_until_heard(owed)
+        finally:
+            saying[1].set()
+
+    async def _say_until_heard(self, owed: OwedLeave) -> None:
+        while self._owed.get(owed.group_id) == owed:
+            if owed.group_id == self._current.session.charter.group_id:
+                break  # in it again, in a later epoch
+            if await say_leave(self.network, self._discovery, owed):
+                self._tell("info", "left", f"told group {owed.group_id[:8]} that this node left it")
+                break
+            await trio.sleep(RETRY_SECONDS)
+        if self._owed.get(owed.group_id) == owed:
+            del self._owed[owed.group_id]
+            await self._keep_place_if_possible()
 
     def _enter(self, membership: Membership) -> None:
         self._membership = membership
@@ -407,19 +637,28 @@ class Node:
         """The comparison: the same task, the same data, nobody else."""
         if not self._settings.alone_rounds:
             return
-        self._alone = self._alone_test = None
-        task = self._workload.task(membership.session.charter)
+        charter = membership.session.charter
+        known = None if self._alone is None else self._alone.model.charter
+        if known is not None and charter_difference(known, charter) is None:
+            return  # the group's name makes no difference
+        self._alone = None
+        task = self._workload.task(charter)
         rng = np.random.default_rng(int(self._rng.integers(1 << 63)))
         rounds = self._settings.alone_rounds
         result = await self._comparison_compute.run(
             lambda: train_alone(task, rng, max_rounds=rounds)
         )
         if membership is self._membership:
-            self._alone, self._alone_test = result.validation, result.test
+            self._alone = result
 
     async def _save(self, saved: SavedMembership, model: ModelView) -> None:
         try:
             await self._storage.save(saved, model)
+            async with self._keeping:
+                place = self._membership
+                if place is not None and place.session.charter.group_id == saved.charter.group_id:
+                    standing = replace(self._switcher.standing(), owed=tuple(self._owed.values()))
+                    await self._storage.set_current(saved.charter, standing)
         except StateError as error:
             self._not_saved(error)
         else:
@@ -484,19 +723,7 @@ class Node:
         if self._membership is None or self._membership.session.phase == "joining":
             return None
         session = self._membership.session
-        members = len(session.members(trio.current_time()))
-        best, median = session.fits(trio.current_time())
-        metric = session.validation.metric if session.validation is not None else None
-        return GroupCard(
-            charter=session.charter,
-            members=members,
-            rows=session.replica.model_rows,
-            fit_metric=None if best is None else metric,
-            fit_best=best,
-            fit_median=median,
-            issuer=self.network.peer_id,
-            issued_at=unix_now,
-        )
+        return own_card(session, self.network.peer_id, trio.current_time(), unix_now)
 
     def _group_view(self, known: KnownCard) -> GroupView:
         card = known.card
@@ -505,31 +732,19 @@ class Node:
             and self._membership.session.charter.group_id == card.charter.group_id
         )
         problem = None if mine else self._problem(card.charter)
-        return group_view(known, trio.current_time(), mine=mine, problem=problem)
-
-    def _peer_views(self) -> tuple[PeerView, ...]:
-        names = {
-            wire.deltas_topic(k.card.charter.group_id): k.card.charter.name
-            for k in self._finder.directory.freshest(trio.current_time())
-        }
-        mine = None
-        if self._membership is not None:
-            mine = self._membership.topic
-            names[mine] = self._membership.session.charter.name
-        views = []
-        for peer in self.network.peers():
-            groups = sorted(
-                names.get(topic, topic.split("/")[3][:8])
-                for topic in peer.topics
-                if topic.startswith("/openfl/1/") and topic.endswith("/deltas")
-            )
-            views.append(
-                PeerView(peer.peer_id, peer.multiaddrs, tuple(groups), mine in peer.mesh_topics)
-            )
-        return tuple(sorted(views, key=lambda view: view.peer_id))
+        return group_view(
+            known,
+            trio.current_time(),
+            mine=mine,
+            problem=problem,
+            finding=self._switcher.finding(card.charter.group_id),
+            round_now=self._switcher.selector.rounds,
+        )
 
     def _on_tell(self, tell: ev.Tell) -> None:
         self._tell(tell.level, tell.kind, tell.message, dict(tell.data))
+        if tell.kind == "round":
+            self._switcher.round_done()
         if tell.kind in ("member-joined", "member-left", "member-away", "joined"):
             self._finder.changed()
 

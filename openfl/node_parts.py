@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from openfl.contribution import Charter, Evaluation, GroupId, ModelView
 from openfl.group.directory import KnownCard
+from openfl.group.selection import Finding, SelectionSettings
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import PeerAddress
 from openfl.network.discovery import DialOutcome
+from openfl.scout import ScoutSettings
 from openfl.telemetry import GroupView
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out.
-    closed: found a group for those invited only; invitations: envelopes of those this node has."""
+    """What a node needs to know beside its parts. alone_rounds: 0 leaves the comparison out (and
+    the node then never founds a group by itself). any_group: the owner named none, so a new node
+    begins in the largest that fits. pin: whether the node is to stay in its group from now on;
+    None leaves that as it was saved. closed: found a group for those invited only; invitations:
+    envelopes of those this node has."""
 
     group_name: str
     home: str
@@ -26,6 +31,29 @@ class NodeSettings:
     alone_rounds: int = 30
     closed: bool = False
     invitations: tuple[bytes, ...] = ()
+    selection: SelectionSettings = field(default_factory=lambda: SelectionSettings(enabled=False))
+    scout: ScoutSettings = field(default_factory=ScoutSettings)
+    any_group: bool = False
+    pin: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwedLeave:
+    """A group that this node has left, and its signed word of it, until that is out."""
+
+    group_id: GroupId
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a node keeps of its choice of groups; see `openfl.group.selection.Selector`."""
+
+    moves: int = 0
+    rounds: int = 0
+    rounds_here: int = 0
+    pinned: bool = False
+    owed: tuple[OwedLeave, ...] = ()
 
 
 class NodeStorage(Protocol):
@@ -34,8 +62,12 @@ class NodeStorage(Protocol):
     async def save(self, saved: SavedMembership, model: ModelView) -> None:
         """Keep the state of a membership."""
 
-    async def set_current(self, charter: Charter) -> None:
-        """From now on this is the one group the node is a member of."""
+    async def set_current(self, charter: Charter, standing: Standing | None = None) -> None:
+        """From now on this is the one group the node is a member of. Both are kept in one write.
+        `standing` None: as it was."""
+
+    async def tidy(self) -> None:
+        """Forget groups that the node is not in: at a start, what a crash left behind."""
 
     async def forget(self, group_id: GroupId) -> None:
         """The node left this group."""
@@ -49,8 +81,17 @@ def no_answer(outcomes: Sequence[DialOutcome]) -> str:
     return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
 
 
-def group_view(known: KnownCard, now: float, *, mine: bool, problem: str | None) -> GroupView:
-    """A known group as people see it; `problem`: why this node could not join it."""
+def group_view(
+    known: KnownCard,
+    now: float,
+    *,
+    mine: bool,
+    problem: str | None,
+    finding: Finding | None = None,
+    round_now: int = 0,
+) -> GroupView:
+    """A known group as people see it; `problem`: why this node could not join it; `finding`: what
+    came of its last look, when the node's round was `finding.round`."""
     card = known.card
     return GroupView(
         id=card.charter.group_id,
@@ -64,6 +105,9 @@ def group_view(known: KnownCard, now: float, *, mine: bool, problem: str | None)
         mine=mine,
         compatible=problem is None,
         reason=problem or "",
+        gain=None if finding is None else finding.comparison.gain,
+        gain_error=None if finding is None else finding.comparison.standard_error,
+        tried_rounds_ago=None if finding is None else max(0, round_now - finding.round),
     )
 
 

@@ -7,6 +7,7 @@ runs in worker threads, so that a slow disk never holds up the network.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,9 @@ from openfl.config import Config
 from openfl.contribution import PeerId
 from openfl.control import serve_control
 from openfl.errors import ConfigError, NetworkError, RemoteError, UsageError, UserError
+from openfl.fault_points import FaultPoints
 from openfl.group.screening import AggregationSettings
+from openfl.group.selection import SelectionSettings
 from openfl.group.settings import SessionSettings
 from openfl.group_finder import GroupFinder
 from openfl.home_storage import HomeStorage
@@ -35,6 +38,7 @@ from openfl.node import Node
 from openfl.node_parts import NodeSettings, group_view, no_answer
 from openfl.offline import offline_recommend, with_remembered_data
 from openfl.privacy import PrivacyBudget
+from openfl.scout import ScoutSettings
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.workload import Workload, load_workload
@@ -87,19 +91,50 @@ def session_settings(config: Config) -> SessionSettings:
     )
 
 
+def node_settings(
+    config: Config, home: Path, pin: bool | None = None, invitations: tuple[bytes, ...] = ()
+) -> NodeSettings:
+    """What a node needs of the configuration beside its parts."""
+    switching = config.switching
+    return NodeSettings(
+        config.group.name,
+        str(home),
+        session_settings(config),
+        config.training.alone_rounds,
+        closed=config.group.closed,
+        invitations=invitations,
+        selection=SelectionSettings(
+            # Which group a node is in would tell of its data, beside what the budget covers.
+            enabled=switching.auto and not config.privacy.enabled,
+            founding=switching.founding,
+            found_min_members=switching.found_min_members,
+            look_probability=switching.look_probability,
+            dwell_rounds=switching.dwell_rounds,
+            max_candidates=switching.max_candidates,
+        ),
+        scout=ScoutSettings(switching.bytes_per_group, switching.bytes_per_minute),
+        any_group=config.origin("group.name").kind == "default",
+        pin=pin,
+    )
+
+
 @contextlib.asynccontextmanager
 async def open_node(
     config: Config,
     home: Path,
     on_event: OnEvent,
     workload: Workload | None = None,
+    *,
+    pin: bool | None = None,
+    faults: FaultPoints | None = None,
 ) -> AsyncIterator[Node]:
     """A running node for as long as the block is open; it is saved and closed at the end.
 
     The block is entered as soon as the node listens; joining goes on in the background. Raises
     UserError (DataError, NetworkError, StateError, GroupError...), also into the block, when the
     node cannot start or go on. A configuration without a ratings file means the one the node last
-    ran with. `workload` replaces the ratings named in the configuration.
+    ran with. `workload` replaces the ratings named in the configuration. `pin`: whether the node is
+    to stay in its group from now on; None: as it was. `faults`: for tests.
     """
     with _one_user_error():
         place = Home(home)
@@ -108,13 +143,19 @@ async def open_node(
             workload = await trio.to_thread.run_sync(load_workload, config)
         place.prepare()
         with place.lock():
-            async with _open_parts(config, place, on_event, workload) as node:
+            faults = faults if faults is not None else FaultPoints.from_environment(os.environ)
+            async with _open_parts(config, place, on_event, workload, pin, faults) as node:
                 yield node
 
 
 @contextlib.asynccontextmanager
 async def _open_parts(
-    config: Config, place: Home, on_event: OnEvent, workload: Workload
+    config: Config,
+    place: Home,
+    on_event: OnEvent,
+    workload: Workload,
+    pin: bool | None,
+    faults: FaultPoints,
 ) -> AsyncIterator[Node]:
     from openfl.network.envelope import Libp2pSealer, load_or_create_identity
     from openfl.network.libp2p import parse_peer_multiaddr
@@ -122,9 +163,10 @@ async def _open_parts(
     identity = load_or_create_identity(place.identity_file)
     invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
-    storage = HomeStorage(place, place.model_file(config.model.file))
+    asked = _group_asked_for(config)
+    storage = HomeStorage(place, place.model_file(config.model.file), asked)
     remembered, problems = _load_remembered(place, storage)
-    resume, more = storage.load(_group_asked_for(config))
+    resume, more = storage.load(asked)
     privacy = await _open_budget(config, place)
     async with _open_network(config, identity, storage, on_event) as network:
         for problem in [*problems, *more]:
@@ -142,17 +184,12 @@ async def _open_parts(
             ),
             workload,
             storage,
-            NodeSettings(
-                config.group.name,
-                str(place.root),
-                session_settings(config),
-                config.training.alone_rounds,
-                closed=config.group.closed,
-                invitations=invitations,
-            ),
+            node_settings(config, place.root, pin, invitations),
             np.random.default_rng(),
             on_event,
             resume=resume,
+            standing=storage.standing,
+            faults=faults,
             bootstrap_given=bool(bootstrap),
             peers_remembered=bool(remembered),
             privacy=privacy,
@@ -238,7 +275,11 @@ def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:
             case "groups":
                 return [view.to_plain() for view in await node.groups()]
             case "switch":
-                return (await node.switch(str(arguments.get("group", "")))).to_plain()
+                group, pin = str(arguments.get("group", "")), bool(arguments.get("pin", False))
+                return (await node.switch(group, pin)).to_plain()
+            case "found":
+                group, pin = str(arguments.get("group", "")), bool(arguments.get("pin", False))
+                return (await node.found_group(group, pin)).to_plain()
             case "recommend":
                 top = arguments.get("top", 5)
                 if not isinstance(top, int) or not 1 <= top <= 1000:

@@ -70,6 +70,12 @@ class GroupView:
     """Whether this node's task and data could join it."""
     reason: str = ""
     """Why not, when it is not compatible."""
+    gain: float | None = None
+    """By which part this node's held-out metric would be better there, as it measured; negative:
+    worse. None: not tried (or tried from another group than the one it is in now)."""
+    gain_error: float | None = None
+    """Standard error of `gain`."""
+    tried_rounds_ago: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -88,6 +94,34 @@ class PrivacyView:
     clip: float
     releases: int
     releases_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """One decision about which group to be in. `text` is one line for people; `action` is `stay`,
+    `move`, `found`, `switch` (by the owner) or `failed`. `time` is unix seconds."""
+
+    time: float
+    action: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchingView:
+    """How this node chooses its group."""
+
+    auto: bool = False
+    """Whether it moves by itself."""
+    pinned: bool = False
+    """Its owner said that it is to stay in this group."""
+    moves: int = 0
+    """By its own decision, over its whole life."""
+    dwell_rounds: int = 0
+    """Rounds until it may move again."""
+    why: str = ""
+    """Why it is where it is, in one line."""
+    decisions: tuple[DecisionView, ...] = ()
+    """The last ones, newest last, at most 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +164,7 @@ class NodeSnapshot:
     """The last events, newest last, at most 50."""
     privacy: PrivacyView | None = None
     """None when this node does not teach under differential privacy."""
+    switching: SwitchingView = field(default_factory=SwitchingView)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
@@ -148,4 +183,8 @@ class NodeSnapshot:
         values["events"] = tuple(NodeEvent(**e) for e in values["events"])
         if values.get("privacy") is not None:
             values["privacy"] = PrivacyView(**values["privacy"])
+        if "switching" in values:  # saved by this version
+            switching = dict(values["switching"])
+            switching["decisions"] = tuple(DecisionView(**d) for d in switching["decisions"])
+            values["switching"] = SwitchingView(**switching)
         return cls(**values)

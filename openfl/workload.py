@@ -74,7 +74,7 @@ class TaskWorkload:
         problem: Callable[[Charter, Charter], str | None] | None = None,
     ) -> None:
         """ValueError when the charter is not one that other nodes would accept."""
-        wrong = charter_problem(charter)
+        wrong = charter_problem(charter) or parent_problem(charter)
         if wrong is not None:
             raise ValueError(f"charter: {wrong}")
         self._charter = charter
@@ -85,7 +85,8 @@ class TaskWorkload:
         return replace(self._charter, name=name)
 
     def problem(self, charter: Charter) -> str | None:
-        return self._problem(self._charter, charter)
+        # Before the task's own check, which may know nothing of parents.
+        return parent_problem(charter) or self._problem(self._charter, charter)
 
     def task(self, charter: Charter) -> LearningTask:
         problem = self.problem(charter)
@@ -99,6 +100,13 @@ class TaskWorkload:
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         save_model(path, charter, model, atomic_write)
+
+
+def parent_problem(charter: Charter) -> str | None:
+    """Members of a group with a parent must serve the parent too, which this version cannot."""
+    if charter.parent is None:
+        return None
+    return f'group "{charter.name}" has a parent group, which is not supported yet'
 
 
 def charter_difference(own: Charter, theirs: Charter) -> str | None:

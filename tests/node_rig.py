@@ -20,6 +20,7 @@ from openfl.aggregation.replica import Replica
 from openfl.compute import InlineCompute
 from openfl.contribution import Charter, GroupId, ModelView, PeerId
 from openfl.errors import UserError
+from openfl.group.selection import SelectionSettings
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import PeerAddress
@@ -27,7 +28,7 @@ from openfl.network.discovery import Discovery
 from openfl.network.simulated import SimulatedNetwork, SimulatedWorld
 from openfl.network.simulated_link import LinkSettings
 from openfl.node import Node
-from openfl.node_parts import NodeSettings
+from openfl.node_parts import NodeSettings, Standing
 from openfl.privacy import PrivacyBudget
 from openfl.telemetry import NodeEvent
 from openfl.workload import Workload
@@ -35,6 +36,7 @@ from tests.group_rig import RigSealer, peer
 
 STEP_COST_SECONDS = 0.05
 UNIX_START = 1_750_000_000.0
+AT_REST = SelectionSettings(enabled=False)
 HURRIED = SessionSettings(interval_seconds=1.0, heartbeat_seconds=1.0)
 
 
@@ -43,6 +45,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.current: Charter | None = None
+        self.standing = Standing()
         self.saved: dict[GroupId, SavedMembership] = {}
         self.peers: tuple[PeerAddress, ...] = ()
 
@@ -50,9 +53,13 @@ class MemoryStorage:
         await trio.lowlevel.checkpoint()
         self.saved[saved.charter.group_id] = saved
 
-    async def set_current(self, charter: Charter) -> None:
+    async def set_current(self, charter: Charter, standing: Standing | None = None) -> None:
         await trio.lowlevel.checkpoint()
         self.current = charter
+        self.standing = standing if standing is not None else self.standing
+
+    async def tidy(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def forget(self, group_id: GroupId) -> None:
         await trio.lowlevel.checkpoint()
@@ -130,6 +137,9 @@ class Village:
         resume: SavedMembership | None = None,
         remembered: tuple[PeerAddress, ...] = (),
         privacy: PrivacyBudget | None = None,
+        selection: SelectionSettings = AT_REST,
+        pin: bool | None = None,
+        standing: Standing | None = None,
     ) -> Villager:
         """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first."""
         number = len(self.nodes) if number is None else number
@@ -155,12 +165,13 @@ class Village:
                             ),
                             workload,
                             villager.storage,
-                            NodeSettings(group, "", settings, alone_rounds),
+                            NodeSettings(group, "", settings, alone_rounds, selection, pin=pin),
                             np.random.default_rng(random.Random(seed).getrandbits(64)),
                             villager.events.append,
                             compute=InlineCompute(STEP_COST_SECONDS),
                             unix_time=unix_time,
                             resume=resume,
+                            standing=standing,
                             bootstrap_given=bool(known),
                             peers_remembered=bool(remembered),
                             privacy=privacy,

@@ -56,6 +56,8 @@ class RunningNode:
         home: Path,
         *options: str,
         interval: str = "0.3",
+        switching: bool = False,
+        fault_point: str = "",
         inside: tuple[str, ...] = (),
         listen: str = "/ip4/127.0.0.1/tcp/0",
     ) -> None:
@@ -66,11 +68,13 @@ class RunningNode:
             [
                 *(*inside, sys.executable, "-m", "openfl_cli", "start", "--home", str(home)),
                 *("--data", str(home / "ratings.csv"), "--listen", listen),
-                *("--interval", interval, "--log-format", "json", *options),
+                *("--interval", interval, "--log-format", "json"),
+                *(() if switching else ("--no-auto-switch",)),
+                *options,
             ],
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env=environment() | ({"OPENFL_FAULT_POINT": fault_point} if fault_point else {}),
         )
         # The pipe must be drained, or the node would block on it.
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -53,6 +53,7 @@ class Session:
     on_screen: bool
     leave: bool = False
     stop_with_stdin: bool = False
+    pin: bool | None = None
     reporter: Reporter = field(init=False)
     _node: Node | None = None
     _log: LogFile | None = None
@@ -83,7 +84,7 @@ class Session:
     async def _live(self) -> None:
         from openfl.runtime import open_node
 
-        async with open_node(self.config, self.home, self._on_event) as node:
+        async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
             self._node = node
             self._user = await trio.to_thread.run_sync(user_to_recommend_to, self.config)
             self._tell_addresses(node.snapshot())

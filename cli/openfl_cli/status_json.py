@@ -46,6 +46,13 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
             "received": snapshot.bytes_received,
             "published": snapshot.published_bytes,
         },
+        "switching": {
+            "auto": snapshot.switching.auto,
+            "pinned": snapshot.switching.pinned,
+            "moves": snapshot.switching.moves,
+            "dwell_rounds": snapshot.switching.dwell_rounds,
+            "why": snapshot.switching.why,
+        },
         "deltas_merged": snapshot.deltas_merged,
         "faults": dict(snapshot.faults),
         "privacy": None if snapshot.privacy is None else asdict(snapshot.privacy),

@@ -153,6 +153,8 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
         f"{human_bytes(shot.published_bytes)} of own contributions"
     )
     lines.append(Text.assemble(("bytes  ", "dim"), traffic))
+    if shot.switching.why:
+        lines.append(Text.assemble(("why    ", "dim"), clean(shot.switching.why)))
     faults = sum(shot.faults.values())
     if faults:
         worst = sorted(shot.faults.items(), key=lambda fault: (-fault[1], fault[0]))[:3]
@@ -172,6 +174,18 @@ def privacy_line(privacy: PrivacyView) -> Text:
         if left
         else ("spent: nothing more is published", "yellow"),
     )
+
+
+def decision_lines(shot: NodeSnapshot) -> list[Text]:
+    """Why the node is in its group, then its last decisions about groups, newest last."""
+    moves = count_of(shot.switching.moves, "move")
+    lines = [Text.assemble((clean(shot.switching.why) or "nothing is known yet", "bold"))]
+    lines.append(Text(f"{moves} by its own decision so far", "dim"))
+    for decision in shot.switching.decisions:
+        line = Text.assemble((f"{clock(decision.time)}  ", "dim"), clean(decision.text))
+        line.overflow = "fold"
+        lines.append(line)
+    return lines
 
 
 def bar(done: int, total: int, width: int, ascii_only: bool = False) -> str:

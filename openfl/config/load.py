@@ -23,6 +23,7 @@ ENV_PREFIX = "OPENFL_"
 RESERVED_ENV = {
     "OPENFL_HOME": "the home folder of the node (as `--home`)",
     "OPENFL_CONFIG": "the configuration file (as `--config`)",
+    "OPENFL_FAULT_POINT": "a point at which a test ends the node (see openfl/fault_points.py)",
     "OPENFL_CACHE": "where `openfl-node` keeps files it can make again",
 }
 """Variables with the prefix that are not settings."""

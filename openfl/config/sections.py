@@ -559,6 +559,65 @@ class PrivacyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchingConfig:
+    """How a node finds the group that serves its data best, judged on its own held-out data."""
+
+    auto: bool = setting(
+        True,
+        "Move to another group when its model predicts this node's held-out data better. A node"
+        " that is pinned (`--pin`) stays where it is all the same.",
+    )
+    founding: bool = setting(
+        True,
+        "Found a new group when training alone is clearly better than the group.",
+    )
+    found_min_members: int = setting(
+        6,
+        "Members that a group must have before a node founds another.",
+        unit="members",
+        minimum=2,
+        maximum=65_536,
+    )
+    look_probability: float = setting(
+        0.5,
+        "How likely a node looks at the other groups after a round.",
+        unit="probability",
+        minimum=0,
+        maximum=1,
+    )
+    dwell_rounds: float = setting(
+        2.0,
+        "Rounds that a node stays after its first move before it may move again; each further move"
+        " adds half of that, so that moving dies out.",
+        unit="rounds",
+        minimum=0,
+        maximum=1_000,
+    )
+    max_candidates: int = setting(
+        8,
+        "Groups looked at together; the others have their turn later.",
+        unit="groups",
+        minimum=1,
+        maximum=64,
+    )
+    bytes_per_group: int = setting(
+        8 * 1024 * 1024,
+        "Most that one look fetches of one group; a larger group is not judged.",
+        unit="bytes",
+        minimum=64 * 1024,
+        maximum=1 << 30,
+    )
+    bytes_per_minute: int = setting(
+        16 * 1024 * 1024,
+        "What all looks together may fetch in the long run. Of a group looked at before only what"
+        " is new is fetched.",
+        unit="bytes",
+        minimum=64 * 1024,
+        maximum=1 << 34,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendConfig:
     """Recommendations at the end of training."""
 
@@ -629,6 +688,7 @@ class Config:
     gossip: GossipConfig = field(default_factory=GossipConfig)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    switching: SwitchingConfig = field(default_factory=SwitchingConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -69,6 +69,14 @@ class DiscoveryEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotGiven:
+    """The replica was filled before the session began, with what `peer` serves (None: this member
+    founds the group, there is nothing to fetch): no snapshot is needed."""
+
+    peer: PeerId | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingFinished:
     """A `Train` effect's result. `validation` judges the model the step started from. `influence`:
     what its case found."""
@@ -103,6 +111,7 @@ Event = (
     | RequestFailed
     | MembersReachable
     | DiscoveryEnded
+    | SnapshotGiven
     | TrainingFinished
     | EvaluationFinished
     | TimerFired

@@ -60,9 +60,11 @@ class GroupSession:
     """See the module's text. `replica` is either new or restored by the driver.
 
     epoch: higher than in any earlier membership of this peer in this group (its start in unix
-    milliseconds serves). round_number and history: to go on where a saved session was. reader: who
-    reads what is received; by default everything is read anew. admission: who may be a member; by
-    default everybody, or, of a closed group, its founder alone.
+    milliseconds serves). round_number and history: to go on where a saved session, or that of
+    another group, was. last_round: the round after which it is done, when that is not to be
+    `settings.rounds` from now. reader: who reads what is received; by default everything is read
+    anew. admission: who may be a member; by default everybody, or, of a closed group, its founder
+    alone.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class GroupSession:
         *,
         train_examples: int = 0,
         round_number: int = 0,
+        last_round: int | None = None,
         history: tuple[float, ...] = (),
         reader: Reader | None = None,
         admission: Admission | None = None,
@@ -85,7 +88,9 @@ class GroupSession:
         self.me = sealer.peer_id
         self.phase: Phase = "joining"
         self.round = round_number
-        self.last_round = round_number + settings.rounds if settings.rounds else 0
+        if last_round is None:
+            last_round = round_number + settings.rounds if settings.rounds else 0
+        self.last_round = last_round
         """The round after which this session is done; 0: it goes on until it is stopped."""
         self.snapshot_from: PeerId | None = None
         """The member whose snapshot this one joined with; None as long as there was none."""
@@ -204,6 +209,8 @@ class GroupSession:
             case ev.DiscoveryEnded():
                 self._alone_at = now if event.alone else now + ACQUAINTANCE_SECONDS
                 return self._advance(now)
+            case ev.SnapshotGiven():
+                return self._on_snapshot_given(event.peer, now)
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
             case ev.EvaluationFinished():
@@ -249,6 +256,10 @@ class GroupSession:
         self._roster.said(self.me, now, self.epoch, self.round, self.validation)
         return self._roster.fits(now, metric, None if self.settings.tells_fit else self.me)
 
+    def farewell(self) -> bytes:
+        """This membership's signed leave, for when it must be said after a restart."""
+        return self._publisher.leave().envelope
+
     # --- joining and rounds -----------------------------------------------------------------------
 
     def _advance(self, now: float) -> list[ev.Effect]:
@@ -293,10 +304,8 @@ class GroupSession:
         match snapshot:
             case SnapshotEnd.COMPLETE if self.phase == "joining":
                 self.snapshot_from = peer
-                members, rows = self.replica.member_count, self.replica.model_rows
-                if members:
-                    how = f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
-                    effects += self._joined(now, "info", how)
+                if self.replica.member_count:
+                    effects += self._joined(now, "info", self._snapshot_text(peer))
                 else:
                     self._as_new.add(peer)  # `_advance` asks another, if there is one
             case SnapshotEnd.FAILED:
@@ -304,6 +313,17 @@ class GroupSession:
                 self._snapshot_failures[peer] = failures + 1
                 self._snapshot_retry_at = now + RETRY_SNAPSHOT_SECONDS
         return [*effects, *self._presence_news(now), *self._advance(now)]
+
+    def _on_snapshot_given(self, peer: PeerId | None, now: float) -> list[ev.Effect]:
+        if self._left or self.phase != "joining":
+            return []
+        self.snapshot_from = peer
+        how = "founding it here" if peer is None else self._snapshot_text(peer)
+        return [*self._joined(now, "info", how), *self._advance(now)]
+
+    def _snapshot_text(self, peer: PeerId) -> str:
+        members, rows = self.replica.member_count, self.replica.model_rows
+        return f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
 
     def _joined(self, now: float, level: Literal["info", "warning"], how: str) -> list[ev.Effect]:
         self.phase = "waiting"

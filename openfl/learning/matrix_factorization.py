@@ -239,15 +239,26 @@ class MatrixFactorization:
         held_out = self._split.positions(split)
         if not len(held_out):
             return Evaluation("rmse", math.nan, math.nan, 0)
+        value, error = rmse(self._predicted(model, held_out), self._actual(held_out))
+        return Evaluation("rmse", value, error, len(held_out))
+
+    def held_out_losses(self, model: ModelView, split: str = "validation") -> NDArray[np.float64]:
+        """See `openfl.learning.comparison.PairedTask`: squared errors in units of the ratings."""
+        held_out = self._split.positions(split)
+        return np.square(self._predicted(model, held_out) - self._actual(held_out))
+
+    def _actual(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self._ratings.values[positions].astype(np.float64)
+
+    def _predicted(self, model: ModelView, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        """float64[n]: within the scale, listeners fitted to `model`."""
         mean = self._mean(model)
         rows = learned_rows(model, self._keys)
         users = self._fit_users(rows, mean)
-        user = users[self._ratings.user_index[held_out]]
-        row = rows[self._rows[held_out]]
+        user = users[self._ratings.user_index[positions]]
+        row = rows[self._rows[positions]]
         raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
-        predicted = np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
-        value, error = rmse(predicted, self._ratings.values[held_out].astype(np.float64))
-        return Evaluation("rmse", value, error, len(held_out))
+        return np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
 
     def loss_changes(
         self, model: ModelView, parts: Iterable[OtherWorlds]

@@ -15,14 +15,20 @@ Owners = NDArray[np.int64]
 
 
 def deal(
-    ratings: Ratings, catalogue: Catalogue, section: DataSection, nodes: int, seed: int
+    ratings: Ratings,
+    catalogue: Catalogue,
+    section: DataSection,
+    nodes: int,
+    seed: int,
+    tastes: Owners | None = None,
 ) -> list[Ratings]:
-    """The ratings of each node. DataError when there are too few users, or no genres to go by."""
+    """The ratings of each node. tastes: int64[users], to go by instead of favourite genres.
+    DataError when there are too few users, or neither tastes nor genres where they are needed."""
     users = len(ratings.users)
     if users < nodes:
         raise DataError(f"{users} users are too few for {nodes} nodes")
     rng = np.random.default_rng([seed, 1])
-    owner = owners(ratings, catalogue, section, nodes, rng)
+    owner = owners(ratings, catalogue, section, nodes, rng, tastes)
     return [only(ratings, owner == node) for node in range(nodes)]
 
 
@@ -32,6 +38,7 @@ def owners(
     section: DataSection,
     nodes: int,
     rng: np.random.Generator,
+    tastes: Owners | None = None,
 ) -> Owners:
     """int64[users]: each user's node; -1 for users that nobody gets (one user per node)."""
     users = len(ratings.users)
@@ -41,11 +48,11 @@ def owners(
         case "one-user-per-node":
             owner[shuffled[:nodes]] = np.arange(nodes)
         case "community":
-            genre = favourite_genres(ratings, catalogue)
+            genre = favourite_genres(ratings, catalogue) if tastes is None else tastes
             order = shuffled[np.argsort(genre[shuffled], kind="stable")]
             owner[order] = np.arange(users) * nodes // users
         case "dirichlet":
-            genre = favourite_genres(ratings, catalogue)
+            genre = favourite_genres(ratings, catalogue) if tastes is None else tastes
             for kind in range(int(genre.max()) + 1):
                 members = shuffled[genre[shuffled] == kind]
                 shares = rng.dirichlet(np.full(nodes, section.alpha))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from openfl.contribution import Contribution, ModelView, PeerId
+from openfl.contribution import Charter, Contribution, GroupId, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
@@ -56,6 +56,16 @@ class SimulatedMember:
     @property
     def peer_id(self) -> PeerId:
         return self.sealer.peer_id
+
+    @property
+    def charter(self) -> Charter:
+        """Of the group that it is, or will be, a member of."""
+        return self.task.charter
+
+    @property
+    def place(self) -> tuple[GroupId, int]:
+        """Members of one group on one side of a partition hear each other."""
+        return self.task.charter.group_id, self.side
 
     @property
     def honest(self) -> bool:

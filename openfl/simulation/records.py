@@ -43,6 +43,10 @@ class RoundRecord:
     signed deltas, mean over nodes that ever were there; exact. network_bytes: an estimate, one
     copy a receiver. members: nodes that are there; groups: the same by group. merged: deltas of
     others merged so far, over all nodes. refused: what was refused or failed so far.
+
+    With several groups also: purity, the part of the honest nodes that are in a group whose most
+    common taste is theirs; moves and foundings so far; directory_bytes: cards heard, and
+    probe_bytes: requests and answers of looks, means over nodes so far.
     """
 
     round: int
@@ -57,11 +61,42 @@ class RoundRecord:
     groups: dict[str, int]
     merged: int
     refused: int
+    purity: float = math.nan
+    moves: int = 0
+    directory_bytes: float = 0.0
+    probe_bytes: float = 0.0
+
+    @property
+    def several(self) -> bool:
+        """Whether this is a run of several groups."""
+        return len(self.groups) > 1 or self.moves > 0
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values: numbers that are not known are None."""
         found: dict[str, Any] = plain({"kind": "round", **asdict(self)})
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What came of several groups. mean: test RMSE over honest nodes, each by its own model.
+
+    oracle, together, random: what it would be by models trained centrally: one for each taste, one
+    for all, one for each of as many random groups as there are tastes. last_move: the round
+    interval of it. sizes: members by group at the end.
+    """
+
+    mean: float
+    oracle: float
+    together: float
+    random: float
+    purity: float
+    moves: int
+    founded: int
+    last_move: int | None
+    sizes: dict[str, int]
+    directory_bytes: float
+    probe_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +121,7 @@ class Summary:
     deliveries: int
     faults: dict[str, int]
     trace: str
+    grouping: Grouping | None = None
 
     def to_plain(self) -> dict[str, Any]:
         found: dict[str, Any] = plain({"kind": "summary", **asdict(self)})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,14 @@ from openfl.learning.ratings import (
 from openfl.learning.splitting import split_ratings
 from openfl.network.base import Sealer
 from openfl.simulation.attacks import ATTACKS, flip_labels
+from openfl.simulation.communities import Tastes, community_ratings
 from openfl.simulation.dealing import deal, only, synthetic_ratings
+from openfl.simulation.grouping import first_charters, grouping_of, references, tastes_of_nodes
+from openfl.simulation.groups_world import GroupsWorld, TaskOf
 from openfl.simulation.member import Hostility, SimulatedMember
-from openfl.simulation.records import Fits, RoundRecord, Summary
+from openfl.simulation.records import Fits, Grouping, RoundRecord, Summary
 from openfl.simulation.scenario import Scenario
-from openfl.simulation.scenario_file import MUSIC, SYNTHETIC
+from openfl.simulation.scenario_file import COMMUNITIES, MUSIC, SYNTHETIC
 from openfl.simulation.sealing import StandInSealer
 from openfl.simulation.shared_world import SharedWorld
 from openfl.simulation.world import World
@@ -45,6 +48,8 @@ class Crowd:
 
     ratings: Ratings
     catalogue: Catalogue = EMPTY_CATALOGUE
+    tastes: Tastes | None = None
+    """int64[users]: the community of each user of made-up communities."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ def load_crowd(scenario: Scenario, sample_folder: Callable[[], Path]) -> Crowd:
     source = scenario.data.source
     if source == SYNTHETIC:
         return Crowd(synthetic_ratings(scenario.data, scenario.run.seed))
+    if source == COMMUNITIES:
+        ratings, tastes = community_ratings(scenario.data, scenario.run.seed)
+        return Crowd(ratings, tastes=tastes)
     path = sample_folder() / "ratings.csv" if source == MUSIC else Path(source)
     beside = path.parent / "songs.csv"
     catalogue = load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
@@ -83,20 +91,49 @@ def simulate(
     """Run it. DataError when the data does not suffice for so many nodes."""
     charter = charter_of(scenario, crowd.ratings)
     hands = deal(
-        crowd.ratings, crowd.catalogue, scenario.data, scenario.run.nodes, scenario.run.seed
+        crowd.ratings,
+        crowd.catalogue,
+        scenario.data,
+        scenario.run.nodes,
+        scenario.run.seed,
+        crowd.tastes,
     )
-    members = make_members(scenario, charter, hands, sealer_of)
-    central = train_centrally(scenario, charter, crowd.ratings, hands, members)
-    kind = SharedWorld if scenario.run.engine == "shared" else World
-    world = kind(scenario, charter, members, central.by_node, on_record)
-    world.run()
-    return Outcome(summary_of(scenario, world, central.pooled), tuple(world.records), world)
+    world: World
+    grouping: Grouping | None = None
+    if scenario.groups.several:
+        tastes = tastes_of_nodes(crowd.ratings, crowd.catalogue, crowd.tastes, hands)
+        charters = first_charters(
+            scenario, lambda name: charter_of(scenario, crowd.ratings, name), tastes
+        )
+        members = make_members(scenario, charter, hands, sealer_of, charters)
+        central = train_centrally(scenario, charter, crowd.ratings, hands, members)
+        others = references(scenario, crowd.ratings, hands, members, tastes)
+        several = GroupsWorld(
+            scenario,
+            charters[0],
+            members,
+            central.by_node,
+            on_record,
+            task_maker(scenario, members),
+            tastes,
+        )
+        several.run()
+        world, grouping = several, grouping_of(several, others)
+    else:
+        members = make_members(scenario, charter, hands, sealer_of)
+        central = train_centrally(scenario, charter, crowd.ratings, hands, members)
+        kind = SharedWorld if scenario.run.engine == "shared" else World
+        world = kind(scenario, charter, members, central.by_node, on_record)
+        world.run()
+    summary = replace(summary_of(scenario, world, central.pooled), grouping=grouping)
+    return Outcome(summary, tuple(world.records), world)
 
 
-def charter_of(scenario: Scenario, ratings: Ratings) -> Charter:
+def charter_of(scenario: Scenario, ratings: Ratings, name: str = "") -> Charter:
+    """Of the scenario's one group, or of the group `name`."""
     task = scenario.task
     return rating_charter(
-        scenario.name[:64] or "simulation",
+        name or scenario.name[:64] or "simulation",
         scale=ratings.scale,
         factors=task.factors,
         damping=task.damping,
@@ -108,9 +145,14 @@ def charter_of(scenario: Scenario, ratings: Ratings) -> Charter:
 
 
 def make_members(
-    scenario: Scenario, charter: Charter, hands: list[Ratings], sealer_of: SealerOf
+    scenario: Scenario,
+    charter: Charter,
+    hands: list[Ratings],
+    sealer_of: SealerOf,
+    charters: Sequence[Charter] = (),
 ) -> list[SimulatedMember]:
-    """The nodes; stragglers and attackers are drawn among them."""
+    """The nodes; stragglers and attackers are drawn among them. charters: that of each node, when
+    they are not all in the group of `charter`."""
     section, seed, nodes = scenario.members, scenario.run.seed, len(hands)
     rng = np.random.default_rng([seed, 7])
     slow = set(rng.permutation(nodes)[: round(section.straggler_fraction * nodes)].tolist())
@@ -130,7 +172,10 @@ def make_members(
             )
         data = flip_labels(hand) if hostility is not None and kind.flips_labels else hand
         task = MatrixFactorization.from_charter(
-            charter, data, split_ratings(data), scenario.training.min_row_evidence
+            charters[index] if charters else charter,
+            data,
+            split_ratings(data),
+            scenario.training.min_row_evidence,
         )
         members.append(
             SimulatedMember(
@@ -142,6 +187,22 @@ def make_members(
             )
         )
     return members
+
+
+def task_maker(scenario: Scenario, members: Sequence[SimulatedMember]) -> TaskOf:
+    """Makes the task of a node, on its own data, in any group."""
+    data = []
+    for member in members:
+        assert isinstance(member.task, MatrixFactorization)
+        data.append((member.task.ratings, split_ratings(member.task.ratings)))
+
+    def task_of(index: int, charter: Charter) -> MatrixFactorization:
+        ratings, split = data[index]
+        return MatrixFactorization.from_charter(
+            charter, ratings, split, scenario.training.min_row_evidence
+        )
+
+    return task_of
 
 
 def train_centrally(

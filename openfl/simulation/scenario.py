@@ -49,13 +49,15 @@ class DataSection:
 
     source: str = setting(
         "music",
-        'A CSV file of ratings, "music" (the sample data) or "synthetic" (made from the seed).',
+        'A CSV file of ratings, "music" (the sample data), "synthetic" (made from the seed) or '
+        '"communities" (made from the seed: people of different tastes, who rate the same items).',
     )
     split: str = setting(
         "user",
         '"user": users are dealt out evenly, at random. "community": users of like favourite genre '
-        'go to the same nodes. "dirichlet": for each favourite genre, the nodes get shares drawn '
-        'from a Dirichlet distribution. "one-user-per-node": node n gets one user.',
+        '(or of one made-up community) go to the same nodes. "dirichlet": for each favourite '
+        "genre, the nodes get shares drawn from a Dirichlet distribution. "
+        '"one-user-per-node": node n gets one user.',
         choices=("user", "community", "dirichlet", "one-user-per-node"),
     )
     alpha: float = setting(
@@ -65,10 +67,17 @@ class DataSection:
         above_minimum=True,
         maximum=1e6,
     )
-    users: int = setting(1000, "Users of the synthetic data.", minimum=1, maximum=100_000)
-    items: int = setting(500, "Items of the synthetic data.", minimum=2, maximum=100_000)
+    users: int = setting(1000, "Users of made-up data.", minimum=1, maximum=100_000)
+    items: int = setting(500, "Items of made-up data.", minimum=2, maximum=100_000)
     ratings_per_user: int = setting(
-        40, "Ratings of each user in the synthetic data.", minimum=1, maximum=10_000
+        40, "Ratings of each user in made-up data.", minimum=1, maximum=10_000
+    )
+    communities: int = setting(3, 'How many tastes "communities" has.', minimum=1, maximum=100)
+    overlap: float = setting(
+        0.0,
+        'Part of the items that are the same to all tastes of "communities".',
+        minimum=0.0,
+        maximum=1.0,
     )
 
 
@@ -205,6 +214,29 @@ class MembersSection:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsSection:
+    """Which groups the nodes begin in, and whether they move. See docs/switching.md."""
+
+    count: int = setting(1, "Groups at the beginning.", minimum=1, maximum=100)
+    assignment: str = setting(
+        "random",
+        'Who begins where. "random": equal shares of the nodes. "single": all in one group. '
+        '"oracle": one group for each taste, whatever `count` says.',
+        choices=("random", "single", "oracle"),
+    )
+    switching: bool = setting(False, "Nodes look around, move, and let groups merge.")
+    founding: bool = setting(True, "Nodes that learn better alone found groups, if they switch.")
+    founding_after_rounds: int = setting(
+        8, "Nobody founds a group before this round of its own.", minimum=0, maximum=10_000
+    )
+
+    @property
+    def several(self) -> bool:
+        """Whether there may ever be more than one group."""
+        return self.switching or self.count > 1 or self.assignment == "oracle"
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """One entry of the timetable, `at_round` intervals after the beginning.
 
@@ -234,6 +266,7 @@ class Scenario:
     task: TaskSection = field(default_factory=TaskSection)
     network: NetworkSection = field(default_factory=NetworkSection)
     members: MembersSection = field(default_factory=MembersSection)
+    groups: GroupsSection = field(default_factory=GroupsSection)
     events: tuple[Happening, ...] = ()
 
     @property

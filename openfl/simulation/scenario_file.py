@@ -26,7 +26,8 @@ SETTINGS: dict[str, Setting] = {
 }
 _EVENT_KEYS = tuple(f.name for f in fields(Happening))
 _SHARED_EVENTS = ("join", "crash")
-MUSIC, SYNTHETIC = "music", "synthetic"
+MUSIC, SYNTHETIC, COMMUNITIES = "music", "synthetic", "communities"
+_MADE_UP = (SYNTHETIC, COMMUNITIES)
 
 
 def load_scenario(path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
@@ -76,7 +77,7 @@ def parse_scenario(
             _take(key, raw, "command line", values, problems)
     events = _events(document.get("events", []), label, problems)
     source = values.get("data.source", MUSIC)
-    if source not in (MUSIC, SYNTHETIC):
+    if source not in (MUSIC, *_MADE_UP):
         values["data.source"] = str(folder / Path(source).expanduser())
     sections = {
         section: kind(
@@ -163,6 +164,12 @@ def _constraints(scenario: Scenario) -> list[str]:
     hostile = round(scenario.members.hostile_fraction * nodes)
     if hostile and hostile >= nodes:
         problems.append("members.hostile_fraction: must leave somebody honest")
+    if scenario.run.engine == "shared" and scenario.groups.several:
+        problems.append(
+            'groups: several groups need run.engine = "sessions"; "shared" has one ledger'
+        )
+    if scenario.groups.assignment == "random" and scenario.groups.count > nodes:
+        problems.append(f"groups.count: must be at most run.nodes ({nodes})")
     if scenario.run.engine == "shared":
         for event in scenario.events:
             if event.what not in _SHARED_EVENTS:

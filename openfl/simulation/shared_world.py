@@ -42,9 +42,9 @@ class SharedWorld(World):
         self._published = 0
         super().run()
 
-    def _settings(self) -> SessionSettings:
+    def _settings(self, member: SimulatedMember) -> SessionSettings:
         return replace(
-            super()._settings(),
+            super()._settings(member),
             heartbeat_seconds=SILENCE_SECONDS,
             wait_for_members=1,
             aggregation=AggregationSettings(rule="mean"),  # judging needs registers of one's own

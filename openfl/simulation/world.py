@@ -12,7 +12,7 @@ Time 0 of the records is when the last of the first members has begun its rounds
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -23,7 +23,14 @@ from openfl.aggregation.delta import Delta
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.aggregation.robust_view import Rule
 from openfl.aggregation.screening import Influence
-from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
+from openfl.contribution import (
+    Charter,
+    Contribution,
+    Evaluation,
+    GroupId,
+    ModelView,
+    PeerId,
+)
 from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
@@ -65,6 +72,7 @@ class World:
     ) -> None:
         self.scenario = scenario
         self.charter = charter
+        """Of the group, or the first of several."""
         self.members = list(members)
         self._agenda = Agenda()
         self._plan, self._note = self._agenda.plan, self._agenda.note
@@ -95,6 +103,7 @@ class World:
             self._plan(float(self._rng.random()) * START_SPREAD_SECONDS, self._start, member)
         patience = PATIENCE_HEARTBEATS * self.scenario.network.heartbeat_seconds
         self._plan(patience, self._begin)
+        self._first_of_group = Counter(member.charter.group_id for member in first)
         self._waited_for = len(first)
         self._agenda.run()
 
@@ -115,6 +124,10 @@ class World:
 
     def present(self) -> list[SimulatedMember]:
         return [member for member in self.members if member.alive]
+
+    def _listening(self) -> list[SimulatedMember]:
+        """Everybody that hears its group and can be connected to."""
+        return self.present()
 
     def _begin(self) -> None:
         """The clock of the records starts."""
@@ -152,13 +165,18 @@ class World:
             published_bytes=float(np.mean([m.published_bytes for m in ever] or [0])),
             network_bytes=self._network_bytes,
             members=len(present),
-            groups={self.charter.name: len(present)},
+            groups=dict(sorted(Counter(m.charter.name for m in present).items())),
             merged=self._merged(),
             refused=sum(self._all_faults().values()),
         )
+        record = self._completed(record)
         self._note("record", number, struct.pack("<d", test.pooled))
         self.records.append(record)
         self._on_record(record)
+
+    def _completed(self, record: RoundRecord) -> RoundRecord:
+        """The record with what only some worlds have to tell."""
+        return record
 
     def _merged(self) -> int:
         return sum(member.merged for member in self.members)
@@ -177,9 +195,9 @@ class World:
 
     # --- members come and go ----------------------------------------------------------------------
 
-    def _settings(self) -> SessionSettings:
+    def _settings(self, member: SimulatedMember) -> SessionSettings:
         training, network = self.scenario.training, self.scenario.network
-        first = len(self.members) - self.scenario.joiners
+        first = self._first_of_group[member.charter.group_id]
         # In lockstep members ask for their next round early and are held until its moment.
         pace = 0.5 if training.lockstep else 1.0
         return SessionSettings(
@@ -196,13 +214,13 @@ class World:
         )
 
     def _new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
-        return Replica(self.charter, limits)
+        return Replica(member.charter, limits)
 
     def _sealer(self, member: SimulatedMember) -> Sealer:
         return OnceSealer(member.sealer, self._opened) if self._once else member.sealer
 
     def _start(self, member: SimulatedMember) -> None:
-        settings = self._settings()
+        settings = self._settings(member)
         sealer = self._sealer(member)
         member.epochs += 1
         round_number = 0
@@ -227,7 +245,8 @@ class World:
         self._note("start", member.index)
         member.session.start(self.now)
         self._reconnect()
-        self._handle(member, ev.DiscoveryEnded(alone=len(self.present()) == 1))
+        alone = not any(m is not member and m.place == member.place for m in self._listening())
+        self._handle(member, ev.DiscoveryEnded(alone))
 
     def _end(self, member: SimulatedMember) -> None:
         if member.session is not None:
@@ -237,14 +256,17 @@ class World:
         self._reconnect()
 
     def _reconnect(self) -> None:
-        present = self.present()
-        links = connections(present, self.scenario.network.contacts, self._rng)
-        for member in present:
-            now = links[member.peer_id]
-            if now != member.reachable:
-                member.reachable = now
-                at = self.now + NOTICE_SECONDS
-                self._plan(at, self._tell_reachable, member, member.incarnation)
+        groups: dict[GroupId, list[SimulatedMember]] = {}
+        for member in self._listening():
+            groups.setdefault(member.charter.group_id, []).append(member)
+        for present in groups.values():
+            links = connections(present, self.scenario.network.contacts, self._rng)
+            for member in present:
+                now = links[member.peer_id]
+                if now != member.reachable:
+                    member.reachable = now
+                    at = self.now + NOTICE_SECONDS
+                    self._plan(at, self._tell_reachable, member, member.incarnation)
 
     def _tell_reachable(self, member: SimulatedMember, incarnation: int) -> None:
         if member.alive and member.incarnation == incarnation:
@@ -357,9 +379,8 @@ class World:
 
     def _publish(self, sender: SimulatedMember, payload: bytes) -> None:
         self._note("publish", sender.index, payload)
-        receivers = [
-            m for m in self.members if m.alive and m is not sender and m.side == sender.side
-        ]
+        place = sender.place
+        receivers = [m for m in self._listening() if m is not sender and m.place == place]
         arrivals = self._links.published(self.now, len(payload), len(receivers))
         self._network_bytes += len(payload) * int(np.isfinite(arrivals.first).sum())
         for times in (arrivals.first, arrivals.again):
@@ -394,19 +415,24 @@ class World:
         event: ev.Event = ev.RequestFailed(effect.token, effect.peer, "no answer")
         at = deadline
         if asked.alive and asked.side == asker.side:
-            request = ev.RequestReceived(asker.peer_id, effect.protocol, effect.payload)
-            try:
-                effects = self._handle(asked, request)
-            except RemoteError:
-                effects = []
-            for answer in effects:
-                if isinstance(answer, ev.Respond):
-                    arrives = self.now + self._links.one_way(len(answer.payload))
-                    if arrives <= deadline:
-                        at = arrives
-                        event = ev.AnswerReceived(effect.token, effect.peer, answer.payload)
-                    self._network_bytes += len(answer.payload)
+            answer = self._respond(asked, asker.peer_id, effect.protocol, effect.payload)
+            if answer is not None:
+                arrives = self.now + self._links.one_way(len(answer))
+                if arrives <= deadline:
+                    at = arrives
+                    event = ev.AnswerReceived(effect.token, effect.peer, answer)
+                self._network_bytes += len(answer)
         self._plan(max(at, self.now), self._later, asker, incarnation, event)
+
+    def _respond(
+        self, asked: SimulatedMember, asker: PeerId, protocol: str, payload: bytes
+    ) -> bytes | None:
+        """What a member answers to a request; None: nothing."""
+        try:
+            effects = self._handle(asked, ev.RequestReceived(asker, protocol, payload))
+        except RemoteError:
+            return None
+        return next((e.payload for e in effects if isinstance(e, ev.Respond)), None)
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -473,13 +499,17 @@ class World:
             work = replace(work, blocks=())
         self._note("trained", member.index)
         self._handle(member, ev.TrainingFinished(work, validation, influence))
+        self._round_done(member)
+
+    def _round_done(self, member: SimulatedMember) -> None:
+        """The member has done another round."""
 
     def _nan_message(self, member: SimulatedMember, work: Contribution) -> bytes:
         """What an honest encoder would refuse to make."""
         assert member.session is not None
-        schemas = {table.name: table for table in self.charter.tables}
+        schemas = {table.name: table for table in member.charter.tables}
         delta = Delta(
-            group_id=self.charter.group_id,
+            group_id=member.charter.group_id,
             epoch=member.session.epoch,
             seqno=member.session.round + 1,
             round=member.session.round + 1,

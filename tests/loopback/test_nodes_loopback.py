@@ -97,6 +97,7 @@ def configured(home: Path, bootstrap: Sequence[str] = (), **settings: Any) -> Co
             "data.ratings_file": str(home / "ratings.csv"),
             "training.interval_seconds": 0.3,
             "training.alone_rounds": 0,
+            "switching.auto": False,
             "gossip.heartbeat_seconds": 0.5,
             **{name.replace("__", "."): value for name, value in settings.items()},
         },

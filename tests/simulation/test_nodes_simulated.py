@@ -337,7 +337,7 @@ async def test_a_switch_that_cannot_be_saved_leaves_no_trace_in_either_group(
         music, films = await two_groups(town, part)
         mover, other = music
 
-        async def full(charter: Charter) -> None:
+        async def full(charter: Charter, standing: object = None) -> None:
             raise StateError("the disk is full")
 
         with monkeypatch.context() as disk:

@@ -318,7 +318,14 @@ async def test_the_most_useful_peer_stays_first(place: Home) -> None:
 async def test_the_node_file_says_what_it_is(place: Home) -> None:
     await settled_in(place, OLD)
     read = read_state(place.state_file("node"), NODE_KIND, NODE_VERSION, 0.0)
-    assert read.content == {"charter": OLD.to_plain(), "port": 4001, "data_files": {}}
+    standing = {"moves": 0, "rounds": 0, "rounds_here": 0, "pinned": False, "owed": []}
+    assert read.content == {
+        "charter": OLD.to_plain(),
+        "asked": None,
+        "port": 4001,
+        "data_files": {},
+        "standing": standing,
+    }
 
 
 # --- where the data is ----------------------------------------------------------------------------

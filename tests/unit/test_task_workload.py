@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from openfl.config import Config, load_config
-from openfl.contribution import Charter
+from openfl.contribution import Charter, GroupId
 from openfl.errors import DataError, GroupError, StateError
 from openfl.learning.central import train_alone
 from openfl.learning.rating_charter import rating_charter
@@ -232,3 +232,28 @@ def test_it_recommends_nothing() -> None:
 def test_a_charter_that_others_would_refuse_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="name"):
         own(replace(CHARTER, name=""))
+
+
+# --- groups with a parent -------------------------------------------------------------------------
+
+
+def child(charter: Charter) -> Charter:
+    return replace(charter, parent=GroupId("0" * 32))
+
+
+def test_a_group_with_a_parent_is_refused_by_every_task(config: Config) -> None:
+    reason = 'group "CHILD" has a parent group, which is not supported yet'
+    labelled = load_workload(config)
+    own = TaskWorkload(CHARTER, lambda charter: pytest.fail("no task was wanted"))
+    easy = TaskWorkload(CHARTER, lambda charter: pytest.fail("nor here"), lambda own, theirs: None)
+    for workload in (labelled, own, easy):
+        flat = replace(workload.found("flat"), name="CHILD")
+        assert workload.problem(flat) is None
+        assert workload.problem(child(flat)) == reason
+        with pytest.raises(GroupError, match="has a parent group"):
+            workload.task(child(flat))
+
+
+def test_no_group_with_a_parent_is_founded() -> None:
+    with pytest.raises(ValueError, match="has a parent group"):
+        TaskWorkload(child(CHARTER), lambda charter: pytest.fail("no task was wanted"))

@@ -16,7 +16,8 @@ NAME = "groups"
 HELP = "the groups known to the network"
 DESCRIPTION = """\
 List the learning groups that the network knows: how many members each has, how well its model
-serves them (the error on ratings they held back; lower is better), and how fresh that is. Asks the
+serves them (the error on ratings they held back; lower is better), how fresh that is, and what the
+group would be worth to you: the change of your own error there, as your node measured it. Asks the
 node that runs in this home folder; when none runs, joins the network through --bootstrap for a few
 seconds, with an identity of the moment, and leaves again."""
 EXAMPLES = """\
@@ -93,9 +94,21 @@ def as_json(groups: Sequence[GroupView]) -> list[dict[str, Any]]:
             "mine": group.mine,
             "compatible": group.compatible,
             "reason": group.reason,
+            "gain": group.gain,
+            "gain_error": group.gain_error,
+            "tried_rounds_ago": group.tried_rounds_ago,
         }
         for group in groups
     ]
+
+
+def fit_for_me(group: GroupView) -> str:
+    """By how much this node's own error would change there; negative is better."""
+    if group.mine:
+        return "here"
+    if group.gain is None or group.gain_error is None:
+        return "not tried" if group.compatible else "-"
+    return f"{-100 * group.gain:+.1f} % \u00b1 {100 * group.gain_error:.1f}"
 
 
 def as_table(groups: Sequence[GroupView]) -> Any:
@@ -115,6 +128,7 @@ def as_table(groups: Sequence[GroupView]) -> Any:
     table.add_column(f"{label} median", justify="right")
     table.add_column("best", justify="right")
     table.add_column("heard", justify="right")
+    table.add_column("for me", justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for group in sorted(groups, key=lambda group: (not group.mine, -group.members, group.name)):
         remark = "this node's" if group.mine else "" if group.compatible else clean(group.reason)
@@ -127,6 +141,7 @@ def as_table(groups: Sequence[GroupView]) -> Any:
             metric_value(group.fit_median),
             metric_value(group.fit_best),
             human_age(group.age_seconds),
+            fit_for_me(group),
             remark,
         )
     return table

@@ -20,7 +20,7 @@ DESCRIPTION = """\
 Run a scenario: many nodes in one process, on virtual time, over a network that loses and delays
 messages as the scenario says. Sessions, training, messages and replicas are the code that real
 nodes run. The same scenario and seed give the same run. SCENARIO is one that comes with OpenFL
-(quick, churn, hostile, lossy, one-user-per-node, thousand) or a TOML file; docs/simulation.md
+(quick, communities, churn, hostile, lossy and others: --list) or a TOML file; docs/simulation.md
 explains them."""
 EXAMPLES = """\
   openfl-node simulate quick

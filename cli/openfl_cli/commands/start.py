@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from openfl.errors import UsageError
 from openfl_cli import exit_codes, options
 
 NAME = "start"
@@ -13,7 +14,9 @@ HELP = "run a node: join the network, train, exchange, recommend"
 DESCRIPTION = """\
 Run the node of this home folder. It finds the group through any one running node (--bootstrap) or
 through peers it remembers, trains on your ratings, and exchanges what it learned - never the
-ratings. Without a bootstrap node it is the first of a new network and waits for others.
+ratings. Without a bootstrap node it is the first of a new network and waits for others. Now and
+then it tries other groups' models on ratings it held back, and moves to a group that predicts them
+better (`openfl-node status --why` tells why it is where it is).
 
 On a terminal it shows a live view; without one, or with --no-view, it prints a line for each event.
 It ends after --rounds with recommendations, or runs until Ctrl-C or `openfl-node stop`."""
@@ -31,7 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_bootstrap(
         parser, "any running node's address, to join its network; may be repeated"
     )
-    parser.add_argument("--group", metavar="NAME", help="the group to join (default: music)")
+    parser.add_argument(
+        "--group",
+        metavar="NAME",
+        help="the group to join (default: the largest that fits, else a new one called music)",
+    )
+    parser.add_argument(
+        "--auto-switch",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="move to whichever group serves your data best (default: on); on frees a pinned node",
+    )
+    parser.add_argument(
+        "--pin", action="store_true", help="stay in this group, in later runs too, whatever happens"
+    )
     parser.add_argument(
         "--closed", action="store_true", help="found a group that only those you invite can join"
     )
@@ -79,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     home = options.home_folder(arguments)
+    if arguments.pin and arguments.auto_switch:
+        raise UsageError("--pin and --auto-switch say opposite things: leave one out")
     config = options.effective_config(arguments, home, overrides(arguments))
     try:
         # Heavy (libp2p, trio): only now that the command line and the configuration are good.
@@ -93,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_screen=on_screen and usable_terminal(),
             leave=arguments.leave,
             stop_with_stdin=arguments.stop_with_stdin,
+            pin=True if arguments.pin else False if arguments.auto_switch else None,
         )
         return trio.run(session.run)
     except KeyboardInterrupt:
@@ -111,6 +130,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.name": arguments.group,
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
+            "switching.auto": arguments.auto_switch,
             "training.rounds": arguments.rounds,
             "training.interval_seconds": arguments.interval,
             "recommend.user": arguments.user,

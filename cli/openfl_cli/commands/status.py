@@ -14,12 +14,16 @@ it last saved. "with the group" and "alone" are errors on ratings the node held 
 (lower is better), so that you see what learning together is worth to you."""
 EXAMPLES = """\
   openfl-node status
+  openfl-node status --why
   openfl-node status --watch
   openfl-node status --json | jq .metrics"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
+    parser.add_argument(
+        "--why", action="store_true", help="why it is in its group, and its last decisions"
+    )
     parser.add_argument(
         "--watch", action="store_true", help="keep showing it until Ctrl-C (needs a running node)"
     )
@@ -34,7 +38,17 @@ def run(arguments: argparse.Namespace) -> int:
 
         return watch(home, as_json=arguments.json)
     snapshot, running = ask.snapshot(home)
-    if arguments.json:
+    if arguments.why:
+        if arguments.json:
+            from dataclasses import asdict
+
+            options.print_json(asdict(snapshot.switching))
+        else:
+            from openfl_cli.view import decision_lines
+
+            for line in decision_lines(snapshot):
+                options.stdout_console().print(line)
+    elif arguments.json:
         from openfl_cli.status_json import status_json
 
         options.print_json(status_json(snapshot, running))

@@ -11,14 +11,17 @@ HELP = "move the running node to another group"
 DESCRIPTION = """\
 Move the running node to another group: it fetches that group's model, joins it, and withdraws what
 it contributed to the old one. GROUP is a name, or the beginning of an id when two groups share a
-name (`openfl-node groups` lists both)."""
+name (`openfl-node groups` lists both). A node that moves by itself may move on later, after a time;
+with --pin it stays. Naming the group it is in pins it there (--pin) or frees it (without)."""
 EXAMPLES = """\
   openfl-node switch jazz
-  openfl-node switch 3fa94c"""
+  openfl-node switch 3fa94c
+  openfl-node switch jazz --pin"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("group", metavar="GROUP", help="name or id of the group")
+    parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,6 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     from openfl_cli.text import clean
 
     home = options.home_folder(arguments)
-    now = ask.running_node(home, "switch", timeout_seconds=60, group=arguments.group)
-    print(f"now in group {clean(now['name'])} ({clean(now['id'])[:12]})")
+    now = ask.running_node(
+        home, "switch", timeout_seconds=60, group=arguments.group, pin=arguments.pin
+    )
+    pinned = ", pinned" if arguments.pin else ""
+    print(f"now in group {clean(now['name'])} ({clean(now['id'])[:12]}){pinned}")
     return exit_codes.SUCCESS

@@ -100,6 +100,7 @@ class Demo:
                 *("--rounds", str(settings.rounds), "--interval", str(settings.interval_seconds)),
                 # Whoever is done first stays, so that the others can go on learning from it.
                 *("--set", "training.when_done=serve", "--set", "recommend.auto=false"),
+                "--no-auto-switch",
                 *("--set", f"data.split_seed={settings.seed}", "--set", "data.rating_scale=0.5-5"),
                 *options,
             ],

@@ -11,7 +11,7 @@ from rich.table import Table
 from openfl_cli.text import human_bytes, metric_value
 
 if TYPE_CHECKING:
-    from openfl.simulation.records import RoundRecord, Summary
+    from openfl.simulation.records import Grouping, RoundRecord, Summary
 
 MOST_ROWS = 16
 
@@ -19,7 +19,8 @@ MOST_ROWS = 16
 def result_table(records: Sequence[RoundRecord]) -> Table:
     """A row for each round; of many rounds the first ones and an even choice of the others."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in (
+    several = any(record.several for record in records)
+    names = (
         "round",
         "time s",
         "members",
@@ -30,7 +31,8 @@ def result_table(records: Sequence[RoundRecord]) -> Table:
         "vs central",
         "published/node",
         "merged",
-    ):
+    )
+    for name in (*names, *(("groups", "purity", "moves") if several else ())):
         table.add_column(name, justify="right")
     for record in _chosen(records):
         table.add_row(
@@ -44,8 +46,14 @@ def result_table(records: Sequence[RoundRecord]) -> Table:
             percent(record.against_central),
             human_bytes(record.published_bytes),
             f"{record.merged:,}",
+            *(_of_groups(record) if several else ()),
         )
     return table
+
+
+def _of_groups(record: RoundRecord) -> tuple[str, str, str]:
+    purity = f"{record.purity:.2f}" if math.isfinite(record.purity) else "-"
+    return str(len(record.groups)), purity, str(record.moves)
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -62,6 +70,8 @@ def sentences(summary: Summary) -> list[str]:
             f"Within 1 % of central training after {summary.first_within} rounds and"
             f" {human_bytes(summary.published_until)} published a node."
         )
+    if summary.grouping is not None:
+        lines += _grouping(summary.grouping)
     if summary.engine == "shared":
         lines.append(
             "Nodes shared one ledger of registers: each delta was encoded and read back by its"
@@ -76,6 +86,21 @@ def sentences(summary: Summary) -> list[str]:
         lines.append(f"Refused or failed: {told}.")
     lines.append(f"Seed {summary.seed}, {summary.deliveries:,} deliveries, trace {summary.trace}.")
     return lines
+
+
+def _grouping(end: Grouping) -> list[str]:
+    """How the nodes are grouped at the end, against other groupings."""
+    sizes = ", ".join(f"{name} {count}" for name, count in end.sizes.items())
+    last = f", the last in round {end.last_move}" if end.last_move is not None else ""
+    return [
+        f"Groups at the end: {sizes}; purity {end.purity:.2f}."
+        f" {end.moves} moves{last}; {end.founded} of them to found a group.",
+        f"Mean of the nodes' test RMSE: {metric_value(end.mean)}. By models trained centrally: one"
+        f" for each taste {metric_value(end.oracle)}, one for all {metric_value(end.together)}, one"
+        f" for each random group {metric_value(end.random)}.",
+        f"Each node heard {human_bytes(end.directory_bytes)} of cards and spent"
+        f" {human_bytes(end.probe_bytes)} on looking at other groups.",
+    ]
 
 
 def percent(change: float) -> str:

@@ -1,0 +1,120 @@
+"""Several groups in one run: communities sort themselves out, one community ends in one group.
+
+Small versions of the scenarios of configs/scenarios; benchmarks/switching.py runs those.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openfl.simulation.communities import assign, community_ratings, purity
+from openfl.simulation.records import Grouping
+from openfl.simulation.run import Outcome, load_crowd, simulate
+from openfl.simulation.scenario import DataSection
+from openfl.simulation.scenario_file import load_scenario
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
+SMALL = {"run.nodes": 12, "data.users": 96, "data.items": 30, "data.ratings_per_user": 25}
+
+
+@cache
+def run(name: str, rounds: int, **changed: object) -> Outcome:
+    settings = {**SMALL, "run.rounds": rounds}
+    settings |= {key.replace("__", "."): value for key, value in changed.items()}
+    scenario = load_scenario(FOLDER / f"{name}.toml", settings)
+    return simulate(scenario, load_crowd(scenario, Path))
+
+
+def end_of(outcome: Outcome) -> Grouping:
+    assert outcome.summary.grouping is not None
+    return outcome.summary.grouping
+
+
+def communities(**changed: object) -> Outcome:
+    return run("communities", 12, data__communities=2, groups__count=2, **changed)
+
+
+def test_communities_in_random_groups_sort_themselves_out() -> None:
+    end = end_of(communities())
+    assert end.purity == 1.0
+    assert end.mean < 1.03 * end.oracle
+    assert end.mean < 0.9 * min(end.together, end.random)
+    assert end.probe_bytes > 0
+
+
+def test_without_switching_they_stay_where_they_are() -> None:
+    end = end_of(communities(groups__switching=False, run__rounds=4))
+    assert (end.moves, end.probe_bytes) == (0, 0)
+    assert end.purity < 1.0
+
+
+def test_the_same_seed_gives_the_same_moves() -> None:
+    first, again = (
+        run.__wrapped__("communities", 5, data__communities=2, groups__count=2) for _ in range(2)
+    )
+    assert first.summary.grouping is not None
+    assert first.summary.grouping.moves > 0
+    assert first.summary == again.summary
+    assert first.world.moves == again.world.moves  # type: ignore[attr-defined]
+
+
+def test_who_has_moved_has_left_no_trace_in_the_old_group() -> None:
+    world = communities().world
+    groups = {m.peer_id: m.charter.group_id for m in world.members}
+    for member in world.members:
+        assert member.session is not None
+        for author in member.session.replica.version_vector():
+            assert groups[author] == member.charter.group_id
+
+
+def test_one_group_splits_by_founding() -> None:
+    outcome = run("communities-single", 20, data__communities=2, groups__founding_after_rounds=4)
+    end = end_of(outcome)
+    assert end.founded > 0
+    assert end.purity >= 11 / 12
+    assert end.mean < min(end.together, end.random)
+
+
+def test_one_community_ends_in_one_group() -> None:
+    end = end_of(run("homogeneous", 9))
+    assert len(end.sizes) == 1
+    assert end.mean == pytest.approx(end.together, rel=0.01)
+
+
+def test_communities_that_share_tastes_do_better_than_one_model_for_all() -> None:
+    end = end_of(run("overlap", 9, data__communities=2, groups__count=2))
+    assert end.mean < min(end.together, end.random)
+
+
+def test_purity_counts_who_is_among_their_own() -> None:
+    assert purity(["a", "a", "b", "b"], [0, 0, 1, 1]) == 1.0
+    assert purity(["a", "a", "a", "b"], [0, 0, 1, 1]) == 0.75
+    assert purity(["a"] * 4, [0, 0, 1, 1]) == 0.5
+    assert np.isnan(purity([], []))
+
+
+def test_everybody_begins_where_the_scenario_says() -> None:
+    tastes, rng = [0, 1, 0, 1, 2, 2], np.random.default_rng(0)
+    assert assign("single", 3, tastes, rng) == [0] * 6
+    assert assign("oracle", 1, tastes, rng) == tastes
+    assert sorted(assign("random", 3, tastes, rng)) == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("overlap", "low", "high"), [(0.0, 0.0, 0.3), (1.0, 0.8, 1.0)])
+def test_communities_agree_on_the_shared_items_alone(
+    overlap: float, low: float, high: float
+) -> None:
+    section = DataSection(users=600, items=20, ratings_per_user=20, communities=2, overlap=overlap)
+    ratings, tastes = community_ratings(section, seed=1)
+    own = tastes[ratings.user_index]
+    means = np.array(
+        [
+            [ratings.values[(own == c) & (ratings.song_index == i)].mean() for i in range(20)]
+            for c in (0, 1)
+        ]
+    )
+    assert low <= abs(np.corrcoef(means)[0, 1]) <= high

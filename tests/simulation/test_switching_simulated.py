@@ -1,0 +1,126 @@
+"""Whole nodes in a simulated world that choose their groups themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from openfl.config import load_config
+from openfl.group.selection import SelectionSettings
+from openfl.network.simulated import seed_trio
+from openfl.workload import RatingWorkload
+from openfl_cli.demo.tastes import write_communities
+from openfl_cli.sample import sample_folder
+from tests.node_rig import AT_REST, HURRIED, Village, Villager, until, village
+
+CURIOUS = SelectionSettings(look_probability=1.0)
+Part = Callable[[int], RatingWorkload]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Nine nodes' ratings; node n is of community n % 3."""
+    homes = [tmp_path_factory.mktemp(f"taste-{n}") for n in range(9)]
+    write_communities(sample_folder(), homes, communities=3, seed=1)
+    return homes
+
+
+@pytest.fixture
+def part(folders: list[Path]) -> Part:
+    def workload(number: int) -> RatingWorkload:
+        file = str(folders[number] / "ratings.csv")
+        scale = {"data.rating_scale": "0.5-5", "data.ratings_file": file}
+        return RatingWorkload(load_config(None, {}, scale))
+
+    return workload
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    seed_trio(0)
+
+
+async def strangers_and_kin(town: Village, part: Part) -> None:
+    """Three nodes of community 1 in `blues`, three of community 0 less one in `jazz`; at rest."""
+    for number in (0, 3):
+        await town.start(part(number), group="jazz", selection=AT_REST)
+    for number in (1, 4, 7):
+        await town.start(part(number), group="blues", selection=AT_REST)
+    await until(lambda: all(node.round >= 5 for node in town.nodes))
+
+
+async def settle(node: Villager, rounds: int = 12) -> None:
+    done = node.round
+    await until(lambda: node.round >= done + rounds, 200.0)
+
+
+async def test_a_node_among_strangers_moves_to_its_like_by_itself(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        jazz, blues = town.nodes[:2], town.nodes[2:]
+        node = await town.start(part(6), group="blues", selection=CURIOUS)
+        assert node.group == blues[0].group
+        await until(lambda: node.group == jazz[0].group, 60.0)
+        view = node.node.snapshot().switching
+        assert (view.moves, view.auto, view.pinned) == (1, True, False)
+        moved = [d for d in view.decisions if d.action == "move"]
+        assert len(moved) == 1
+        assert moved[0].text.startswith("moved from blues to jazz: jazz is +")
+        assert node.storage.standing.moves == 1
+        await until(lambda: bool(node.times("switched")))
+        # The groups agree: one lost it, the other has it, and nothing of it is left behind.
+        await until(lambda: all(node.peer_id in other.teachers() for other in jazz))
+        await until(lambda: not any(node.peer_id in other.teachers() for other in blues))
+        assert set(node.storage.saved) == {jazz[0].group[0]}
+        assert node.storage.standing.owed == ()
+        await settle(node)
+        assert node.group == jazz[0].group
+
+
+async def test_a_pinned_node_stays_among_strangers(part: Part, autojump_clock: MockClock) -> None:
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        node = await town.start(part(6), group="blues", selection=CURIOUS, pin=True)
+        await settle(node, 20)
+        assert node.group == town.nodes[2].group
+        view = node.node.snapshot().switching
+        assert (view.moves, view.pinned, view.why) == (0, True, "pinned to blues by its owner")
+
+
+async def test_a_node_that_may_not_move_by_itself_stays(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        node = await town.start(part(6), group="blues", selection=AT_REST)
+        await settle(node, 20)
+        assert node.group == town.nodes[2].group
+        assert "switched off" in node.node.snapshot().switching.why
+
+
+async def test_nine_nodes_of_three_communities_in_random_groups_sort_themselves_out(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        groups = ("red", "green", "blue", "green", "red", "red", "blue", "blue", "green")
+        settings = replace(HURRIED)
+        for number, group in enumerate(groups):
+            await town.start(
+                part(number), group=group, selection=CURIOUS, settings=settings, alone_rounds=30
+            )
+
+        def sorted_out() -> bool:
+            found = [{n.group for n in town.nodes[taste::3]} for taste in range(3)]
+            return all(len(group) == 1 for group in found) and len(set.union(*found)) == 3
+
+        await until(sorted_out, 200.0)
+        moves = [n.node.snapshot().switching.moves for n in town.nodes]
+        await settle(town.nodes[0], 20)
+        assert sorted_out()
+        assert [n.node.snapshot().switching.moves for n in town.nodes] == moves
