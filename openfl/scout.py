@@ -188,10 +188,11 @@ class Scout:
             for address in await sources(charter.group_id):
                 if address.peer_id in seen or tried >= MAX_SOURCES:
                     continue
-                seen.add(address.peer_id)
                 if not await self._connected(address):
+                    # Perhaps only its address was unknown: the next source may tell it.
                     reason = "no member can be reached"
                     continue
+                seen.add(address.peer_id)
                 tried += 1
                 problem = await self._fetch_from(address.peer_id, probe)
                 if problem is None:

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openfl.errors import LearningError
+from openfl.errors import LearningError, UsageError
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
+    from openfl_cli.demo.communities import CommunityView
     from openfl_cli.demo.picture import DemoView
     from openfl_cli.demo.polling import Ending, Settings
 
@@ -25,12 +26,17 @@ DESCRIPTION = """\
 Start several real nodes on this machine, each a process of its own with the ratings of its own
 listeners (synthetic sample data), and watch them find each other and learn together. They know
 nothing but the first node's address. At the end: for each node, how well it predicts ratings it
-never saw, alone and together, and what one listener should hear next. Nothing is left behind."""
+never saw, alone and together, and what one listener should hear next. Nothing is left behind.
+
+With --communities: nine nodes of three communities of taste are put into three groups at random,
+learn there, and are then let go. Each looks for the group that serves its own data best; in the end
+every community has a group of its own, and every node predicts better than before."""
 EXAMPLES = """\
   openfl-node demo
   openfl-node demo --nodes 8 --rounds 20
   openfl-node demo --keep          keep the nodes' folders, to look around in them
-  openfl-node demo --json"""
+  openfl-node demo --json
+  openfl-node demo --communities --plot map.png"""
 
 
 def node_count(text: str) -> int:
@@ -42,14 +48,13 @@ def node_count(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--nodes", type=node_count, default=4, metavar="N", help="2 to 16 (default: 4)"
+        "--nodes", type=node_count, metavar="N", help="2 to 16 (default: 4; with --communities 9)"
     )
     parser.add_argument(
         "--rounds",
         type=options.positive,
-        default=12,
         metavar="N",
-        help="rounds of learning at each node (default: 12)",
+        help="rounds of learning at each node (default: 12; before they are let go: 8)",
     )
     parser.add_argument(
         "--interval",
@@ -58,9 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="seconds between rounds (default: 1)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="deals the ratings differently"
-    )
+    parser.add_argument("--seed", type=int, metavar="N", help="deals the ratings differently")
     parser.add_argument(
         "--timeout",
         type=options.positive_seconds,
@@ -70,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", action="store_true", help="keep the nodes' home folders afterwards"
     )
+    parser.add_argument(
+        "--communities", action="store_true", help="nodes in random groups sort themselves out"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="with --communities: write the group map (png)"
+    )
     options.add_json(parser)
 
 
@@ -77,13 +86,17 @@ def run(arguments: argparse.Namespace) -> int:
     from openfl_cli.demo.children import ChildEnded
     from openfl_cli.demo.polling import Settings
 
+    if arguments.communities:
+        return run_communities(arguments)
+    if arguments.plot is not None:
+        raise UsageError("--plot draws the map of --communities: give both")
+    nodes, rounds = arguments.nodes or 4, arguments.rounds or 12
     settings = Settings(
-        nodes=arguments.nodes,
-        rounds=arguments.rounds,
+        nodes=nodes,
+        rounds=rounds,
         interval_seconds=arguments.interval,
-        seed=arguments.seed,
-        timeout_seconds=arguments.timeout
-        or 60 + 5 * arguments.nodes + 3 * arguments.rounds * arguments.interval,
+        seed=arguments.seed or 0,
+        timeout_seconds=arguments.timeout or 60 + 5 * nodes + 3 * rounds * arguments.interval,
     )
     with demo_folder(arguments.keep) as folder:
         try:
@@ -91,6 +104,101 @@ def run(arguments: argparse.Namespace) -> int:
         except* ChildEnded as group:
             raise told(group) from None
     return close(settings, ending, titles, arguments.json)
+
+
+def run_communities(arguments: argparse.Namespace) -> int:
+    """`--communities`. LearningError when the nodes did not sort themselves out."""
+    import trio
+
+    from openfl_cli.demo import communities as show
+    from openfl_cli.demo.children import ChildEnded
+    from openfl_cli.demo.community_picture import closing_table, group_map, plot
+    from openfl_cli.demo.tastes import write_communities
+    from openfl_cli.sample import sample_folder
+
+    if arguments.plot is not None:
+        from openfl_cli.simulation.plot import check
+
+        check(arguments.plot)
+    usual = show.CommunitySettings()
+    settings = show.CommunitySettings(
+        nodes=arguments.nodes or usual.nodes,
+        first_rounds=arguments.rounds or usual.first_rounds,
+        interval_seconds=arguments.interval,
+        seed=usual.seed if arguments.seed is None else arguments.seed,
+        timeout_seconds=arguments.timeout or usual.timeout_seconds,
+    )
+    if settings.nodes < 2 * settings.communities:
+        raise UsageError(f"--communities needs at least {2 * settings.communities} nodes")
+    with demo_folder(arguments.keep) as folder:
+        homes = [folder / f"node-{number + 1}" for number in range(settings.nodes)]
+        for home in homes:
+            home.mkdir(mode=0o700)
+        hands = write_communities(sample_folder(), homes, settings.communities, settings.seed)
+        try:
+            with community_pictures(arguments.json) as on_picture:
+                end = trio.run(show.CommunityDemo(settings, homes, hands, on_picture).run)
+        except* ChildEnded as group:
+            raise told(group) from None
+    failures = show.problems(end, settings.communities)
+    if arguments.plot is not None:
+        plot(arguments.plot, end)
+    if arguments.json:
+        options.print_json(show.as_json(end, failures))
+    else:
+        console = options.stdout_console()
+        console.print(closing_table(end))
+        console.print()
+        tastes = [hand.community for hand in hands]
+        for title, groups in (("before", end.first_groups), ("after", end.groups)):
+            console.print(
+                f"who was in which group {title} (purity {show.purity(tastes, groups):.2f}):"
+            )
+            console.print(group_map(tastes, groups))
+            console.print()
+        if not failures:
+            console.print(
+                f"Every community has found its group, {end.sorted_seconds:.0f} s after the nodes"
+                f" were let go ({end.seconds:.0f} s in all); every node is better than before."
+            )
+    if failures:
+        raise LearningError("; ".join(failures))
+    return exit_codes.SUCCESS
+
+
+@contextmanager
+def community_pictures(quiet: bool) -> Iterator[Callable[[CommunityView], None]]:
+    """Where the live view goes: the terminal, else a line a move, or nowhere."""
+    if quiet:
+        yield lambda view: None
+    elif sys.stdout.isatty():
+        from rich.live import Live
+
+        from openfl_cli.demo.community_picture import CommunityPicture
+
+        with Live(
+            console=options.stdout_console(),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+            yield lambda view: live.update(CommunityPicture(view), refresh=True)
+    else:
+        yield MoveLines()
+
+
+class MoveLines:
+    """Without a terminal: a line for each move."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[int, float]] = set()
+
+    def __call__(self, view: CommunityView) -> None:
+        for number, event in view.events:
+            if (number, event.time) not in self._told and event.kind == "switched":
+                self._told.add((number, event.time))
+                print(f"{view.seconds:5.1f} s  node-{number + 1} {event.message}", flush=True)
 
 
 def play(settings: Settings, folder: Path, quiet: bool) -> tuple[Ending, list[str]]:

@@ -68,7 +68,7 @@ class Demo:
         self._shots = {f"node-{index + 1}": None for index in range(self.settings.nodes)}
         with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
             async with ended_together(self._children), trio.open_nursery() as nursery:
-                nursery.start_soon(_interrupt_on, signals)
+                nursery.start_soon(interrupt_on, signals)
                 nursery.start_soon(self._watch)
                 await self._start_all(nursery)
                 with trio.move_on_after(self.settings.timeout_seconds):
@@ -175,6 +175,6 @@ class Demo:
             return None
 
 
-async def _interrupt_on(signals: AsyncIterator[int]) -> None:
+async def interrupt_on(signals: AsyncIterator[int]) -> None:
     async for _ in signals:
         raise KeyboardInterrupt

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 FEATURES = 2
 SONGS = 60
-LISTENERS = 8
+LISTENERS = 12
 RATINGS = 40
 """Of each listener."""
 MEAN = 3.2

@@ -20,13 +20,13 @@ def check(path: Path) -> None:
         raise UsageError(f"--plot needs a file that ends in {', '.join(SUFFIXES)}, got {path}")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--plot: there is no folder {path.absolute().parent}")
-    _matplotlib()
+    matplotlib_figure()
 
 
 def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
     """RMSE against rounds and against bytes, members, and who is in which group (when there are
     several; else how the nodes differ)."""
-    figure_module = _matplotlib()
+    figure_module = matplotlib_figure()
     figure = figure_module.Figure(figsize=(10, 7), layout="constrained")
     rounds, by_bytes, members, last = figure.subplots(2, 2).ravel()
     figure.suptitle(
@@ -68,7 +68,7 @@ def _errors(axes: Any, x: list[Any], summary: Summary, records: Sequence[RoundRe
     axes.legend()
 
 
-def _matplotlib() -> Any:
+def matplotlib_figure() -> Any:
     try:
         import matplotlib.figure
     except ImportError:
