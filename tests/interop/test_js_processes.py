@@ -23,6 +23,8 @@ async def test_a_js_member_is_counted_by_the_commands_of_two_nodes(tmp_path: Pat
     with ending(nodes):
         address = await trio.to_thread.run_sync(lambda: nodes[0].address)
         nodes.append(RunningNode(homes[1], "--bootstrap", address))
+        for node in nodes:
+            await trio.to_thread.run_sync(partial(node.wait_for, "joined"))
         async with js_peer("third") as js:
             first = await js.call("dial", address=address)
             charter = await charter_of(js, first)

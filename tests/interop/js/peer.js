@@ -46,7 +46,7 @@ const node = await createLibp2p({
   },
   services: {
     identify: identify(),
-    ping: ping(),
+    ping: ping({ maxOutboundStreams: 4 }), // beside that of js-libp2p's own watch over connections
     gossip: gossipsub({ allowPublishToZeroTopicPeers: true }),
     ...(options.dht
       ? {
@@ -66,6 +66,10 @@ for (const kind of ['peer:connect', 'peer:disconnect']) {
   node.addEventListener(kind, ({ detail }) => say({ event: kind, peer: detail.toString() }))
 }
 
+// js-libp2p identifies every new connection by itself; a second time at once is refused.
+const identified = new Map()
+node.addEventListener('peer:identify', ({ detail }) => identified.set(detail.peerId.toString(), detail))
+
 const connectionTo = peer => node.getConnections(peerIdFromString(peer)).find(c => c.status === 'open')
 const cidOf = key => CID.createV1(raw.code, Digest.create(0x12, unhex(key)))
 const addresses = () => node.getMultiaddrs().map(String)
@@ -82,7 +86,8 @@ const COMMANDS = {
     return { encryption, multiplexer, direction }
   },
   identify: async ({ peer }) => {
-    const { agentVersion, listenAddrs, protocols, peerId } = await node.services.identify.identify(connectionTo(peer))
+    while (!identified.has(peer)) await new Promise(resolve => setTimeout(resolve, 20))
+    const { agentVersion, listenAddrs, protocols, peerId } = identified.get(peer)
     return { agentVersion, protocols, addresses: listenAddrs.map(String), peer: peerId.toString() }
   },
 
