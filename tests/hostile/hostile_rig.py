@@ -33,6 +33,8 @@ from tests.process_rig import RunningNode, deal_homes
 
 GOSSIP = "/meshsub/1.1.0"
 PATIENCE_SECONDS = 30.0
+PLACES = 24
+"""Of the attacked node: 18 for visitors, 12 for those of one address."""
 _numbers = itertools.count(time.time_ns())
 
 
@@ -93,6 +95,7 @@ class Victim:
 @contextlib.contextmanager
 def two_honest_nodes(folder: Path) -> Iterator[Victim]:
     homes = deal_homes(folder, "ab")
+    (homes[0] / "config.toml").write_text(f"[network]\nmax_peers = {PLACES}\n")
     with contextlib.ExitStack() as stack:
         first = RunningNode(homes[0], interval="0.5")
         stack.callback(first.end)
