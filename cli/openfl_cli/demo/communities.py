@@ -286,7 +286,10 @@ class CommunityDemo:
             groups=tuple("" if s is None else s.group_name for s in shots),
             before=tuple(self._before),
             after=tuple(None if s is None else s.test for s in shots),
-            moves=tuple(0 if s is None else s.switching.moves for s in shots),
+            # What was seen: a node's own count leaves out moves to a group that broke its promise.
+            moves=tuple(
+                sum(p.node == number for p in self._places) - 1 for number in range(len(shots))
+            ),
             places=tuple(self._places),
             let_go_seconds=let_go,
             sorted_seconds=max(0.0, last - let_go),
