@@ -165,7 +165,9 @@ class Village:
                             ),
                             workload,
                             villager.storage,
-                            NodeSettings(group, "", settings, alone_rounds, selection, pin=pin),
+                            NodeSettings(
+                                group, "", settings, alone_rounds, selection=selection, pin=pin
+                            ),
                             np.random.default_rng(random.Random(seed).getrandbits(64)),
                             villager.events.append,
                             compute=InlineCompute(STEP_COST_SECONDS),
