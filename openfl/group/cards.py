@@ -10,6 +10,7 @@ heard, and carries requests and answers (see `openfl.group_finder`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -29,6 +30,11 @@ OWN_CARD_SECONDS = 1.0
 """How long a card once signed is handed out before a new one is made."""
 SAME_SIZE = 0.25
 """Counts of members that differ by less than this part (or by one) say the same."""
+
+REMEMBERED_INTERVALS = 1.5
+"""A card of another member that says what ours would keeps us silent for so many intervals. In five
+groups with 10 % loss a node of 200 then hears 1.5 times as much as one of 10; without, 2.3 times.
+Cards are still renewed well within their time to live."""
 
 
 def session_card(session: GroupSession, now: float, unix_now: float) -> GroupCard | None:
@@ -65,6 +71,8 @@ class GroupCards:
         # One other card of our group that says what ours would is enough.
         self._trickle = Trickle(SHORTEST_CARD_SECONDS, LONGEST_CARD_SECONDS, 1, rng)
         self._own: KnownCard | None = None
+        self._agreed_at = -math.inf
+        """When another member last said what we would say."""
 
     # --- our own word -----------------------------------------------------------------------------
 
@@ -79,7 +87,11 @@ class GroupCards:
 
     def fire(self, now: float) -> bytes | None:
         """What to publish on the directory topic now, if anything. At `next_wake` or later."""
-        if not self._trickle.fire(now):
+        # Trickle counts what is heard within its interval. Members' intervals begin at different
+        # moments, and each card is lost to some of them: in large groups there would always be
+        # some who have not heard one since theirs began. So the time before it counts too.
+        interval = self._trickle.interval
+        if not self._trickle.fire(now) or now - self._agreed_at < REMEMBERED_INTERVALS * interval:
             return None
         own = self._refresh_own(now)
         return None if own is None else wire.encode_directory(own.envelope)
@@ -87,6 +99,7 @@ class GroupCards:
     def changed(self, now: float) -> None:
         """Our group's card has changed in a way others want to know soon."""
         self._own = None
+        self._agreed_at = -math.inf
         self._trickle.reset(now)
 
     def forget_group(self, group_id: GroupId) -> None:
@@ -122,6 +135,7 @@ class GroupCards:
         if own is not None and card.charter.group_id == own.card.charter.group_id:
             if say_the_same(card, own.card):
                 self._trickle.hear_consistent()
+                self._agreed_at = now
             else:
                 self._trickle.reset(now)
         return Verdict.ACCEPT if news else Verdict.IGNORE

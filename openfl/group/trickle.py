@@ -43,6 +43,11 @@ class Trickle:
         self._heard += 1
 
     @property
+    def interval(self) -> float:
+        """Length of the interval under way, in seconds."""
+        return self._interval
+
+    @property
     def next_wake(self) -> float:
         """When `fire` wants to be called next."""
         if not self._started:
