@@ -184,7 +184,7 @@ class Scout:
         reason, tried = "no member is known", 0
         probe = self._probes.of(charter)
         seen = {self._network.peer_id}
-        for sources in (self._members_at_hand, self._issuers, self._looked_up):
+        for sources in (self._members_at_hand, self._looked_up, self._issuers):
             for address in await sources(charter.group_id):
                 if address.peer_id in seen or tried >= MAX_SOURCES:
                     continue
@@ -223,13 +223,16 @@ class Scout:
         return None
 
     async def _members_at_hand(self, group_id: GroupId) -> list[PeerAddress]:
-        """Connected peers that subscribe to the group's topic, in any order."""
+        """Connected peers that subscribe to the group's topic or signed its cards, in any order."""
         await trio.lowlevel.checkpoint()
-        members = sorted(self._discovery.members(group_id))
+        issuers = {a.peer_id for a in await self._issuers(group_id)}
+        connected = self._discovery.members(None)
+        members = sorted(self._discovery.members(group_id) | (issuers & connected))
         return [PeerAddress(members[place]) for place in self._rng.permutation(len(members))]
 
     async def _issuers(self, group_id: GroupId) -> list[PeerAddress]:
-        """Who signed the group's cards, latest first."""
+        """Who signed the group's cards, latest first. Last of all, for where they are may not be
+        known, and finding that out takes long."""
         await trio.lowlevel.checkpoint()
         cards = [k for k in self._directory.all_cards() if k.card.charter.group_id == group_id]
         return [PeerAddress(k.card.issuer) for k in sorted(cards, key=lambda k: -k.issued)]

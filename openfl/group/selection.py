@@ -326,8 +326,8 @@ class Selector:
                 return Decision("move", why, target.candidate, target.comparison.gain)
         if best is None:
             return Decision("stay", "no other group was reached")
-        gain = _percent(best.comparison.gain)
-        return Decision("stay", f"{best.candidate.name}, the next best, is {gain} here")
+        worse = f"{-100 * best.comparison.gain:.1f} % worse"
+        return Decision("stay", f"{best.candidate.name}, the next best, is {worse}")
 
     def _is_worth_merging(self, here: Here, finding: Finding) -> bool:
         comparison, settings = finding.comparison, self.settings

@@ -249,7 +249,61 @@ def test_switch_names_the_group_that_the_node_is_in_now(
     running: FakeControl, capsys: pytest.CaptureFixture[str], clean_environment: Path
 ) -> None:
     assert output_of(capsys, "switch", "jazz") == "now in group music (0123456789ab)\n"
-    assert (clean_environment, "switch", {"group": "jazz"}) in running.calls
+    assert (clean_environment, "switch", {"group": "jazz", "pin": False}) in running.calls
+
+
+def test_switch_with_pin_says_so_to_the_node_and_to_its_owner(
+    running: FakeControl, capsys: pytest.CaptureFixture[str], clean_environment: Path
+) -> None:
+    shown = output_of(capsys, "switch", "jazz", "--pin")
+    assert shown == "now in group music (0123456789ab), pinned\n"
+    assert (clean_environment, "switch", {"group": "jazz", "pin": True}) in running.calls
+
+
+def test_found_names_the_new_group(
+    running: FakeControl, capsys: pytest.CaptureFixture[str], clean_environment: Path
+) -> None:
+    running.answers["found"] = running.answers["switch"]
+    assert output_of(capsys, "found", "bebop") == "founded group music (0123456789ab)\n"
+    assert (clean_environment, "found", {"group": "bebop", "pin": False}) in running.calls
+
+
+def test_groups_tells_what_each_would_be_worth_to_this_node(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import asdict, replace
+
+    jazz = replace(
+        GROUP, id="aa" * 16, name="jazz", mine=False, gain=-0.034, gain_error=0.0121, members=3
+    )
+    films = replace(GROUP, id="ff" * 16, name="films", mine=False, members=2)
+    running.answers["groups"] = [asdict(films), asdict(GROUP), asdict(jazz)]
+    here, tried, untried = output_of(capsys, "groups").splitlines()[1:]
+    assert "  here" in here
+    assert "+3.4 % ± 1.2" in tried
+    assert "not tried" in untried
+    assert json_of(capsys, "groups")[2]["gain"] == -0.034
+
+
+def test_status_why_tells_the_last_decisions(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from openfl.telemetry import DecisionView, SwitchingView
+
+    switching = SwitchingView(
+        auto=True,
+        moves=1,
+        dwell_rounds=2,
+        why="stayed in jazz: came 1 rounds ago, dwell time ends in 2 rounds",
+        decisions=(DecisionView(0.0, "move", "moved from blues to jazz: jazz is +4.0 % better"),),
+    )
+    running.answers["snapshot"] = make_snapshot(switching=switching).to_plain()
+    first, second, third = output_of(capsys, "status", "--why").splitlines()
+    assert first == switching.why
+    assert second == "1 move by its own decision so far"
+    assert third.endswith("moved from blues to jazz: jazz is +4.0 % better")
+    assert json_of(capsys, "status", "--why")["decisions"][0]["action"] == "move"
+    assert json_of(capsys, "status")["switching"]["why"] == switching.why
 
 
 def test_switch_to_an_unknown_group_is_refused_with_its_exit_code(

@@ -72,7 +72,7 @@ def test_who_has_moved_has_left_no_trace_in_the_old_group() -> None:
 
 
 def test_one_group_splits_by_founding() -> None:
-    outcome = run("communities-single", 20, data__communities=2, groups__founding_after_rounds=4)
+    outcome = run("communities-single", 20, groups__founding_after_rounds=4)
     end = end_of(outcome)
     assert end.founded > 0
     assert end.purity >= 11 / 12

@@ -16,6 +16,7 @@ from openfl.home_storage import NODE_KIND, NODE_VERSION, HomeStorage
 from openfl.membership_state import SavedMembership
 from openfl.model_view import DenseModel
 from openfl.network.base import PeerAddress
+from openfl.node_parts import OwedLeave, Standing
 from openfl.store import Home, RememberedPeers, read_state, write_state
 from openfl.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView
 from tests.group_rig import CHARTER, peer
@@ -347,3 +348,50 @@ def test_data_files_of_another_version_count_as_unknown(place: Home, files: Any)
     content = {"charter": None, "port": 0, "data_files": files}
     write_state(place.state_file("node"), NODE_KIND, NODE_VERSION, content)
     assert storage(place).load_data_files() == {}
+
+
+# --- standing -------------------------------------------------------------------------------------
+
+STANDING = Standing(3, 40, 5, True, (OwedLeave(OLD.group_id, b"signed"),))
+
+
+async def test_the_standing_is_kept_with_the_group_in_one_file(place: Home) -> None:
+    await storage(place).set_current(NEW, STANDING)
+    again = storage(place)
+    resume, problems = again.load(None)
+    assert problems == []
+    assert resume is not None
+    assert (resume.charter, again.standing) == (NEW, STANDING)
+
+
+async def test_a_damaged_standing_is_told_and_the_group_kept(place: Home) -> None:
+    await storage(place).set_current(NEW, replace(STANDING, moves=-1))
+    again = storage(place)
+    resume, problems = again.load(None)
+    assert resume is not None
+    assert again.standing == Standing()
+    assert len(problems) == 1
+    assert "moves are counted from 0" in problems[0]
+
+
+async def test_a_node_started_with_the_same_group_name_goes_on_where_it_has_gone(
+    place: Home,
+) -> None:
+    model = place.root / "model.safetensors"
+    await HomeStorage(place, model, asked="blues").set_current(NEW)
+    resume, _ = storage(place).load("blues")
+    assert resume is not None
+    assert resume.charter == NEW
+    # The twin: another name is another wish.
+    assert storage(place).load("jazz")[0] is None
+
+
+async def test_what_a_move_cut_short_left_behind_is_removed(place: Home) -> None:
+    where = storage(place)
+    await where.set_current(NEW)
+    for charter in (OLD, NEW):
+        place.state_file(charter.group_id).write_bytes(b"x")
+    await where.tidy()
+    assert not place.state_file(OLD.group_id).exists()
+    assert place.state_file(NEW.group_id).exists()
+    assert place.state_file("node").exists()
