@@ -138,6 +138,7 @@ class FakeRuntime(types.ModuleType):
         super().__init__("openfl.runtime")
         self.nodes: list[FakeNode] = []
         self.homes: list[Path] = []
+        self.pins: list[bool | None] = []
         self.on_wait: Callable[[FakeNode], None] = lambda node: None
         self.on_open: Callable[[], None] = lambda: None
         self.open_blocks = False
@@ -147,8 +148,11 @@ class FakeRuntime(types.ModuleType):
         self.asked: list[Any] = []
 
     @asynccontextmanager
-    async def open_node(self, config: Any, home: Path, on_event: Any) -> AsyncIterator[FakeNode]:
+    async def open_node(
+        self, config: Any, home: Path, on_event: Any, *, pin: bool | None = None
+    ) -> AsyncIterator[FakeNode]:
         self.homes.append(home)
+        self.pins.append(pin)
         self.on_open()
         if self.open_blocks:
             await trio.sleep_forever()

@@ -333,3 +333,13 @@ def in_a_terminal(script: str, columns: int, lines: int, **environment: str) -> 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, shown.decode(errors="replace")
     return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("option", "pin"), [((), None), (("--pin",), True), (("--auto-switch",), False)]
+)
+def test_pinning_is_handed_on_and_remembered_unless_something_is_said(
+    runtime: FakeRuntime, option: tuple[str, ...], pin: bool | None
+) -> None:
+    assert start("--rounds", "1", *option) == exit_codes.SUCCESS
+    assert runtime.pins == [pin]
