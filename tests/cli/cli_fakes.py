@@ -145,10 +145,14 @@ class FakeRuntime(types.ModuleType):
         self.saved: NodeSnapshot | None = None
         self.found_groups: tuple[GroupView, ...] = ()
         self.asked: list[Any] = []
+        self.pins: list[bool | None] = []
 
     @asynccontextmanager
-    async def open_node(self, config: Any, home: Path, on_event: Any) -> AsyncIterator[FakeNode]:
+    async def open_node(
+        self, config: Any, home: Path, on_event: Any, *, pin: bool | None = None
+    ) -> AsyncIterator[FakeNode]:
         self.homes.append(home)
+        self.pins.append(pin)
         self.on_open()
         if self.open_blocks:
             await trio.sleep_forever()

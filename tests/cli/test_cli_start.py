@@ -333,3 +333,28 @@ def in_a_terminal(script: str, columns: int, lines: int, **environment: str) -> 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, shown.decode(errors="replace")
     return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("option", "pin", "auto"),
+    [
+        ([], None, True),
+        (["--pin"], True, True),
+        (["--auto-switch"], False, True),
+        (["--no-auto-switch"], None, False),
+        (["--pin", "--no-auto-switch"], True, False),
+    ],
+)
+def test_options_say_whether_the_node_may_move(
+    option: list[str], pin: bool | None, auto: bool, runtime: FakeRuntime
+) -> None:
+    start("--rounds", "1", *option)
+    assert runtime.pins == [pin]
+    assert runtime.nodes[0].config.switching.auto is auto
+
+
+def test_pinned_and_free_at_once_is_refused(
+    runtime: FakeRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["start", "--pin", "--auto-switch"]) == exit_codes.USAGE
+    assert "opposite things" in capsys.readouterr().err
