@@ -64,6 +64,8 @@ from openfl.workload import Workload, charter_difference
 REMEMBER_SECONDS = 5.0
 FIND_GROUP_SECONDS = 4.0
 MAX_EVENTS = 50
+FINISH_MOVE_SECONDS = 2.0
+"""How long stopping waits for a move under way."""
 MAX_OWED = 8
 """Leaves kept to be said; more is a node that crashes at every move."""
 
@@ -215,6 +217,9 @@ class Node:
     async def finish(self) -> None:
         """Before closing: save, and leave the group when that was asked for."""
         self._phase = "stopping"
+        with trio.move_on_after(FINISH_MOVE_SECONDS):
+            async with self._switching:
+                pass  # a move under way is over, or has been given up
         membership = self._membership
         if membership is None:
             return
@@ -527,6 +532,8 @@ class Node:
         self._faults.reach("move-decided")
         seeded = await self._seed(charter, action == "found")
         self._faults.reach("move-fetched")
+        if self._phase == "stopping":
+            raise GroupError("this node is stopping: it stays in its group")
         if group_id in self._saying:
             saying, silent = self._saying.pop(group_id)
             saying.cancel()
@@ -565,7 +572,8 @@ class Node:
         data = {"from": old_id, "to": group_id, "group": charter.name, "by_itself": by_itself}
         self._tell("info", "switched", text, data)
         self._finder.changed()
-        self._nursery.start_soon(self._train_alone, new)
+        if self._phase != "stopping":
+            self._nursery.start_soon(self._train_alone, new)
 
     async def _seed(
         self, charter: Charter, found: bool

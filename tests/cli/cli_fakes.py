@@ -146,6 +146,7 @@ class FakeRuntime(types.ModuleType):
         self.saved: NodeSnapshot | None = None
         self.found_groups: tuple[GroupView, ...] = ()
         self.asked: list[Any] = []
+        self.pins: list[bool | None] = []
 
     @asynccontextmanager
     async def open_node(

@@ -336,10 +336,25 @@ def in_a_terminal(script: str, columns: int, lines: int, **environment: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("option", "pin"), [((), None), (("--pin",), True), (("--auto-switch",), False)]
+    ("option", "pin", "auto"),
+    [
+        ([], None, True),
+        (["--pin"], True, True),
+        (["--auto-switch"], False, True),
+        (["--no-auto-switch"], None, False),
+        (["--pin", "--no-auto-switch"], True, False),
+    ],
 )
-def test_pinning_is_handed_on_and_remembered_unless_something_is_said(
-    runtime: FakeRuntime, option: tuple[str, ...], pin: bool | None
+def test_options_say_whether_the_node_may_move(
+    option: list[str], pin: bool | None, auto: bool, runtime: FakeRuntime
 ) -> None:
-    assert start("--rounds", "1", *option) == exit_codes.SUCCESS
+    start("--rounds", "1", *option)
     assert runtime.pins == [pin]
+    assert runtime.nodes[0].config.switching.auto is auto
+
+
+def test_pinned_and_free_at_once_is_refused(
+    runtime: FakeRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["start", "--pin", "--auto-switch"]) == exit_codes.USAGE
+    assert "opposite things" in capsys.readouterr().err
