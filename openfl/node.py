@@ -572,7 +572,7 @@ class Node:
         data = {"from": old_id, "to": group_id, "group": charter.name, "by_itself": by_itself}
         self._tell("info", "switched", text, data)
         self._finder.changed()
-        if self._phase != "stopping":
+        if not self._stopping:
             self._nursery.start_soon(self._train_alone, new)
 
     async def _seed(
@@ -712,6 +712,10 @@ class Node:
         if self._membership is None:
             raise GroupError("this node is not in a group yet: try again in a moment")
         return self._membership
+
+    @property
+    def _stopping(self) -> bool:
+        return self._phase == "stopping"
 
     def _current_phase(self) -> Phase:
         if self._phase is not None or self._membership is None:

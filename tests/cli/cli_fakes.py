@@ -146,7 +146,6 @@ class FakeRuntime(types.ModuleType):
         self.saved: NodeSnapshot | None = None
         self.found_groups: tuple[GroupView, ...] = ()
         self.asked: list[Any] = []
-        self.pins: list[bool | None] = []
 
     @asynccontextmanager
     async def open_node(
