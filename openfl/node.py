@@ -532,7 +532,7 @@ class Node:
         self._faults.reach("move-decided")
         seeded = await self._seed(charter, action == "found")
         self._faults.reach("move-fetched")
-        if self._phase == "stopping":
+        if self._stopping:
             raise GroupError("this node is stopping: it stays in its group")
         if group_id in self._saying:
             saying, silent = self._saying.pop(group_id)
