@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from openfl import __version__
 from openfl.errors import UsageError, UserError
-from openfl_cli import exit_codes, late_imports
+from openfl_cli import exit_codes
 from openfl_cli.commands import COMMANDS
 from openfl_cli.options import HOME_HELP, HelpFormatter
 from openfl_cli.text import clean
@@ -155,5 +155,4 @@ def _silence_stdout() -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    late_imports.defer()
     sys.exit(run())
