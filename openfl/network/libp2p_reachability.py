@@ -57,6 +57,7 @@ RENEW_FRACTION = 0.5
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 15.0
 DIAL_BACK_SECONDS = 5.0
+MAX_ASKED_TO_DIAL_BACK = 64
 MAX_DIAL_BACKS = 4
 """At once, for all who ask."""
 MAX_AUTONAT_BYTES = 8192
@@ -159,6 +160,9 @@ class Reachability:
         connection = self._direct(peer)
         if connection is None:
             return None
+        self._swarm.asked_to_dial_back.add(peer)
+        while len(self._swarm.asked_to_dial_back) > MAX_ASKED_TO_DIAL_BACK:
+            self._swarm.asked_to_dial_back.pop()
         request = AutoNat(type=AutoNat.DIAL)
         request.dial.peer.id = self._swarm.self_id.to_bytes()
         own = (Multiaddr(address).to_bytes() for address in self._host.own_addresses())

@@ -92,6 +92,8 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self.is_refused: Callable[[ID], bool] = lambda peer_id: False
         self.access = AccessList()
         self.network_key: bytes | None = None
+        self.asked_to_dial_back: set[ID] = set()
+        """Peers that may dial us, prove that we answer, and hang up: no fault of theirs."""
         self.dial_circuit: Callable[[str, ID], Awaitable[RawConnection]] = _no_circuits
 
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Multiaddr) -> Any:
@@ -110,7 +112,8 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         try:
             muxed = await self.upgrade_inbound_raw_conn(raw, maddr)
         except Exception as error:  # what strangers send makes the layers below raise all kinds
-            self._faults.count("handshake-refused")
+            if not any(str(peer) in str(error) for peer in self.asked_to_dial_back):
+                self._faults.count("handshake-refused")
             log.debug("inbound connection refused: %s", error)
             with shielded(0.5):
                 await raw.close()
