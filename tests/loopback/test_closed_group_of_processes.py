@@ -63,6 +63,7 @@ def test_only_who_has_the_key_connects_and_only_who_is_invited_learns(tmp_path: 
         nodes.append(guest)
         for node in nodes:
             until(lambda node=node: node.ask("status")["deltas_merged"] > 0, "learning")
+        until(lambda: (guest_home / "peers.json").exists(), "remembering")
         # A start later the node knows its invitation itself.
         guest.end()
         nodes.remove(guest)
