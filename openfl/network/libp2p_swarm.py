@@ -309,6 +309,9 @@ def _reason(error: Exception, private: bool) -> str:
         return (
             "no common secure channel, or the handshake failed (do both have the same network key?)"
         )
+    if not isinstance(error, SwarmException | OpenConnectionError):
+        # What another network key makes of the bytes can be anything.
+        return f"the handshake failed: {error!r:.100} (do both have the same network key?)"
     return text or type(error).__name__
 
 

@@ -10,6 +10,7 @@ from openfl.errors import RequestFailed
 from openfl.network import libp2p_access, libp2p_swarm
 from openfl.network.access_list import AccessList
 from openfl.network.base import PeerAddress
+from openfl.network.libp2p_transport import CountingStream, Traffic
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 
@@ -82,6 +83,27 @@ async def test_a_nonce_that_arrives_in_pieces_is_put_together() -> None:
     while len(heard) < 5:
         heard += await reader.read(100)
     assert heard == b"hello"
+
+
+async def test_a_length_that_a_stranger_announces_is_not_what_memory_is_made_for() -> None:
+    """Bytes under another key, read as a length, are often enormous; so are an attacker's."""
+    async with make_network() as node:
+        port = int(address_of(node).multiaddrs[0].rpartition("/")[2])
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        near = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        far = await listener.accept()
+        async with listener, far:
+            await far.send_all(b"few")
+            stream = CountingStream(near, Traffic())
+            assert await stream.read(1 << 60) == b"few"
+            await stream.close()
+        # And over the wire: the node says nothing to it and goes on.
+        attacker = await trio.open_tcp_stream("127.0.0.1", port)
+        await attacker.send_all(b"\xff" * 8 + b"\x7f")
+        async with make_network() as other:
+            await other.connect(address_of(node))
+            assert await answers(node, other)
+        await attacker.aclose()
 
 
 async def test_a_denied_peer_gets_no_connection_either_way_and_is_counted() -> None:
