@@ -204,8 +204,7 @@ class GroupSession:
                 self.count("request-failed")
                 return self._on_answer(event.token, None, event.peer, now)
             case ev.MembersReachable():
-                self._reachable = event.peers - {self.me}
-                return self._advance(now)
+                return self._on_reachable(event.peers - {self.me}, now)
             case ev.DiscoveryEnded():
                 self._alone_at = now if event.alone else now + ACQUAINTANCE_SECONDS
                 return self._advance(now)
@@ -261,6 +260,13 @@ class GroupSession:
         return self._publisher.leave().envelope
 
     # --- joining and rounds -----------------------------------------------------------------------
+
+    def _on_reachable(self, peers: frozenset[PeerId], now: float) -> list[ev.Effect]:
+        if peers - self._reachable and self.phase != "joining":
+            # Whoever is new here may be the only way to a part of the group that was cut off.
+            self._heartbeat.reset(now)
+        self._reachable = peers
+        return self._advance(now)
 
     def _advance(self, now: float) -> list[ev.Effect]:
         """Move through the phases as far as the facts allow."""

@@ -68,14 +68,19 @@ class FaultGroup:
         )
         self.nodes[number] = node
         self.lives.append(node)
-        if number not in self.ids:
-            self.ids[number] = str(node.wait_for("listening")["data"]["peer_id"])
+        if not number:
+            self._learn_id(number)
         return node
+
+    def _learn_id(self, number: int) -> None:
+        self.ids[number] = str(self.nodes[number].wait_for("listening")["data"]["peer_id"])
 
     def start_all(self) -> None:
         """Return once everybody has rows of everybody."""
         for number in range(self.count):
             self.start(number)
+        for number in range(self.count):
+            self._learn_id(number)
         self.wait(self.all_taught, START_SECONDS, "the group's beginning")
 
     def kill(self, number: int) -> None:
