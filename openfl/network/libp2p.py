@@ -53,6 +53,7 @@ from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, q
 from openfl.network.libp2p_reachability import Reachability
 from openfl.network.libp2p_relay import Relay
 from openfl.network.libp2p_streams import StreamReader, write_frame
+from openfl.network.libp2p_roaming import close_what_is_stranded
 from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p_transport import (
     Faults,
@@ -233,6 +234,9 @@ class Libp2pNetwork:
         self._managers.append(manager)
         self._nursery.start_soon(manager.run)
         await manager.wait_started()
+        self._nursery.start_soon(
+            close_what_is_stranded, self._traffic, self._faults, self._host.forget_addresses
+        )
         if bound:
             self._nursery.start_soon(self._reachability.run)
 

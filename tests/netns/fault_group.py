@@ -45,6 +45,7 @@ class FaultGroup:
         """Nodes whose clock and disk are interfered with."""
         self._options, self._settings = options, settings
         self._errors: IO[str] = (folder / "errors.log").open("a+", encoding="utf-8")
+        self._errors_read = 0
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -167,15 +168,15 @@ class FaultGroup:
         return problems
 
     def _behind(self, goal: Mapping[str, Version]) -> list[str]:
-        problems = []
-        for number in self.nodes:
-            have = self.versions(number)
-            for author, version in goal.items():
-                if have.get(author, (0, 0)) < version:
-                    problems.append(
-                        f"node {number} has {have.get(author)} of {author[-6:]}, not {version}"
-                    )
-        return problems
+        return [text for number in self.nodes for text in self._behind_of(number, goal)]
+
+    def _behind_of(self, number: int, goal: Mapping[str, Version]) -> list[str]:
+        have = self.versions(number)
+        return [
+            f"node {number} has {have.get(author)} of {author[-6:]}, not {version}"
+            for author, version in goal.items()
+            if have.get(author, (0, 0)) < version
+        ]
 
     def losses(self, patience: float = 60.0) -> list[str]:
         """What was lost, after all rounds are done; empty when nothing was."""
@@ -184,7 +185,12 @@ class FaultGroup:
             self.wait(lambda: len(self._contents()) == 1, patience, "equal replicas")
         except TimeoutError as error:
             return [str(error)]
-        found = self._behind(self.newest())
+        # At its end a node saves all that it knows; before, only what changes its model.
+        codes = {number: self.stop(number) for number in list(self.nodes)}
+        found = [f"node {number} ended with {code}" for number, code in codes.items() if code]
+        goal = self.newest()
+        for number in codes:
+            found += self._behind_of(number, goal)
         for node in self.lives:
             for event in list(node.events):
                 if event["event"] in TORN:
@@ -192,9 +198,14 @@ class FaultGroup:
             heard = node.find("listening")
             if heard and heard[0]["data"]["peer_id"] not in self.ids.values():
                 found.append(f"a new identity: {heard[0]['data']['peer_id']}")
-        self._errors.flush()
-        self._errors.seek(0)
-        return found + [f"on stderr: {line.rstrip()}" for line in self._errors]
+        return found + [f"on stderr: {line}" for line in self.take_errors()]
+
+    def take_errors(self) -> list[str]:
+        """What the nodes wrote on stderr since the last call."""
+        self._errors.seek(self._errors_read)
+        lines = [line.rstrip() for line in self._errors]
+        self._errors_read = self._errors.tell()
+        return lines
 
     def _all_done(self) -> bool:
         states = [self.snapshot(number) for number in self.nodes]
