@@ -48,6 +48,7 @@ from openfl.network.libp2p_addresses import (
     strip_peer_id,
 )
 from openfl.network.libp2p_admission import Admission
+from openfl.network.libp2p_clock import use_steady_time
 from openfl.network.libp2p_dht import PlainPeerStore, make_dht
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
 from openfl.network.libp2p_reachability import Reachability
@@ -144,6 +145,7 @@ class Libp2pNetwork:
             raise RuntimeError("a Libp2pNetwork can be entered once")
         self._entered = True
         quieten_logging()
+        use_steady_time()
         bound = await self._bind()
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
