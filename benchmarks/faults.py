@@ -158,16 +158,22 @@ def slow_disk(group: FaultGroup) -> float:
 DISKS: dict[int, SmallDisk] = {}
 
 
-@contextlib.contextmanager
-def small_disks(group: FaultGroup) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for number in (1, 4):
-            home = group.homes[number]
-            disk = stack.enter_context(small_disk(home))
-            DISKS[number] = disk
-            group.inside[number] = disk.inside
-            group.homes[number] = disk.seen(home)
-        yield
+def small_disks(part: str) -> Callable[[FaultGroup], contextlib.AbstractContextManager[None]]:
+    """Two nodes have that part of their homes ("": all of it) on small disks of their own."""
+
+    @contextlib.contextmanager
+    def prepare(group: FaultGroup) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for number in (1, 4):
+                home = group.homes[number]
+                (home / part).mkdir(mode=0o700, exist_ok=True)
+                disk = stack.enter_context(small_disk(home / part))
+                DISKS[number] = disk
+                group.inside[number] = disk.inside
+                group.seen[number] = disk.seen(home)
+            yield
+
+    return prepare
 
 
 def told_once(group: FaultGroup, number: int, kind: str) -> None:
@@ -206,10 +212,18 @@ def killed_on_bad_disk(fault: str) -> Callable[[FaultGroup], float]:
         time.sleep(FULL_SECONDS)
         group.kill(1)
         node = group.start(1, "--rounds", "30")
-        code = node.process.wait(timeout=30)
-        if code != STATE_ERROR:
-            raise SystemExit(f"a start on a {fault} disk ended with {code}")
-        print(f"    a start ended with {code}: {group.take_errors()}", flush=True)
+        # It may find enough room for its place, and say later that it cannot save more.
+        group.wait(
+            lambda: node.process.poll() is not None or bool(node.find("not-saved")), 60, "a refusal"
+        )
+        code, told = node.process.poll(), "; ".join(group.take_errors())
+        if code is None:
+            told_once(group, 1, "not-saved")
+            group.kill(1)
+        elif code == STATE_ERROR:
+            print(f"    a start ended with {code}: {told}", flush=True)
+        else:
+            raise SystemExit(f"a start on a {fault} disk ended with {code}: {told}")
         mend(fault, 1)
         group.start(1, "--rounds", "30")
         return time.monotonic()
@@ -234,24 +248,30 @@ CASES = {
     "clock-forward": Case("two clocks a day ahead, then right", jump(DAY), 30, prepare=seams),
     "clock-back": Case("two clocks a day behind, then right", jump(-DAY), 30, prepare=seams),
     "reboot": Case("killed, restarted with another monotonic clock", reboot, 5),
-    "disk-full": Case("two full disks for 20 s", bad_disk("full"), 20, prepare=small_disks),
+    "disk-full": Case("two full disks for 20 s", bad_disk("full"), 20, prepare=small_disks("")),
     "disk-full-killed": Case(
-        "killed and started on a full disk", killed_on_bad_disk("full"), 30, prepare=small_disks
+        "killed and started on a full disk",
+        killed_on_bad_disk("full"),
+        30,
+        prepare=small_disks(""),
     ),
     "read-only": Case(
-        "two disks read-only for 20 s", bad_disk("read-only"), 20, prepare=small_disks
+        "two state folders read-only for 20 s",
+        bad_disk("read-only"),
+        20,
+        prepare=small_disks("state"),
     ),
     "read-only-killed": Case(
-        "killed and started on a read-only disk",
+        "killed and started with a read-only state folder",
         killed_on_bad_disk("read-only"),
         30,
-        prepare=small_disks,
+        prepare=small_disks("state"),
     ),
     "disk-slow": Case("every flush of two disks takes 1 s", slow_disk, 20, prepare=seams),
 }
 
 
-def play(case: Case) -> tuple[float, list[str]]:
+def play(case: Case, trace: bool) -> tuple[float, list[str]]:
     """(seconds until it was back, what was lost)."""
     rounds = str(round(case.seconds) + 30)
     options = ("--rounds", rounds, "--set", "training.when_done=serve")
@@ -261,6 +281,7 @@ def play(case: Case) -> tuple[float, list[str]]:
         fault_group(NODES, Path(folder), *options, **(case.settings or {})) as group,
         prepare(group),
     ):
+        group.trace = trace
         group.start_all()
         back = group.seconds_to_be_back(case.play(group))
         return back, group.losses()
@@ -270,6 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--repeat", type=int, default=1, metavar="N")
+    parser.add_argument("--trace", action="store_true", help="print how each recovery goes on")
     options = parser.parse_args()
     unknown = set(options.cases) - CASES.keys()
     if unknown:
@@ -281,7 +303,7 @@ def main() -> None:
     for name in options.cases or CASES:
         times, lost = [], []
         for _ in range(options.repeat):
-            back, missing = play(CASES[name])
+            back, missing = play(CASES[name], options.trace)
             times.append(back)
             lost += missing
         print(

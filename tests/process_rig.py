@@ -97,9 +97,10 @@ class RunningNode:
         """All events of that kind so far."""
         return [event for event in list(self.events) if event["event"] == kind]
 
-    def wait_for(self, kind: str) -> dict[str, Any]:
+    def wait_for(self, kind: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The first event of that kind."""
-        until(lambda: self.find(kind) or self.process.poll() is not None, f"{kind} at {self.home}")
+        what = f"{kind} at {self.home}"
+        until(lambda: self.find(kind) or self.process.poll() is not None, what, seconds)
         found = self.find(kind)
         assert found, f"the node ended ({self.process.returncode}) before any {kind}"
         return found[0]

@@ -23,19 +23,21 @@ from tests.process_rig import RunningNode, deal_homes
 LISTEN = f"/ip4/0.0.0.0/tcp/{PORT}"
 TORN = ("state-damaged", "state-refused", "data-changed", "equivocation")
 POLL_SECONDS = 0.2
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 SEAMS = str(Path(__file__).with_name("with_seams.py"))
 
 Version = tuple[int, int]
 
 
 class FaultGroup:
-    """`homes[n]` is where node n keeps its state, as seen from here."""
+    """`homes[n]` is where node n keeps its state; `seen[n]` is where that is for this process, when
+    the node has a disk of its own."""
 
     def __init__(self, net: FaultNet, folder: Path, *options: str, **settings: str) -> None:
         self.net = net
         self.count = len(net.nodes)
         self.homes = deal_homes(folder, "abcdefghijklmnop"[: self.count])
+        self.seen = dict(enumerate(self.homes))
         self.nodes: dict[int, RunningNode] = {}
         self.lives: list[RunningNode] = []
         self.ids: dict[int, str] = {}
@@ -43,6 +45,8 @@ class FaultGroup:
         """More before the command of a node, inside its namespace."""
         self.seams: dict[int, Path] = {}
         """Nodes whose clock and disk are interfered with."""
+        self.trace = False
+        """Whether to print how a recovery goes on."""
         self._options, self._settings = options, settings
         self._errors: IO[str] = (folder / "errors.log").open("a+", encoding="utf-8")
         self._errors_read = 0
@@ -74,7 +78,8 @@ class FaultGroup:
         return node
 
     def _learn_id(self, number: int) -> None:
-        self.ids[number] = str(self.nodes[number].wait_for("listening")["data"]["peer_id"])
+        listening = self.nodes[number].wait_for("listening", START_SECONDS)
+        self.ids[number] = str(listening["data"]["peer_id"])
 
     def start_all(self) -> None:
         """Return once everybody has rows of everybody."""
@@ -105,7 +110,7 @@ class FaultGroup:
     def snapshot(self, number: int) -> Mapping[str, Any] | None:
         """None while it does not answer."""
         try:
-            answer: Mapping[str, Any] = call(self.homes[number], "snapshot", timeout_seconds=5.0)
+            answer: Mapping[str, Any] = call(self.seen[number], "snapshot", timeout_seconds=5.0)
         except (OpenFLError, OSError):
             return None
         return answer
@@ -124,7 +129,7 @@ class FaultGroup:
 
     def saved(self, number: int) -> SavedMembership | None:
         """What is on its disk of its membership; None when there is nothing."""
-        home = Home(self.homes[number])
+        home = Home(self.seen[number])
         for file in home.state_folder.glob("????????????????????????????????.state"):
             content = peek_state(file, STATE_KIND, STATE_VERSION)
             return None if content is None else SavedMembership.from_plain(content)
@@ -149,9 +154,15 @@ class FaultGroup:
     def seconds_to_be_back(self, since: float, patience: float = 120.0) -> float:
         """From `since` (monotonic) on. `TimeoutError` says who is missing what."""
         goal = self.newest()
+        progress: list[int] = []
 
         def missing() -> list[str]:
-            return self._unheard(since) + self._behind(goal)
+            found = self._unheard(since) + self._behind(goal)
+            if self.trace and progress[-1:] != [len(found)]:
+                progress.append(len(found))
+                told = f"{len(found)} things missing: {'; '.join(found[:3])}"
+                print(f"    {time.monotonic() - since:.1f} s: {told}", flush=True)
+            return found
 
         self.wait(lambda: not missing(), patience, "everybody's return", missing)
         return time.monotonic() - since

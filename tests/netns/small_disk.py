@@ -37,7 +37,7 @@ class SmallDisk:
         self._filler.unlink()
 
     def remount(self, how: str) -> None:
-        """`ro` or `rw`."""
+        """`ro` or `rw`; nothing on it may be open for writing."""
         run(*self.inside[1:], tool_path("mount"), "-o", f"remount,{how}", str(self.folder),
             program="nsenter")  # fmt: skip
 
