@@ -25,6 +25,7 @@ import numpy as np
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
+from openfl.aggregation.version_vector import VersionVector
 from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
 from openfl.group import events as ev
@@ -152,6 +153,8 @@ class GroupSession:
         self._next_expiry = float("inf")
         self._left = False
         self._told_uninvited = False
+        self._kept: VersionVector = {}
+        """What was known when it was last saved without a round."""
 
     # --- the driver's side ------------------------------------------------------------------------
 
@@ -602,6 +605,7 @@ class GroupSession:
                 effects.append(ev.Tell("info", "member-expired", text, {"peer": author}))
             if gone:
                 effects.append(ev.Save())
+            effects += self._keep_what_came()
             effects += self._presence_news(now)
             uninvited = self.admission.problem()
             if uninvited is not None and not self._told_uninvited:
@@ -609,6 +613,16 @@ class GroupSession:
                 text = f"members of {self.charter.name} no longer listen to this node: {uninvited}"
                 effects.append(ev.Tell("warning", "not-invited", text))
         return [*effects, *self._pull(now), *self._advance(now)]
+
+    def _keep_what_came(self) -> list[ev.Effect]:
+        """Rounds end with saving; a member that does none must not lose what only it still has."""
+        if self.phase not in ("waiting", "done"):
+            return []
+        known = self.replica.version_vector()
+        if known == self._kept:
+            return []
+        self._kept = known
+        return [ev.Save()]
 
     # --- small things -----------------------------------------------------------------------------
 

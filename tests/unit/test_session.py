@@ -138,6 +138,24 @@ def test_a_snapshot_comes_in_pages_when_it_is_large() -> None:
     assert second.session.replica.digest() == first.session.replica.digest()
 
 
+@pytest.mark.parametrize("news", [True, False])
+def test_a_member_that_does_no_rounds_keeps_what_it_hears_and_saves_nothing_twice(
+    news: bool,
+) -> None:
+    rig = Rig(quick())
+    first = founded(rig)
+    idle = rig.add(quick(auto_start=False))
+    rig.join(idle)
+    finish_evaluation(rig, idle)
+    rig.pass_time(3.0)
+    saves = idle.saves
+    if news:
+        rig.train(first, contribution(KEYS, 5.0))
+    rig.pass_time(3.0)
+    assert idle.saves == saves + news
+    assert idle.session.phase == "waiting"
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_a_member_that_comes_into_reach_is_told_soon_what_we_have(new: bool) -> None:
     """It may be the only way to a part of the group that was cut off."""
