@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import statistics
 import sys
@@ -301,14 +302,16 @@ def main() -> None:
         raise SystemExit(f"faults: {reason}")
     broken = False
     for name in options.cases or CASES:
-        times, lost = [], []
+        times, lost, load = [], [], []
         for _ in range(options.repeat):
             back, missing = play(CASES[name], options.trace)
             times.append(back)
+            load.append(os.getloadavg()[0])
             lost += missing
         print(
             f"{name}: {CASES[name].text}: {options.repeat} times, back after a median of"
-            f" {statistics.median(times):.1f} s, at most {max(times):.1f} s; lost: {len(lost)}",
+            f" {statistics.median(times):.1f} s, at most {max(times):.1f} s; lost: {len(lost)};"
+            f" load of the machine {statistics.mean(load):.1f}",
             flush=True,
         )
         for line in lost[:10]:

@@ -268,6 +268,7 @@ class GroupSession:
         if peers - self._reachable and self.phase != "joining":
             # Whoever is new here may be the only way to a part of the group that was cut off.
             self._heartbeat.reset(now)
+            self._gaps.sources_changed(now)
         self._reachable = peers
         return self._advance(now)
 

@@ -12,7 +12,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.netns.nat_rig import run, tool_path
+from tests.netns.nat_rig import tool_path
+from tests.process_rig import until
 
 
 class SmallDisk:
@@ -37,9 +38,9 @@ class SmallDisk:
         self._filler.unlink()
 
     def remount(self, how: str) -> None:
-        """`ro` or `rw`; nothing on it may be open for writing."""
-        run(*self.inside[1:], tool_path("mount"), "-o", f"remount,{how}", str(self.folder),
-            program="nsenter")  # fmt: skip
+        """`ro` or `rw`; waits while something on it is open for writing."""
+        command = [*self.inside, tool_path("mount"), "-o", f"remount,{how}", str(self.folder)]
+        until(lambda: not subprocess.run(command, capture_output=True).returncode, f"remount {how}")
 
     @property
     def _filler(self) -> Path:

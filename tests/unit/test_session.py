@@ -138,6 +138,24 @@ def test_a_snapshot_comes_in_pages_when_it_is_large() -> None:
     assert second.session.replica.digest() == first.session.replica.digest()
 
 
+def test_what_is_missing_and_cannot_be_asked_for_yet_is_not_given_up_meanwhile() -> None:
+    """While all requests wait for slow answers, attempts would be used up without any."""
+    rig = Rig(quick(max_open_requests=1))
+    _, second = pair(rig)
+    session, now = second.session, rig.now
+    sources = frozenset({peer(5), peer(6)})
+    for source in sorted(sources):
+        session._gaps.notice(source, 1, 1, source, now)
+    asked = []
+    for _ in range(40):
+        now += 1.0
+        asked += session._fetcher.pull(sources, now)
+    (open_request,) = asked
+    session._fetcher.on_answer(open_request.token, None, now)
+    (waiting,) = sources - {open_request.peer}
+    assert [r.peer for r in session._fetcher.pull(sources, now + 1.0)] == [waiting]
+
+
 @pytest.mark.parametrize("news", [True, False])
 def test_a_member_that_does_no_rounds_keeps_what_it_hears_and_saves_nothing_twice(
     news: bool,
