@@ -40,6 +40,8 @@ MAX_JOIN_DIALS = 32
 MAX_CANDIDATES = 256
 SEARCH_TIMEOUT_SECONDS = 8.0
 CONNECT_TIMEOUT_SECONDS = 12.0
+JOIN_GRACE_SECONDS = 1.5
+"""How long joining waits for the others once somebody has answered: some will be off for good."""
 FIRST_INTERVAL_SECONDS = 0.4
 INTERVAL_GROWTH = 1.5
 SATED_INTERVAL_GROWTH = 6.0
@@ -131,7 +133,21 @@ class Discovery:
         """
         targets = list(self._bootstrap)
         targets += [peer for peer in self._known.values() if peer not in targets]
-        outcomes = await self._dial(targets[:MAX_JOIN_DIALS])
+        del targets[MAX_JOIN_DIALS:]
+        outcomes: list[DialOutcome] = []
+        async with trio.open_nursery() as nursery:
+
+            async def dial(peer: PeerAddress) -> None:
+                await self._dial_one(peer, outcomes)
+                if outcomes[-1].ok:
+                    grace = trio.current_time() + JOIN_GRACE_SECONDS
+                    nursery.cancel_scope.deadline = min(nursery.cancel_scope.deadline, grace)
+
+            for peer in targets:
+                nursery.start_soon(dial, peer)
+        tried = {outcome.peer.peer_id for outcome in outcomes}
+        silent = [peer for peer in targets if peer.peer_id not in tried]
+        outcomes += [DialOutcome(p, False, f"no answer from {p.peer_id} yet") for p in silent]
         return tuple(outcomes)
 
     async def run(

@@ -151,6 +151,31 @@ async def test_joining_says_what_came_of_each_address(autojump_clock: Any) -> No
         assert "no answer" in failed.reason
 
 
+@pytest.mark.parametrize("somebody_answers", [True, False])
+async def test_joining_does_not_wait_for_a_machine_that_is_off_once_another_has_answered(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, somebody_answers: bool
+) -> None:
+    async with SimulatedWorld(1) as world, AsyncExitStack() as stack:
+        a, b = await enter(world, stack, 2)
+        off = PeerAddress(simulated_peer_id("off"), ("/memory/77",))
+        connect = a.connect
+
+        async def connect_or_hang(peer: PeerAddress) -> None:
+            if peer.peer_id == off.peer_id or not somebody_answers:
+                await trio.sleep_forever()
+            await connect(peer)
+
+        monkeypatch.setattr(a, "connect", connect_or_hang)
+        discovery = discovery_of(a, off, address_of(b))
+        began = trio.current_time()
+        outcomes = {outcome.peer.peer_id: outcome for outcome in await discovery.join()}
+        took = trio.current_time() - began
+        assert outcomes[b.peer_id].ok == somebody_answers
+        assert not outcomes[off.peer_id].ok
+        assert "no answer" in outcomes[off.peer_id].reason
+        assert (took <= 2.0) == somebody_answers
+
+
 async def test_with_nobody_to_dial_joining_is_empty_and_the_node_can_be_found(
     autojump_clock: Any,
 ) -> None:
