@@ -53,8 +53,8 @@ from openfl.network.libp2p_dht import PlainPeerStore, make_dht
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
 from openfl.network.libp2p_reachability import Reachability
 from openfl.network.libp2p_relay import Relay
-from openfl.network.libp2p_streams import StreamReader, write_frame
 from openfl.network.libp2p_roaming import close_what_is_stranded
+from openfl.network.libp2p_streams import StreamReader, write_frame
 from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p_transport import (
     Faults,

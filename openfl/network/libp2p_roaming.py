@@ -36,9 +36,7 @@ def lost_addresses(in_use: Iterable[str]) -> set[str]:
     }
     mine = {ipaddress.ip_address(address) for address in listed}
     return {
-        address
-        for address in in_use
-        if not (ip := _plain(address)).is_loopback and ip not in mine
+        address for address in in_use if not (ip := _plain(address)).is_loopback and ip not in mine
     }
 
 

@@ -18,9 +18,7 @@ CHUNK_BYTES = 1 << 16
 MAX_CHUNKS = 256
 
 
-async def carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float
-) -> None:
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
     """Hand on what is read, and its end, `seconds` later."""
     under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS)
     clock = asyncio.get_running_loop().time

@@ -162,6 +162,10 @@ class FaultGroup:
                 progress.append(len(found))
                 told = f"{len(found)} things missing: {'; '.join(found[:3])}"
                 print(f"    {time.monotonic() - since:.1f} s: {told}", flush=True)
+                for number in self.nodes:
+                    state = self.snapshot(number) or {}
+                    shown = [state.get(name) for name in ("phase", "round", "faults")]
+                    print(f"      node {number}: {shown}, {len(state.get('peers', ()))} peers")
             return found
 
         self.wait(lambda: not missing(), patience, "everybody's return", missing)
@@ -246,9 +250,7 @@ class FaultGroup:
 
 
 @contextlib.contextmanager
-def fault_group(
-    count: int, folder: Path, *options: str, **settings: str
-) -> Iterator[FaultGroup]:
+def fault_group(count: int, folder: Path, *options: str, **settings: str) -> Iterator[FaultGroup]:
     """So many nodes, not started; whatever happens, none outlives the block."""
     with fault_net(count) as net:
         group = FaultGroup(net, folder, *options, **settings)
