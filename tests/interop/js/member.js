@@ -163,7 +163,7 @@ export class Member {
 
   // --- saying ---------------------------------------------------------------------------------------
 
-  // Rows of int8, float16 or float32 codes become the next delta of this member.
+  // Rows of codes in the encodings of the charter become the next delta of this member.
   build (blocks, { round = this.seqno + 1n, examples = 100n, fit = null, epoch = this.epoch, seqno } = {}) {
     if (seqno === undefined) seqno = ++this.seqno
     return { group_id: this.groupId, epoch, seqno, round, examples, fit, blocks }

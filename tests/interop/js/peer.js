@@ -25,7 +25,7 @@ import { open, seal } from './envelope.js'
 import { Member } from './member.js'
 import { Replica, seededRow } from './replica.js'
 import { request } from './streams.js'
-import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, readable, sha256, unhex } from './wire.js'
+import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, isScaled, readable, sha256, unhex } from './wire.js'
 
 const options = { port: 0, security: ['noise'], only: null, dht: true, ...JSON.parse(process.argv[2] ?? '{}') }
 const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
@@ -185,7 +185,7 @@ function blockOf (name, rows) {
     encoding: table.encoding,
     keys: rows.map(([key]) => BigInt(key)),
     codes: rows.map(([, codes]) => codes),
-    scales: table.encoding === 'int8' ? rows.map(([, , scale]) => scale) : [],
+    scales: isScaled(table.encoding) ? rows.map(([, , scale]) => scale) : [],
     evidence: rows.map(([, , , evidence]) => evidence),
     curvature: Array(Number(table.width)).fill(1)
   }
