@@ -329,7 +329,7 @@ class GroupsWorld(World):
         if self._arriving.get(new.index) is not new or new.incarnation != incarnation:
             return
         self._note("gave up", new.index)
-        self.faults["move-failed"] = self.faults.get("move-failed", 0) + 1
+        self.faults["move-failed"] += 1
         del self._arriving[new.index]
         self._founders.discard(new.index)
         super()._end(new)

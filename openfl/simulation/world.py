@@ -16,12 +16,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import cast
 
 import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.aggregation.robust_view import Rule
 from openfl.aggregation.screening import Influence
 from openfl.contribution import (
     Charter,
@@ -34,7 +32,6 @@ from openfl.contribution import (
 from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
-from openfl.group.screening import AggregationSettings
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
@@ -49,6 +46,7 @@ from openfl.simulation.records import RoundRecord
 from openfl.simulation.requests import Request, Requests
 from openfl.simulation.scenario import Happening, Scenario
 from openfl.simulation.sealing import OnceReader, OnceSealer
+from openfl.simulation.session_settings import session_settings
 from openfl.simulation.trainer import Trainer
 
 START_SPREAD_SECONDS = 0.5
@@ -80,7 +78,7 @@ class World:
         self._plan, self._note = self._agenda.plan, self._agenda.note
         self.deliveries = 0
         """Messages handed to a member: what a simulation's cost is measured by."""
-        self.faults: dict[str, int] = {}
+        self.faults: Counter[str] = Counter()
         self.records: list[RoundRecord] = []
         self._central = central
         self._on_record = on_record
@@ -178,32 +176,18 @@ class World:
 
     def all_faults(self) -> dict[str, int]:
         """What was refused, by name, over all members."""
-        total = dict(self.faults)
+        total = Counter(self.faults)
         for member in self.members:
             if member.session is not None:
-                for name, count in member.session.faults.items():
-                    total[name] = total.get(name, 0) + count
+                total.update(member.session.faults)
         return dict(sorted(total.items()))
 
     # --- members come and go ----------------------------------------------------------------------
 
     def _settings(self, member: SimulatedMember) -> SessionSettings:
-        training, network = self.scenario.training, self.scenario.network
         first = self._first_of_group[member.charter.group_id]
-        # In lockstep members ask for their next round early and are held until its moment.
-        pace = 0.5 if training.lockstep else 1.0
-        return SessionSettings(
-            interval_seconds=pace * training.interval_seconds,
-            row_fraction=training.row_fraction,
-            refresh_fraction=training.refresh_fraction,
-            heartbeat_seconds=network.heartbeat_seconds,
-            aggregation=AggregationSettings(rule=cast(Rule, training.rule)),
-            wait_for_members=1 if self._began is not None else min(first, MAX_WAITED_FOR),
-            limits=ReplicaLimits(
-                max_members=max(4096, len(self.members)),
-                member_ttl_seconds=network.member_ttl_seconds,
-            ),
-        )
+        wanted = 1 if self._began is not None else min(first, MAX_WAITED_FOR)
+        return session_settings(self.scenario, len(self.members), wanted)
 
     def _new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
         return Replica(member.charter, limits)
@@ -242,8 +226,7 @@ class World:
 
     def _end(self, member: SimulatedMember) -> None:
         if member.session is not None:
-            for name, count in member.session.faults.items():
-                self.faults[name] = self.faults.get(name, 0) + count
+            self.faults.update(member.session.faults)
         member.end_session()
         self._reconnect()
 
@@ -308,7 +291,7 @@ class World:
                         ev.EvaluationFinished(found, influence),
                     )
                 case ev.Penalize():
-                    self.faults["penalized"] = self.faults.get("penalized", 0) + 1
+                    self.faults["penalized"] += 1
                 case ev.Judge() | ev.Respond() | ev.Save() | ev.Tell():
                     pass  # judged and answered by whoever handed the event in; nobody watches
         self._keep_time(member)
