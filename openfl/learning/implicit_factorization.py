@@ -36,7 +36,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -355,7 +354,7 @@ def _newton(
     curvature would make a row swing ever wider, so A_j is not below `SAFE` of that bound.
     """
     alpha, identity = parameters.alpha, np.eye(len(gram))
-    values, vectors = scipy.linalg.eigh(
+    values, vectors = _generalized_eigh(
         parameters.damping * alpha * by_play.gram + parameters.prior_per_evidence * identity,
         gram + parameters.prior * identity,
     )
@@ -364,6 +363,17 @@ def _newton(
     most = np.minimum(alpha * by_play.repeats, alpha * plays[:, None] * longest)
     curvature = np.maximum(expected, SAFE * (1.0 + most))
     return np.asarray((gradient @ vectors / curvature) @ vectors.T, dtype=np.float64)
+
+
+def _generalized_eigh(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
+    """Eigenvalues and eigenvectors V of the symmetric `a` with regard to the positive definite `b`:
+    V^T a V is diagonal, V^T b V is 1 (Golub & Van Loan, 8.7.2).
+
+    As scipy.linalg.eigh, which is a large import for every node.
+    """
+    inverse = np.linalg.inv(np.linalg.cholesky(b))
+    values, vectors = np.linalg.eigh(inverse @ a @ inverse.T)
+    return values, inverse.T @ vectors
 
 
 def _positive(matrix: Matrix) -> Matrix:
