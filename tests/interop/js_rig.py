@@ -142,9 +142,12 @@ async def js_peer(
     security: Sequence[str] = ("noise",),
     only: Sequence[str] | None = None,
     dht: bool | str = True,
+    via: str | None = None,
+    relay: bool | int = False,
 ) -> AsyncIterator[JsPeer]:
     """A peer that listens; one name is one identity. `only`: the sole peers it deals with.
-    `dht`: "client" stores nothing for others, False leaves it out."""
+    `dht`: "client" stores nothing for others, False leaves it out. `via`: the relay with this
+    address is the only way to it. `relay`: it is one; a number bounds the bytes of a circuit."""
     node = shutil.which("node")
     assert node is not None
     options = {
@@ -153,6 +156,8 @@ async def js_peer(
         "security": list(security),
         "only": None if only is None else list(only),
         "dht": dht,
+        "via": via,
+        "relay": relay,
     }
     process = await trio.lowlevel.open_process(
         [node, str(FOLDER / "peer.js"), json.dumps(options)],

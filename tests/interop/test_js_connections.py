@@ -56,6 +56,7 @@ async def test_one_dials_the_other_and_both_identify_and_ping(
             "encryption": {"noise": "/noise", "tls": "/tls/1.0.0"}[security],
             "multiplexer": "/yamux/1.0.0",
             "direction": {"js": "outbound", "we": "inbound"}[who],
+            "limited": False,
         }
 
         identified = await js.call("identify", peer=live.peer_id)

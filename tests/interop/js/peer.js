@@ -3,9 +3,13 @@
 // stdin does.
 //
 //   node peer.js '{"seed": "<32 bytes in hex>", "port": 0, "security": ["noise"], "only": ["12D3..."]}'
+//
+// `via`: a relay's address; the peer listens at a circuit there and nowhere else. `relay`: bytes that
+// each circuit over this peer may carry, or true for no limit.
 
 import './node20.js'
 import { createInterface } from 'node:readline'
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
@@ -27,15 +31,17 @@ import { Replica, seededRow } from './replica.js'
 import { request } from './streams.js'
 import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, isScaled, readable, sha256, unhex } from './wire.js'
 
-const options = { port: 0, security: ['noise'], only: null, dht: true, ...JSON.parse(process.argv[2] ?? '{}') }
+const DEFAULTS = { port: 0, security: ['noise'], only: null, dht: true, via: null, relay: false }
+const options = { ...DEFAULTS, ...JSON.parse(process.argv[2] ?? '{}') }
 const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
 const SECURITY = { noise: noise(), tls: tls() }
+const limits = relay => relay === true ? { applyDefaultLimit: false } : { defaultDataLimit: BigInt(relay) }
 const stranger = id => options.only !== null && !options.only.includes(id.toString())
 
 const node = await createLibp2p({
   privateKey,
-  addresses: { listen: [`/ip4/127.0.0.1/tcp/${options.port}`] },
-  transports: [tcp()],
+  addresses: { listen: [options.via === null ? `/ip4/127.0.0.1/tcp/${options.port}` : `${options.via}/p2p-circuit`] },
+  transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: options.security.map(name => SECURITY[name]),
   streamMuxers: [yamux()],
   // Lines of peers that must not meet: only those named are let in or dialled.
@@ -47,7 +53,8 @@ const node = await createLibp2p({
   services: {
     identify: identify(),
     ping: ping({ maxOutboundStreams: 4 }), // beside that of js-libp2p's own watch over connections
-    gossip: gossipsub({ allowPublishToZeroTopicPeers: true }),
+    gossip: gossipsub({ allowPublishToZeroTopicPeers: true, runOnLimitedConnection: true }),
+    ...(options.relay ? { relay: circuitRelayServer({ reservations: limits(options.relay) }) } : {}),
     ...(options.dht
       ? {
           dht: kadDHT({
@@ -82,8 +89,8 @@ const COMMANDS = {
   ping: ({ peer }) => node.services.ping.ping(peerIdFromString(peer)),
   peers: () => node.getPeers().map(String),
   connection: ({ peer }) => {
-    const { encryption, multiplexer, direction } = connectionTo(peer)
-    return { encryption, multiplexer, direction }
+    const { encryption, multiplexer, direction, limits } = connectionTo(peer)
+    return { encryption, multiplexer, direction, limited: limits !== undefined }
   },
   identify: async ({ peer }) => {
     while (!identified.has(peer)) await new Promise(resolve => setTimeout(resolve, 20))
