@@ -139,10 +139,11 @@ async def charter_from(js: JsPeer, live: Live) -> str:
             await trio.sleep(0.1)
 
 
-async def join(js: JsPeer, live: Live) -> None:
+async def join(js: JsPeer, live: Live, invitation: bytes = b"") -> None:
     """Make the js peer, already connected, a member of the node's group that is in its mesh."""
     charter = await charter_from(js, live)
-    assert await js.call("join", charter=charter) == live.group_id
+    shown = {"invitation": invitation.hex()} if invitation else {}
+    assert await js.call("join", charter=charter, **shown) == live.group_id
     await meshed(js, live)
 
 

@@ -118,10 +118,16 @@ const COMMANDS = {
       return { ...DECODE.card(payload, author), charter_hex: hex(ENCODE.cbor(DECODE.cbor(payload).charter)) }
     }))
   },
-  join: async ({ charter }) => {
+  join: async ({ charter, invitation }) => {
     const plain = DECODE.cbor(unhex(charter))
     member = new Member(node, privateKey, plain, say)
+    if (invitation !== undefined) await member.learn(unhex(invitation))
     await member.join()
+    return member.groupId
+  },
+  found: async ({ charter }) => {
+    await COMMANDS.join({ charter })
+    await member.issueCard(DECODE.cbor(unhex(charter)))
     return member.groupId
   },
   mesh: () => ({
@@ -155,6 +161,14 @@ const COMMANDS = {
   },
   heartbeat: () => member.heartbeat(),
   leave: () => member.leave(),
+  // A heartbeat that shows any bytes as an invitation.
+  'show-invitation': ({ invitation }) => member.heartbeat(unhex(invitation)),
+  // Signed by this peer, rightly or not.
+  invite: ({ guest, group = member.groupId, seconds = 3600 }) => {
+    const now = BigInt(Math.floor(Date.now() / 1000))
+    const body = { group_id: group, guest, issued_at: now, expires_at: now + BigInt(seconds) }
+    return seal(privateKey, '/openfl/invitation/1', ENCODE.invitation(body))
+  },
   replica: () => ({
     digest: member.replica.digest(),
     members: Object.fromEntries(member.replica.authors().map(author => {

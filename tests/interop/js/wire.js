@@ -34,6 +34,9 @@ export const sha256 = (...parts) => {
 export const hex = bytes => Buffer.from(bytes).toString('hex')
 export const unhex = text => Uint8Array.from(Buffer.from(text, 'hex'))
 
+// Not an error of whoever sent it.
+export class OtherVersion extends Refused {}
+
 // --- fields ---------------------------------------------------------------------------------------
 
 function need (condition, what) {
@@ -330,7 +333,7 @@ function hyperparameters (value) {
 }
 
 export function readCharter (value) {
-  need(value?.version === 1n, 'a charter of another version')
+  if (value?.version !== 1n) throw new OtherVersion('a charter of another version')
   const read = record(value, {
     version: uint(1n, 1n),
     name: string(1, 64),
