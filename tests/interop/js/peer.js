@@ -5,9 +5,10 @@
 //   node peer.js '{"seed": "<32 bytes in hex>", "port": 0, "security": ["noise"], "only": ["12D3..."]}'
 //
 // `via`: a relay's address; the peer listens at a circuit there and nowhere else. `relay`: bytes that
-// each circuit over this peer may carry, or true for no limit.
+// each circuit over this peer may carry, or true for no limit. `psk`: the file of a private network.
 
 import './node20.js'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
@@ -17,6 +18,7 @@ import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { noise } from '@libp2p/noise'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
@@ -31,7 +33,7 @@ import { Replica, seededRow } from './replica.js'
 import { request } from './streams.js'
 import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, isScaled, readable, sha256, unhex } from './wire.js'
 
-const DEFAULTS = { port: 0, security: ['noise'], only: null, dht: true, via: null, relay: false }
+const DEFAULTS = { port: 0, security: ['noise'], only: null, dht: true, via: null, relay: false, psk: null }
 const options = { ...DEFAULTS, ...JSON.parse(process.argv[2] ?? '{}') }
 const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
 const SECURITY = { noise: noise(), tls: tls() }
@@ -44,6 +46,7 @@ const node = await createLibp2p({
   transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: options.security.map(name => SECURITY[name]),
   streamMuxers: [yamux()],
+  ...(options.psk === null ? {} : { connectionProtector: preSharedKey({ psk: readFileSync(options.psk) }) }),
   // Lines of peers that must not meet: only those named are let in or dialled.
   connectionGater: {
     denyDialMultiaddr: () => false,
