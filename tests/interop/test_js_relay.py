@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from libp2p.peer.id import ID
 
+from openfl.errors import RequestFailed
 from openfl.network.envelope import open_envelope
 from openfl.network.libp2p_circuit import is_relayed
 from openfl.wire import messages as wire
@@ -122,6 +123,33 @@ async def test_two_hidden_nodes_learn_together_over_a_relay_of_js(tmp_path: Path
                 await until(lambda live=live: live.members() == {one.peer_id, two.peer_id})
             # js is no member, so that all of it came over the circuit.
             assert one.group_id == two.group_id
+
+
+async def test_a_circuit_that_js_ended_at_its_limit_is_opened_anew_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    homes = deal_homes(tmp_path, 2)
+    async with (
+        js_peer("miser", relay=200_000) as js,
+        running(homes[0], [js.address], **HIDDEN) as one,
+    ):
+        await placed(one)
+        async with running(homes[1], [js.address], **HIDDEN) as two:
+            await until(lambda: two.members() == {one.peer_id, two.peer_id})
+            with pytest.raises(RequestFailed):
+                await ask_many_times(two, one)
+            # They go on where they were.
+            for near, far in ((one, two), (two, one)):
+                heard = near.replica.version_of(far.peer_id)
+                await until(lambda n=near, f=far, h=heard: n.replica.version_of(f.peer_id) > h)
+                assert near.replica.version_of(far.peer_id).epoch == heard.epoch
+
+
+async def ask_many_times(live: Live, other: Live) -> None:
+    """Some megabytes in all."""
+    asked = wire.encode_snapshot_request(wire.SnapshotRequest(other.group_id, {}, 1 << 20))
+    for _ in range(200):
+        await live.network.request(other.peer_id, wire.SNAPSHOT_PROTOCOL, asked)
 
 
 async def placed(live: Live) -> None:
