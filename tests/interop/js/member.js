@@ -18,6 +18,7 @@ const DIRECTORY = '/openfl/1/directory'
 export const SNAPSHOT = '/openfl/snapshot/1'
 export const PULL = '/openfl/pull/1'
 export const GROUPS = '/openfl/groups/1'
+export const PEERS = '/openfl/peers/1'
 const INLINE_BYTES = 65536
 const PAGE_BYTES = 1n << 18n
 
@@ -53,6 +54,7 @@ export class Member {
         cards: cards.map(({ envelope, issuedAt }) => [envelope, BigInt(Math.ceil(Math.max(0, now - issuedAt)))])
       })
     })
+    await serve(this.node, PEERS, (payload, peer) => this.tellPeers(DECODE['peers-request'](payload), peer))
     const gossip = this.node.services.gossip
     gossip.topicValidators.set(this.topic, (peer, message) => this.judge(peer.toString(), message))
     gossip.topicValidators.set(DIRECTORY, (peer, message) => this.judgeCard(message))
@@ -199,6 +201,21 @@ export class Member {
     } while (cursor !== null)
     this.pages = pages
     return digests
+  }
+
+  // Connected members of the group, and where they are.
+  async tellPeers (groupId, asker) {
+    const gossip = this.node.services.gossip
+    const members = groupId === null ? this.node.getPeers() : gossip.getSubscribers(`/openfl/1/${groupId}/deltas`)
+    const peers = []
+    for (const peer of members) {
+      if (peer.toString() === asker) continue
+      const { addresses } = await this.node.peerStore.get(peer)
+      const texts = addresses.map(({ multiaddr }) => multiaddr.toString().replace(`/p2p/${peer}`, ''))
+      if (texts.length > 0) peers.push([peer.toString(), texts.slice(0, 8)])
+    }
+    this.tell({ event: 'told-peers', asker, peers })
+    return ENCODE['peers-answer'](peers.slice(0, 32))
   }
 
   // --- saying ---------------------------------------------------------------------------------------

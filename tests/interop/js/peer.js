@@ -121,6 +121,8 @@ const COMMANDS = {
       return { ...DECODE.card(payload, author), charter_hex: hex(ENCODE.cbor(DECODE.cbor(payload).charter)) }
     }))
   },
+  'ask-peers': async ({ peer, group }) =>
+    DECODE['peers-answer'](await request(node, peer, '/openfl/peers/1', ENCODE['peers-request'](group))),
   join: async ({ charter, invitation }) => {
     const plain = DECODE.cbor(unhex(charter))
     member = new Member(node, privateKey, plain, say)
