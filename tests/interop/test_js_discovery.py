@@ -89,7 +89,7 @@ async def test_js_asks_us_for_members_and_we_ask_js(tmp_path: Path) -> None:
             members = [[two.peer_id, [two.address.removesuffix(f"/p2p/{two.peer_id}")]]]
             group = one.group_id
             with trio.fail_after(PATIENCE_SECONDS):
-                while await js.call("ask-peers", peer=one.peer_id, group=group) != members:
+                while await js.call("ask-peers", peer=one.peer_id, group=group) != members:  # noqa: ASYNC110
                     await trio.sleep(0.1)
             assert await js.call("ask-peers", peer=one.peer_id, group="0" * 32) == []
             assert two.peer_id in dict(await js.call("ask-peers", peer=one.peer_id, group=None))
