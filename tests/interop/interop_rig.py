@@ -76,6 +76,10 @@ class Live:
     def faults(self) -> dict[str, int]:
         return dict(self.network.statistics().faults)
 
+    def passed_over(self) -> dict[str, int]:
+        """What its session did not take in, by reason."""
+        return dict(self.node._place.current.session.faults)
+
     def has(self, author: str, epoch: int, seqno: int) -> bool:
         return self.replica.has_heard(PeerId(author), epoch, seqno)
 

@@ -43,7 +43,7 @@ async def test_a_js_guest_of_ours_is_a_member_and_a_js_stranger_is_none(tmp_path
 
         # Nobody knows the guest before it shows its invitation.
         await stranger.call("publish", rows=ROWS)
-        await until(lambda: live.node._current.session.faults.get("not-invited", 0) > 0)
+        await until(lambda: live.passed_over().get("not-invited", 0) > 0)
         await guest.call("heartbeat")
         said = await guest.call("publish", rows=ROWS)
         await until(lambda: live.has(guest.peer_id, said["epoch"], said["seqno"]))
