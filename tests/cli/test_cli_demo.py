@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -21,11 +22,13 @@ from rich.console import Console
 from openfl.errors import DataError, LearningError
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import demo as command
+from openfl_cli.demo import communities
 from openfl_cli.demo.children import Child, ChildEnded, child_environment, ended_together
 from openfl_cli.demo.deal import deal
 from openfl_cli.demo.outcome import NodeResult, as_json, problems, ready, result_of
 from openfl_cli.demo.picture import DemoView, Row, closing_table
 from openfl_cli.demo.polling import Ending, Settings
+from openfl_cli.demo.tastes import Listeners
 
 # --- dealing -----------------------------------------------------------------------------------
 
@@ -405,3 +408,24 @@ def fake_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     module.sample_folder = lambda: folder  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "openfl_cli.sample", module)
     monkeypatch.setattr(openfl_cli, "sample", module, raising=False)
+
+
+# --- communities -------------------------------------------------------------------------------
+
+
+async def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shots = [{"group_id": ""}, {"group_id": "11"}, {"group_id": "11"}, {"group_id": "22"}]
+    plain = iter(make_snapshot(group_name="red", **shot).to_plain() for shot in shots)
+    monkeypatch.setattr(communities, "running_node", lambda *_, **__: next(plain))
+    settings = communities.CommunitySettings(nodes=1, communities=1)
+    demo = communities.CommunityDemo(
+        settings, [tmp_path], [Listeners(("u",), 10, 0)], lambda _: None
+    )
+    child = SimpleNamespace(home=tmp_path)
+    moves = []
+    for _ in shots:
+        await demo._poll(0, child)  # type: ignore[arg-type]
+        moves.append(len(demo._places) - 1)
+    assert moves == [-1, 0, 0, 1]

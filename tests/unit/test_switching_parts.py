@@ -102,10 +102,16 @@ def test_a_sorting_that_failed_says_why(changes: dict[str, object], words: str) 
 
 
 def test_random_groups_are_of_one_size_and_follow_the_seed() -> None:
-    groups = random_groups(CommunitySettings(seed=4))
+    groups = random_groups(CommunitySettings(seed=4), [0, 1, 2] * 3)
     assert sorted(groups) == sorted(["red", "green", "blue"] * 3)
-    assert random_groups(CommunitySettings(seed=4)) == groups
-    assert random_groups(CommunitySettings(seed=5)) != groups
+    assert random_groups(CommunitySettings(seed=4), [0, 1, 2] * 3) == groups
+    assert random_groups(CommunitySettings(seed=5), [0, 1, 2] * 3) != groups
+
+
+def test_no_community_begins_all_together_in_one_group() -> None:
+    for seed in range(50):
+        groups = random_groups(CommunitySettings(seed=seed, nodes=6), [0, 1, 2] * 2)
+        assert all(groups[taste] != groups[taste + 3] for taste in range(3))
 
 
 def test_the_map_shows_each_node_in_its_group_with_its_community() -> None:

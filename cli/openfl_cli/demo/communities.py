@@ -134,10 +134,20 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def random_groups(settings: CommunitySettings) -> list[str]:
-    """A group for each node, as many nodes in each as can be; the same seed gives the same."""
+def random_groups(settings: CommunitySettings, tastes: Sequence[int]) -> list[str]:
+    """A group for each node, as equal in size as can be; the same seed gives the same.
+
+    Drawn again while a whole community is together by chance: it would have nothing to find.
+    """
     groups = [GROUPS[n % settings.communities] for n in range(settings.nodes)]
-    random.Random(settings.seed).shuffle(groups)
+    chance = random.Random(settings.seed)
+    together = True
+    while together:
+        chance.shuffle(groups)
+        places: dict[int, set[str]] = {}
+        for taste, group in zip(tastes, groups, strict=True):
+            places.setdefault(taste, set()).add(group)
+        together = settings.communities > 1 and any(len(g) == 1 for g in places.values())
     return groups
 
 
@@ -160,7 +170,7 @@ class CommunityDemo:
         count = self.settings.nodes
         self._shots: list[NodeSnapshot | None] = [None] * count
         self._before: list[float | None] = [None] * count
-        self._groups = random_groups(self.settings)
+        self._groups = random_groups(self.settings, [hand.community for hand in self.hands])
         self._polled = trio.Event()
 
     async def run(self) -> Sorted:
@@ -263,7 +273,8 @@ class CommunityDemo:
             return  # still starting; should it have ended, `follow` says so
         shot, before = NodeSnapshot.from_plain(plain), self._shots[number]
         self._shots[number] = shot
-        if shot.group_name and (before is None or before.group_id != shot.group_id):
+        # Until it has joined, a node tells the name it was given, and no id.
+        if shot.group_id and (before is None or before.group_id != shot.group_id):
             self._places.append(Place(number, shot.group_name, trio.current_time() - self._started))
         known = set() if before is None else {(e.time, e.message) for e in before.events}
         fresh = [e for e in shot.events if (e.time, e.message) not in known]
