@@ -29,9 +29,9 @@ nothing but the first node's address. At the end: for each node, how well it pre
 never saw, alone and together, and what one listener should hear next. Nothing is left behind.
 
 With --communities: nine nodes of three communities of taste are put into three groups at random
-(none with a whole community), learn there, and are then let go. Each looks for the group that
-serves its own data best; in the end every community has a group of its own, and every node predicts
-better than before."""
+(two of one community and a stranger in each), learn there, and are then let go. Each looks for the
+group that serves its own data best; in the end every community has a group of its own, and every
+node predicts better than before."""
 EXAMPLES = """\
   openfl-node demo
   openfl-node demo --nodes 8 --rounds 20

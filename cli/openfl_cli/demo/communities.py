@@ -28,6 +28,7 @@ from openfl_cli.text import change_percent
 
 GROUPS = ("red", "green", "blue", "gold")
 KEPT_EVENTS = 30
+DRAWS = 200
 SHOWN_KINDS = ("switched", "pinned", "not-moved")
 
 
@@ -137,18 +138,28 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
 def random_groups(settings: CommunitySettings, tastes: Sequence[int]) -> list[str]:
     """A group for each node, as equal in size as can be; the same seed gives the same.
 
-    Drawn again while a whole community is together by chance: it would have nothing to find.
+    Drawn again, while that can be, as long as a whole community is together by chance, for it would
+    have nothing to find, or one is nowhere the largest part of a group, for it would have to found
+    one, which takes longer than a demo should.
     """
     groups = [GROUPS[n % settings.communities] for n in range(settings.nodes)]
     chance = random.Random(settings.seed)
-    together = True
-    while together:
-        chance.shuffle(groups)
-        places: dict[int, set[str]] = {}
-        for taste, group in zip(tastes, groups, strict=True):
-            places.setdefault(taste, set()).add(group)
-        together = settings.communities > 1 and any(len(g) == 1 for g in places.values())
-    return groups
+    draws = [chance.sample(groups, len(groups)) for _ in range(DRAWS)]
+    return max(draws, key=lambda drawn: _fitness(tastes, drawn))
+
+
+def _fitness(tastes: Sequence[int], groups: Sequence[str]) -> tuple[bool, int]:
+    """Whether no community is all together, and how many are the largest part of a group."""
+    places: dict[int, set[str]] = {}
+    largest = set()
+    for taste, group in zip(tastes, groups, strict=True):
+        places.setdefault(taste, set()).add(group)
+    for group in set(groups):
+        counts = Counter(t for t, g in zip(tastes, groups, strict=True) if g == group)
+        (first, most), *others = counts.most_common()
+        if all(count < most for _, count in others):
+            largest.add(first)
+    return all(len(found) > 1 for found in places.values()), len(largest)
 
 
 @dataclass
