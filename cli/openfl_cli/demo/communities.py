@@ -29,7 +29,7 @@ from openfl_cli.text import change_percent
 GROUPS = ("red", "green", "blue", "gold")
 KEPT_EVENTS = 30
 DRAWS = 200
-SHOWN_KINDS = ("switched", "pinned", "not-moved")
+SHOWN_KINDS = ("switched", "not-moved")
 
 
 @dataclass(frozen=True)
