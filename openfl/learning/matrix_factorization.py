@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 from openfl.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
-    MAX_PRECISION,
     Charter,
     Contribution,
     Evaluation,
@@ -45,6 +44,7 @@ from openfl.errors import ConfigError, DataError
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.metrics import rmse
+from openfl.learning.proposals import newton_step, proposed
 from openfl.learning.rating_charter import (
     ITEM_KEY_BITS,
     ITEMS,
@@ -182,17 +182,13 @@ class MatrixFactorization:
         ).astype(np.float32)
         chosen = self._published
         evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE).astype(np.float32)
-        precision = np.minimum(
-            evidence.astype(np.float64)[:, None] * curvature.astype(np.float64), MAX_PRECISION
-        )
-        limit = self._charter.table(ITEMS).value_limit
-        proposals = np.clip(start[chosen] + gradient[chosen] / precision, -limit, limit)
-        items = RowBlock(
-            table=ITEMS,
-            keys=self._keys[chosen],
-            values=proposals.astype(np.float32),
-            evidence=evidence,
-            curvature=curvature,
+        items = newton_step(
+            self._charter.table(ITEMS),
+            self._keys[chosen],
+            start[chosen],
+            gradient[chosen],
+            evidence,
+            curvature,
         )
         mean_block = self._mean_block()
         return Contribution((items, mean_block) if len(items) else (mean_block,))
@@ -221,14 +217,8 @@ class MatrixFactorization:
         # could never be given any by the members that do teach them.
         values = DenseModel.empty(self._charter).rows(ITEMS, keys).astype(np.float64)
         values[:, -1] = group[:, -1] + total / float(curvature[-1])
-        limit = self._charter.table(ITEMS).value_limit
-        items = RowBlock(
-            table=ITEMS,
-            keys=keys,
-            values=np.clip(values, -limit, limit).astype(np.float32),
-            evidence=np.ones(len(keys), dtype=np.float32),
-            curvature=curvature,
-        )
+        evidence = np.ones(len(keys), dtype=np.float32)
+        items = proposed(self._charter.table(ITEMS), keys, values, evidence, curvature)
         return Contribution((items,))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -413,19 +412,14 @@ def fake_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 # --- communities -------------------------------------------------------------------------------
 
 
-async def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    shots = [{"group_id": ""}, {"group_id": "11"}, {"group_id": "11"}, {"group_id": "22"}]
-    plain = iter(make_snapshot(group_name="red", **shot).to_plain() for shot in shots)
-    monkeypatch.setattr(communities, "running_node", lambda *_, **__: next(plain))
+def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move(tmp_path: Path) -> None:
     settings = communities.CommunitySettings(nodes=1, communities=1)
-    demo = communities.CommunityDemo(
-        settings, [tmp_path], [Listeners(("u",), 10, 0)], lambda _: None
-    )
-    child = SimpleNamespace(home=tmp_path)
-    moves = []
-    for _ in shots:
-        await demo._poll(0, child)  # type: ignore[arg-type]
+    hands = [Listeners(("u",), 10, 0)]
+    demo = communities.CommunityDemo(settings, [tmp_path], hands, lambda _: None)
+    before, moves = None, []
+    for group_id in ("", "11", "11", "22"):
+        now = make_snapshot(group_name="red", group_id=group_id)
+        demo._heard(0, before, now)
         moves.append(len(demo._places) - 1)
+        before = now
     assert moves == [-1, 0, 0, 1]

@@ -52,7 +52,7 @@ class Live:
 
     @property
     def replica(self) -> Replica:
-        return self.node._current.session.replica
+        return self.node._place.current.session.replica
 
     @property
     def charter(self) -> Charter:
