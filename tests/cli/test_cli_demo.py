@@ -412,7 +412,9 @@ def fake_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 # --- communities -------------------------------------------------------------------------------
 
 
-def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move(tmp_path: Path) -> None:
+async def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move(
+    tmp_path: Path,
+) -> None:
     settings = communities.CommunitySettings(nodes=1, communities=1)
     hands = [Listeners(("u",), 10, 0)]
     demo = communities.CommunityDemo(settings, [tmp_path], hands, lambda _: None)
