@@ -5,7 +5,7 @@
 A listener's p_u and b_u are private: given the songs' rows they are one exact ridge fit, so they
 need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each round a node
 
-1. fits its listeners to the group's rows;
+1. fits its listeners to the group's rows (and revives factors that died, see `waking`);
 2. takes the gradient of its own squared error at each song it has ratings of,
    g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that
    swings to and fro (see `openfl.learning.settling`);
@@ -65,6 +65,7 @@ from openfl.learning.ridge import (
 from openfl.learning.settling import Settling
 from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import OtherWorlds
+from openfl.learning.waking import waking
 from openfl.model_view import DenseModel
 
 MIN_CURVATURE = 0.01
@@ -167,7 +168,7 @@ class MatrixFactorization:
         """
         mean = self._mean(model)
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
-        users = self._user_factors = self._fit_users(rows, mean)
+        users = self._user_factors = self._fit_users(self._woken(model, rows), mean)
         features = with_constant(users[:, :-1])
         gram, moment = normal_equations(
             self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
@@ -308,6 +309,15 @@ class MatrixFactorization:
             evidence=np.array([min(self.train_examples, MAX_EVIDENCE)], dtype=np.float32),
             curvature=np.ones(1, dtype=np.float32),
         )
+
+    def _woken(self, model: ModelView, rows: Matrix) -> Matrix:
+        """`rows`, or where factors have died, these with a little life (see `waking`)."""
+        life = waking(self._charter, model, ITEMS, self._keys)
+        if life is None:
+            return rows
+        woken = rows.copy()
+        woken[:, :-1] += life
+        return woken
 
     def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
         """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows.

@@ -117,7 +117,7 @@ async def test_nine_nodes_of_three_communities_in_random_groups_sort_themselves_
     folders: list[Path], autojump_clock: MockClock
 ) -> None:
     async with village() as town:
-        groups = random_groups(CommunitySettings(seed=6))
+        groups = random_groups(CommunitySettings(seed=6), [0, 1, 2] * 3)
         for number, group in enumerate(groups):
             config = {
                 "data.rating_scale": "0.5-5",

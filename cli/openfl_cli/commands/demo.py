@@ -32,9 +32,10 @@ listeners (synthetic sample data), and watch them find each other and learn toge
 nothing but the first node's address. At the end: for each node, how well it predicts ratings it
 never saw, alone and together, and what one listener should hear next. Nothing is left behind.
 
-With --communities: nine nodes of three communities of taste are put into three groups at random,
-learn there, and are then let go. Each looks for the group that serves its own data best; in the end
-every community has a group of its own, and every node predicts better than before."""
+With --communities: nine nodes of three communities of taste are put into three groups at random
+(two of one community and a stranger in each), learn there, and are then let go. Each looks for the
+group that serves its own data best; in the end every community has a group of its own, and every
+node predicts better than before."""
 EXAMPLES = """\
   openfl-node demo
   openfl-node demo --nodes 8 --rounds 20
@@ -81,7 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--communities", action="store_true", help="nodes in random groups sort themselves out"
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="with --communities: write the group map (png)"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="with --communities: write the group map (png, svg or pdf)",
     )
     options.add_json(parser)
 
@@ -163,6 +167,8 @@ def run_communities(arguments: argparse.Namespace) -> int:
                 f"Every community has found its group, {end.sorted_seconds:.0f} s after the nodes"
                 f" were let go ({end.seconds:.0f} s in all); every node is better than before."
             )
+    if arguments.plot is not None:
+        options.note(f"the group map is in {arguments.plot}")
     if failures:
         raise LearningError("; ".join(failures))
     return exit_codes.SUCCESS

@@ -26,7 +26,8 @@ from openfl_cli.text import change_percent
 
 GROUPS = ("red", "green", "blue", "gold")
 KEPT_EVENTS = 30
-SHOWN_KINDS = ("switched", "pinned", "not-moved")
+DRAWS = 200
+SHOWN_KINDS = ("switched", "not-moved")
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,31 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def random_groups(settings: CommunitySettings) -> list[str]:
-    """A group for each node, as many nodes in each as can be; the same seed gives the same."""
+def random_groups(settings: CommunitySettings, tastes: Sequence[int]) -> list[str]:
+    """A group for each node, as equal in size as can be; the same seed gives the same.
+
+    Drawn again, while that can be, as long as a whole community is together by chance, for it would
+    have nothing to find, or one is nowhere the largest part of a group, for it would have to found
+    one, which takes longer than a demo should.
+    """
     groups = [GROUPS[n % settings.communities] for n in range(settings.nodes)]
-    random.Random(settings.seed).shuffle(groups)
-    return groups
+    chance = random.Random(settings.seed)
+    draws = [chance.sample(groups, len(groups)) for _ in range(DRAWS)]
+    return max(draws, key=lambda drawn: _fitness(tastes, drawn))
+
+
+def _fitness(tastes: Sequence[int], groups: Sequence[str]) -> tuple[bool, int]:
+    """Whether no community is all together, and how many are the largest part of a group."""
+    places: dict[int, set[str]] = {}
+    largest = set()
+    for taste, group in zip(tastes, groups, strict=True):
+        places.setdefault(taste, set()).add(group)
+    for group in set(groups):
+        counts = Counter(t for t, g in zip(tastes, groups, strict=True) if g == group)
+        (first, most), *others = counts.most_common()
+        if all(count < most for _, count in others):
+            largest.add(first)
+    return all(len(found) > 1 for found in places.values()), len(largest)
 
 
 class CommunityDemo:
@@ -154,7 +175,7 @@ class CommunityDemo:
         self.hands = hands
         self.on_picture = on_picture
         self._before: list[float | None] = [None] * settings.nodes
-        self._groups = random_groups(settings)
+        self._groups = random_groups(settings, [hand.community for hand in hands])
         self._places: list[Place] = []
         self._let_go_seconds: float | None = None
         self._crew = Crew(
@@ -221,7 +242,8 @@ class CommunityDemo:
         return min(since, free) > self.settings.calm_rounds * self.settings.interval_seconds
 
     def _heard(self, number: int, before: NodeSnapshot | None, now: NodeSnapshot) -> None:
-        if now.group_name and (before is None or before.group_id != now.group_id):
+        # Until it has joined, a node tells the name it was given, and no id.
+        if now.group_id and (before is None or before.group_id != now.group_id):
             self._places.append(Place(number, now.group_name, self._crew.seconds))
 
     async def _draw(self) -> None:
