@@ -347,6 +347,10 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
         me = self.get_id()
         return [*self._addresses, *(Multiaddr(f"{a}/p2p/{me}") for a in self.circuits())]
 
+    def forget_addresses(self) -> None:
+        """They have changed: the next to ask gets the new ones."""
+        self._addresses_expire_at = 0.0
+
     def own_addresses(self) -> list[str]:
         """Where others can dial this node directly; loopback only when there is nothing else."""
         self.get_addrs()
