@@ -1,7 +1,7 @@
 # The front door. `make` alone lists what there is.
 #
 #   PYTHON=python3.12 make test    set up with this Python
-#   make test ARGS="-k store -x"   more arguments for pytest (or for the demo)
+#   make test ARGS="-k store -x"   more arguments for pytest (or for the demo); -n 0: one at a time
 
 PYTHON ?=
 ARGS ?=
@@ -20,8 +20,8 @@ setup: ## Make .venv with pinned versions; quick when there is nothing to do
 demo: setup ## Four nodes on this machine learn together, with a live view
 	@$(BIN)/openfl-node demo $(ARGS)
 
-test: setup ## Run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run all tests, a file at a time on each core
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-torch: setup ## Install PyTorch and scikit-learn, and run the tests that need them
 	@$(BIN)/python -m pip install --quiet "torch>=2.4" "scikit-learn>=1.5"

@@ -72,8 +72,6 @@ class Membership:
         self.test: Evaluation | None = None
         self.joined = trio.Event()
         """Set once the first snapshot is merged, or it is clear that there is none."""
-        self.ended = trio.Event()
-        """Set by whoever runs it, once nothing of the group is handled or saved any more."""
         self.rounds_done = trio.Event()
         """Set once all rounds are done and the model after the last one was evaluated."""
         self.topic = wire.deltas_topic(session.charter.group_id)
@@ -87,6 +85,8 @@ class Membership:
         self._snapshot = snapshot
         self._private: PrivateState = task.private_state()
         self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
         self._outgoing, self._to_publish = trio.open_memory_channel[bytes](OUTGOING_QUEUE)
         self._all_published = trio.Event()
         self._poke = trio.Event()
@@ -100,8 +100,20 @@ class Membership:
         *,
         task_status: Any = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Be a member until cancelled. Started once subscribed; `discover` finds members (see
-        `Discovery.run`)."""
+        """Be a member until cancelled or `end`ed. Started once subscribed; `discover` finds
+        members (see `Discovery.run`)."""
+        try:
+            with self._scope:
+                await self._take_part(discover, task_status)
+        finally:
+            self._ended.set()
+
+    async def end(self) -> None:
+        """Return once nothing of the group is handled or saved any more; it must be running."""
+        self._scope.cancel()
+        await self._ended.wait()
+
+    async def _take_part(self, discover: Callable[..., Awaitable[None]], task_status: Any) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await self._network.subscribe(self.topic, self._on_gossip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from openfl.contribution import Charter, Evaluation, GroupId, ModelView
@@ -54,6 +54,14 @@ class Standing:
     rounds_here: int = 0
     pinned: bool = False
     owed: tuple[OwedLeave, ...] = ()
+
+    def at_start(self, *, resumed: bool, pin: bool | None) -> Standing:
+        """As it is when a run begins. resumed: in the group it was in; pin: None leaves that."""
+        return replace(
+            self,
+            rounds_here=self.rounds_here if resumed else 0,
+            pinned=self.pinned if pin is None else pin,
+        )
 
 
 class NodeStorage(Protocol):

@@ -20,6 +20,7 @@ from openfl.aggregation.replica import Replica
 from openfl.compute import InlineCompute
 from openfl.contribution import Charter, GroupId, ModelView, PeerId
 from openfl.errors import UserError
+from openfl.fault_points import FaultPoints
 from openfl.group.selection import SelectionSettings
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
@@ -88,7 +89,7 @@ class Villager:
 
     @property
     def replica(self) -> Replica:
-        return self.node._current.session.replica
+        return self.node._place.current.session.replica
 
     @property
     def group(self) -> tuple[GroupId, str]:
@@ -140,6 +141,7 @@ class Village:
         selection: SelectionSettings = AT_REST,
         pin: bool | None = None,
         standing: Standing | None = None,
+        faults: FaultPoints | None = None,
     ) -> Villager:
         """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first."""
         number = len(self.nodes) if number is None else number
@@ -174,6 +176,7 @@ class Village:
                             unix_time=unix_time,
                             resume=resume,
                             standing=standing,
+                            faults=faults,
                             bootstrap_given=bool(known),
                             peers_remembered=bool(remembered),
                             privacy=privacy,

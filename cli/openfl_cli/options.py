@@ -72,6 +72,16 @@ def add_bootstrap(parser: argparse.ArgumentParser, help_text: str) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="FILE", type=Path, help="a model file (default: the one of the home)"
+    )
+
+
+def add_pin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
+
+
 def positive(text: str) -> int:
     """argparse type: a whole number of at least 1."""
     try:

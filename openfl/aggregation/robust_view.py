@@ -7,7 +7,7 @@ registers. Rows are worked on in parts, so that memory stays bounded however lar
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,16 +28,7 @@ Rule = Literal[
     "krum",
     "multi-krum",
 ]
-RULES: tuple[Rule, ...] = (
-    "screened-mean",
-    "mean",
-    "average",
-    "median",
-    "trimmed-mean",
-    "centred-clip",
-    "krum",
-    "multi-krum",
-)
+RULES: tuple[Rule, ...] = get_args(Rule)
 CLIP_RADIUS = 1.0
 MAX_CELLS = 1 << 21
 """Most numbers of a stack that is worked on at once."""

@@ -1,10 +1,16 @@
 """Configuration of a node: what can be set, and how it is loaded.
 
-`settings` describes one setting and checks a value, `sections` lists them all, `load` merges
-command line, environment, file and defaults, `render` writes TOML and the reference.
+`settings` describes one setting and checks a value, `*_section(s)` list them, `sections` puts them
+together, `load` merges command line, environment, file and defaults, `render` writes TOML and the
+reference.
 """
 
+from openfl.config.group_sections import AggregationConfig, GroupConfig
+from openfl.config.learning_sections import DataConfig, TaskConfig, TrainingConfig
 from openfl.config.load import ENV_PREFIX, RESERVED_ENV, SECTIONS, SETTINGS, env_name, load_config
+from openfl.config.network_sections import GossipConfig, NetworkConfig
+from openfl.config.output_sections import LogConfig, ModelConfig, RecommendConfig, ViewConfig
+from openfl.config.privacy_section import PrivacyConfig
 from openfl.config.render import (
     EffectiveValue,
     effective_values,
@@ -13,22 +19,7 @@ from openfl.config.render import (
     toml_value,
     value_of,
 )
-from openfl.config.sections import (
-    AggregationConfig,
-    Config,
-    DataConfig,
-    GossipConfig,
-    GroupConfig,
-    LogConfig,
-    ModelConfig,
-    NetworkConfig,
-    Origin,
-    PrivacyConfig,
-    RecommendConfig,
-    TaskConfig,
-    TrainingConfig,
-    ViewConfig,
-)
+from openfl.config.sections import Config, Origin
 from openfl.config.settings import Setting
 
 __all__ = [

@@ -144,6 +144,7 @@ class GroupCards:
             envelope = wire.decode_directory(payload)
             card, news = self._take_in(envelope, 0.0, now, author)
         except wire.UnknownVersion:
+            self.faults["card-version"] += 1
             return Verdict.IGNORE
         except RemoteError:
             return Verdict.REJECT
@@ -175,7 +176,10 @@ class GroupCards:
         answer = wire.decode_cards_answer(payload)
         if isinstance(answer, wire.CardsAnswer):
             for envelope, age in answer.cards:
-                self._take_in(envelope, age, now)
+                try:
+                    self._take_in(envelope, age, now)
+                except wire.UnknownVersion:
+                    self.faults["card-version"] += 1
 
     def _take_in(
         self, envelope: bytes, age: float, now: float, author: PeerId | None = None

@@ -1,12 +1,13 @@
-"""Reading a charter, which may come from a stranger: what all tasks have in common."""
+"""Making a charter, and reading one, which may come from a stranger: what all tasks have in
+common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from openfl.contribution import Charter, Encoding
-from openfl.errors import GroupError
+from openfl.contribution import Charter, Encoding, TableSchema
+from openfl.errors import ConfigError, GroupError
 
 Range = tuple[str, float, float, float]
 """(name, value, smallest, largest)"""
@@ -39,6 +40,20 @@ def out_of_range(ranges: Iterable[Range]) -> list[str]:
         for name, value, smallest, largest in ranges
         if not smallest <= value <= largest
     ]
+
+
+def refuse_to_found(problems: list[str]) -> None:
+    """ConfigError with all problems of an own charter, a line each, when there are any."""
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def plain_table(
+    name: str, width: int, encoding: Encoding, value_limit: float, key_bits: int = 64
+) -> TableSchema:
+    """A table without a prior whose rows begin at 0: its merged values are weighted means."""
+    nothing = (0.0,) * width
+    return TableSchema(name, width, nothing, nothing, nothing, encoding, key_bits, value_limit)
 
 
 @contextmanager

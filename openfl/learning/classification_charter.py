@@ -20,8 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.contribution import Charter, Hyperparameter, TableSchema
-from openfl.errors import ConfigError, GroupError
-from openfl.learning.charter_values import number, out_of_range, reading, refuse_unusable
+from openfl.errors import GroupError
+from openfl.learning.charter_values import (
+    number,
+    out_of_range,
+    plain_table,
+    reading,
+    refuse_to_found,
+    refuse_unusable,
+)
 from openfl.learning.labelled import MAX_CLASS_BYTES, MAX_FEATURES
 
 TASK_KIND = "classification"
@@ -70,9 +77,7 @@ def classification_charter(
     parameters = ClassificationParameters(
         tuple(sorted(features)), float(weight_prior), float(damping), float(momentum)
     )
-    problems = _problems(parameters)
-    if problems:
-        raise ConfigError("\n".join(problems))
+    refuse_to_found(_problems(parameters))
     return Charter(
         name=name,
         task=TASK_KIND,
@@ -161,21 +166,8 @@ def _tables(parameters: ClassificationParameters) -> tuple[TableSchema, ...]:
             encoding="float16",
             key_bits=CLASS_KEY_BITS,
         ),
-        _plain_table(NAMES, MAX_CLASS_BYTES, "float16", 256.0, CLASS_KEY_BITS),
-        _plain_table(FEATURES, count, "float32", float(1 << 20), 1),
-    )
-
-
-def _plain_table(name: str, width: int, encoding: str, limit: float, key_bits: int) -> TableSchema:
-    return TableSchema(
-        name=name,
-        width=width,
-        prior=(0.0,) * width,
-        prior_per_evidence=(0.0,) * width,
-        initial_scale=(0.0,) * width,
-        encoding="float32" if encoding == "float32" else "float16",
-        key_bits=key_bits,
-        value_limit=limit,
+        plain_table(NAMES, MAX_CLASS_BYTES, "float16", 256.0, CLASS_KEY_BITS),
+        plain_table(FEATURES, count, "float32", float(1 << 20), 1),
     )
 
 

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from openfl.contribution import MAX_CURVATURE
 from openfl.learning.ridge import SparseMatrix
@@ -95,4 +94,6 @@ def normal(count: int, random_bytes: RandomBytes) -> NDArray[np.float64]:
     """float64[count]: standard normal numbers, each from 52 random bits by the inverse of the
     distribution function (so none is beyond 8.3)."""
     bits = np.frombuffer(random_bytes(8 * count), dtype="<u8") >> np.uint64(12)
+    from scipy.special import ndtri  # here, not above: only nodes with privacy need it
+
     return np.asarray(ndtri((bits.astype(np.float64) + 0.5) * 2.0**-52), dtype=np.float64)

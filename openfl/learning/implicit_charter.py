@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.contribution import Charter, Encoding, TableSchema
-from openfl.errors import ConfigError, GroupError
+from openfl.errors import GroupError
 from openfl.learning.charter_values import (
     encoding_of,
     number,
     out_of_range,
+    plain_table,
     reading,
+    refuse_to_found,
     refuse_unknown,
     refuse_unusable,
     whole,
@@ -92,9 +94,7 @@ def implicit_charter(
         prior_per_evidence=float(prior_per_evidence),
         encoding=encoding,
     )
-    problems = _problems(parameters)
-    if problems:
-        raise ConfigError("\n".join(problems))
+    refuse_to_found(_problems(parameters))
     return Charter(
         name=name,
         task=TASK_KIND,
@@ -151,20 +151,8 @@ def _tables(parameters: ImplicitParameters) -> tuple[TableSchema, ...]:
             key_bits=ITEM_KEY_BITS,
         ),
         # Every song feels this matrix, so it is exact; the other only sizes steps.
-        _matrix_table(LISTENERS, triangle, "float32"),
-        _matrix_table(PLAYS, triangle + 1, "float16"),
-    )
-
-
-def _matrix_table(name: str, width: int, encoding: str) -> TableSchema:
-    return TableSchema(
-        name=name,
-        width=width,
-        prior=(0.0,) * width,
-        prior_per_evidence=(0.0,) * width,
-        initial_scale=(0.0,) * width,
-        encoding="float32" if encoding == "float32" else "float16",
-        value_limit=MATRIX_VALUE_LIMIT,
+        plain_table(LISTENERS, triangle, "float32", MATRIX_VALUE_LIMIT),
+        plain_table(PLAYS, triangle + 1, "float16", MATRIX_VALUE_LIMIT),
     )
 
 

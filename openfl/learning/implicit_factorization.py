@@ -36,7 +36,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -60,6 +59,7 @@ from openfl.learning.implicit_charter import (
 from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.matrix_factorization import item_keys
 from openfl.learning.metrics import rank
+from openfl.learning.proposals import proposed
 from openfl.learning.ratings import Ratings
 from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations, solve_ridge
 from openfl.learning.splitting import Split, split_ratings
@@ -276,24 +276,18 @@ class ImplicitFactorization:
         pull = rows @ gram + parameters.ridge(total)[:, None] * rows
         gradient = played - np.einsum("jab,jb->ja", played_gram, rows) - share[:, None] * pull
         step = _newton(gradient / share[:, None], total, by_play, gram, parameters)
-        limit = self._charter.table(ITEMS).value_limit
-        return RowBlock(
-            table=ITEMS,
-            keys=self._keys[chosen],
-            values=np.clip(rows + step, -limit, limit).astype(np.float32),
-            evidence=own.astype(np.float32),
-            curvature=np.ones(parameters.factors, dtype=np.float32),
+        return proposed(
+            self._charter.table(ITEMS),
+            self._keys[chosen],
+            rows + step,
+            own,
+            np.ones(parameters.factors),
         )
 
     def _one_row(self, table: str, values: Matrix, evidence: float) -> RowBlock:
-        limit = self._charter.table(table).value_limit
-        return RowBlock(
-            table=table,
-            keys=ONLY_ROW.copy(),
-            values=np.clip(values, -limit, limit).astype(np.float32)[None, :],
-            evidence=np.clip(np.rint([evidence]), 1, MAX_EVIDENCE).astype(np.float32),
-            curvature=np.ones(len(values), dtype=np.float32),
-        )
+        sure = np.clip(np.rint([evidence]), 1, MAX_EVIDENCE)
+        schema = self._charter.table(table)
+        return proposed(schema, ONLY_ROW.copy(), values[None, :], sure, np.ones(len(values)))
 
     def _gram_of_all(self, model: ModelView, own: Matrix) -> Matrix:
         """float64[k, k]: sum of p p^T over all listeners of the group. own: over those here, now.
@@ -360,7 +354,7 @@ def _newton(
     curvature would make a row swing ever wider, so A_j is not below `SAFE` of that bound.
     """
     alpha, identity = parameters.alpha, np.eye(len(gram))
-    values, vectors = scipy.linalg.eigh(
+    values, vectors = _generalized_eigh(
         parameters.damping * alpha * by_play.gram + parameters.prior_per_evidence * identity,
         gram + parameters.prior * identity,
     )
@@ -369,6 +363,17 @@ def _newton(
     most = np.minimum(alpha * by_play.repeats, alpha * plays[:, None] * longest)
     curvature = np.maximum(expected, SAFE * (1.0 + most))
     return np.asarray((gradient @ vectors / curvature) @ vectors.T, dtype=np.float64)
+
+
+def _generalized_eigh(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
+    """Eigenvalues and eigenvectors V of the symmetric `a` with regard to the positive definite `b`:
+    V^T a V is diagonal, V^T b V is 1 (Golub & Van Loan, 8.7.2).
+
+    As scipy.linalg.eigh, which is a large import for every node.
+    """
+    inverse = np.linalg.inv(np.linalg.cholesky(b))
+    values, vectors = np.linalg.eigh(inverse @ a @ inverse.T)
+    return values, inverse.T @ vectors
 
 
 def _positive(matrix: Matrix) -> Matrix:

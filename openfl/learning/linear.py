@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from openfl.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
-    MAX_PRECISION,
     Charter,
     Contribution,
     Evaluation,
@@ -54,6 +53,7 @@ from openfl.learning.classification_charter import (
     classification_parameters,
 )
 from openfl.learning.labelled import MAX_CLASS_BYTES, Labelled, class_name_problem, split_examples
+from openfl.learning.proposals import newton_step
 from openfl.learning.splitting import Split
 
 Matrix = NDArray[np.float64]
@@ -156,17 +156,13 @@ class LinearClassifier:
         curvature = np.clip(
             self._parameters.damping * largest * (z**2).mean(axis=0), MIN_CURVATURE, MAX_CURVATURE
         ).astype(np.float32)
-        precision = np.minimum(evidence[:, None] * curvature.astype(np.float64), MAX_PRECISION)
-        limit = self._charter.table(CLASSES).value_limit
-        proposals = np.clip(ahead + gradient / precision, -limit, limit)
         self._before = (keys, rows)
         loss = -float(np.log(np.maximum(probabilities[np.arange(len(z)), column], 1e-300)).mean())
         # Members do not step together; where going ahead made things worse, begin anew with it.
         self._steps = 0 if loss > self._loss else self._steps + 1
         self._loss = loss
-        classes = RowBlock(
-            CLASSES, keys, proposals.astype(np.float32), evidence.astype(np.float32), curvature
-        )
+        schema = self._charter.table(CLASSES)
+        classes = newton_step(schema, keys, ahead, gradient, evidence, curvature)
         return Contribution((classes, self._names_block(), self._units_block(model)))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:

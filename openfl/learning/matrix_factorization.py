@@ -5,7 +5,7 @@
 A listener's p_u and b_u are private: given the songs' rows they are one exact ridge fit, so they
 need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each round a node
 
-1. fits its listeners to the group's rows;
+1. fits its listeners to the group's rows (and revives factors that died, see `waking`);
 2. takes the gradient of its own squared error at each song it has ratings of,
    g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that
    swings to and fro (see `openfl.learning.settling`);
@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 from openfl.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
-    MAX_PRECISION,
     Charter,
     Contribution,
     Evaluation,
@@ -45,6 +44,7 @@ from openfl.errors import ConfigError, DataError
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.metrics import rmse
+from openfl.learning.proposals import newton_step, proposed
 from openfl.learning.rating_charter import (
     ITEM_KEY_BITS,
     ITEMS,
@@ -65,6 +65,7 @@ from openfl.learning.ridge import (
 from openfl.learning.settling import Settling
 from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import OtherWorlds
+from openfl.learning.waking import waking
 from openfl.model_view import DenseModel
 
 MIN_CURVATURE = 0.01
@@ -167,7 +168,7 @@ class MatrixFactorization:
         """
         mean = self._mean(model)
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
-        users = self._user_factors = self._fit_users(rows, mean)
+        users = self._user_factors = self._fit_users(self._woken(model, rows), mean)
         features = with_constant(users[:, :-1])
         gram, moment = normal_equations(
             self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
@@ -181,17 +182,13 @@ class MatrixFactorization:
         ).astype(np.float32)
         chosen = self._published
         evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE).astype(np.float32)
-        precision = np.minimum(
-            evidence.astype(np.float64)[:, None] * curvature.astype(np.float64), MAX_PRECISION
-        )
-        limit = self._charter.table(ITEMS).value_limit
-        proposals = np.clip(start[chosen] + gradient[chosen] / precision, -limit, limit)
-        items = RowBlock(
-            table=ITEMS,
-            keys=self._keys[chosen],
-            values=proposals.astype(np.float32),
-            evidence=evidence,
-            curvature=curvature,
+        items = newton_step(
+            self._charter.table(ITEMS),
+            self._keys[chosen],
+            start[chosen],
+            gradient[chosen],
+            evidence,
+            curvature,
         )
         mean_block = self._mean_block()
         return Contribution((items, mean_block) if len(items) else (mean_block,))
@@ -220,14 +217,8 @@ class MatrixFactorization:
         # could never be given any by the members that do teach them.
         values = DenseModel.empty(self._charter).rows(ITEMS, keys).astype(np.float64)
         values[:, -1] = group[:, -1] + total / float(curvature[-1])
-        limit = self._charter.table(ITEMS).value_limit
-        items = RowBlock(
-            table=ITEMS,
-            keys=keys,
-            values=np.clip(values, -limit, limit).astype(np.float32),
-            evidence=np.ones(len(keys), dtype=np.float32),
-            curvature=curvature,
-        )
+        evidence = np.ones(len(keys), dtype=np.float32)
+        items = proposed(self._charter.table(ITEMS), keys, values, evidence, curvature)
         return Contribution((items,))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
@@ -318,6 +309,15 @@ class MatrixFactorization:
             evidence=np.array([min(self.train_examples, MAX_EVIDENCE)], dtype=np.float32),
             curvature=np.ones(1, dtype=np.float32),
         )
+
+    def _woken(self, model: ModelView, rows: Matrix) -> Matrix:
+        """`rows`, or where factors have died, these with a little life (see `waking`)."""
+        life = waking(self._charter, model, ITEMS, self._keys)
+        if life is None:
+            return rows
+        woken = rows.copy()
+        woken[:, :-1] += life
+        return woken
 
     def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
         """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows.

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.contribution import Charter, Encoding, TableSchema
-from openfl.errors import ConfigError, DataError, GroupError
+from openfl.errors import DataError, GroupError
 from openfl.learning.charter_values import (
     encoding_of,
     number,
     out_of_range,
     reading,
+    refuse_to_found,
     refuse_unknown,
     refuse_unusable,
     whole,
@@ -108,9 +109,7 @@ def rating_charter(
         bias_prior=float(bias_prior),
         encoding=encoding,
     )
-    problems = _problems(parameters)
-    if problems:
-        raise ConfigError("\n".join(problems))
+    refuse_to_found(_problems(parameters))
     return Charter(
         name=name,
         task=TASK_KIND,

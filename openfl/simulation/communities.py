@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.learning.ratings import Ratings
+from openfl.simulation.dealing import made_up_ratings
 from openfl.simulation.scenario import DataSection
 
 FACTORS = 2
@@ -46,16 +47,7 @@ def community_ratings(section: DataSection, seed: int) -> tuple[Ratings, Tastes]
     own = taste[user]
     score = 3.0 + user_biases[user] + biases[own, item] + rng.normal(0, NOISE, len(user))
     score += np.einsum("nk,nk->n", user_factors[user], factors[own, item])
-    rated, item = np.unique(item, return_inverse=True)
-    ratings = Ratings(
-        users=tuple(f"u{n}" for n in range(users)),
-        songs=tuple(f"i{n}" for n in rated),
-        user_index=user.astype(np.int32),
-        song_index=item.astype(np.int32),
-        values=(np.clip(np.round(2 * score), 1, 10) / 2).astype(np.float32),
-        scale=(0.5, 5.0),
-    )
-    return ratings, taste
+    return made_up_ratings(users, user, item, score), taste
 
 
 def purity(groups: Sequence[Hashable], tastes: Sequence[int]) -> float:

@@ -103,6 +103,13 @@ def synthetic_ratings(section: DataSection, seed: int) -> Ratings:
     user = np.repeat(np.arange(users), each)
     score = 3.4 + user_bias[user] + item_bias[item] + rng.normal(0, 0.4, len(user))
     score += np.einsum("nk,nk->n", user_factors[user], item_factors[item])
+    return made_up_ratings(users, user, item, score)
+
+
+def made_up_ratings(
+    users: int, user: NDArray[np.int64], item: NDArray[np.int64], score: NDArray[np.float64]
+) -> Ratings:
+    """Stars from 0.5 to 5, in halves, nearest to the scores. user, item, score: [n]."""
     rated, item = np.unique(item, return_inverse=True)
     return Ratings(
         users=tuple(f"u{n}" for n in range(users)),

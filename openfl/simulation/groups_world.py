@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from openfl.simulation.chooser import Chooser, LookUnderWay, whom_to_ask
 from openfl.simulation.communities import purity
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import RoundRecord
+from openfl.simulation.requests import Request
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.world import EVALUATION_SECONDS, START_SPREAD_SECONDS, World
 from openfl.wire import messages as wire
@@ -208,37 +210,16 @@ class GroupsWorld(World):
         payload = look.probe.request()
         self._note("probe", member.index, payload)
         self.choosers[member.index].probe_bytes += len(payload)
-        self._network_bytes += len(payload)
-        arrives = self.now + self._links.one_way(len(payload))
-        deadline = self.now + PROBE_TIMEOUT_SECONDS
-        self._plan(arrives, self._answer_probe, member, member.incarnation, look, payload, deadline)
-
-    def _answer_probe(
-        self,
-        member: SimulatedMember,
-        incarnation: int,
-        look: LookUnderWay,
-        payload: bytes,
-        deadline: float,
-    ) -> None:
-        """At the member that was asked."""
-        asked = self._by_peer[look.members[0]]
-        answer: bytes | None = None
-        if asked.alive and asked.side == member.side:
-            answer = self._respond(asked, member.peer_id, wire.SNAPSHOT_PROTOCOL, payload)
-        arrives = deadline
-        if answer is not None:
-            arrives = self.now + self._links.one_way(len(answer))
-            self._network_bytes += len(answer)
-            if arrives > deadline:
-                answer, arrives = None, deadline
-        at = max(arrives, self.now)
-        self._plan(at, self._probe_answered, member, incarnation, look, answer)
+        self._requests.send(
+            Request(member, look.members[0], wire.SNAPSHOT_PROTOCOL, payload),
+            PROBE_TIMEOUT_SECONDS,
+            partial(self._probe_answered, member, member.incarnation, look),
+        )
 
     def _probe_answered(
         self, member: SimulatedMember, incarnation: int, look: LookUnderWay, answer: bytes | None
     ) -> None:
-        if not member.alive or member.incarnation != incarnation:
+        if not member.lives(incarnation):
             return
         assert look.probe is not None
         assert look.candidate is not None
@@ -282,7 +263,7 @@ class GroupsWorld(World):
 
     def _decide(self, member: SimulatedMember, incarnation: int, look: LookUnderWay) -> None:
         chooser = self.choosers[member.index]
-        if not member.alive or member.incarnation != incarnation or chooser.look is not look:
+        if not member.lives(incarnation) or chooser.look is not look:
             return
         assert member.session is not None
         if look.look.alone:
@@ -348,7 +329,7 @@ class GroupsWorld(World):
         if self._arriving.get(new.index) is not new or new.incarnation != incarnation:
             return
         self._note("gave up", new.index)
-        self.faults["move-failed"] = self.faults.get("move-failed", 0) + 1
+        self.faults["move-failed"] += 1
         del self._arriving[new.index]
         self._founders.discard(new.index)
         super()._end(new)

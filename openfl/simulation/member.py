@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from openfl.aggregation.delta import Delta
 from openfl.contribution import Charter, Contribution, GroupId, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
-from openfl.simulation.attacks import AttackInput, Kind
+from openfl.simulation.attacks import AttackInput, Kind, nan_blocks
+from openfl.wire import messages as wire
 
 FIRST_EPOCH = 1_000
 
@@ -79,12 +81,21 @@ class SimulatedMember:
         return self.session.round + 1 >= self.hostility.from_round
 
     @property
+    def sends_nan(self) -> bool:
+        """Whether it sends, beside nothing, what no honest encoder makes."""
+        return self.hostility is not None and self.hostility.kind.sends_nan and self.attacking
+
+    @property
     def published_bytes(self) -> int:
         return self.earlier_bytes + (self.session.published_bytes if self.session else 0)
 
     @property
     def merged(self) -> int:
         return self.earlier_merged + (self.session.deltas_merged if self.session else 0)
+
+    def lives(self, incarnation: int) -> bool:
+        """Whether what was planned for that incarnation still counts."""
+        return self.alive and self.incarnation == incarnation
 
     def step(self, view: ModelView, rng: np.random.Generator) -> Contribution:
         """One round's training, or what an attacker makes of it."""
@@ -99,6 +110,22 @@ class SimulatedMember:
         colluders = [hostility.colluders[index] for index in sorted(hostility.colluders)]
         given = AttackInput(honest, rows, colluders, hostility.strength, hostility.rng)
         return hostility.kind.apply(given)
+
+    def nan_message(self, work: Contribution) -> bytes:
+        """What an honest encoder would refuse to make of a contribution, in a gossip message."""
+        assert self.session is not None
+        schemas = {table.name: table for table in self.charter.tables}
+        delta = Delta(
+            group_id=self.charter.group_id,
+            epoch=self.session.epoch,
+            seqno=self.session.round + 1,
+            round=self.session.round + 1,
+            examples=self.task.train_examples,
+            fit=None,
+            blocks=nan_blocks(work, schemas),
+        )
+        envelope = self.sealer.seal(wire.DELTA_TYPE, wire.encode_delta(delta))
+        return wire.encode_gossip(wire.InlineDelta(envelope))
 
     def end_session(self) -> None:
         """The session is over; what it published and merged stays counted."""

@@ -106,8 +106,7 @@ class SharedWorld(World):
                 _, body = sender.sealer.open(wire.DELTA_TYPE, message.envelope)
                 self._reader.validate(self._reader.delta(body), self.charter)
         except RemoteError as error:
-            name = fault_name(error)
-            self.faults[name] = self.faults.get(name, 0) + receivers
+            self.faults[fault_name(error)] += receivers
             return False
         return True
 

@@ -15,13 +15,11 @@ import struct
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from functools import partial
 
 import numpy as np
 
-from openfl.aggregation.delta import Delta
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.aggregation.robust_view import Rule
 from openfl.aggregation.screening import Influence
 from openfl.contribution import (
     Charter,
@@ -34,20 +32,22 @@ from openfl.contribution import (
 from openfl.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
-from openfl.group.screening import AggregationSettings
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
 from openfl.simulation.agenda import Agenda
-from openfl.simulation.attacks import nan_blocks
 from openfl.simulation.connections import connections
+from openfl.simulation.happenings import Doings, happen
 from openfl.simulation.links import Links
-from openfl.simulation.member import SimulatedMember, pick
-from openfl.simulation.records import Fits, RoundRecord
+from openfl.simulation.measuring import measure
+from openfl.simulation.member import SimulatedMember
+from openfl.simulation.records import RoundRecord
+from openfl.simulation.requests import Request, Requests
 from openfl.simulation.scenario import Happening, Scenario
 from openfl.simulation.sealing import OnceReader, OnceSealer
-from openfl.wire import messages as wire
+from openfl.simulation.session_settings import session_settings
+from openfl.simulation.trainer import Trainer
 
 START_SPREAD_SECONDS = 0.5
 """First members start within this time."""
@@ -78,16 +78,22 @@ class World:
         self._plan, self._note = self._agenda.plan, self._agenda.note
         self.deliveries = 0
         """Messages handed to a member: what a simulation's cost is measured by."""
-        self.faults: dict[str, int] = {}
+        self.faults: Counter[str] = Counter()
         self.records: list[RoundRecord] = []
         self._central = central
         self._on_record = on_record
         self._interval = scenario.training.interval_seconds
         seed = scenario.run.seed
         self._rng = np.random.default_rng([seed, 3])
-        self._step_rngs = [np.random.default_rng([seed, 4, m.index]) for m in self.members]
+        self._trainer = Trainer(
+            scenario, self.members, self._agenda, self._rng, self._view, self._trained
+        )
+        self._doings = Doings(self._start, self._leave, self._crash, self._reconnect)
         self._links = Links(scenario.network, self._interval, np.random.default_rng([seed, 5]))
         self._by_peer = {member.peer_id: member for member in self.members}
+        self._requests = Requests(
+            self._agenda, self._links, lambda peer: self._by_peer[peer], self._respond
+        )
         self._once = scenario.network.wire == "once"
         self._reader: Reader = OnceReader() if self._once else StrictReader()
         self._opened: OrderedDict[bytes, tuple[bytes, PeerId, bytes]] = OrderedDict()
@@ -139,38 +145,25 @@ class World:
         for event in self.scenario.events:
             self._plan(self._began + event.at_round * self._interval, self._happen, event)
         if self.scenario.training.lockstep:
-            self._train_in_step()
+            self._trainer.train_in_step(self.members)
 
     def _tick(self, number: int) -> None:
         self._record(number)
         if number == self.scenario.run.rounds:
             self._agenda.end()
         elif self.scenario.training.lockstep:
-            self._train_in_step()
+            self._trainer.train_in_step(self.members)
 
     def _record(self, number: int) -> None:
-        present = self.present()
-        judged = [m for m in present if m.honest and m.session is not None]
-        views = [(m, self._view(m)) for m in judged]
-        test = Fits.of([m.task.evaluate(view, "test") for m, view in views])
-        central = Fits.of([self._central[m.index] for m in judged])
-        ever = [m for m in self.members if m.was_there]
-        record = RoundRecord(
-            round=number,
-            time=self.time,
-            rounds_done=float(np.mean([m.session.round for m in present if m.session] or [0])),
-            validation=Fits.of([m.task.evaluate(view) for m, view in views]),
-            test=test,
-            against_central=test.pooled / central.pooled - 1,
-            published_bytes=float(np.mean([m.published_bytes for m in ever] or [0])),
-            network_bytes=self._network_bytes,
-            members=len(present),
-            groups=dict(sorted(Counter(m.charter.name for m in present).items())),
+        record = measure(number, self.time, self.members, self._view, self._central)
+        record = replace(
+            record,
+            network_bytes=self._network_bytes + self._requests.bytes_carried,
             merged=self._merged(),
-            refused=sum(self._all_faults().values()),
+            refused=sum(self.all_faults().values()),
         )
         record = self._completed(record)
-        self._note("record", number, struct.pack("<d", test.pooled))
+        self._note("record", number, struct.pack("<d", record.test.pooled))
         self.records.append(record)
         self._on_record(record)
 
@@ -181,37 +174,20 @@ class World:
     def _merged(self) -> int:
         return sum(member.merged for member in self.members)
 
-    def _all_faults(self) -> dict[str, int]:
-        total = dict(self.faults)
-        for member in self.members:
-            if member.session is not None:
-                for name, count in member.session.faults.items():
-                    total[name] = total.get(name, 0) + count
-        return dict(sorted(total.items()))
-
     def all_faults(self) -> dict[str, int]:
         """What was refused, by name, over all members."""
-        return self._all_faults()
+        total = Counter(self.faults)
+        for member in self.members:
+            if member.session is not None:
+                total.update(member.session.faults)
+        return dict(sorted(total.items()))
 
     # --- members come and go ----------------------------------------------------------------------
 
     def _settings(self, member: SimulatedMember) -> SessionSettings:
-        training, network = self.scenario.training, self.scenario.network
         first = self._first_of_group[member.charter.group_id]
-        # In lockstep members ask for their next round early and are held until its moment.
-        pace = 0.5 if training.lockstep else 1.0
-        return SessionSettings(
-            interval_seconds=pace * training.interval_seconds,
-            row_fraction=training.row_fraction,
-            refresh_fraction=training.refresh_fraction,
-            heartbeat_seconds=network.heartbeat_seconds,
-            aggregation=AggregationSettings(rule=cast(Rule, training.rule)),
-            wait_for_members=1 if self._began is not None else min(first, MAX_WAITED_FOR),
-            limits=ReplicaLimits(
-                max_members=max(4096, len(self.members)),
-                member_ttl_seconds=network.member_ttl_seconds,
-            ),
-        )
+        wanted = 1 if self._began is not None else min(first, MAX_WAITED_FOR)
+        return session_settings(self.scenario, len(self.members), wanted)
 
     def _new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
         return Replica(member.charter, limits)
@@ -250,8 +226,7 @@ class World:
 
     def _end(self, member: SimulatedMember) -> None:
         if member.session is not None:
-            for name, count in member.session.faults.items():
-                self.faults[name] = self.faults.get(name, 0) + count
+            self.faults.update(member.session.faults)
         member.end_session()
         self._reconnect()
 
@@ -269,41 +244,20 @@ class World:
                     self._plan(at, self._tell_reachable, member, member.incarnation)
 
     def _tell_reachable(self, member: SimulatedMember, incarnation: int) -> None:
-        if member.alive and member.incarnation == incarnation:
+        if member.lives(incarnation):
             self._handle(member, ev.MembersReachable(member.reachable))
 
     def _happen(self, event: Happening) -> None:
         self._note(event.what, 0)
-        count = event.how_many(len(self.members))
-        match event.what:
-            case "join":
-                for member in pick(self.members, count, lambda m: not m.was_there, self._rng):
-                    member.side = 0
-                    self._start(member)
-            case "return":
-                for member in pick(self.members, count, lambda m: m.saved is not None, self._rng):
-                    self._start(member)
-            case "leave":
-                for member in self._some_present(count):
-                    self._handle(member, ev.LeaveRequested())
-                    self._end(member)
-            case "crash":
-                for member in self._some_present(count):
-                    member.saved = self._saved(member)
-                    self._end(member)
-            case "partition":
-                order = self._rng.permutation(len(self.members))
-                for place, index in enumerate(order):
-                    self.members[index].side = place * event.parts // len(order)
-                self._reconnect()
-            case "heal":
-                for member in self.members:
-                    member.side = 0
-                self._reconnect()
+        happen(event, self.members, self._rng, self._doings)
 
-    def _some_present(self, count: int) -> list[SimulatedMember]:
-        count = min(count, len(self.present()) - 1)
-        return pick(self.members, count, lambda m: m.alive, self._rng)
+    def _leave(self, member: SimulatedMember) -> None:
+        self._handle(member, ev.LeaveRequested())
+        self._end(member)
+
+    def _crash(self, member: SimulatedMember) -> None:
+        member.saved = self._saved(member)
+        self._end(member)
 
     def _saved(self, member: SimulatedMember) -> SavedMembership | None:
         """What a node that is killed now would find on its disk."""
@@ -324,7 +278,7 @@ class World:
                 case ev.Request():
                     self._request(member, effect)
                 case ev.Train():
-                    self._train(member, effect)
+                    self._trainer.train(member, effect)
                 case ev.Evaluate():
                     found = member.task.evaluate(effect.model)
                     case = effect.case
@@ -337,7 +291,7 @@ class World:
                         ev.EvaluationFinished(found, influence),
                     )
                 case ev.Penalize():
-                    self.faults["penalized"] = self.faults.get("penalized", 0) + 1
+                    self.faults["penalized"] += 1
                 case ev.Judge() | ev.Respond() | ev.Save() | ev.Tell():
                     pass  # judged and answered by whoever handed the event in; nobody watches
         self._keep_time(member)
@@ -354,7 +308,7 @@ class World:
         return member.session is not None and member.session.phase == "learning"
 
     def _later(self, member: SimulatedMember, incarnation: int, event: ev.Event) -> None:
-        if member.alive and member.incarnation == incarnation:
+        if member.lives(incarnation):
             self._handle(member, event)
 
     def _keep_time(self, member: SimulatedMember) -> None:
@@ -365,7 +319,7 @@ class World:
             self._plan(member.wake_at, self._wake, member, member.incarnation, member.wake_at)
 
     def _wake(self, member: SimulatedMember, incarnation: int, at: float) -> None:
-        if not member.alive or member.incarnation != incarnation or at != member.wake_at:
+        if not member.lives(incarnation) or at != member.wake_at:
             return
         member.wake_at = float("inf")
         assert member.session is not None
@@ -393,7 +347,7 @@ class World:
     def _deliver(
         self, member: SimulatedMember, incarnation: int, author: PeerId, payload: bytes
     ) -> None:
-        if not member.alive or member.incarnation != incarnation:
+        if not member.lives(incarnation):
             return
         self.deliveries += 1
         # Relays are not modelled: whoever is connected first stands for the one that passed it on.
@@ -403,26 +357,19 @@ class World:
 
     def _request(self, asker: SimulatedMember, effect: ev.Request) -> None:
         self._note("ask", asker.index, effect.payload)
-        self._network_bytes += len(effect.payload)
-        way = self._links.one_way(len(effect.payload))
-        deadline = self.now + effect.timeout_seconds
-        self._plan(self.now + way, self._answer, asker, asker.incarnation, effect, deadline)
+        self._requests.send(
+            Request(asker, effect.peer, effect.protocol, effect.payload),
+            effect.timeout_seconds,
+            partial(self._answered, asker, asker.incarnation, effect),
+        )
 
-    def _answer(
-        self, asker: SimulatedMember, incarnation: int, effect: ev.Request, deadline: float
+    def _answered(
+        self, asker: SimulatedMember, incarnation: int, effect: ev.Request, answer: bytes | None
     ) -> None:
-        asked = self._by_peer[effect.peer]
         event: ev.Event = ev.RequestFailed(effect.token, effect.peer, "no answer")
-        at = deadline
-        if asked.alive and asked.side == asker.side:
-            answer = self._respond(asked, asker.peer_id, effect.protocol, effect.payload)
-            if answer is not None:
-                arrives = self.now + self._links.one_way(len(answer))
-                if arrives <= deadline:
-                    at = arrives
-                    event = ev.AnswerReceived(effect.token, effect.peer, answer)
-                self._network_bytes += len(answer)
-        self._plan(max(at, self.now), self._later, asker, incarnation, event)
+        if answer is not None:
+            event = ev.AnswerReceived(effect.token, effect.peer, answer)
+        self._later(asker, incarnation, event)
 
     def _respond(
         self, asked: SimulatedMember, asker: PeerId, protocol: str, payload: bytes
@@ -441,61 +388,15 @@ class World:
         assert member.session is not None
         return member.session.model()
 
-    def _train(self, member: SimulatedMember, effect: ev.Train) -> None:
-        if self.scenario.training.lockstep:
-            member.held = effect
-        else:
-            self._train_unless_out(member, member.incarnation, effect.model, effect.case)
-
-    def _train_in_step(self) -> None:
-        for member in self.members:
-            if member.alive and member.held is not None and self._takes_part():
-                case, member.held = member.held.case, None
-                self._work(member, self._view(member), case)
-
-    def _train_unless_out(
-        self,
-        member: SimulatedMember,
-        incarnation: int,
-        view: ModelView | None,
-        case: ev.Judging | None,
-    ) -> None:
-        if not member.alive or member.incarnation != incarnation:
-            return
-        if self._takes_part():
-            self._work(member, view if view is not None else self._view(member), case)
-        else:  # sits this round out
-            at = self.now + self._interval
-            self._plan(at, self._train_unless_out, member, incarnation, None, case)
-
-    def _takes_part(self) -> bool:
-        active = self.scenario.members.active
-        return active >= 1 or float(self._rng.random()) < active
-
-    def _work(self, member: SimulatedMember, view: ModelView, case: ev.Judging | None) -> None:
-        """Train now; the result counts after the time that training takes."""
-        validation = member.task.evaluate(view)
-        work = member.step(view, self._step_rngs[member.index])
-        influence = {} if case is None else case.judge(member.task)
-        cost = self.scenario.training.step_seconds
-        if member.straggler:
-            cost += self.scenario.members.straggler_rounds * self._interval
-        self._plan(
-            self.now + cost, self._trained, member, member.incarnation, work, validation, influence
-        )
-
     def _trained(
         self,
         member: SimulatedMember,
-        incarnation: int,
         work: Contribution,
         validation: Evaluation,
         influence: Mapping[PeerId, Influence],
     ) -> None:
-        if not member.alive or member.incarnation != incarnation:
-            return
-        if member.hostility is not None and member.hostility.kind.sends_nan and member.attacking:
-            self._publish(member, self._nan_message(member, work))
+        if member.sends_nan:
+            self._publish(member, member.nan_message(work))
             work = replace(work, blocks=())
         self._note("trained", member.index)
         self._handle(member, ev.TrainingFinished(work, validation, influence))
@@ -503,19 +404,3 @@ class World:
 
     def _round_done(self, member: SimulatedMember) -> None:
         """The member has done another round."""
-
-    def _nan_message(self, member: SimulatedMember, work: Contribution) -> bytes:
-        """What an honest encoder would refuse to make."""
-        assert member.session is not None
-        schemas = {table.name: table for table in member.charter.tables}
-        delta = Delta(
-            group_id=member.charter.group_id,
-            epoch=member.session.epoch,
-            seqno=member.session.round + 1,
-            round=member.session.round + 1,
-            examples=member.task.train_examples,
-            fit=None,
-            blocks=nan_blocks(work, schemas),
-        )
-        envelope = member.sealer.seal(wire.DELTA_TYPE, wire.encode_delta(delta))
-        return wire.encode_gossip(wire.InlineDelta(envelope))

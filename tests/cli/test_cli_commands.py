@@ -280,7 +280,7 @@ def test_groups_tells_what_each_would_be_worth_to_this_node(
     running.answers["groups"] = [asdict(films), asdict(GROUP), asdict(jazz)]
     here, tried, untried = output_of(capsys, "groups").splitlines()[1:]
     assert "  here" in here
-    assert "+3.4 % ± 1.2" in tried
+    assert "3.4 % worse ± 1.2" in tried
     assert "not tried" in untried
     assert json_of(capsys, "groups")[2]["gain"] == -0.034
 

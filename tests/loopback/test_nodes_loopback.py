@@ -71,7 +71,7 @@ class Live:
 
     @property
     def replica(self) -> Replica:
-        return self.node._current.session.replica
+        return self.node._place.current.session.replica
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
@@ -181,7 +181,7 @@ async def test_a_stopped_node_can_still_be_asked_how_it_was(homes: list[Path]) -
 async def test_remembered_peers_make_a_restart_work_when_the_bootstrap_node_is_gone(
     homes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openfl.node.REMEMBER_SECONDS", 0.5)
+    monkeypatch.setattr("openfl.node.peers.REMEMBER_SECONDS", 0.5)
     async with running(homes[1]) as second:
         async with running(homes[0]) as first:
             gone = first.address
@@ -405,7 +405,7 @@ async def test_undamaged_files_are_not_said_to_be(homes: list[Path]) -> None:
 async def test_a_full_disk_is_said_once_and_the_node_goes_on_and_saves_again_later(
     homes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openfl.node.REMEMBER_SECONDS", 0.2)
+    monkeypatch.setattr("openfl.node.peers.REMEMBER_SECONDS", 0.2)
     full = False
     write = os.write
 

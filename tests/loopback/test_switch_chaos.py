@@ -88,7 +88,7 @@ def test_a_node_killed_at_any_step_of_a_move_is_in_exactly_one_group_after_a_res
                 lambda other=other, me=me: me not in teachers(other),
                 f"withdrawn from the other group ({point})",
             )
-            rounds = status["round"]
+            rounds = resume.round  # what was on disk once is never lost; the live round may be
 
 
 def ask(node: RunningNode) -> dict[str, Any]:

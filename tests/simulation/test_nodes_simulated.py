@@ -274,7 +274,9 @@ async def test_a_restarted_node_goes_on_where_it_was(part: Part, autojump_clock:
         assert again.round == 10
         await town.all_done()
         assert again.round == 13
-        assert first.replica.version_of(again.peer_id).epoch == again.node._current.session.epoch
+        assert (
+            first.replica.version_of(again.peer_id).epoch == again.node._place.current.session.epoch
+        )
 
 
 async def two_groups(town: Village, part: Part) -> tuple[list[Villager], list[Villager]]:

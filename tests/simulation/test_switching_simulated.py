@@ -117,7 +117,7 @@ async def test_nine_nodes_of_three_communities_in_random_groups_sort_themselves_
     folders: list[Path], autojump_clock: MockClock
 ) -> None:
     async with village() as town:
-        groups = random_groups(CommunitySettings(seed=6))
+        groups = random_groups(CommunitySettings(seed=6), [0, 1, 2] * 3)
         for number, group in enumerate(groups):
             config = {
                 "data.rating_scale": "0.5-5",
@@ -155,10 +155,10 @@ async def test_a_leave_kept_back_by_a_crash_is_said_after_the_restart(
     async with village() as town:
         await strangers_and_kin(town, part)
         jazz, blues = town.nodes[:2], town.nodes[2:]
-        node = await town.start(part(6), group="blues")
+        # It ends right after its move is committed: the old group has not been told.
+        faults = FaultPoints("move-committed", crash)
+        node = await town.start(part(6), group="blues", faults=faults)
         await until(lambda: all(node.peer_id in other.teachers() for other in blues))
-        # It ends right after the move is committed: the old group has not been told.
-        node.node._faults = FaultPoints("move-committed", crash)
         with pytest.raises(Crash):
             await node.node.switch("jazz")
         await town.crash(node)

@@ -114,7 +114,7 @@ def test_only_the_adapter_imports_libp2p() -> None:
         ("openfl/network/libp2p_new.py", True),
         ("openfl/network/envelope.py", True),
         ("openfl/network/base.py", False),
-        ("openfl/node.py", False),
+        ("openfl/node/node.py", False),
         ("openfl/libp2p.py", False),
         ("cli/openfl_cli/commands/new.py", False),
     ],

@@ -14,6 +14,7 @@ from tests.group_rig import CHARTER, RigSealer, peer
 
 NOW = 1000.0
 OTHER = replace(CHARTER, name="other")
+NEWER = replace(CHARTER, name="newer", version=2)
 
 
 class Node:
@@ -95,3 +96,13 @@ def test_a_group_that_was_left_is_no_longer_told_of() -> None:
     one.cards.forget_group(CHARTER.group_id)
     one.cards.changed(NOW)
     assert {known.card.charter.name for known in one.cards.known(NOW)} == {"other"}
+
+
+def test_a_card_of_another_protocol_version_is_passed_over_and_the_others_are_kept() -> None:
+    """Nobody is to blame for it: not who says it, and not who answers with it among others."""
+    newer, other, asking = Node(2, charter=NEWER), Node(3, charter=OTHER), Node(1)
+    assert asking.hear(newer) is Verdict.IGNORE
+    cards = tuple((wire.decode_directory(node.speak(NOW)), 0) for node in (newer, other))
+    asking.cards.answered(wire.encode_answer(wire.CardsAnswer(cards)), NOW)
+    assert {k.card.charter.name for k in asking.cards.known(NOW)} == {CHARTER.name, OTHER.name}
+    assert asking.cards.faults == {"card-version": 2}

@@ -102,10 +102,25 @@ def test_a_sorting_that_failed_says_why(changes: dict[str, object], words: str) 
 
 
 def test_random_groups_are_of_one_size_and_follow_the_seed() -> None:
-    groups = random_groups(CommunitySettings(seed=4))
+    groups = random_groups(CommunitySettings(seed=4), [0, 1, 2] * 3)
     assert sorted(groups) == sorted(["red", "green", "blue"] * 3)
-    assert random_groups(CommunitySettings(seed=4)) == groups
-    assert random_groups(CommunitySettings(seed=5)) != groups
+    assert random_groups(CommunitySettings(seed=4), [0, 1, 2] * 3) == groups
+    assert random_groups(CommunitySettings(seed=5), [0, 1, 2] * 3) != groups
+
+
+@pytest.mark.parametrize("nodes", [6, 9, 12, 16])
+def test_no_community_begins_all_together_in_one_group(nodes: int) -> None:
+    tastes = [n % 3 for n in range(nodes)]
+    for seed in range(20):
+        groups = random_groups(CommunitySettings(seed=seed, nodes=nodes), tastes)
+        assert all(len(set(groups[taste::3])) > 1 for taste in range(3))
+
+
+def test_each_community_begins_as_the_largest_part_of_a_group() -> None:
+    for seed in range(20):
+        groups = random_groups(CommunitySettings(seed=seed), [0, 1, 2] * 3)
+        assert purity([0, 1, 2] * 3, groups) == pytest.approx(2 / 3)
+        assert all(len(set(groups[taste::3])) == 2 for taste in range(3))
 
 
 def test_the_map_shows_each_node_in_its_group_with_its_community() -> None:

@@ -9,15 +9,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from openfl.errors import LearningError, UsageError
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from openfl_cli.demo.communities import CommunityView
     from openfl_cli.demo.picture import DemoView
     from openfl_cli.demo.polling import Ending, Settings
+
+V = TypeVar("V")
 
 PROGRESS_SECONDS = 1.0
 NAME = "demo"
@@ -28,9 +32,10 @@ listeners (synthetic sample data), and watch them find each other and learn toge
 nothing but the first node's address. At the end: for each node, how well it predicts ratings it
 never saw, alone and together, and what one listener should hear next. Nothing is left behind.
 
-With --communities: nine nodes of three communities of taste are put into three groups at random,
-learn there, and are then let go. Each looks for the group that serves its own data best; in the end
-every community has a group of its own, and every node predicts better than before."""
+With --communities: nine nodes of three communities of taste are put into three groups at random
+(two of one community and a stranger in each), learn there, and are then let go. Each looks for the
+group that serves its own data best; in the end every community has a group of its own, and every
+node predicts better than before."""
 EXAMPLES = """\
   openfl-node demo
   openfl-node demo --nodes 8 --rounds 20
@@ -77,7 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--communities", action="store_true", help="nodes in random groups sort themselves out"
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="with --communities: write the group map (png)"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="with --communities: write the group map (png, svg or pdf)",
     )
     options.add_json(parser)
 
@@ -112,7 +120,7 @@ def run_communities(arguments: argparse.Namespace) -> int:
 
     from openfl_cli.demo import communities as show
     from openfl_cli.demo.children import ChildEnded
-    from openfl_cli.demo.community_picture import closing_table, group_map, plot
+    from openfl_cli.demo.community_picture import CommunityPicture, closing_table, group_map, plot
     from openfl_cli.demo.tastes import write_communities
     from openfl_cli.sample import sample_folder
 
@@ -131,12 +139,10 @@ def run_communities(arguments: argparse.Namespace) -> int:
     if settings.nodes < 2 * settings.communities:
         raise UsageError(f"--communities needs at least {2 * settings.communities} nodes")
     with demo_folder(arguments.keep) as folder:
-        homes = [folder / f"node-{number + 1}" for number in range(settings.nodes)]
-        for home in homes:
-            home.mkdir(mode=0o700)
+        homes = make_homes(folder, settings.nodes)
         hands = write_communities(sample_folder(), homes, settings.communities, settings.seed)
         try:
-            with community_pictures(arguments.json) as on_picture:
+            with pictures(arguments.json, CommunityPicture, MoveLines()) as on_picture:
                 end = trio.run(show.CommunityDemo(settings, homes, hands, on_picture).run)
         except* ChildEnded as group:
             raise told(group) from None
@@ -161,31 +167,11 @@ def run_communities(arguments: argparse.Namespace) -> int:
                 f"Every community has found its group, {end.sorted_seconds:.0f} s after the nodes"
                 f" were let go ({end.seconds:.0f} s in all); every node is better than before."
             )
+    if arguments.plot is not None:
+        options.note(f"the group map is in {arguments.plot}")
     if failures:
         raise LearningError("; ".join(failures))
     return exit_codes.SUCCESS
-
-
-@contextmanager
-def community_pictures(quiet: bool) -> Iterator[Callable[[CommunityView], None]]:
-    """Where the live view goes: the terminal, else a line a move, or nowhere."""
-    if quiet:
-        yield lambda view: None
-    elif sys.stdout.isatty():
-        from rich.live import Live
-
-        from openfl_cli.demo.community_picture import CommunityPicture
-
-        with Live(
-            console=options.stdout_console(),
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live:
-            yield lambda view: live.update(CommunityPicture(view), refresh=True)
-    else:
-        yield MoveLines()
 
 
 class MoveLines:
@@ -209,11 +195,9 @@ def play(settings: Settings, folder: Path, quiet: bool) -> tuple[Ending, list[st
     from openfl_cli.demo.polling import Demo
     from openfl_cli.sample import sample_folder
 
-    homes = [folder / f"node-{index + 1}" for index in range(settings.nodes)]
-    for home in homes:
-        home.mkdir(mode=0o700)
+    homes = make_homes(folder, settings.nodes)
     hands = deal(sample_folder(), homes, settings.seed)
-    with pictures(quiet) as on_picture:
+    with pictures(quiet, lambda view: view, ProgressLines()) as on_picture:
         ending = trio.run(Demo(settings, homes, hands, on_picture).run)
     return ending, favourites(homes[0], hands[0].keenest)
 
@@ -263,9 +247,19 @@ def demo_folder(keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def make_homes(folder: Path, nodes: int) -> list[Path]:
+    """A home for each node, which nobody else can look into."""
+    homes = [folder / f"node-{number + 1}" for number in range(nodes)]
+    for home in homes:
+        home.mkdir(mode=0o700)
+    return homes
+
+
 @contextmanager
-def pictures(quiet: bool) -> Iterator[Callable[[DemoView], None]]:
-    """Where the live view goes: the terminal, else a line whenever a round is done, or nowhere."""
+def pictures(
+    quiet: bool, drawn: Callable[[V], RenderableType], lines: Callable[[V], None]
+) -> Iterator[Callable[[V], None]]:
+    """Where a demo's views go: `drawn` on the terminal, else to `lines`, or nowhere."""
     if quiet:
         yield lambda view: None
     elif sys.stdout.isatty():
@@ -278,9 +272,9 @@ def pictures(quiet: bool) -> Iterator[Callable[[DemoView], None]]:
             redirect_stdout=False,
             redirect_stderr=False,
         ) as live:
-            yield lambda view: live.update(view, refresh=True)
+            yield lambda view: live.update(drawn(view), refresh=True)
     else:
-        yield ProgressLines()
+        yield lines
 
 
 class ProgressLines:

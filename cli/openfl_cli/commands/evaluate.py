@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl_cli import exit_codes, options
@@ -28,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FILE", help="ratings or plays (default: what the node last ran with)"
     )
-    parser.add_argument(
-        "--model", metavar="FILE", type=Path, help="a model file (default: the one of the home)"
-    )
+    options.add_model(parser)
     options.add_config(parser)
     options.add_json(parser)
 

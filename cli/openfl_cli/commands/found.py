@@ -19,17 +19,11 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="what the new group is to be called")
-    parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
+    options.add_pin(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl_cli import ask
-    from openfl_cli.text import clean
+    from openfl_cli.relocate import relocate
 
-    home = options.home_folder(arguments)
-    now = ask.running_node(
-        home, "found", timeout_seconds=60, group=arguments.name, pin=arguments.pin
-    )
-    pinned = ", pinned" if arguments.pin else ""
-    print(f"founded group {clean(now['name'])} ({clean(now['id'])[:12]}){pinned}")
+    relocate(arguments, NAME, arguments.name, "founded group")
     return exit_codes.SUCCESS

@@ -103,12 +103,13 @@ def as_json(groups: Sequence[GroupView]) -> list[dict[str, Any]]:
 
 
 def fit_for_me(group: GroupView) -> str:
-    """By how much this node's own error would change there; negative is better."""
+    """By how much this node's own error is lower or higher there, and the standard error."""
     if group.mine:
         return "here"
     if group.gain is None or group.gain_error is None:
         return "not tried" if group.compatible else "-"
-    return f"{-100 * group.gain:+.1f} % \u00b1 {100 * group.gain_error:.1f}"
+    word = "worse" if group.gain < 0 else "better"
+    return f"{abs(100 * group.gain):.1f} % {word} \u00b1 {100 * group.gain_error:.1f}"
 
 
 def as_table(groups: Sequence[GroupView]) -> Any:

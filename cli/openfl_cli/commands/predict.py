@@ -28,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FILE", type=Path, required=True, help="the rows to label, a CSV file"
     )
-    parser.add_argument(
-        "--model", metavar="FILE", type=Path, help="a model file (default: the one of the home)"
-    )
+    options.add_model(parser)
     options.add_config(parser)
     options.add_json(parser)
 

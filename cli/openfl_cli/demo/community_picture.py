@@ -124,6 +124,8 @@ def plot(path: Path, end: Sorted) -> None:
             fontsize=8,
             textcoords="offset points",
         )
+    for border in range(1, len(names)):
+        axes.axhline(border - 0.5, color="lightgrey", linewidth=0.8)
     axes.axvline(end.let_go_seconds, color="grey", linestyle=":", label="let go")
     for community in sorted({hand.community for hand in end.hands}):
         axes.plot([], [], color=COLOURS[community % 4], label=f"community {LETTERS[community]}")

@@ -1,31 +1,26 @@
-"""Runs the demo: starts the nodes, follows them through their control sockets, ends them."""
+"""Runs the demo: nodes learn together until all have done their rounds, and one recommends."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from openfl.errors import LearningError, NotRunningError
-from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl.errors import NotRunningError
 from openfl_cli.ask import running_node
-from openfl_cli.demo.children import Child, ended_together, start_child
+from openfl_cli.demo.crew import Crew, name_of
 from openfl_cli.demo.deal import Hand
 from openfl_cli.demo.outcome import NodeResult, ready, result_of
 from openfl_cli.demo.picture import DemoView, Row
 from openfl_cli.screen import draw_in_thread
 
-POLL_SECONDS = 0.4
 SETTLE_SECONDS = 1.0
 """After the last round: time for the last contributions to reach everybody."""
-LISTEN_SECONDS = 60.0
 KEPT_EVENTS = 12
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -47,115 +42,63 @@ class Ending:
     seconds: float
 
 
-@dataclass
 class Demo:
     """One run. `on_picture` is called with each new view; it may block (in its own thread)."""
 
-    settings: Settings
-    homes: Sequence[Path]
-    hands: Sequence[Hand]
-    on_picture: Callable[[DemoView], None]
-    _children: list[Child] = field(default_factory=list)
-    _shots: dict[str, NodeSnapshot | None] = field(default_factory=dict)
-    _events: list[tuple[str, NodeEvent]] = field(default_factory=list)
-    _started: float = 0.0
-    _polled: trio.Event = field(default_factory=trio.Event)
-    """Set, and replaced by a new one, whenever all nodes have been asked."""
+    def __init__(
+        self,
+        settings: Settings,
+        homes: Sequence[Path],
+        hands: Sequence[Hand],
+        on_picture: Callable[[DemoView], None],
+    ) -> None:
+        self.settings = settings
+        self.homes = homes
+        self.hands = hands
+        self.on_picture = on_picture
+        self._crew = Crew(
+            homes, self._options, self._draw, lambda event: event.level != "debug", KEPT_EVENTS
+        )
 
     async def run(self) -> Ending:
         """ChildEnded when a node ends early. Whatever happens, no node is left afterwards."""
-        self._started = trio.current_time()
-        self._shots = {f"node-{index + 1}": None for index in range(self.settings.nodes)}
-        with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
-            async with ended_together(self._children), trio.open_nursery() as nursery:
-                nursery.start_soon(interrupt_on, signals)
-                nursery.start_soon(self._watch)
-                await self._start_all(nursery)
-                with trio.move_on_after(self.settings.timeout_seconds):
-                    await self._until_ready()
-                    await trio.sleep(SETTLE_SECONDS)
-                await self._poll_all()
-                ending = await self._ending()
-                nursery.cancel_scope.cancel()
-        return ending
-
-    async def _start_all(self, nursery: trio.Nursery) -> None:
-        """The first node, and when it listens all others, which are told of it and nobody else."""
-        first = await self._start(nursery, 0, [])
-        with trio.move_on_after(LISTEN_SECONDS):
-            await first.listening.wait()
-        if not first.listening.is_set():
-            raise LearningError(f"{first.name} did not listen within {LISTEN_SECONDS:g} s")
-        for index in range(1, self.settings.nodes):
-            await self._start(nursery, index, ["--bootstrap", first.multiaddrs[0]])
-
-    async def _start(self, nursery: trio.Nursery, index: int, options: list[str]) -> Child:
-        home, settings = self.homes[index], self.settings
-        child = await start_child(
-            f"node-{index + 1}",
-            home,
-            [
-                *("--data", str(home / "ratings.csv"), "--group", "demo"),
-                *("--listen", "/ip4/127.0.0.1/tcp/0"),
-                *("--rounds", str(settings.rounds), "--interval", str(settings.interval_seconds)),
-                # Whoever is done first stays, so that the others can go on learning from it.
-                *("--set", "training.when_done=serve", "--set", "recommend.auto=false"),
-                "--no-auto-switch",
-                *("--set", f"data.split_seed={settings.seed}", "--set", "data.rating_scale=0.5-5"),
-                *options,
-            ],
-        )
-        self._children.append(child)
-        nursery.start_soon(child.follow)
-        return child
-
-    async def _watch(self) -> None:
-        while True:
-            await self._poll_all()
-            self._polled.set()
-            self._polled = trio.Event()
-            await draw_in_thread(partial(self.on_picture, self.picture()))
-            await trio.sleep(POLL_SECONDS)
-
-    async def _until_ready(self) -> None:
-        while not ready(self._shots, self.settings.nodes, self.settings.rounds):
-            await self._polled.wait()
-
-    async def _poll_all(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for child in list(self._children):
-                nursery.start_soon(self._poll, child)
-
-    async def _poll(self, child: Child) -> None:
-        try:
-            plain = await trio.to_thread.run_sync(
-                running_node, child.home, "snapshot", abandon_on_cancel=True
+        async with self._crew.running():
+            with trio.move_on_after(self.settings.timeout_seconds):
+                await self._crew.until(self._are_ready)
+                await trio.sleep(SETTLE_SECONDS)
+            await self._crew.poll_all()
+            results = tuple(
+                result_of(name_of(number), shot)
+                for number, shot in enumerate(self._crew.shots)
+                if shot is not None
             )
-        except NotRunningError:
-            return  # still starting; should it have ended, `follow` says so
-        shot = NodeSnapshot.from_plain(plain)
-        before = self._shots[child.name]
-        self._shots[child.name] = shot
-        known = set() if before is None else {(e.time, e.message) for e in before.events}
-        fresh = [e for e in shot.events if (e.time, e.message) not in known and e.level != "debug"]
-        self._events += [(child.name, event) for event in fresh]
-        self._events.sort(key=lambda pair: pair[1].time)
-        del self._events[:-KEPT_EVENTS]
+            seconds = self._crew.seconds
+            return Ending(results, await self._recommend(), seconds)
+
+    def _options(self, number: int) -> list[str]:
+        settings = self.settings
+        return [
+            *("--group", "demo", "--no-auto-switch"),
+            *("--rounds", str(settings.rounds), "--interval", str(settings.interval_seconds)),
+            # Whoever is done first stays, so that the others can go on learning from it.
+            *("--set", "training.when_done=serve", "--set", "recommend.auto=false"),
+            *("--set", f"data.split_seed={settings.seed}", "--set", "data.rating_scale=0.5-5"),
+        ]
+
+    def _are_ready(self) -> bool:
+        shots = {name_of(number): shot for number, shot in enumerate(self._crew.shots)}
+        return ready(shots, self.settings.nodes, self.settings.rounds)
+
+    async def _draw(self) -> None:
+        await draw_in_thread(partial(self.on_picture, self.picture()))
 
     def picture(self) -> DemoView:
         rows = tuple(
-            Row(name, len(hand.users), hand.ratings, self._shots[name])
-            for name, hand in zip(self._shots, self.hands, strict=True)
+            Row(name_of(number), len(hand.users), hand.ratings, shot)
+            for number, (hand, shot) in enumerate(zip(self.hands, self._crew.shots, strict=True))
         )
-        elapsed = trio.current_time() - self._started
-        return DemoView(rows, self.settings.rounds, elapsed, tuple(self._events))
-
-    async def _ending(self) -> Ending:
-        results = tuple(
-            result_of(name, shot) for name, shot in self._shots.items() if shot is not None
-        )
-        seconds = trio.current_time() - self._started
-        return Ending(results, await self._recommend(), seconds)
+        events = tuple((name_of(number), event) for number, event in self._crew.events)
+        return DemoView(rows, self.settings.rounds, self._crew.seconds, events)
 
     async def _recommend(self) -> Mapping[str, Any] | None:
         """For the keenest listener of the first node; None when that node does not answer."""
@@ -173,8 +116,3 @@ class Demo:
             return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
         except NotRunningError:
             return None
-
-
-async def interrupt_on(signals: AsyncIterator[int]) -> None:
-    async for _ in signals:
-        raise KeyboardInterrupt

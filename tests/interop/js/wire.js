@@ -12,6 +12,9 @@ export const MAX = {
   delta: 524288,
   envelope: 525312,
   card: 65536,
+  peersRequest: 128,
+  peersAnswer: 32768,
+  invitation: 512,
   request: 524288,
   answer: 2097152
 }
@@ -19,8 +22,11 @@ const MAX_UINT = 2n ** 63n - 1n
 const MAX_AGE = 4294967295n
 const MAX_ROWS = 131072
 const [UINT8, UINT16, UINT32, SINT8, FLOAT16, FLOAT32] = [64, 69, 70, 72, 84, 85]
-const ENCODING = { [SINT8]: 'int8', [FLOAT16]: 'float16', [FLOAT32]: 'float32' }
-const VALUE_TAG = { int8: SINT8, float16: FLOAT16, float32: FLOAT32 }
+const VALUE_TAG = { int4: UINT8, int8: SINT8, float16: FLOAT16, float32: FLOAT32 }
+const ENCODING = Object.fromEntries(Object.entries(VALUE_TAG).map(([name, tag]) => [tag, name]))
+// Encodings whose codes need a scale, with the code that has no mirror image.
+const UNPAIRED = { int4: -8, int8: -128 }
+export const isScaled = encoding => Object.hasOwn(UNPAIRED, encoding)
 
 export const sha256 = (...parts) => {
   const hash = createHash('sha256')
@@ -29,6 +35,9 @@ export const sha256 = (...parts) => {
 }
 export const hex = bytes => Buffer.from(bytes).toString('hex')
 export const unhex = text => Uint8Array.from(Buffer.from(text, 'hex'))
+
+// Not an error of whoever sent it.
+export class OtherVersion extends Refused {}
 
 // --- fields ---------------------------------------------------------------------------------------
 
@@ -102,7 +111,20 @@ const peer = value => {
   return base58btc.baseEncode(data)
 }
 export const peerBytes = text => base58btc.baseDecode(text)
+// The text of a peer id: in its one form, since another spelling would hash to another group.
+const peerText = value => {
+  let data
+  try {
+    data = peerBytes(string(1, 64)(value))
+  } catch (error) {
+    throw error instanceof Refused ? error : new Refused('not a peer id')
+  }
+  need(peer(data) === value, 'a peer id in another spelling')
+  return value
+}
 const envelope = bytes(1, MAX.envelope)
+const invitation = bytes(1, MAX.invitation)
+const NOTHING = new Uint8Array()
 const age = uint(0n, MAX_AGE)
 const fit = value => {
   const read = record(value, { metric: string(1, 32), value: float(), error: float(0), count: uint() })
@@ -139,6 +161,19 @@ function array (tag, values) {
     else data.writeUIntLE(value, size * n, size)
   })
   return new Tagged(tag, Uint8Array.from(data))
+}
+
+// int4: two codes a byte, the first in the low half.
+function unpack (data, count) {
+  need(data.length === Math.ceil(count / 2), 'not two codes of four bits a byte')
+  const halves = Array.from(data).flatMap(byte => [byte & 15, byte >> 4])
+  need(halves.slice(count).every(half => half === 0), 'an unused half byte that is not zero')
+  return halves.slice(0, count).map(half => (half << 28) >> 28)
+}
+
+function pack (codes) {
+  return Array.from({ length: Math.ceil(codes.length / 2) }, (_, n) =>
+    (codes[2 * n] & 15) | (((codes[2 * n + 1] ?? 0) & 15) << 4))
 }
 
 export function decodeKeys (data, maxRows = MAX_ROWS) {
@@ -185,7 +220,7 @@ function block (value) {
   const read = record(value, {
     table: string(1, 64),
     keys: bytes(0, MAX.delta),
-    values: typedArray(SINT8, FLOAT16, FLOAT32),
+    values: typedArray(UINT8, SINT8, FLOAT16, FLOAT32),
     evidence: typedArray(UINT8, UINT16, UINT32),
     curvature: typedArray(FLOAT32)
   }, { scales: typedArray(FLOAT16) })
@@ -194,15 +229,16 @@ function block (value) {
   const width = curvature.length
   need(width >= 1 && width <= 4096, 'no columns, or too many')
   need(curvature.every(Number.isFinite), 'a curvature that is not finite')
-  const flat = numbers(read.values)
-  need(flat.length === keys.length * width, 'not rows times columns values')
   const encoding = ENCODING[read.values.tag]
-  need((encoding === 'int8') === (read.scales !== undefined), 'scales belong to int8 values, and only to them')
+  const count = keys.length * width
+  const flat = encoding === 'int4' ? unpack(read.values.data, count) : numbers(read.values)
+  need(flat.length === count, 'not rows times columns values')
+  need(isScaled(encoding) === (read.scales !== undefined), 'scales belong to int4 and int8 values, and only to them')
   const scales = read.scales === undefined ? [] : numbers(read.scales)
-  if (encoding === 'int8') {
+  if (isScaled(encoding)) {
     need(scales.length === keys.length, 'not one scale a row')
     need(scales.every(s => Number.isFinite(s) && s >= 0), 'a scale that is negative or not finite')
-    need(flat.every(code => code !== -128), 'a code of -128')
+    need(flat.every(code => code !== UNPAIRED[encoding]), `a code of ${UNPAIRED[encoding]}`)
   } else need(flat.every(Number.isFinite), 'a value that is not finite')
   let evidence = numbers(read.evidence)
   if (evidence.length === 1 && keys.length > 1) evidence = keys.map(() => evidence[0])
@@ -238,17 +274,17 @@ export function encodeDelta (delta) {
       return {
         table: b.table,
         keys: encodeKeys(b.keys),
-        values: array(VALUE_TAG[b.encoding], b.codes.flat()),
+        values: array(VALUE_TAG[b.encoding], b.encoding === 'int4' ? pack(b.codes.flat()) : b.codes.flat()),
         evidence: array(most < 256 ? UINT8 : most < 65536 ? UINT16 : UINT32, same ? [b.evidence[0]] : b.evidence),
         curvature: array(FLOAT32, b.curvature),
-        ...(b.encoding === 'int8' ? { scales: array(FLOAT16, b.scales) } : {})
+        ...(isScaled(b.encoding) ? { scales: array(FLOAT16, b.scales) } : {})
       }
     })
   })
 }
 
 export const valueOf = (block, row, column) =>
-  block.encoding === 'int8' ? block.codes[row][column] * block.scales[row] : block.codes[row][column]
+  isScaled(block.encoding) ? block.codes[row][column] * block.scales[row] : block.codes[row][column]
 
 export function decodeLeave (body) {
   const read = record(decode(body, 256), { group, epoch: positive })
@@ -256,6 +292,15 @@ export function decodeLeave (body) {
 }
 
 const encodeLeave = leave => encode({ group: unhex(leave.group_id), epoch: leave.epoch })
+
+export function decodeInvitation (body) {
+  const read = record(decode(body, MAX.invitation), { group, guest: peer, issued_at: uint(), expires_at: uint() })
+  const { group: groupId, ...rest } = read
+  return { group_id: groupId, ...rest }
+}
+
+export const encodeInvitation = ({ group_id: groupId, guest, ...rest }) =>
+  encode({ group: unhex(groupId), guest: peerBytes(guest), ...rest })
 
 const columns = most => list(1, 4096, float(0, most))
 
@@ -265,7 +310,7 @@ function table (value) {
     width: uint(1n, 4096n),
     key_bits: uint(1n, 64n),
     value_limit: float(1e-6, 2 ** 20),
-    encoding: oneOf('int8', 'float16', 'float32'),
+    encoding: oneOf('int4', 'int8', 'float16', 'float32'),
     prior: columns(1e9),
     initial_scale: columns(1e9),
     prior_per_evidence: columns(1e9)
@@ -290,7 +335,7 @@ function hyperparameters (value) {
 }
 
 export function readCharter (value) {
-  need(value?.version === 1n, 'a charter of another version')
+  if (value?.version !== 1n) throw new OtherVersion('a charter of another version')
   const read = record(value, {
     version: uint(1n, 1n),
     name: string(1, 64),
@@ -302,7 +347,7 @@ export function readCharter (value) {
     }),
     hyperparameters,
     tables: list(1, 32, table)
-  })
+  }, { founder: peerText })
   need(new Set(read.tables.map(t => t.name)).size === read.tables.length, 'two tables of one name')
   need(read.tables.reduce((sum, t) => sum + t.width, 0n) <= 8192n, 'too many columns')
   return read
@@ -355,9 +400,12 @@ function heartbeat (value) {
     members: uint(),
     versions: list(0, 512, tuple(peer, positive, uint(), age)),
     replica: bytes(16)
-  }, { opinions: bytes(0, 512) })
-  const { t: _, opinions = new Uint8Array(), ...rest } = read
-  need(opinions.length === 0 || opinions.length === rest.versions.length, 'not an opinion on each of its versions')
+  }, { opinions: bytes(1, 512), invitation })
+  const { t: _, opinions = NOTHING, ...rest } = { invitation: NOTHING, ...read }
+  if (read.opinions !== undefined) {
+    need(opinions.length === rest.versions.length, 'not an opinion on each of its versions')
+    need(opinions.some(octet => octet !== 0x80), 'opinions that are none')
+  }
   const versions = rest.versions.map(([author, epoch, seqno, age], n) => {
     const steps = n < opinions.length ? (opinions[n] << 24) >> 24 : -128
     return { author, epoch, seqno, age_seconds: age, opinion: steps === -128 ? null : steps / 8 }
@@ -367,7 +415,7 @@ function heartbeat (value) {
 
 export function encodeGossip (message) {
   if (message.t !== undefined) return encode(message)
-  const { versions, fit, ...rest } = message
+  const { versions, fit, invitation = NOTHING, ...rest } = message
   const plain = {
     t: 'heartbeat',
     ...rest,
@@ -377,6 +425,7 @@ export function encodeGossip (message) {
   if (versions.some(v => v.opinion !== null)) {
     plain.opinions = Uint8Array.from(versions, v => (v.opinion === null ? -128 : v.opinion * 8) & 0xff)
   }
+  if (invitation.length > 0) plain.invitation = invitation
   return encode(plain)
 }
 
@@ -392,13 +441,19 @@ const writeCursor = c => c === null ? null : [peerBytes(c.author), c.epoch, c.se
 function decodeRequest (known, most, payload) {
   const read = record(decode(payload, MAX.request), {
     group, known: list(0, most, tuple(peer, positive, uint())), cursor: nullable(cursor), max_bytes: positive
-  })
+  }, { invitation })
   const authors = Object.create(null)
   for (const [author, epoch, seqno] of read.known) {
     need(!(author in authors), 'an author that is repeated')
     authors[author] = { epoch, seqno }
   }
-  return { group_id: read.group, [known]: { ...authors }, max_bytes: read.max_bytes, cursor: readCursor(read.cursor) }
+  return {
+    group_id: read.group,
+    [known]: { ...authors },
+    max_bytes: read.max_bytes,
+    cursor: readCursor(read.cursor),
+    invitation: read.invitation ?? NOTHING
+  }
 }
 
 function encodeRequest (known, request) {
@@ -406,7 +461,8 @@ function encodeRequest (known, request) {
     group: unhex(request.group_id),
     known: Object.entries(request[known]).map(([author, v]) => [peerBytes(author), v.epoch, v.seqno]),
     cursor: writeCursor(request.cursor),
-    max_bytes: request.max_bytes
+    max_bytes: request.max_bytes,
+    ...(request.invitation?.length > 0 ? { invitation: request.invitation } : {})
   })
 }
 
@@ -423,12 +479,13 @@ function decodeItems (payload) {
     complete: list(0, 16384, tuple(peer, positive, uint(), positive, age)),
     cursor: nullable(cursor),
     replica: bytes(16)
-  })
+  }, { invitations: list(1, 16384, invitation) })
   return {
     items: read.items.map(([kind, envelope, age]) => ({ kind, envelope, age_seconds: age })),
     complete: read.complete.map(([author, epoch, after, upto, age]) => ({ author, epoch, after, upto, age_seconds: age })),
     cursor: readCursor(read.cursor),
-    replica: read.replica
+    replica: read.replica,
+    invitations: read.invitations ?? []
   }
 }
 
@@ -439,7 +496,8 @@ function encodeItems (answer) {
     items: answer.items.map(i => [i.kind, i.envelope, i.age_seconds]),
     complete: answer.complete.map(c => [peerBytes(c.author), c.epoch, c.after, c.upto, c.age_seconds]),
     cursor: writeCursor(answer.cursor),
-    replica: answer.replica
+    replica: answer.replica,
+    ...(answer.invitations?.length > 0 ? { invitations: answer.invitations } : {})
   })
 }
 
@@ -449,11 +507,31 @@ function decodeCards (payload) {
   return record(value, { t: oneOf('cards'), cards: list(0, 256, tuple(bytes(0, MAX.card), age)) })
 }
 
+// [1, group or null]: who is connected to you?
+function decodePeersRequest (payload) {
+  const hex32 = string(32, 32)
+  return tuple(uint(1n, 1n), nullable(text => {
+    need(/^[0-9a-f]+$/.test(hex32(text)), 'not a group id')
+    return text
+  }))(decode(payload, MAX.peersRequest))[1]
+}
+
+const address = value => {
+  need(/^\/[ -~]{0,159}$/.test(string(1, 160)(value)), 'not an address')
+  return value
+}
+
+function decodePeersAnswer (payload) {
+  const peers = list(0, 32, tuple(peerText, list(0, 8, address)))
+  return tuple(uint(1n, 1n), peers)(decode(payload, MAX.peersAnswer))[1]
+}
+
 export const DECODE = {
   cbor: payload => decode(payload, MAX.answer, { tags: true }),
   keys: payload => decodeKeys(payload, 1000),
   delta: decodeDelta,
   leave: decodeLeave,
+  invitation: decodeInvitation,
   card: decodeCard,
   gossip: decodeGossip,
   directory: decodeDirectory,
@@ -464,7 +542,9 @@ export const DECODE = {
     return null
   },
   'items-answer': decodeItems,
-  'cards-answer': decodeCards
+  'cards-answer': decodeCards,
+  'peers-request': decodePeersRequest,
+  'peers-answer': decodePeersAnswer
 }
 
 export const ENCODE = {
@@ -472,6 +552,7 @@ export const ENCODE = {
   keys: encodeKeys,
   delta: encodeDelta,
   leave: encodeLeave,
+  invitation: encodeInvitation,
   card: encodeCard,
   gossip: encodeGossip,
   directory: envelope => encode({ t: 'card', envelope }),
@@ -479,7 +560,9 @@ export const ENCODE = {
   'pull-request': request => encodeRequest('wants', request),
   'groups-request': () => encode({}),
   'items-answer': encodeItems,
-  'cards-answer': encode
+  'cards-answer': encode,
+  'peers-request': groupId => encode([1n, groupId]),
+  'peers-answer': peers => encode([1n, peers])
 }
 
 // A decoded message as JSON values: bytes as hex, integers beyond 2^53 as decimal text.

@@ -16,6 +16,9 @@ from openfl.contribution import GroupId
 from openfl.errors import RemoteError
 from openfl.network.base import GossipMessage, Network, Verdict
 from openfl.network.discovery import Discovery
+from openfl.node.event_log import EventLog
+from openfl.node.keeper import Keeper
+from openfl.node.place import Place
 from openfl.node_parts import OwedLeave
 from openfl.wire import messages as wire
 
@@ -28,6 +31,54 @@ SETTLE_SECONDS = 1.5
 """From seeing a subscriber to having a mesh with it; and from publishing to leaving the topic."""
 TIMES = 2
 RETRY_SECONDS = 120.0
+
+
+class Farewells:
+    """Gives out every leave that is owed, unless the node goes back to that group meanwhile."""
+
+    def __init__(
+        self,
+        network: Network,
+        discovery: Discovery,
+        place: Place,
+        keeper: Keeper,
+        log: EventLog,
+    ) -> None:
+        self._network = network
+        self._discovery = discovery
+        self._place = place
+        self._keeper = keeper
+        self._log = log
+        self._saying: dict[GroupId, tuple[trio.CancelScope, trio.Event]] = {}
+
+    async def say(self, owed: OwedLeave) -> None:
+        """Return once it is heard, or is not to be said any more."""
+        saying = self._saying[owed.group_id] = (trio.CancelScope(), trio.Event())
+        try:
+            with saying[0]:
+                await self._say_until_heard(owed)
+        finally:
+            saying[1].set()
+
+    async def fall_silent(self, group_id: GroupId) -> None:
+        """Before the node goes back to this group: nothing is said in it any more."""
+        if group_id in self._saying:
+            saying, silent = self._saying.pop(group_id)
+            saying.cancel()
+            await silent.wait()
+
+    async def _say_until_heard(self, owed: OwedLeave) -> None:
+        while self._keeper.owes(owed):
+            if owed.group_id == self._place.charter.group_id:
+                break  # in it again, in a later epoch
+            if await say_leave(self._network, self._discovery, owed):
+                text = f"told group {owed.group_id[:8]} that this node left it"
+                self._log.tell("info", "left", text)
+                break
+            await trio.sleep(RETRY_SECONDS)
+        if self._keeper.owes(owed):
+            self._keeper.settle(owed.group_id)
+            await self._keeper.keep_place_if_possible()
 
 
 async def say_leave(network: Network, discovery: Discovery, owed: OwedLeave) -> bool:

@@ -1,0 +1,53 @@
+"""Settings of what people get: recommendations, the model file, lines and the live view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from openfl.config.settings import setting
+from openfl.config.text_checks import model_file_problem
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendConfig:
+    """Recommendations at the end of training."""
+
+    auto: bool = setting(True, "Print recommendations when the last round is done.")
+    user: str = setting(
+        "", "User to recommend for. Empty: the user with most ratings on this node."
+    )
+    count: int = setting(5, "How many songs to recommend.", unit="songs", minimum=1, maximum=1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The model file written after training."""
+
+    file: str = setting(
+        "model.safetensors",
+        "Where to save the model. A relative path is taken from the home folder.",
+        allowed="a path that ends in .safetensors",
+        check_text=model_file_problem,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is written when there is no live view, and into node.log."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(  # type: ignore[assignment]
+        "info", "Least important lines to write.", choices=("debug", "info", "warning", "error")
+    )
+    format: Literal["text", "json"] = setting(  # type: ignore[assignment]
+        "text",
+        "text for people, json for programs (one object a line).",
+        choices=("text", "json"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ViewConfig:
+    """The live view in the terminal."""
+
+    enabled: bool = setting(True, "Show the live view when standard output is a terminal.")

@@ -1,0 +1,61 @@
+"""What a text in the configuration must look like. Each check returns what is wrong, or None."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_SCALE = re.compile(rf"({_NUMBER})-({_NUMBER})")
+_PEER_ID = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
+
+
+def address_problem(text: str) -> str | None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return "must be an IP address such as 0.0.0.0 (all IPv4) or 127.0.0.1 (this machine only)"
+    return None
+
+
+def multiaddr_problem(text: str) -> str | None:
+    parts = text.split("/")
+    if parts[0] != "" or len(parts) < 3 or "" in parts[1:]:
+        return "must be a multiaddr such as /ip4/192.0.2.7/tcp/4001"
+    return None
+
+
+def peer_multiaddr_problem(text: str) -> str | None:
+    parts = text.split("/")
+    if multiaddr_problem(text) is not None or len(parts) < 5 or parts[-2] not in ("p2p", "ipfs"):
+        return (
+            "must be a multiaddr ending in a peer id, such as /ip4/192.0.2.7/tcp/4001/p2p/12D3..."
+        )
+    return None
+
+
+def peer_id_problem(text: str) -> str | None:
+    return None if _PEER_ID.fullmatch(text) else "must be a peer id (12D3KooW...)"
+
+
+def group_name_problem(text: str) -> str | None:
+    if not text.strip() or text != text.strip():
+        return "must not be empty or begin or end with a space"
+    return None if len(text.encode()) <= 64 else "must be at most 64 bytes"
+
+
+def model_file_problem(text: str) -> str | None:
+    return None if text.endswith(".safetensors") else "must end in .safetensors"
+
+
+def rating_bounds(scale: str) -> tuple[float, float] | None:
+    """(lowest, highest) of a scale such as "0.5-5"; None for "auto" or when it is not a scale."""
+    match = _SCALE.fullmatch(scale)
+    return (float(match[1]), float(match[2])) if match else None
+
+
+def rating_scale_problem(text: str) -> str | None:
+    bounds = rating_bounds(text)
+    if text != "auto" and (bounds is None or not bounds[0] < bounds[1]):
+        return 'must be "auto" or LOWEST-HIGHEST such as "0.5-5"'
+    return None

@@ -1,0 +1,104 @@
+"""How a node begins: it joins the network, and chooses its first group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from openfl.contribution import Charter, GroupId
+from openfl.errors import GroupError, NetworkError
+from openfl.group.directory import KnownCard
+from openfl.group_finder import GroupFinder
+from openfl.membership_state import SavedMembership
+from openfl.network.base import Network
+from openfl.network.discovery import Discovery
+from openfl.node.eligibility import Eligibility
+from openfl.node.event_log import EventLog
+from openfl.node_parts import NodeSettings, no_answer
+from openfl.scout import Scout
+from openfl.workload import Workload
+
+FIND_GROUP_SECONDS = 4.0
+
+
+async def join_network(discovery: Discovery, log: EventLog, *, must_answer: bool) -> None:
+    """Dial the peers that are known, and tell what came of each. `must_answer`: NetworkError when
+    none of them does."""
+    outcomes = await discovery.join()
+    for outcome in outcomes:
+        if outcome.ok:
+            log.tell("info", "dialled", f"connected to {outcome.address}")
+        else:
+            log.tell("warning", "unreachable", outcome.reason)
+    if must_answer and outcomes and not any(outcome.ok for outcome in outcomes):
+        raise NetworkError(no_answer(outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstGroup:
+    """Chooses the group to be in when a node starts."""
+
+    network: Network
+    workload: Workload
+    settings: NodeSettings
+    eligibility: Eligibility
+    finder: GroupFinder
+    scout: Scout
+
+    async def choose(self, resume: SavedMembership | None) -> Charter:
+        """The saved group, or one of the wanted name that fits, or a new one. Whoever named none
+        gets the largest that fits. GroupError when the wanted one cannot be joined."""
+        if resume is not None:
+            return self._saved(resume)
+        name = self.settings.group_name
+        own = self.workload.found(name)
+        if self.settings.closed:
+            own = replace(own, founder=self.network.peer_id)
+        if self.network.peers():
+            with trio.move_on_after(FIND_GROUP_SECONDS):
+                await self.finder.ask()
+        if self.settings.any_group and self.settings.selection.enabled:
+            largest = self._largest(name)
+            if largest is not None:
+                return largest
+        found = [k for k in self.finder.find(name) if k.card.charter.name == name]
+        if not found or any(k.card.charter.group_id == own.group_id for k in found):
+            return own
+        return self._fitting(name, found, own)
+
+    def _saved(self, resume: SavedMembership) -> Charter:
+        charter = resume.charter
+        uninvited = self.eligibility.admission(charter, resume.invitations).problem()
+        if uninvited is not None:
+            raise GroupError(f"cannot go on in group {charter.name}: {uninvited}")
+        return charter
+
+    def _largest(self, name: str) -> Charter | None:
+        fitting = self.scout.candidates(GroupId(""))
+        largest = max(fitting, key=lambda c: (c.members, c.name == name), default=None)
+        if largest is None:
+            return None
+        (known,) = self.finder.find(largest.group_id)
+        return known.card.charter
+
+    def _fitting(self, name: str, found: Sequence[KnownCard], own: Charter) -> Charter:
+        """The best of the groups of that name; `own`, when a closed one is asked for and none of
+        them lets this node in."""
+        closed, problems = self.settings.closed, []
+        if closed:
+            found = [k for k in found if k.card.charter.founder is not None]
+        # Whoever has an invitation means that group.
+        for known in sorted(found, key=lambda k: (k.card.charter.founder is None, -k.card.members)):
+            charter = known.card.charter
+            problem = self.eligibility.problem(charter)
+            if problem is None:
+                return charter
+            problems.append(f"{charter.group_id[:8]}: {problem}")
+        if closed:
+            return own
+        raise GroupError(
+            f"group {name} exists, but this node cannot join it ({'; '.join(problems)});"
+            " give this node another group with --group"
+        )

@@ -1,0 +1,141 @@
+"""`GroupChange`: a move to another group is one transaction.
+
+First the new group's snapshot is fetched, from outside: whatever fails until then leaves the node
+where it was, and the new group never hears of it. Then one file on disk is replaced: before, the
+node is a member of the old group; after, of the new one, and it owes the old group a `Leave`. Only
+then is the new group joined and the old one left. A node that ends in between goes on from
+whichever of the two that file names, and says what it owes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from openfl.aggregation.replica import Replica
+from openfl.contribution import Charter
+from openfl.errors import GroupError, StateError
+from openfl.fault_points import FaultPoints
+from openfl.group import events as ev
+from openfl.group_finder import GroupFinder
+from openfl.membership import Membership
+from openfl.node.event_log import EventLog
+from openfl.node.farewell import Farewells
+from openfl.node.keeper import Keeper
+from openfl.node.membership_factory import MembershipFactory, Seed
+from openfl.node.place import Place
+from openfl.node_parts import NodeStorage, OwedLeave
+from openfl.scout import Scout
+from openfl.switcher import Switcher
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """To the group of `charter`. `text` tells the owner once it is done; `pin`: and stay there;
+    `by_itself`: by the node's own decision."""
+
+    charter: Charter
+    action: Literal["switch", "move", "found"]
+    text: str
+    pin: bool = False
+    by_itself: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupChange:
+    """See the module's text. take_part: runs a membership, and returns once it is subscribed;
+    compare: trains the comparison anew, beside everything else."""
+
+    place: Place
+    factory: MembershipFactory
+    scout: Scout
+    finder: GroupFinder
+    switcher: Switcher
+    storage: NodeStorage
+    keeper: Keeper
+    farewells: Farewells
+    take_part: Callable[[Membership], Awaitable[None]]
+    compare: Callable[[Membership], None]
+    faults: FaultPoints
+    log: EventLog
+
+    async def carry_out(self, move: Move) -> None:
+        """One at a time. GroupError or StateError: nothing has changed."""
+        old = self.place.current
+        old_id, new_id = old.session.charter.group_id, move.charter.group_id
+        self.faults.reach("move-decided")
+        seed = await self._seed(move)
+        self.faults.reach("move-fetched")
+        if self.place.stopping:
+            raise GroupError("this node is stopping: it stays in its group")
+        await self.farewells.fall_silent(new_id)
+        new = self.factory.next(move.charter, old.session, seed)
+        await self._commit(move, old, new)
+        # From here on the new group is the one membership, whatever happens.
+        self.faults.reach("move-committed")
+        self.keeper.settle(new_id)  # this membership's epoch is above that of any earlier one
+        self.place.enter(new)
+        self.switcher.arrived(move.action, move.text, move.pin, move.by_itself)
+        await self.take_part(new)
+        self.faults.reach("move-subscribed")
+        await self._leave(old)
+        self.faults.reach("move-finished")
+        self.log.tell(
+            "info",
+            "switched",
+            move.text,
+            {
+                "from": old_id,
+                "to": new_id,
+                "group": move.charter.name,
+                "by_itself": move.by_itself,
+            },
+        )
+        self.finder.changed()
+        if not self.place.stopping:
+            self.compare(new)
+
+    async def _seed(self, move: Move) -> Seed:
+        """What the new membership begins with."""
+        charter = move.charter
+        if move.action == "found":
+            return Seed(Replica(charter, self.factory.settings.limits), ev.SnapshotGiven(None))
+        fetched = await self.scout.fetch(charter)
+        if fetched.probe is None:
+            raise GroupError(
+                f"no member of group {charter.name} answers ({fetched.reason}):"
+                " staying in the old group"
+            )
+        self.scout.joined(charter.group_id)
+        probe = fetched.probe
+        return Seed(probe.replica, ev.SnapshotGiven(fetched.peer), probe.admission.all())
+
+    async def _commit(self, move: Move, old: Membership, new: Membership) -> None:
+        """Replace the old place on disk by the new one; StateError: the old one is still there."""
+        old_id = old.session.charter.group_id
+        self.keeper.owe(OwedLeave(old_id, old.session.farewell()))
+        moves = self.switcher.standing().moves + move.by_itself
+        try:
+            await self.storage.save(new.saved(), new.session.model())
+            self.faults.reach("move-saved")
+            await self.keeper.keep_place(move.charter, moves=moves, rounds_here=0, pinned=move.pin)
+        except StateError:
+            self.keeper.settle(old_id)
+            with contextlib.suppress(StateError):
+                await self.storage.forget(move.charter.group_id)
+            raise
+
+    async def _leave(self, old: Membership) -> None:
+        """Tell the old group, and forget it."""
+        old_id = old.session.charter.group_id
+        await old.leave()
+        self.faults.reach("move-left")
+        await old.end()
+        self.faults.reach("move-unsubscribed")
+        self.finder.forget_group(old_id)
+        await self.storage.forget(old_id)
+        self.faults.reach("move-forgotten")
+        self.keeper.settle(old_id)
+        await self.keeper.keep_place_if_possible()

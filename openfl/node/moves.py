@@ -1,0 +1,131 @@
+"""`Moves`: orders to be in another group, from the owner or by the node's own decision. Each is
+checked, and carried out by `GroupChange`, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from openfl.contribution import Charter
+from openfl.errors import GroupError
+from openfl.group.directory import KnownCard
+from openfl.group.selection import Candidate
+from openfl.group_finder import GroupFinder
+from openfl.node.eligibility import Eligibility
+from openfl.node.event_log import EventLog
+from openfl.node.group_change import GroupChange, Move
+from openfl.node.keeper import Keeper
+from openfl.node.place import Place
+from openfl.switcher import Switcher, founded_name
+from openfl.telemetry import GroupView
+from openfl.wire.charters import charter_problem
+from openfl.workload import Workload
+
+
+class Moves:
+    """`view(known)`: a group as people see it."""
+
+    def __init__(
+        self,
+        place: Place,
+        workload: Workload,
+        eligibility: Eligibility,
+        finder: GroupFinder,
+        switcher: Switcher,
+        keeper: Keeper,
+        change: GroupChange,
+        view: Callable[[KnownCard], GroupView],
+        log: EventLog,
+    ) -> None:
+        self._place = place
+        self._workload = workload
+        self._eligibility = eligibility
+        self._finder = finder
+        self._switcher = switcher
+        self._keeper = keeper
+        self._change = change
+        self._view = view
+        self._log = log
+        self._one_at_a_time = trio.Lock()
+
+    async def wait_over(self) -> None:
+        """Return once a move under way is over."""
+        async with self._one_at_a_time:
+            pass
+
+    # --- by the owner -----------------------------------------------------------------------------
+
+    async def switch(self, reference: str, pin: bool) -> GroupView:
+        """See `Node.switch`."""
+        async with self._one_at_a_time:
+            known = await self._find(reference)
+            charter, old = known.card.charter, self._place.charter
+            if charter.group_id == old.group_id:
+                if not pin and not self._switcher.view().pinned:
+                    raise GroupError(f"this node is in group {charter.name} already")
+                await self._pin(charter, pin)
+                return self._view(known)
+            problem = self._eligibility.problem(charter)
+            if problem is not None:
+                raise GroupError(f"group {charter.name} does not fit this node: {problem}")
+            text = f"switched from group {old.name} to {charter.name}"
+            await self._change.carry_out(Move(charter, "switch", text, pin))
+            return self._view(known)
+
+    async def found(self, name: str, pin: bool) -> GroupView:
+        """See `Node.found_group`."""
+        async with self._one_at_a_time:
+            charter, old = self._workload.found(name), self._place.charter
+            wrong = charter_problem(charter)
+            if wrong is not None:
+                raise GroupError(f"no group can be called {name!r}: {wrong}")
+            await self._finder.ask()
+            ids = {k.card.charter.group_id for k in self._finder.known()}
+            if charter.group_id in ids:
+                raise GroupError(f"there is a group {name} already (try: openfl-node switch)")
+            text = f"founded group {name}, left {old.name}"
+            await self._change.carry_out(Move(charter, "found", text, pin))
+            (known,) = self._finder.find(charter.group_id)
+            return self._view(known)
+
+    async def _find(self, reference: str) -> KnownCard:
+        found = self._finder.find(reference)
+        if not found:
+            await self._finder.ask()
+            found = self._finder.find(reference)
+        if not found:
+            raise GroupError(
+                f"no group {reference!r} is known; openfl-node groups lists those that are"
+            )
+        if len(found) > 1:
+            ids = ", ".join(k.card.charter.group_id for k in found)
+            raise GroupError(f"{reference!r} may be any of these groups, name one by id: {ids}")
+        return found[0]
+
+    async def _pin(self, charter: Charter, pin: bool) -> None:
+        await self._keeper.keep_place(charter, pinned=pin)
+        self._switcher.pin(pin)
+        done = "pinned to" if pin else "free to leave"
+        self._switcher.note("switch", f"{done} {charter.name}, by hand")
+        text = f"this node is {done} group {charter.name}"
+        self._log.tell("info", "pinned", text, {"pinned": pin})
+
+    # --- by the switcher's decision ---------------------------------------------------------------
+
+    async def move_by_itself(self, target: Candidate, why: str) -> None:
+        """GroupError or StateError: the node stays where it was."""
+        async with self._one_at_a_time:
+            (known,) = self._finder.find(target.group_id) or (None,)
+            if known is None:
+                raise GroupError(f"group {target.name} is not known any more")
+            text = f"moved from {self._place.charter.name} to {target.name}: {why}"
+            await self._change.carry_out(Move(known.card.charter, "move", text, by_itself=True))
+
+    async def found_by_itself(self, why: str) -> None:
+        """StateError: the node stays where it was."""
+        async with self._one_at_a_time:
+            old = self._place.charter.name
+            charter = self._workload.found(founded_name(old))
+            text = f"founded {charter.name}, left {old}: {why}"
+            await self._change.carry_out(Move(charter, "found", text, by_itself=True))

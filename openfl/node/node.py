@@ -1,0 +1,329 @@
+"""`Node`: one peer, driven by trio. It puts its parts together, runs them, and answers for them.
+
+Task tree: a node's nursery holds the group finder, the switcher, the current membership, the
+comparison with training alone, the watch over its peers, and the saying of leaves it owes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import trio
+
+from openfl.compute import Compute, ThreadCompute
+from openfl.contribution import GroupCard, ModelView, PeerId
+from openfl.fault_points import FaultPoints
+from openfl.group import events as ev
+from openfl.group.cards import session_card
+from openfl.group.probe import Probes, ProbeSettings
+from openfl.group.selection import Candidate
+from openfl.group_finder import GroupFinder
+from openfl.learning.recommend import Recommendations
+from openfl.membership import Membership
+from openfl.membership_state import SavedMembership
+from openfl.network.base import Network, Sealer
+from openfl.network.discovery import Discovery
+from openfl.node.eligibility import Eligibility
+from openfl.node.event_log import EventLog
+from openfl.node.farewell import Farewells
+from openfl.node.first_group import FirstGroup, join_network
+from openfl.node.group_change import GroupChange
+from openfl.node.keeper import Keeper
+from openfl.node.membership_factory import MembershipFactory
+from openfl.node.moves import Moves
+from openfl.node.peers import keep_remembered, tell_of_peers
+from openfl.node.place import Place
+from openfl.node.solo import SoloTraining
+from openfl.node.views import NodeViews
+from openfl.node_parts import NodeSettings, NodeStorage, Standing
+from openfl.privacy import PrivacyBudget
+from openfl.scout import Scout
+from openfl.switcher import Switcher
+from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
+from openfl.wire import messages as wire
+from openfl.workload import Workload
+
+FINISH_MOVE_SECONDS = 2.0
+"""How long stopping waits for a move under way."""
+
+
+class Node:
+    """See the module's text. Make one with `openfl.runtime.open_node`, or from its parts."""
+
+    def __init__(
+        self,
+        network: Network,
+        sealer: Sealer,
+        discovery: Discovery,
+        workload: Workload,
+        storage: NodeStorage,
+        settings: NodeSettings,
+        rng: np.random.Generator,
+        on_event: Callable[[NodeEvent], None],
+        *,
+        compute: Compute | None = None,
+        unix_time: Callable[[], float] = time.time,
+        resume: SavedMembership | None = None,
+        standing: Standing | None = None,
+        bootstrap_given: bool = False,
+        peers_remembered: bool = False,
+        privacy: PrivacyBudget | None = None,
+        faults: FaultPoints | None = None,
+    ) -> None:
+        self.network = network
+        self.stop_asked = trio.Event()
+        self._leave_on_stop = False
+        self._discovery = discovery
+        self._workload = workload
+        self._storage = storage
+        self._resume = resume
+        self._must_answer = bootstrap_given and not peers_remembered
+        self._nursery: trio.Nursery | None = None
+        self._log = EventLog(unix_time, on_event)
+        self._place = Place()
+        eligibility = Eligibility(workload, sealer, unix_time, settings.invitations)
+        self._finder = GroupFinder(network, sealer, rng, unix_time, self._own_card)
+        # Threads apart, so that looking around and the comparison hold up no round.
+        training_compute = compute if compute is not None else ThreadCompute()
+        comparison_compute = compute if compute is not None else ThreadCompute()
+        # Spawned: what they draw changes nothing of what the rounds draw.
+        scout_rng, switcher_rng = rng.spawn(2)
+        scout = Scout(
+            network,
+            discovery,
+            self._finder.directory,
+            workload,
+            comparison_compute,
+            Probes(
+                sealer,
+                ProbeSettings(
+                    max_bytes=settings.scout.bytes_per_group,
+                    max_kept=settings.selection.max_candidates,
+                    limits=settings.session.limits,
+                ),
+                admission=eligibility.admission,
+            ),
+            eligibility.problem,
+            scout_rng,
+            settings.scout,
+        )
+        standing = standing if standing is not None else Standing()
+        standing = standing.at_start(resumed=resume is not None, pin=settings.pin)
+        self._switcher = Switcher(
+            self,
+            scout,
+            settings.selection,
+            switcher_rng,
+            unix_time,
+            self._log.tell,
+            standing,
+        )
+        self._keeper = Keeper(
+            storage, self._place, self._switcher.standing, standing.owed, self._log
+        )
+        self._farewells = Farewells(network, discovery, self._place, self._keeper, self._log)
+        self._solo = SoloTraining(
+            workload, comparison_compute, rng, self._place, settings.alone_rounds
+        )
+        self._views = NodeViews(
+            network=network,
+            place=self._place,
+            finder=self._finder,
+            switcher=self._switcher,
+            eligibility=eligibility,
+            solo=self._solo,
+            privacy=privacy,
+            settings=settings,
+            log=self._log,
+            unix_time=unix_time,
+            started_at=unix_time(),
+        )
+        self._first_group = FirstGroup(
+            network, workload, settings, eligibility, self._finder, scout
+        )
+        self._factory = MembershipFactory(
+            network=network,
+            sealer=sealer,
+            discovery=discovery,
+            workload=workload,
+            eligibility=eligibility,
+            settings=settings.session,
+            compute=training_compute,
+            rng=rng,
+            unix_time=unix_time,
+            privacy=privacy,
+            save=self._keeper.save,
+            on_tell=self._on_tell,
+            log=self._log,
+        )
+        change = GroupChange(
+            place=self._place,
+            factory=self._factory,
+            scout=scout,
+            finder=self._finder,
+            switcher=self._switcher,
+            storage=storage,
+            keeper=self._keeper,
+            farewells=self._farewells,
+            take_part=self._take_part,
+            compare=self._compare,
+            faults=faults if faults is not None else FaultPoints(),
+            log=self._log,
+        )
+        self._moves = Moves(
+            self._place,
+            workload,
+            eligibility,
+            self._finder,
+            self._switcher,
+            self._keeper,
+            change,
+            self._views.group,
+            self._log,
+        )
+        for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
+            network.set_handler(protocol, self._answerer(protocol), wire.LIMITS.max_request_bytes)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Join and take part until cancelled; the network must be open. Started once subscribed to
+        a group. NetworkError when none of the given bootstrap addresses answers and no other peer
+        is known; GroupError when the group cannot be joined with this node's data."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._log.tell(
+                "info",
+                "listening",
+                f"listening on {', '.join(self.network.multiaddrs)}",
+                {"multiaddrs": list(self.network.multiaddrs), "peer_id": self.network.peer_id},
+            )
+            nursery.start_soon(self._finder.run)
+            self._place.own_phase = "joining"
+            await join_network(self._discovery, self._log, must_answer=self._must_answer)
+            charter = await self._first_group.choose(self._resume)
+            membership = self._factory.first(charter, self._resume)
+            self._place.enter(membership)
+            await self._keeper.keep_place(charter)
+            await self._storage.tidy()
+            self._place.own_phase = None
+            await self._take_part(membership)
+            nursery.start_soon(keep_remembered, self._discovery.remembered, self._keeper.remember)
+            nursery.start_soon(tell_of_peers, self.network, self._log)
+            self._compare(membership)
+            nursery.start_soon(self._switcher.run)
+            for owed in self._keeper.owed:
+                nursery.start_soon(self._farewells.say, owed)
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def wait_done(self) -> None:
+        """Return once all rounds are done, or the node was asked to stop."""
+        await self._place.wait_rounds_done(self.stop_asked)
+
+    def request_stop(self, leave: bool = False) -> None:
+        """Ask the owner of the node to close it; `leave`: withdraw from the group first."""
+        self._leave_on_stop = self._leave_on_stop or leave
+        self.stop_asked.set()
+
+    async def finish(self) -> None:
+        """Before closing: save, and leave the group when that was asked for."""
+        self._place.own_phase = "stopping"
+        with trio.move_on_after(FINISH_MOVE_SECONDS):
+            await self._moves.wait_over()  # or it has been given up
+        membership = self._place.membership
+        if membership is None:
+            return
+        if self._leave_on_stop:
+            charter = membership.session.charter
+            await membership.leave()
+            await self._storage.forget(charter.group_id)
+            self._log.tell("info", "left", f"left group {charter.name} for good")
+        else:
+            await self._keeper.save(membership.saved(), membership.session.model())
+        await self._keeper.remember(self._discovery.remembered())
+
+    # --- what others ask of it --------------------------------------------------------------------
+
+    def snapshot(self) -> NodeSnapshot:
+        """Everything a viewer needs, now."""
+        return self._views.node()
+
+    async def groups(self) -> tuple[GroupView, ...]:
+        """The groups the network knows of, asked of connected peers now."""
+        await self._finder.ask()
+        return tuple(self._views.group(known) for known in self._finder.known())
+
+    def recommend(self, user: str, top: int) -> Recommendations:
+        """The best items for `user` by the group's model as it is now."""
+        session = self._place.current.session
+        return self._workload.recommend(session.model(), session.charter, user, top)
+
+    async def switch(self, reference: str, pin: bool = False) -> GroupView:
+        """Leave the current group for another, named by name or the beginning of its id; `pin`: and
+        stay there. Naming the present group pins the node to it, or frees it.
+
+        GroupError when it is unknown, ambiguous, unfit for this node's data, or gives no snapshot;
+        the node then stays where it was.
+        """
+        return await self._moves.switch(reference, pin)
+
+    async def found_group(self, name: str, pin: bool = False) -> GroupView:
+        """Found a group of this name, with this node as its first member, and leave the current
+        one. GroupError when there is such a group already."""
+        return await self._moves.found(name, pin)
+
+    # --- what its switcher asks of it -------------------------------------------------------------
+
+    def place(self) -> Membership | None:
+        """Where the node is."""
+        return self._place.membership
+
+    def alone_model(self) -> ModelView | None:
+        """What it learned without any group."""
+        return self._solo.model
+
+    async def move(self, target: Candidate, why: str) -> None:
+        """By the switcher's decision; GroupError or StateError: it stays where it was."""
+        await self._moves.move_by_itself(target, why)
+
+    async def found(self, why: str) -> None:
+        """By the switcher's decision; StateError: it stays where it was."""
+        await self._moves.found_by_itself(why)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    async def _take_part(self, membership: Membership) -> None:
+        """Run a membership; return once it is subscribed."""
+        assert self._nursery is not None
+        await self._nursery.start(membership.run, self._discovery.run)
+
+    def _compare(self, membership: Membership) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._solo.train, membership)
+
+    def _answerer(self, protocol: str) -> Any:
+        async def answer(peer: PeerId, payload: bytes) -> bytes:
+            membership = self._place.membership
+            if membership is None:
+                refusal = wire.Refusal("busy", "this node is not in a group yet")
+                return wire.encode_answer(refusal)
+            return await membership.answer(peer, protocol, payload)
+
+        return answer
+
+    def _own_card(self, unix_now: float) -> GroupCard | None:
+        membership = self._place.membership
+        if membership is None:
+            return None
+        return session_card(membership.session, trio.current_time(), unix_now)
+
+    def _on_tell(self, tell: ev.Tell) -> None:
+        self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
+        if tell.kind == "round":
+            self._switcher.round_done()
+        if tell.kind in ("member-joined", "member-left", "member-away", "joined"):
+            self._finder.changed()

@@ -1,0 +1,43 @@
+"""`measure`: how well the members of a world do at one moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from openfl.contribution import Evaluation, ModelView
+from openfl.simulation.member import SimulatedMember
+from openfl.simulation.records import Fits, RoundRecord
+
+
+def measure(
+    number: int,
+    time: float,
+    members: Sequence[SimulatedMember],
+    view: Callable[[SimulatedMember], ModelView],
+    central: Mapping[int, Evaluation],
+) -> RoundRecord:
+    """The record of the interval `number`, as far as members tell it; see `RoundRecord`. view: the
+    model that a member has now; central: how central training does for each node, by index."""
+    present = [member for member in members if member.alive]
+    judged = [m for m in present if m.honest and m.session is not None]
+    views = [(m, view(m)) for m in judged]
+    test = Fits.of([m.task.evaluate(model, "test") for m, model in views])
+    reference = Fits.of([central[m.index] for m in judged])
+    ever = [m for m in members if m.was_there]
+    return RoundRecord(
+        round=number,
+        time=time,
+        rounds_done=float(np.mean([m.session.round for m in present if m.session] or [0])),
+        validation=Fits.of([m.task.evaluate(model) for m, model in views]),
+        test=test,
+        against_central=test.pooled / reference.pooled - 1,
+        published_bytes=float(np.mean([m.published_bytes for m in ever] or [0])),
+        network_bytes=0,
+        members=len(present),
+        groups=dict(sorted(Counter(m.charter.name for m in present).items())),
+        merged=0,
+        refused=0,
+    )

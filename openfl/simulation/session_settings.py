@@ -1,0 +1,32 @@
+"""What a scenario says to each session."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from openfl.aggregation.replica import ReplicaLimits
+from openfl.aggregation.robust_view import Rule
+from openfl.group.screening import AggregationSettings
+from openfl.group.settings import SessionSettings
+from openfl.simulation.scenario import Scenario
+
+USUAL_MAX_MEMBERS = 4096
+
+
+def session_settings(scenario: Scenario, nodes: int, wait_for_members: int) -> SessionSettings:
+    """The settings of one of `nodes` sessions."""
+    training, network = scenario.training, scenario.network
+    # In lockstep members ask for their next round early and are held until its moment.
+    pace = 0.5 if training.lockstep else 1.0
+    return SessionSettings(
+        interval_seconds=pace * training.interval_seconds,
+        row_fraction=training.row_fraction,
+        refresh_fraction=training.refresh_fraction,
+        heartbeat_seconds=network.heartbeat_seconds,
+        aggregation=AggregationSettings(rule=cast(Rule, training.rule)),
+        wait_for_members=wait_for_members,
+        limits=ReplicaLimits(
+            max_members=max(USUAL_MAX_MEMBERS, nodes),
+            member_ttl_seconds=network.member_ttl_seconds,
+        ),
+    )
