@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,15 @@ def call(home: Path, command: str, timeout_seconds: float = 10.0, **arguments: A
     raise kind(text)
 
 
+@contextlib.contextmanager
+def _as_state_error(path: Path) -> Iterator[None]:
+    """A full or read-only disk is something its owner can mend."""
+    try:
+        yield
+    except OSError as error:
+        raise StateError(f"{path}: cannot be made: {error.strerror or error}") from error
+
+
 @contextlib.asynccontextmanager
 async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[None]:
     """Answer commands on the home's control socket for as long as the block is open."""
@@ -116,11 +125,13 @@ async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[No
             # The home's lock is ours, so this is what a killed node left behind.
             if not stat.S_ISSOCK(path.lstat().st_mode):
                 raise StateError(f"{path} is in the way and is not a socket: move it elsewhere")
-            path.unlink()
+            with _as_state_error(path):
+                path.unlink()
         # Never open to others, not for a moment: the mode is set before the name appears.
         before = os.umask(0o177)
         try:
-            raw.bind(name)
+            with _as_state_error(path):
+                raw.bind(name)
         finally:
             os.umask(before)
         mode = stat.S_IMODE(path.lstat().st_mode)
@@ -145,7 +156,8 @@ async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[No
             # Not `aclose`: in a cancelled scope its checkpoint would put a Cancelled, which
             # vanishes, in the place of the block's own exception.
             listener.socket.close()
-            with contextlib.suppress(FileNotFoundError):
+            # On a file system that is read-only by now it stays: the next start removes it.
+            with contextlib.suppress(OSError):
                 path.unlink()
 
 

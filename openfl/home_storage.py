@@ -24,7 +24,7 @@ from openfl.errors import RemoteError, StateError
 from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
 from openfl.network.base import PeerAddress
 from openfl.node_parts import OwedLeave, Standing
-from openfl.store import Home, RememberedPeers, peek_state, read_state, write_state
+from openfl.store import Home, RememberedPeers, peek_state, read_state, remove, write_state
 from openfl.telemetry import NodeSnapshot
 from openfl.wire import messages as wire
 from openfl.workload import Workload
@@ -167,7 +167,7 @@ class HomeStorage:
             await trio.to_thread.run_sync(self._write_node, None, self.standing)
             self._charter = None
         path = self._place.state_file(group_id)
-        await trio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+        await trio.to_thread.run_sync(remove, path)
 
     async def tidy(self) -> None:
         """Remove memberships of other groups than the current: a move that a crash cut short."""
@@ -196,7 +196,7 @@ class HomeStorage:
         current = self._place.state_file(self._charter.group_id)
         for file in current.parent.iterdir():
             if _GROUP_STATE.fullmatch(file.name) and file != current:
-                file.unlink(missing_ok=True)
+                remove(file)
 
     def _write_node(self, charter: Charter | None, standing: Standing) -> None:
         content = {

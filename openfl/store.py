@@ -82,6 +82,14 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def remove(path: Path) -> None:
+    """Afterwards there is no such file; StateError (read-only, no permission) when there still is."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be removed: {_reason(error)}") from error
+
+
 def _reason(error: OSError) -> str:
     """The cause in words that say what to do where that is not obvious."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

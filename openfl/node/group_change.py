@@ -135,7 +135,10 @@ class GroupChange:
         await old.end()
         self.faults.reach("move-unsubscribed")
         self.finder.forget_group(old_id)
-        await self.storage.forget(old_id)
+        # The move is done: what cannot be removed now is removed at the next start, and that the
+        # disk takes nothing is told when the place is kept, below.
+        with contextlib.suppress(StateError):
+            await self.storage.forget(old_id)
         self.faults.reach("move-forgotten")
         self.keeper.settle(old_id)
         await self.keeper.keep_place_if_possible()

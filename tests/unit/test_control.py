@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -325,6 +326,38 @@ async def test_a_socket_that_a_killed_node_left_behind_is_replaced(tmp_path: Pat
     leave_a_socket_behind(tmp_path)
     async with serve_control(tmp_path, echo):
         assert await ask(tmp_path, "snapshot")
+
+
+@pytest.mark.parametrize("what", ["bind", "unlink"])
+async def test_a_disk_that_is_full_or_read_only_is_a_line_for_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*anything: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if what == "bind":
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+    else:
+        with socket.socket(socket.AF_UNIX) as left_behind:
+            left_behind.bind(str(tmp_path / SOCKET_NAME))
+        monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StateError, match="No space left on device"):
+        async with serve_control(tmp_path, nothing):
+            raise AssertionError("it was served")
+
+
+async def test_a_home_that_became_read_only_does_not_keep_a_node_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*anything: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with serve_control(tmp_path, nothing):
+        monkeypatch.setattr(Path, "unlink", refuse)
+
+
+async def nothing(command: str, arguments: Mapping[str, Any]) -> None:
+    return None
 
 
 async def test_a_file_of_the_owner_in_its_place_is_not_removed(tmp_path: Path) -> None:

@@ -395,3 +395,18 @@ async def test_what_a_move_cut_short_left_behind_is_removed(place: Home) -> None
     assert not place.state_file(OLD.group_id).exists()
     assert place.state_file(NEW.group_id).exists()
     assert place.state_file("node").exists()
+
+
+async def test_what_cannot_be_removed_is_a_line_for_the_owner(
+    place: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = await settled_in(place, NEW)
+    await save(where, OLD)
+
+    def refuse(*anything: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for removal in (where.tidy, lambda: where.forget(OLD.group_id)):
+        with pytest.raises(StateError, match=r"cannot be removed: the file system is read-only"):
+            await removal()
