@@ -83,7 +83,7 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Afterwards there is no such file; StateError (read-only, no permission) when there still is."""
+    """Afterwards there is no such file; StateError (read-only...) when there still is."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
