@@ -51,7 +51,7 @@ def measure(label: str, homes: list[Path], options: argparse.Namespace, train: b
             process.send_signal(signal.SIGTERM)
         for process in running:
             process.wait(timeout=20)
-    print(f"{label}: memory, MB: {np.mean(rss):.0f} (most {max(rss):.0f})")
+    print(f"{label}: memory, MB: {np.mean(rss):.1f} (most {max(rss):.1f})")
     print(f"{label}: % of a core: {np.mean(core):.1f} (most {max(core):.1f})")
     print(f"{label}: open files: {np.mean(files):.0f} (most {max(files)})", flush=True)
 

@@ -16,6 +16,7 @@ from openfl.wire import messages as wire
 
 ASK_SECONDS = 3.0
 MAX_ASKED = 8
+ISSUE_STEP_SECONDS = 0.001
 
 
 class GroupFinder:
@@ -30,10 +31,17 @@ class GroupFinder:
         own_card: Callable[[float], GroupCard | None],
     ) -> None:
         self._network = network
+        self._unix_time = unix_time
+        self._issued_at = 0.0
         self._cards = GroupCards(
-            sealer, rng, lambda now: own_card(unix_time()), blame=network.penalize
+            sealer, rng, lambda now: own_card(self._next_issue()), blame=network.penalize
         )
         network.set_handler(wire.GROUPS_PROTOCOL, self._answer, wire.LIMITS.max_request_bytes)
+
+    def _next_issue(self) -> float:
+        # Later than the last one even when the clock was set back: others take only later cards.
+        self._issued_at = max(self._unix_time(), self._issued_at + ISSUE_STEP_SECONDS)
+        return self._issued_at
 
     @property
     def directory(self) -> Directory:

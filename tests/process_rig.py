@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
@@ -60,21 +60,29 @@ class RunningNode:
         fault_point: str = "",
         inside: tuple[str, ...] = (),
         listen: str = "/ip4/127.0.0.1/tcp/0",
+        program: tuple[str, ...] = ("-m", "openfl_cli"),
+        errors: IO[str] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`inside`: a command that runs the node elsewhere, such as `ip netns exec NAME`."""
+        """`inside`: a command that runs the node elsewhere, such as `ip netns exec NAME`;
+        `program`: what Python runs; `errors`: where its stderr goes; `settings`: more of its
+        environment."""
         self.home = home
         self.events: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
             [
-                *(*inside, sys.executable, "-m", "openfl_cli", "start", "--home", str(home)),
+                *(*inside, sys.executable, *program, "start", "--home", str(home)),
                 *("--data", str(home / "ratings.csv"), "--listen", listen),
                 *("--interval", interval, "--log-format", "json"),
                 *(() if switching else ("--no-auto-switch",)),
                 *options,
             ],
             stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
-            env=environment() | ({"OPENFL_FAULT_POINT": fault_point} if fault_point else {}),
+            env=environment()
+            | ({"OPENFL_FAULT_POINT": fault_point} if fault_point else {})
+            | dict(settings or {}),
         )
         # The pipe must be drained, or the node would block on it.
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -89,9 +97,10 @@ class RunningNode:
         """All events of that kind so far."""
         return [event for event in list(self.events) if event["event"] == kind]
 
-    def wait_for(self, kind: str) -> dict[str, Any]:
+    def wait_for(self, kind: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The first event of that kind."""
-        until(lambda: self.find(kind) or self.process.poll() is not None, f"{kind} at {self.home}")
+        what = f"{kind} at {self.home}"
+        until(lambda: self.find(kind) or self.process.poll() is not None, what, seconds)
         found = self.find(kind)
         assert found, f"the node ended ({self.process.returncode}) before any {kind}"
         return found[0]

@@ -96,7 +96,7 @@ class Fetcher:
         by_source: dict[PeerId, list[Gap]] = {}
         for source, gap in self._gaps.due(now, reachable, wire.LIMITS.max_wants):
             if source not in by_source and len(by_source) >= room:
-                self._gaps.answered(gap.author, now)
+                self._gaps.postponed(gap.author, now)
                 continue
             by_source.setdefault(source, []).append(gap)
         return [self._ask(_Pull(source, now, gaps)) for source, gaps in by_source.items()]
@@ -135,7 +135,7 @@ class Fetcher:
             whole = answer is not None and answer.cursor is None
             return effects, SnapshotEnd.COMPLETE if whole else SnapshotEnd.FAILED
         for gap in fetch.gaps:
-            self._gaps.answered(gap.author, now)
+            self._gaps.answered(gap.author, now, failed=payload is None)
         return effects, None
 
     def _ask(self, fetch: _Snapshot | _Pull) -> ev.Request:

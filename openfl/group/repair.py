@@ -3,7 +3,8 @@
 A gap is noticed from a heartbeat's version vector, a jump in an author's sequence numbers, or an
 announced delta. Each missing author is asked for once at a time, from any member that has it; a
 failure tries the next source after a growing pause; what nobody delivers is left alone for a
-minute.
+minute. Only what was asked counts: a network that is cut off or overloaded is no reason to wait
+once it is back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ FIRST_PAUSE_SECONDS = 0.15
 RETRY_PAUSE_SECONDS = 0.5
 MAX_ATTEMPTS = 6
 GIVE_UP_SECONDS = 60.0
+UNANSWERED_SECONDS = 8.0
+"""The same when some were asked and did not answer: they may have it after all."""
 MAX_SOURCES = 8
 
 
@@ -35,6 +38,8 @@ class Gap:
     attempts: int = 0
     asking: bool = False
     given_up: bool = False
+    unanswered: bool = False
+    """Whether any of the attempts ended without an answer."""
 
 
 class Gaps:
@@ -95,30 +100,48 @@ class Gaps:
     def due(self, now: float, reachable: frozenset[PeerId], limit: int) -> list[tuple[PeerId, Gap]]:
         """(whom to ask, gap) for up to `limit` gaps that are due; they now count as asked."""
         chosen: list[tuple[PeerId, Gap]] = []
-        for gap in list(self._gaps.values()):
+        waiting = [g for g in self._gaps.values() if not g.asking and g.next_try <= now]
+        # What was asked for least comes first: sources that do not answer must not hold up others.
+        for gap in sorted(waiting, key=lambda gap: gap.attempts):
             if len(chosen) >= limit:
                 break
-            if gap.asking or gap.next_try > now:
-                continue
             if gap.attempts >= MAX_ATTEMPTS:
                 # Whoever has it does not give it, or we have no room for it: try again much later.
+                gap.next_try = now + (UNANSWERED_SECONDS if gap.unanswered else GIVE_UP_SECONDS)
                 gap.attempts = 0
+                gap.unanswered = False
                 gap.given_up = True
-                gap.next_try = now + GIVE_UP_SECONDS
                 continue
             # Reachable sources first; any reachable member may have it too.
             sources = [s for s in gap.sources if s in reachable] or sorted(reachable)
-            gap.attempts += 1
             if not sources:
-                gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts
+                gap.next_try = now + RETRY_PAUSE_SECONDS
                 continue
+            gap.attempts += 1
             gap.asking = True
             chosen.append((sources[(gap.attempts - 1) % len(sources)], gap))
         return chosen
 
-    def answered(self, author: PeerId, now: float) -> None:
-        """The one asked has answered or failed; what is still missing is tried again later."""
+    def answered(self, author: PeerId, now: float, failed: bool = False) -> None:
+        """The one asked has answered, or failed to; what is still missing is tried again later."""
         gap = self._gaps.get(author)
         if gap is not None:
             gap.asking = False
+            gap.unanswered = gap.unanswered or failed
             gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts
+
+    def postponed(self, author: PeerId, now: float) -> None:
+        """There was no room to ask after all."""
+        gap = self._gaps.get(author)
+        if gap is not None:
+            gap.asking = False
+            gap.attempts -= 1
+            gap.next_try = now + RETRY_PAUSE_SECONDS
+
+    def sources_changed(self, now: float) -> None:
+        """Members came into reach: what nobody else delivered is worth another try."""
+        for gap in self._gaps.values():
+            if gap.given_up and not gap.asking:
+                gap.given_up = False
+                gap.attempts = 0
+                gap.next_try = min(gap.next_try, now + RETRY_PAUSE_SECONDS)

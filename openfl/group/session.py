@@ -25,6 +25,7 @@ import numpy as np
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
+from openfl.aggregation.version_vector import VersionVector
 from openfl.contribution import Charter, Contribution, Evaluation, ModelView, PeerId
 from openfl.errors import RemoteError
 from openfl.group import events as ev
@@ -152,6 +153,8 @@ class GroupSession:
         self._next_expiry = float("inf")
         self._left = False
         self._told_uninvited = False
+        self._kept: VersionVector = {}
+        """What was known when it was last saved without a round."""
 
     # --- the driver's side ------------------------------------------------------------------------
 
@@ -204,8 +207,7 @@ class GroupSession:
                 self.count("request-failed")
                 return self._on_answer(event.token, None, event.peer, now)
             case ev.MembersReachable():
-                self._reachable = event.peers - {self.me}
-                return self._advance(now)
+                return self._on_reachable(event.peers - {self.me}, now)
             case ev.DiscoveryEnded():
                 self._alone_at = now if event.alone else now + ACQUAINTANCE_SECONDS
                 return self._advance(now)
@@ -261,6 +263,14 @@ class GroupSession:
         return self._publisher.leave().envelope
 
     # --- joining and rounds -----------------------------------------------------------------------
+
+    def _on_reachable(self, peers: frozenset[PeerId], now: float) -> list[ev.Effect]:
+        if peers - self._reachable and self.phase != "joining":
+            # Whoever is new here may be the only way to a part of the group that was cut off.
+            self._heartbeat.reset(now)
+            self._gaps.sources_changed(now)
+        self._reachable = peers
+        return self._advance(now)
 
     def _advance(self, now: float) -> list[ev.Effect]:
         """Move through the phases as far as the facts allow."""
@@ -596,6 +606,7 @@ class GroupSession:
                 effects.append(ev.Tell("info", "member-expired", text, {"peer": author}))
             if gone:
                 effects.append(ev.Save())
+            effects += self._keep_what_came()
             effects += self._presence_news(now)
             uninvited = self.admission.problem()
             if uninvited is not None and not self._told_uninvited:
@@ -603,6 +614,16 @@ class GroupSession:
                 text = f"members of {self.charter.name} no longer listen to this node: {uninvited}"
                 effects.append(ev.Tell("warning", "not-invited", text))
         return [*effects, *self._pull(now), *self._advance(now)]
+
+    def _keep_what_came(self) -> list[ev.Effect]:
+        """Rounds end with saving; a member that does none must not lose what only it still has."""
+        if self.phase not in ("waiting", "done"):
+            return []
+        known = self.replica.version_vector()
+        if known == self._kept:
+            return []
+        self._kept = known
+        return [ev.Save()]
 
     # --- small things -----------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ import trio
 from openfl.contribution import GroupId, PeerId
 from openfl.errors import RemoteError
 from openfl.network.base import Network, PeerAddress
+from openfl.network.missed_peers import MISSED_SECONDS, MissedPeers
 from openfl.network.peer_exchange import PeerExchange
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ MAX_JOIN_DIALS = 32
 MAX_CANDIDATES = 256
 SEARCH_TIMEOUT_SECONDS = 8.0
 CONNECT_TIMEOUT_SECONDS = 12.0
+JOIN_GRACE_SECONDS = 1.5
+"""How long joining waits for the others once somebody has answered: some will be off for good."""
 FIRST_INTERVAL_SECONDS = 0.4
 INTERVAL_GROWTH = 1.5
 SATED_INTERVAL_GROWTH = 6.0
@@ -52,6 +55,11 @@ EARLY_PROVIDES = 3
 """Provides in quick succession after the start, while the peers closest to the key still arrive."""
 RETRY_MIN_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
+RETRY_MISSED_SECONDS = 4.0
+"""Longest pause between tries of a peer that is missed. A try goes on for 8 s when nothing comes
+back, and TCP asks again within it: after a partition somebody gets through within five seconds."""
+MAX_MISSED_DIALS = 4
+"""Missed members tried at once: one that answers is enough to be one group again."""
 
 
 def group_topic(group_id: GroupId) -> str:
@@ -84,9 +92,9 @@ class DialOutcome:
         return f"{head}/p2p/{self.peer.peer_id}"
 
 
-def retry_delay(failures: int) -> float:
+def retry_delay(failures: int, longest: float = RETRY_MAX_SECONDS) -> float:
     """Seconds to leave a peer alone after `failures` (>= 1) failed dials in a row."""
-    return float(min(RETRY_MAX_SECONDS, RETRY_MIN_SECONDS * 2.0 ** min(failures - 1, 16)))
+    return float(min(longest, RETRY_MIN_SECONDS * 2.0 ** min(failures - 1, 16)))
 
 
 class Discovery:
@@ -112,6 +120,8 @@ class Discovery:
         self._dial_members = dial_members
         self._known: dict[PeerId, PeerAddress] = {}
         self._failures: dict[PeerId, tuple[int, float]] = {}
+        self._alone_since: float | None = None
+        self._missed = MissedPeers({peer.peer_id for peer in bootstrap})
         self._exchange = PeerExchange(network, lambda group_id: self.members(group_id))
         for peer in [*bootstrap, *remembered]:
             self._learn(peer)
@@ -123,7 +133,21 @@ class Discovery:
         """
         targets = list(self._bootstrap)
         targets += [peer for peer in self._known.values() if peer not in targets]
-        outcomes = await self._dial(targets[:MAX_JOIN_DIALS])
+        del targets[MAX_JOIN_DIALS:]
+        outcomes: list[DialOutcome] = []
+        async with trio.open_nursery() as nursery:
+
+            async def dial(peer: PeerAddress) -> None:
+                await self._dial_one(peer, outcomes)
+                if outcomes[-1].ok:
+                    grace = trio.current_time() + JOIN_GRACE_SECONDS
+                    nursery.cancel_scope.deadline = min(nursery.cancel_scope.deadline, grace)
+
+            for peer in targets:
+                nursery.start_soon(dial, peer)
+        tried = {outcome.peer.peer_id for outcome in outcomes}
+        silent = [peer for peer in targets if peer.peer_id not in tried]
+        outcomes += [DialOutcome(p, False, f"no answer from {p.peer_id} yet") for p in silent]
         return tuple(outcomes)
 
     async def run(
@@ -137,7 +161,7 @@ class Discovery:
         Started once the first search is over, whatever it found.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_bootstrapped)
+            nursery.start_soon(self._keep_connected, group_id)
             await self._search_and_dial(group_id)
             task_status.started()
             nursery.start_soon(self._keep_provided, group_id)
@@ -262,17 +286,38 @@ class Discovery:
 
     # Dialling
 
-    async def _keep_bootstrapped(self) -> None:
-        """Redial bootstrap peers with back-off; and, when we are alone, everyone we remember."""
+    async def _keep_connected(self, group_id: GroupId) -> None:
+        """Redial bootstrap peers and missed members with back-off, however many others are here;
+        and, when we are alone, everyone we remember."""
         while True:
             await trio.sleep(RETRY_MIN_SECONDS * self._rng.uniform(0.7, 1.3))
-            connected = self.members(None)
-            targets = list(self._bootstrap) if connected else list(self._known.values())
+            connected, members = self.members(None), self.members(group_id)
+            now = trio.current_time()
+            self._missed.look(connected, members, now)
+            if connected:
+                self._alone_since = None
+            elif self._alone_since is None:
+                self._alone_since = now
+            for peer in self._network.peers():
+                if peer.peer_id in members:
+                    self._learn(PeerAddress(peer.peer_id, peer.multiaddrs))
+            if connected:
+                targets = [*self._bootstrap, *self._missed_members()]
+            else:
+                targets = list(self._known.values())
             await self._dial(
                 [p for p in targets if p.peer_id not in connected and self._may_dial(p)][
                     :MAX_JOIN_DIALS
                 ]
             )
+
+    def _missed_members(self) -> list[PeerAddress]:
+        """Some that may be dialled; first those that failed least often, in random order."""
+        names = self._missed.missed(trio.current_time()) - {p.peer_id for p in self._bootstrap}
+        found = [p for p in self._known.values() if p.peer_id in names and self._may_dial(p)]
+        self._rng.shuffle(found)
+        found.sort(key=self._failure_count)
+        return found[:MAX_MISSED_DIALS]
 
     async def _dial(self, peers: Iterable[PeerAddress]) -> list[DialOutcome]:
         outcomes: list[DialOutcome] = []
@@ -290,13 +335,19 @@ class Discovery:
             except RemoteError as error:
                 reason = str(error)
         if reason:
-            failures = self._failure_count(peer) + 1
-            self._failures[peer.peer_id] = (failures, trio.current_time() + retry_delay(failures))
+            failures, now = self._failure_count(peer) + 1, trio.current_time()
+            longest = RETRY_MISSED_SECONDS if self._is_missed(peer, now) else RETRY_MAX_SECONDS
+            self._failures[peer.peer_id] = (failures, now + retry_delay(failures, longest))
             self._forget_old_failures()
         else:
             self._failures.pop(peer.peer_id, None)
             self._learn(peer)
         outcomes.append(DialOutcome(peer, not reason, reason))
+
+    def _is_missed(self, peer: PeerAddress, now: float) -> bool:
+        """Whether it may be back any moment. To whoever is alone, that is everybody."""
+        alone = self._alone_since is not None and now - self._alone_since <= MISSED_SECONDS
+        return alone or peer.peer_id in self._missed.missed(now)
 
     def _may_dial(self, peer: PeerAddress) -> bool:
         return trio.current_time() >= self._failures.get(peer.peer_id, (0, -1.0))[1]

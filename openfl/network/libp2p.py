@@ -48,10 +48,12 @@ from openfl.network.libp2p_addresses import (
     strip_peer_id,
 )
 from openfl.network.libp2p_admission import Admission
+from openfl.network.libp2p_clock import use_steady_time
 from openfl.network.libp2p_dht import PlainPeerStore, make_dht
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
 from openfl.network.libp2p_reachability import Reachability
 from openfl.network.libp2p_relay import Relay
+from openfl.network.libp2p_roaming import close_what_is_stranded
 from openfl.network.libp2p_streams import StreamReader, write_frame
 from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p_transport import (
@@ -143,6 +145,7 @@ class Libp2pNetwork:
             raise RuntimeError("a Libp2pNetwork can be entered once")
         self._entered = True
         quieten_logging()
+        use_steady_time()
         bound = await self._bind()
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
@@ -233,6 +236,9 @@ class Libp2pNetwork:
         self._managers.append(manager)
         self._nursery.start_soon(manager.run)
         await manager.wait_started()
+        self._nursery.start_soon(
+            close_what_is_stranded, self._traffic, self._faults, self._host.forget_addresses
+        )
         if bound:
             self._nursery.start_soon(self._reachability.run)
 

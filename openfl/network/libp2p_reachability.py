@@ -54,6 +54,9 @@ VOTE_SECONDS = 600.0
 WANTED_RELAYS = 2
 RETRY_SECONDS = 60.0
 RENEW_FRACTION = 0.5
+SHORTEST_PLACE_SECONDS = 60.0
+LONGEST_PLACE_SECONDS = 3600.0
+"""What a place at a relay is taken to last at most: longer says only that two clocks differ."""
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 15.0
 DIAL_BACK_SECONDS = 5.0
@@ -281,8 +284,7 @@ class Reachability:
         if answer is None or answer.status != Status.OK:
             self._faults.count("relay-gave-no-place")
             return
-        seconds = max(60.0, answer.reservation.expire - time.time())
-        renew_at = trio.current_time() + RENEW_FRACTION * seconds
+        renew_at = trio.current_time() + renew_after(answer.reservation.expire, time.time())
         del self._reserve_not_before[relay]
         self._places[relay] = _Place(self._circuits_of(connection, relay, answer), renew_at)
 
@@ -369,6 +371,12 @@ class Reachability:
                 if protocol in self._swarm.peerstore.get_protocols(peer) and self._direct(peer):
                     found.append(peer)
         return found
+
+
+def renew_after(expires_at: int, unix_now: float) -> float:
+    """Seconds after which to renew a place at a relay that says in unix seconds when it ends."""
+    seconds = min(LONGEST_PLACE_SECONDS, max(SHORTEST_PLACE_SECONDS, expires_at - unix_now))
+    return RENEW_FRACTION * seconds
 
 
 def _later_than(times: dict[ID, float], now: float) -> dict[ID, float]:

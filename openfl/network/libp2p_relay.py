@@ -80,7 +80,7 @@ class Relay:
         self._limits = limits if limits is not None else RelayLimits()
         self._unix_time = unix_time
         self._reservations: dict[ID, tuple[float, str]] = {}
-        """peer -> (end in unix seconds, the IP address it came from)"""
+        """peer -> (its end, the IP address it came from)"""
         self._circuits: Counter[ID] = Counter()
         self._circuits_open = 0
 
@@ -90,7 +90,7 @@ class Relay:
     def reserved(self, peer_id: ID) -> bool:
         """Whether the peer can be reached through this node now."""
         end, _ = self._reservations.get(peer_id, (0.0, ""))
-        return end > self._unix_time() and self._direct(peer_id) is not None
+        return end > trio.current_time() and self._direct(peer_id) is not None
 
     def circuit_addresses(self, peer_id: ID) -> list[str]:
         """Where others can dial a peer that has a reservation here."""
@@ -131,7 +131,7 @@ class Relay:
         await stream.close()
 
     async def _reserve(self, stream: Any, asker: ID) -> None:
-        now = self._unix_time()
+        now = trio.current_time()
         self._reservations = {
             peer: held
             for peer, held in self._reservations.items()
@@ -146,8 +146,8 @@ class Relay:
         ):
             await self._refuse(stream, Status.RESERVATION_REFUSED)
             return
-        end = now + self._limits.reservation_seconds
-        self._reservations[asker] = (end, address)
+        self._reservations[asker] = (now + self._limits.reservation_seconds, address)
+        end = self._unix_time() + self._limits.reservation_seconds
         me = self._swarm.self_id
         addresses = [Multiaddr(f"{a}/p2p/{me}").to_bytes() for a in self._addresses()]
         answer = HopMessage(

@@ -131,13 +131,20 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
             self._faults.count(unwanted or "connection-refused")
             await muxed_conn.close()
             raise SwarmException(f"{peer_id} is refused")
-        added = await super().add_conn(muxed_conn, direction)
-        # Defect: the original trims only connections older than 20 s, so one identity can take all
-        # places of a node at once.
-        mine = sorted(self.connections.get(peer_id, ()), key=lambda c: c._created_at)
-        for surplus in mine[:-MAX_CONNECTIONS_PER_PEER]:
+        return await super().add_conn(muxed_conn, direction)
+
+    def _trim_connections(self, peer_id: ID) -> None:
+        """Called for every new connection of the peer.
+
+        Defects: the original trims only connections older than 20 s, so one identity can take all
+        places of a node at once; and it counts those that are closed already, which are listed for
+        a while. A js peer opens a circuit for each of its requests and aborts it in favour of its
+        first one: that was then trimmed.
+        """
+        live = [c for c in self.connections.get(peer_id, ()) if not c.is_closed]
+        live.sort(key=lambda c: c._created_at)
+        for surplus in live[:-MAX_CONNECTIONS_PER_PEER]:
             self.manager.run_task(self._close_connection_async, surplus)
-        return added
 
     def newest_connection(self, peer_id: ID) -> Any | None:
         """The latest open connection: after a peer restarted, the older one is dead though nobody
@@ -339,6 +346,10 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
             self._addresses_expire_at = now + ADDRESSES_SECONDS
         me = self.get_id()
         return [*self._addresses, *(Multiaddr(f"{a}/p2p/{me}") for a in self.circuits())]
+
+    def forget_addresses(self) -> None:
+        """They have changed: the next to ask gets the new ones."""
+        self._addresses_expire_at = 0.0
 
     def own_addresses(self) -> list[str]:
         """Where others can dial this node directly; loopback only when there is nothing else."""

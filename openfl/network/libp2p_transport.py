@@ -59,8 +59,10 @@ _FRAME_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
 MAX_READ_BYTES = 1 << 18
 """From a socket at once; whoever wants more reads again."""
 FRAME_WRITE_TIMEOUT_SECONDS = 10.0
-KEEPALIVE_INTERVAL_SECONDS = 15.0
+KEEPALIVE_INTERVAL_SECONDS = 5.0
 KEEPALIVE_TIMEOUT_SECONDS = 15.0
+"""After 20 s of silence at the latest a connection is given up. TCP tries ever less often: what was
+silent for 13 s may otherwise stay so for 13 more after the network is back."""
 MAX_BUFFERED_BYTES_PER_CONNECTION = 24 * 1024 * 1024
 MAX_BUFFERED_BYTES = 96 * 1024 * 1024
 """Of all connections together: received, but not yet read by whoever handles the streams."""

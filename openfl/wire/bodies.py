@@ -31,6 +31,7 @@ from openfl.wire.schema import (
     fit_to_wire,
     group_from_bytes,
     group_to_bytes,
+    require_printable,
 )
 
 _VALUE_TAGS: dict[Encoding, int] = {
@@ -161,6 +162,7 @@ def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
     message = convert(cbor.decode(body, LIMITS.max_card_bytes), _CardBody)
     if message.issued_at < 0:
         raise DecodeError("a card issued before 1970")
+    require_printable(message.fit_metric or "", "a metric's name")
     return GroupCard(
         charter_from_plain(message.charter),
         message.members,

@@ -76,6 +76,10 @@ class Live:
     def faults(self) -> dict[str, int]:
         return dict(self.network.statistics().faults)
 
+    def passed_over(self) -> dict[str, int]:
+        """What its session did not take in, by reason."""
+        return dict(self.node._place.current.session.faults)
+
     def has(self, author: str, epoch: int, seqno: int) -> bool:
         return self.replica.has_heard(PeerId(author), epoch, seqno)
 
@@ -139,10 +143,11 @@ async def charter_from(js: JsPeer, live: Live) -> str:
             await trio.sleep(0.1)
 
 
-async def join(js: JsPeer, live: Live) -> None:
+async def join(js: JsPeer, live: Live, invitation: bytes = b"") -> None:
     """Make the js peer, already connected, a member of the node's group that is in its mesh."""
     charter = await charter_from(js, live)
-    assert await js.call("join", charter=charter) == live.group_id
+    shown = {"invitation": invitation.hex()} if invitation else {}
+    assert await js.call("join", charter=charter, **shown) == live.group_id
     await meshed(js, live)
 
 

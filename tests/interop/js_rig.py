@@ -142,9 +142,14 @@ async def js_peer(
     security: Sequence[str] = ("noise",),
     only: Sequence[str] | None = None,
     dht: bool | str = True,
+    via: str | None = None,
+    relay: bool | int = False,
+    psk: Path | None = None,
 ) -> AsyncIterator[JsPeer]:
     """A peer that listens; one name is one identity. `only`: the sole peers it deals with.
-    `dht`: "client" stores nothing for others, False leaves it out."""
+    `dht`: "client" stores nothing for others, False leaves it out. `via`: the relay with this
+    address is the only way to it. `relay`: it is one; a number bounds the bytes of a circuit.
+    `psk`: the key file of its private network."""
     node = shutil.which("node")
     assert node is not None
     options = {
@@ -153,6 +158,9 @@ async def js_peer(
         "security": list(security),
         "only": None if only is None else list(only),
         "dht": dht,
+        "via": via,
+        "relay": relay,
+        "psk": None if psk is None else str(psk),
     }
     process = await trio.lowlevel.open_process(
         [node, str(FOLDER / "peer.js"), json.dumps(options)],

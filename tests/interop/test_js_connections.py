@@ -12,6 +12,8 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 
 from openfl.contribution import PeerId
+from openfl.errors import RequestFailed
+from openfl.network.private_network import generate_network_key
 from tests.interop.interop_rig import (
     PATIENCE_SECONDS,
     ROWS,
@@ -56,6 +58,7 @@ async def test_one_dials_the_other_and_both_identify_and_ping(
             "encryption": {"noise": "/noise", "tls": "/tls/1.0.0"}[security],
             "multiplexer": "/yamux/1.0.0",
             "direction": {"js": "outbound", "we": "inbound"}[who],
+            "limited": False,
         }
 
         identified = await js.call("identify", peer=live.peer_id)
@@ -86,6 +89,31 @@ async def test_a_peer_that_offers_no_security_we_take_gets_no_connection(tmp_pat
         with pytest.raises(JsError):
             await js.call("dial", address=network.multiaddrs[0])
         assert network.peers() == ()
+
+
+async def test_in_a_private_network_js_with_our_key_file_is_a_member_and_others_get_nowhere(
+    tmp_path: Path,
+) -> None:
+    (home,) = deal_homes(tmp_path, 1)
+    keys = [tmp_path / name for name in ("ours", "another")]
+    for key in keys:
+        key.write_text(generate_network_key())
+        key.chmod(0o600)
+    async with running(home, network__psk_file=str(keys[0])) as live:
+        async with js_peer("insider", psk=keys[0]) as js:
+            await js.call("dial", address=live.address)
+            await join(js, live)
+            await exchange(js, live)
+        async with js_peer("back", psk=keys[0]) as js:
+            await live.network.connect(address_of(js))
+            await join(js, live)
+            await exchange(js, live)
+        async with js_peer("keyless") as plain, js_peer("outsider", psk=keys[1]) as outsider:
+            for js in (plain, outsider):
+                with pytest.raises(JsError):
+                    await js.call("dial", address=live.address)
+                with pytest.raises(RequestFailed):
+                    await live.network.connect(address_of(js))
 
 
 async def test_gossip_flows_both_ways_again_after_every_drop_and_redial(tmp_path: Path) -> None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import trio
 
 from openfl.contribution import PeerId
 from openfl.network.discovery import NETWORK_KEY, group_key
-from tests.interop.interop_rig import PATIENCE_SECONDS, Live, address_of, deal_homes, running, until
-from tests.interop.js_rig import JsPeer, js_peer
+from tests.interop.interop_rig import (
+    PATIENCE_SECONDS,
+    Live,
+    address_of,
+    deal_homes,
+    join,
+    running,
+    until,
+)
+from tests.interop.js_rig import JsError, JsPeer, js_peer
 
 
 async def test_js_finds_all_members_by_their_provider_records_and_can_dial_them(
@@ -64,6 +73,28 @@ async def test_we_find_a_record_that_only_js_keeps(tmp_path: Path) -> None:
     ):
         await until(lambda: one.peer_id in two.connected() and two.peer_id in one.connected())
         assert js.peer_id in one.connected() & two.connected()
+
+
+async def test_js_asks_us_for_members_and_we_ask_js(tmp_path: Path) -> None:
+    homes = deal_homes(tmp_path, 2)
+    # js knows no DHT, and no node has the other's address but from it.
+    async with (
+        js_peer("go-between", dht=False) as js,
+        running(homes[0], [js.address]) as one,
+    ):
+        await join(js, one)
+        async with running(homes[1], [js.address]) as two:
+            await until(lambda: two.peer_id in one.connected())
+            assert one.peer_id in dict(js.told("told-peers")[-1]["peers"])
+            members = [[two.peer_id, [two.address.removesuffix(f"/p2p/{two.peer_id}")]]]
+            group = one.group_id
+            with trio.fail_after(PATIENCE_SECONDS):
+                while await js.call("ask-peers", peer=one.peer_id, group=group) != members:  # noqa: ASYNC110
+                    await trio.sleep(0.1)
+            assert await js.call("ask-peers", peer=one.peer_id, group="0" * 32) == []
+            assert two.peer_id in dict(await js.call("ask-peers", peer=one.peer_id, group=None))
+            with pytest.raises(JsError):
+                await js.call("ask-peers", peer=one.peer_id, group="nobody")
 
 
 async def found_by_js(js: JsPeer, live: Live, wanted: set[PeerId]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -132,6 +133,22 @@ async def test_one_identity_cannot_take_all_places() -> None:
             await a._swarm.upgrade_outbound_raw_conn(raw, id_of(b))
         await until(lambda: len(b._swarm.get_connections(id_of(a))) <= 2)
         assert await answers(b, a)
+
+
+async def test_a_connection_outlives_those_beside_it_that_are_closed_and_still_listed() -> None:
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        await until(lambda: len(b._swarm.get_connections(id_of(a))) == 1)
+        listed = b._swarm.connections[id_of(a)]
+        (first,) = listed
+        first._created_at -= 60  # older than py-libp2p spares
+        closed = [SimpleNamespace(is_closed=True, _created_at=time.time()) for _ in range(2)]
+        listed.extend(closed)
+        b._swarm._trim_connections(id_of(a))
+        for connection in closed:
+            listed.remove(connection)
+        assert await answers(a, b)
+        assert not first.is_closed
 
 
 async def test_nobody_is_dialled_unasked() -> None:

@@ -24,6 +24,8 @@ from openfl.network.simulated import SimulatedNetwork, SimulatedWorld, simulated
 GROUP = GroupId("ab" * 16)
 OTHER_GROUP = GroupId("cd" * 16)
 NOON = 1_700_000_000.0
+HEAL_SECONDS = 7.0
+"""Leaves as much of the 15 s that are promised for what follows a connection."""
 
 
 def accept(message: GossipMessage) -> Verdict:
@@ -149,6 +151,31 @@ async def test_joining_says_what_came_of_each_address(autojump_clock: Any) -> No
         assert "no answer" in failed.reason
 
 
+@pytest.mark.parametrize("somebody_answers", [True, False])
+async def test_joining_does_not_wait_for_a_machine_that_is_off_once_another_has_answered(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, somebody_answers: bool
+) -> None:
+    async with SimulatedWorld(1) as world, AsyncExitStack() as stack:
+        a, b = await enter(world, stack, 2)
+        off = PeerAddress(simulated_peer_id("off"), ("/memory/77",))
+        connect = a.connect
+
+        async def connect_or_hang(peer: PeerAddress) -> None:
+            if peer.peer_id == off.peer_id or not somebody_answers:
+                await trio.sleep_forever()
+            await connect(peer)
+
+        monkeypatch.setattr(a, "connect", connect_or_hang)
+        discovery = discovery_of(a, off, address_of(b))
+        began = trio.current_time()
+        outcomes = {outcome.peer.peer_id: outcome for outcome in await discovery.join()}
+        took = trio.current_time() - began
+        assert outcomes[b.peer_id].ok == somebody_answers
+        assert not outcomes[off.peer_id].ok
+        assert "no answer" in outcomes[off.peer_id].reason
+        assert (took <= 2.0) == somebody_answers
+
+
 async def test_with_nobody_to_dial_joining_is_empty_and_the_node_can_be_found(
     autojump_clock: Any,
 ) -> None:
@@ -261,6 +288,58 @@ async def test_after_a_partition_members_find_each_other_again(autojump_clock: A
         world.heal()
         await trio.sleep(2 * RETRY_MAX_SECONDS)
         assert all(len(discovery.members(GROUP)) == 3 for discovery in discoveries)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_network_that_fell_apart_is_one_again_within_seconds_of_its_heal(
+    autojump_clock: Any,
+) -> None:
+    """Each half has as many members as a node wants, and nobody has a bootstrap address."""
+    async with (
+        SimulatedWorld(1) as world,
+        trio.open_nursery() as nursery,
+        AsyncExitStack() as stack,
+    ):
+        networks = await enter(world, stack, 14)
+        for number, network in enumerate(networks):
+            await network.connect(address_of(networks[number - 1]))
+            await nursery.start(discovery_of(network).run, GROUP)
+        await trio.sleep(20)
+        ids = [network.peer_id for network in networks]
+        halves = set(ids[::2]), set(ids[1::2])
+
+        def bridges() -> int:
+            return sum(
+                peer.peer_id in halves[1] for network in networks[::2] for peer in network.peers()
+            )
+
+        assert bridges()
+        world.partition(*halves)
+        await trio.sleep(100)
+        assert not bridges()
+        world.heal()
+        await trio.sleep(HEAL_SECONDS)
+        assert bridges()
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_started_alone_is_there_soon_after_the_first_of_those_it_remembers(
+    autojump_clock: Any,
+) -> None:
+    async with (
+        SimulatedWorld(1) as world,
+        trio.open_nursery() as nursery,
+        AsyncExitStack() as stack,
+    ):
+        (a,) = await enter(world, stack, 1)
+        late = world.network(simulated_peer_id("late"))
+        discovery = discovery_of(a, remembered=[address_of(late)])
+        await discovery.join()
+        await nursery.start(discovery.run, GROUP)
+        await trio.sleep(600)
+        async with late:
+            await trio.sleep(HEAL_SECONDS)
+            assert {peer.peer_id for peer in a.peers()} == {late.peer_id}
         nursery.cancel_scope.cancel()
 
 

@@ -40,6 +40,7 @@ BEYOND_CDDL = {
     "opinion": "lengths and values that depend on each other",
     "unknown field": "the tool takes any map for an empty one",
     "charter": "bounds and distinct names, in words",
+    "printed": "classes of characters, in words",
 }
 """Words of `why` in refused.json -> why no schema tells such a message from a good one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from openfl.contribution import PeerId
 from openfl.group.repair import (
@@ -11,6 +12,7 @@ from openfl.group.repair import (
     MAX_ATTEMPTS,
     MAX_SOURCES,
     RETRY_PAUSE_SECONDS,
+    UNANSWERED_SECONDS,
     Gap,
     Gaps,
 )
@@ -118,6 +120,64 @@ def test_when_nobody_is_reachable_nobody_is_asked_and_it_is_tried_later() -> Non
     assert asked(known, SOON, frozenset()) == []
     assert SOON < known.next_wake < SOON + GIVE_UP_SECONDS
     assert asked(known, known.next_wake) == [(ANNE, AUTHOR)]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_whoever_does_not_answer_is_asked_again_sooner_than_who_does_not_have_it(
+    answers: bool,
+) -> None:
+    known = with_gap()
+    now = SOON
+    for _ in range(MAX_ATTEMPTS):
+        assert asked(known, now)
+        known.answered(AUTHOR, now, failed=not answers)
+        now = known.next_wake
+    assert asked(known, now) == []
+    assert known.next_wake == now + (GIVE_UP_SECONDS if answers else UNANSWERED_SECONDS)
+
+
+def test_a_time_without_anybody_to_ask_costs_no_attempts() -> None:
+    """However long the network was down, six sources are tried when it is back."""
+    known = with_gap()
+    now = SOON
+    for _ in range(10 * MAX_ATTEMPTS):
+        assert asked(known, now, frozenset()) == []
+        assert now < known.next_wake <= now + RETRY_PAUSE_SECONDS
+        now = known.next_wake
+    assert asked(known, now) == [(ANNE, AUTHOR)]
+
+
+def test_a_gap_that_there_was_no_room_to_ask_for_has_not_been_asked_for() -> None:
+    known = with_gap()
+    now = SOON
+    for _ in range(10 * MAX_ATTEMPTS):
+        assert asked(known, now)
+        known.postponed(AUTHOR, now)
+        assert known.next_wake == now + RETRY_PAUSE_SECONDS
+        now = known.next_wake
+    assert only_gap(known).attempts == 0
+
+
+def test_what_was_given_up_is_tried_again_when_members_come_into_reach() -> None:
+    known = with_gap()
+    now = SOON
+    for _ in range(MAX_ATTEMPTS):
+        asked(known, now)
+        known.answered(AUTHOR, now)
+        now = known.next_wake
+    asked(known, now)
+    known.sources_changed(now)
+    assert known.next_wake == now + RETRY_PAUSE_SECONDS
+    assert asked(known, known.next_wake) == [(ANNE, AUTHOR)]
+
+
+def test_members_that_come_into_reach_change_nothing_about_what_is_being_tried() -> None:
+    known = with_gap()
+    asked(known, SOON)
+    known.answered(AUTHOR, SOON)
+    wake = known.next_wake
+    known.sources_changed(SOON)
+    assert (known.next_wake, only_gap(known).attempts) == (wake, 1)
 
 
 def test_a_gap_is_closed_by_everything_up_to_it() -> None:

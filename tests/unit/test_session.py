@@ -14,6 +14,7 @@ from openfl.contribution import Charter, TableSchema
 from openfl.errors import DecodeError
 from openfl.group import events as ev
 from openfl.group.intake import MAX_HEARSAY
+from openfl.group.settings import SessionSettings
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 from tests.group_rig import (
@@ -135,6 +136,67 @@ def test_a_snapshot_comes_in_pages_when_it_is_large() -> None:
     pages = [r for r in rig.requests if r[2] == wire.SNAPSHOT_PROTOCOL]
     assert len(pages) == 3
     assert second.session.replica.digest() == first.session.replica.digest()
+
+
+def test_what_is_missing_and_cannot_be_asked_for_yet_is_not_given_up_meanwhile() -> None:
+    """While all requests wait for slow answers, attempts would be used up without any."""
+    rig = Rig(quick(max_open_requests=1))
+    _, second = pair(rig)
+    session, now = second.session, rig.now
+    sources = frozenset({peer(5), peer(6)})
+    for source in sorted(sources):
+        session._gaps.notice(source, 1, 1, source, now)
+    asked = []
+    for _ in range(40):
+        now += 1.0
+        asked += session._fetcher.pull(sources, now)
+    (open_request,) = asked
+    session._fetcher.on_answer(open_request.token, None, now)
+    (waiting,) = sources - {open_request.peer}
+    assert [r.peer for r in session._fetcher.pull(sources, now + 1.0)] == [waiting]
+
+
+@pytest.mark.parametrize("news", [True, False])
+def test_a_member_that_does_no_rounds_keeps_what_it_hears_and_saves_nothing_twice(
+    news: bool,
+) -> None:
+    rig = Rig(quick())
+    first = founded(rig)
+    idle = rig.add(quick(auto_start=False))
+    rig.join(idle)
+    finish_evaluation(rig, idle)
+    rig.pass_time(3.0)
+    saves = idle.saves
+    if news:
+        rig.train(first, contribution(KEYS, 5.0))
+    rig.pass_time(3.0)
+    assert idle.saves == saves + news
+    assert idle.session.phase == "waiting"
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_member_that_comes_into_reach_is_told_soon_what_we_have(new: bool) -> None:
+    """It may be the only way to a part of the group that was cut off."""
+    rig = Rig(SessionSettings(auto_start=False, heartbeat_seconds=2.0))
+    first = rig.add()
+    rig.give(first, ev.DiscoveryEnded(alone=True))
+    rig.give(first, ev.MembersReachable(frozenset({peer(7)})))
+    rig.pass_time(120.0)
+    spoken: list[float] = []
+
+    def heard(sender: Member, receiver: Member, message: wire.GossipPayload) -> bool:
+        spoken.append(rig.now)
+        return True
+
+    rig.add()
+    rig.lost = heard
+    while not spoken:  # it has just spoken, and its next interval is the longest
+        rig.pass_time(0.05)
+    spoken.clear()
+    others = {peer(7), peer(8)} if new else {peer(7)}
+    rig.give(first, ev.MembersReachable(frozenset(others)))
+    rig.pass_time(2.1)
+    assert bool(spoken) == new
 
 
 def test_a_newcomer_that_hears_of_gaps_before_its_snapshot_sleeps_until_it_is_there() -> None:

@@ -495,6 +495,8 @@ def refused() -> list[dict[str, Any]]:
         add("card", label, "float", cbor.encode({**plain, **changes}))
     before_1970 = cbor.encode({**cbor.decode(card, len(card)), "issued_at": -1.0})
     add("card", "a card issued before 1970", "issued", before_1970)
+    hidden = cbor.encode({**cbor.decode(card, len(card)), "fit_metric": "rm\u202ese"})
+    add("card", "a metric with a character that cannot be seen", "printed", hidden)
     closed = cbor.decode(wire.encode_card(CARDS["a card of a closed group"]), 1 << 16)
     for label, founder in (("no peer id", "nobody"), ("null", None)):
         charter = {**closed["charter"], "founder": founder}

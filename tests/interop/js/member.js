@@ -6,16 +6,19 @@ import { open, seal } from './envelope.js'
 import { Replica } from './replica.js'
 import { request, serve } from './streams.js'
 import {
-  DECODE, ENCODE, decodeCard, decodeDelta, decodeDirectory, decodeGossip, decodeLeave, encodeDelta, encodeGossip, groupIdOf, sha256
+  DECODE, ENCODE, MAX, OtherVersion, decodeCard, decodeDelta, decodeDirectory, decodeGossip, decodeInvitation,
+  decodeLeave, encodeDelta, encodeGossip, groupIdOf, sha256
 } from './wire.js'
 
 const DELTA = '/openfl/delta/1'
 const LEAVE = '/openfl/leave/1'
 const CARD = '/openfl/card/1'
+const INVITATION = '/openfl/invitation/1'
 const DIRECTORY = '/openfl/1/directory'
 export const SNAPSHOT = '/openfl/snapshot/1'
 export const PULL = '/openfl/pull/1'
 export const GROUPS = '/openfl/groups/1'
+export const PEERS = '/openfl/peers/1'
 const INLINE_BYTES = 65536
 const PAGE_BYTES = 1n << 18n
 
@@ -30,15 +33,17 @@ export class Member {
     this.replica = new Replica(this.groupId, charter)
     this.tell = tell
     this.cards = new Map()
+    this.founder = charter.founder // of a closed group
+    this.invitations = new Map() // guest -> { envelope, expiresAt }
     this.epoch = BigInt(Date.now()) * 1000n
     this.seqno = 0n
   }
 
   async join () {
-    await serve(this.node, SNAPSHOT, payload => this.answer(DECODE['snapshot-request'](payload), null))
-    await serve(this.node, PULL, payload => {
+    await serve(this.node, SNAPSHOT, (payload, peer) => this.answer(DECODE['snapshot-request'](payload), null, peer))
+    await serve(this.node, PULL, (payload, peer) => {
       const { wants, ...rest } = DECODE['pull-request'](payload)
-      return this.answer({ ...rest, known: wants }, Object.keys(wants))
+      return this.answer({ ...rest, known: wants }, Object.keys(wants), peer)
     })
     await serve(this.node, GROUPS, payload => {
       DECODE['groups-request'](payload)
@@ -49,11 +54,38 @@ export class Member {
         cards: cards.map(({ envelope, issuedAt }) => [envelope, BigInt(Math.ceil(Math.max(0, now - issuedAt)))])
       })
     })
+    await serve(this.node, PEERS, (payload, peer) => this.tellPeers(DECODE['peers-request'](payload), peer))
     const gossip = this.node.services.gossip
     gossip.topicValidators.set(this.topic, (peer, message) => this.judge(peer.toString(), message))
     gossip.topicValidators.set(DIRECTORY, (peer, message) => this.judgeCard(message))
     gossip.subscribe(this.topic)
     gossip.subscribe(DIRECTORY)
+  }
+
+  // --- who may be a member of a closed group ---------------------------------------------------------
+
+  admits (peer) {
+    if (this.founder === undefined || peer === this.founder) return true
+    return BigInt(Math.floor(Date.now() / 1000)) < (this.invitations.get(peer)?.expiresAt ?? 0n)
+  }
+
+  // Take in an invitation, of `guest` if that is given.
+  async learn (envelope, guest) {
+    if (this.founder === undefined) return
+    if (envelope.length > MAX.invitation) throw new Refused('an invitation that is too large')
+    const { author, payload } = await open(INVITATION, envelope)
+    const invitation = decodeInvitation(payload)
+    if (author !== this.founder) throw new Refused('an invitation that the founder did not sign')
+    if (invitation.group_id !== this.groupId) throw new Refused('an invitation to another group')
+    if (guest !== undefined && invitation.guest !== guest) throw new Refused('an invitation of another guest')
+    const known = this.invitations.get(invitation.guest)
+    if (known !== undefined && known.expiresAt >= invitation.expires_at) return
+    this.invitations.set(invitation.guest, { envelope, expiresAt: invitation.expires_at })
+  }
+
+  // This member's own; in open groups, and the founder's, empty.
+  get invitation () {
+    return this.invitations.get(this.id)?.envelope ?? new Uint8Array()
   }
 
   // --- hearing --------------------------------------------------------------------------------------
@@ -85,6 +117,7 @@ export class Member {
       return TopicValidatorResult.Accept
     } catch (error) {
       if (!(error instanceof Refused)) throw error
+      if (error instanceof OtherVersion) return TopicValidatorResult.Ignore
       this.tell({ event: 'card-refused', why: error.message })
       return TopicValidatorResult.Reject
     }
@@ -93,6 +126,11 @@ export class Member {
   async take (author, payload, forwarder, event) {
     const message = decodeGossip(payload)
     event.kind = message.t ?? 'heartbeat'
+    if (message.invitation?.length > 0) await this.learn(message.invitation, author)
+    if (!this.admits(author)) {
+      event.why = 'not-invited'
+      return 'ignore'
+    }
     if (event.kind === 'heartbeat') {
       Object.assign(event, { members: message.members, replica: message.replica, seqno: message.seqno })
       return 'accept'
@@ -111,6 +149,7 @@ export class Member {
   // Verify and merge one envelope from anywhere; who signed it.
   async mergeEnvelope (kind, envelope, event = {}) {
     const { author, payload } = await open(kind === 'delta' ? DELTA : LEAVE, envelope)
+    if (!this.admits(author)) return author // passed over; nobody is blamed
     if (kind === 'leave') {
       const leave = decodeLeave(payload)
       if (leave.group_id !== this.groupId) throw new Refused('a leave of another group')
@@ -144,21 +183,39 @@ export class Member {
     let cursor = null
     let pages = 0
     do {
-      const asked = ENCODE[kind]({ group_id: this.groupId, ...query, cursor, max_bytes: maxBytes })
+      const asked = ENCODE[kind]({ group_id: this.groupId, ...query, cursor, max_bytes: maxBytes, invitation: this.invitation })
       const answer = DECODE['items-answer'](await request(this.node, peer, protocol, asked))
       if (answer.t === 'refused') throw new Error(`refused: ${answer.code}`)
+      for (const invitation of answer.invitations) await this.learn(invitation)
       for (const item of answer.items) {
         const event = {}
         await this.mergeEnvelope(item.kind, item.envelope, event)
         if (event.digest !== undefined) digests.add(Buffer.from(event.digest).toString('hex'))
       }
-      for (const statement of answer.complete) this.replica.markComplete(statement)
+      for (const statement of answer.complete) {
+        if (this.admits(statement.author)) this.replica.markComplete(statement)
+      }
       this.theirs = answer.replica
       cursor = answer.cursor
       pages++
     } while (cursor !== null)
     this.pages = pages
     return digests
+  }
+
+  // Connected members of the group, and where they are.
+  async tellPeers (groupId, asker) {
+    const gossip = this.node.services.gossip
+    const members = groupId === null ? this.node.getPeers() : gossip.getSubscribers(`/openfl/1/${groupId}/deltas`)
+    const peers = []
+    for (const peer of members) {
+      if (peer.toString() === asker) continue
+      const { addresses } = await this.node.peerStore.get(peer)
+      const texts = addresses.map(({ multiaddr }) => multiaddr.toString().replace(`/p2p/${peer}`, ''))
+      if (texts.length > 0) peers.push([peer.toString(), texts.slice(0, 8)])
+    }
+    this.tell({ event: 'told-peers', asker, peers })
+    return ENCODE['peers-answer'](peers.slice(0, 32))
   }
 
   // --- saying ---------------------------------------------------------------------------------------
@@ -186,14 +243,22 @@ export class Member {
     return recipients.map(String)
   }
 
-  async heartbeat () {
+  async heartbeat (invitation = this.invitation) {
     const versions = this.replica.authors().map(author => {
       const { epoch, complete } = this.replica.members.get(author)
       return { author, epoch, seqno: complete, age_seconds: 0n, opinion: null }
     })
     const replica = Uint8Array.from(this.replica.digest())
     const mine = { epoch: this.seqno === 0n ? 0n : this.epoch, seqno: this.seqno, round: this.seqno, examples: 100n }
-    return this.gossip(encodeGossip({ ...mine, fit: null, members: BigInt(versions.length), versions, replica }))
+    return this.gossip(encodeGossip({ ...mine, fit: null, members: BigInt(versions.length), versions, replica, invitation }))
+  }
+
+  // Answers `groups` with a card of its own from now on.
+  async issueCard (charter) {
+    const issuedAt = Date.now() / 1000
+    const fit = { fit_metric: null, fit_best: null, fit_median: null }
+    const body = ENCODE.card({ charter, members: 1n, rows: 0n, issued_at: issuedAt, ...fit })
+    this.cards.set(this.groupId, { envelope: await seal(this.privateKey, CARD, body), issuedAt })
   }
 
   async leave () {
@@ -204,29 +269,38 @@ export class Member {
   }
 
   // One page with everything: this member's replicas are small.
-  answer ({ group_id: groupId, known }, only) {
-    if (groupId !== this.groupId) return ENCODE['items-answer']({ t: 'refused', code: 'unknown-group', text: '' })
+  async answer ({ group_id: groupId, known, invitation }, only, peer) {
+    const refuse = code => ENCODE['items-answer']({ t: 'refused', code, text: '' })
+    if (groupId !== this.groupId) return refuse('unknown-group')
+    if (invitation.length > 0) await this.learn(invitation, peer)
+    if (!this.admits(peer)) return refuse('not-invited')
     const items = []
     const complete = []
     const everyone = [...new Set([...this.replica.authors(), ...this.replica.left.keys()])].sort()
+    const authors = new Set()
     for (const author of everyone) {
       if (only !== null && !only.includes(author)) continue
       const have = known[author] ?? { epoch: 0n, seqno: 0n }
       const left = this.replica.left.get(author)
       if (left !== undefined && have.epoch <= left.epoch) {
         items.push({ kind: 'leave', envelope: left.envelope, age_seconds: 0n })
+        authors.add(author)
       }
       const member = this.replica.members.get(author)
       if (member === undefined || have.epoch > member.epoch) continue
       const after = have.epoch === member.epoch ? have.seqno : 0n
       for (const { seqno, envelope } of member.log) {
-        if (seqno > after) items.push({ kind: 'delta', envelope, age_seconds: 0n })
+        if (seqno <= after) continue
+        items.push({ kind: 'delta', envelope, age_seconds: 0n })
+        authors.add(author)
       }
       if (member.complete > after) {
         complete.push({ author, epoch: member.epoch, after, upto: member.complete, age_seconds: 0n })
       }
     }
     this.tell({ event: 'served', items: items.length, authors: everyone.length })
-    return ENCODE['items-answer']({ items, complete, cursor: null, replica: Uint8Array.from(this.replica.digest()) })
+    const invitations = [...authors].flatMap(author => this.invitations.get(author)?.envelope ?? [])
+    const replica = Uint8Array.from(this.replica.digest())
+    return ENCODE['items-answer']({ items, complete, cursor: null, replica, invitations })
   }
 }

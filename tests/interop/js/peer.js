@@ -3,9 +3,14 @@
 // stdin does.
 //
 //   node peer.js '{"seed": "<32 bytes in hex>", "port": 0, "security": ["noise"], "only": ["12D3..."]}'
+//
+// `via`: a relay's address; the peer listens at a circuit there and nowhere else. `relay`: bytes that
+// each circuit over this peer may carry, or true for no limit. `psk`: the file of a private network.
 
 import './node20.js'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
@@ -13,6 +18,7 @@ import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { noise } from '@libp2p/noise'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
@@ -27,17 +33,20 @@ import { Replica, seededRow } from './replica.js'
 import { request } from './streams.js'
 import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, isScaled, readable, sha256, unhex } from './wire.js'
 
-const options = { port: 0, security: ['noise'], only: null, dht: true, ...JSON.parse(process.argv[2] ?? '{}') }
+const DEFAULTS = { port: 0, security: ['noise'], only: null, dht: true, via: null, relay: false, psk: null }
+const options = { ...DEFAULTS, ...JSON.parse(process.argv[2] ?? '{}') }
 const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
 const SECURITY = { noise: noise(), tls: tls() }
+const limits = relay => relay === true ? { applyDefaultLimit: false } : { defaultDataLimit: BigInt(relay) }
 const stranger = id => options.only !== null && !options.only.includes(id.toString())
 
 const node = await createLibp2p({
   privateKey,
-  addresses: { listen: [`/ip4/127.0.0.1/tcp/${options.port}`] },
-  transports: [tcp()],
+  addresses: { listen: [options.via === null ? `/ip4/127.0.0.1/tcp/${options.port}` : `${options.via}/p2p-circuit`] },
+  transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: options.security.map(name => SECURITY[name]),
   streamMuxers: [yamux()],
+  ...(options.psk === null ? {} : { connectionProtector: preSharedKey({ psk: readFileSync(options.psk) }) }),
   // Lines of peers that must not meet: only those named are let in or dialled.
   connectionGater: {
     denyDialMultiaddr: () => false,
@@ -47,7 +56,8 @@ const node = await createLibp2p({
   services: {
     identify: identify(),
     ping: ping({ maxOutboundStreams: 4 }), // beside that of js-libp2p's own watch over connections
-    gossip: gossipsub({ allowPublishToZeroTopicPeers: true }),
+    gossip: gossipsub({ allowPublishToZeroTopicPeers: true, runOnLimitedConnection: true }),
+    ...(options.relay ? { relay: circuitRelayServer({ reservations: limits(options.relay) }) } : {}),
     ...(options.dht
       ? {
           dht: kadDHT({
@@ -82,8 +92,8 @@ const COMMANDS = {
   ping: ({ peer }) => node.services.ping.ping(peerIdFromString(peer)),
   peers: () => node.getPeers().map(String),
   connection: ({ peer }) => {
-    const { encryption, multiplexer, direction } = connectionTo(peer)
-    return { encryption, multiplexer, direction }
+    const { encryption, multiplexer, direction, limits } = connectionTo(peer)
+    return { encryption, multiplexer, direction, limited: limits !== undefined }
   },
   identify: async ({ peer }) => {
     while (!identified.has(peer)) await new Promise(resolve => setTimeout(resolve, 20))
@@ -111,10 +121,18 @@ const COMMANDS = {
       return { ...DECODE.card(payload, author), charter_hex: hex(ENCODE.cbor(DECODE.cbor(payload).charter)) }
     }))
   },
-  join: async ({ charter }) => {
+  'ask-peers': async ({ peer, group }) =>
+    DECODE['peers-answer'](await request(node, peer, '/openfl/peers/1', ENCODE['peers-request'](group))),
+  join: async ({ charter, invitation }) => {
     const plain = DECODE.cbor(unhex(charter))
     member = new Member(node, privateKey, plain, say)
+    if (invitation !== undefined) await member.learn(unhex(invitation))
     await member.join()
+    return member.groupId
+  },
+  found: async ({ charter }) => {
+    await COMMANDS.join({ charter })
+    await member.issueCard(DECODE.cbor(unhex(charter)))
     return member.groupId
   },
   mesh: () => ({
@@ -148,6 +166,14 @@ const COMMANDS = {
   },
   heartbeat: () => member.heartbeat(),
   leave: () => member.leave(),
+  // A heartbeat that shows any bytes as an invitation.
+  'show-invitation': ({ invitation }) => member.heartbeat(unhex(invitation)),
+  // Signed by this peer, rightly or not.
+  invite: ({ guest, group = member.groupId, seconds = 3600 }) => {
+    const now = BigInt(Math.floor(Date.now() / 1000))
+    const body = { group_id: group, guest, issued_at: now, expires_at: now + BigInt(seconds) }
+    return seal(privateKey, '/openfl/invitation/1', ENCODE.invitation(body))
+  },
   replica: () => ({
     digest: member.replica.digest(),
     members: Object.fromEntries(member.replica.authors().map(author => {

@@ -3,7 +3,7 @@
 import { peerIdFromString } from '@libp2p/peer-id'
 import { MAX } from './wire.js'
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 50_000 // less than the tests wait for an answer
 
 async function readFrame (stream, most) {
   const chunks = []
@@ -28,7 +28,7 @@ async function writeFrame (stream, payload) {
 
 export async function request (node, peer, protocol, payload) {
   const signal = AbortSignal.timeout(PATIENCE_MS)
-  const stream = await node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  const stream = await node.dialProtocol(peerIdFromString(peer), protocol, { signal, runOnLimitedConnection: true })
   try {
     await writeFrame(stream, payload)
     const [answer] = await Promise.all([readFrame(stream, MAX.answer), stream.close({ signal })])
@@ -49,5 +49,5 @@ export async function serve (node, protocol, answer) {
     } catch (error) {
       stream.abort(error)
     }
-  })
+  }, { runOnLimitedConnection: true })
 }

@@ -12,6 +12,8 @@ export const MAX = {
   delta: 524288,
   envelope: 525312,
   card: 65536,
+  peersRequest: 128,
+  peersAnswer: 32768,
   invitation: 512,
   request: 524288,
   answer: 2097152
@@ -33,6 +35,9 @@ export const sha256 = (...parts) => {
 }
 export const hex = bytes => Buffer.from(bytes).toString('hex')
 export const unhex = text => Uint8Array.from(Buffer.from(text, 'hex'))
+
+// Not an error of whoever sent it.
+export class OtherVersion extends Refused {}
 
 // --- fields ---------------------------------------------------------------------------------------
 
@@ -330,7 +335,7 @@ function hyperparameters (value) {
 }
 
 export function readCharter (value) {
-  need(value?.version === 1n, 'a charter of another version')
+  if (value?.version !== 1n) throw new OtherVersion('a charter of another version')
   const read = record(value, {
     version: uint(1n, 1n),
     name: string(1, 64),
@@ -502,6 +507,25 @@ function decodeCards (payload) {
   return record(value, { t: oneOf('cards'), cards: list(0, 256, tuple(bytes(0, MAX.card), age)) })
 }
 
+// [1, group or null]: who is connected to you?
+function decodePeersRequest (payload) {
+  const hex32 = string(32, 32)
+  return tuple(uint(1n, 1n), nullable(text => {
+    need(/^[0-9a-f]+$/.test(hex32(text)), 'not a group id')
+    return text
+  }))(decode(payload, MAX.peersRequest))[1]
+}
+
+const address = value => {
+  need(/^\/[ -~]{0,159}$/.test(string(1, 160)(value)), 'not an address')
+  return value
+}
+
+function decodePeersAnswer (payload) {
+  const peers = list(0, 32, tuple(peerText, list(0, 8, address)))
+  return tuple(uint(1n, 1n), peers)(decode(payload, MAX.peersAnswer))[1]
+}
+
 export const DECODE = {
   cbor: payload => decode(payload, MAX.answer, { tags: true }),
   keys: payload => decodeKeys(payload, 1000),
@@ -518,7 +542,9 @@ export const DECODE = {
     return null
   },
   'items-answer': decodeItems,
-  'cards-answer': decodeCards
+  'cards-answer': decodeCards,
+  'peers-request': decodePeersRequest,
+  'peers-answer': decodePeersAnswer
 }
 
 export const ENCODE = {
@@ -534,7 +560,9 @@ export const ENCODE = {
   'pull-request': request => encodeRequest('wants', request),
   'groups-request': () => encode({}),
   'items-answer': encodeItems,
-  'cards-answer': encode
+  'cards-answer': encode,
+  'peers-request': groupId => encode([1n, groupId]),
+  'peers-answer': peers => encode([1n, peers])
 }
 
 // A decoded message as JSON values: bytes as hex, integers beyond 2^53 as decimal text.
