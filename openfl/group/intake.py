@@ -45,8 +45,6 @@ class Intake:
         admission: Admission,
     ) -> None:
         self.deltas_merged = 0
-        self.gone: dict[PeerId, int] = {}
-        """author -> epoch that it left in, though some member still counts it: to be told."""
         self._replica = replica
         self._roster = roster
         self._gaps = gaps
@@ -58,6 +56,8 @@ class Intake:
         self._reader = reader
         self._on_merged = merged
         self._admission = admission
+        self._gone: dict[PeerId, int] = {}
+        """author -> epoch that it left in, though some member still counts it: to be told."""
         self._hearsay: set[PeerId] = set()
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
@@ -139,14 +139,19 @@ class Intake:
             # Its leave did not get there. Only its own word counts, so point to where that is.
             counted = 0 < heard.seqno < wire.GONE
             if counted and self._replica.has_left(heard.author, heard.epoch):
-                self.gone[heard.author] = heard.epoch
+                self._gone[heard.author] = heard.epoch
         ours = self._replica.version_vector()
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
             ours = {peer: version for peer, version in ours.items() if peer in theirs}
-        return bool(self.gone) or any(
+        return bool(self._gone) or any(
             theirs.get(peer, NOTHING) < version for peer, version in ours.items()
         )
+
+    def take_gone(self) -> dict[PeerId, int]:
+        """author -> epoch that it left in, though some member still counts it; each once."""
+        gone, self._gone = self._gone, {}
+        return gone
 
     # --- from answers -----------------------------------------------------------------------------
 

@@ -1,0 +1,91 @@
+"""`HeartbeatWriter`: what a heartbeat says. Who is here, what has been heard of whom, how it goes.
+
+When to say it is the business of a `Trickle`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from openfl.aggregation.replica import Replica
+from openfl.contribution import Evaluation, PeerId
+from openfl.group.admission import Admission
+from openfl.group.intake import Intake
+from openfl.group.publisher import Publisher
+from openfl.group.roster import Roster
+from openfl.group.screening import Screening
+from openfl.wire import messages as wire
+
+
+class HeartbeatWriter:
+    """`me`: the member that speaks. `rng` picks whom to name when not all fit into one message."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        replica: Replica,
+        roster: Roster,
+        intake: Intake,
+        publisher: Publisher,
+        screening: Screening,
+        admission: Admission,
+        rng: np.random.Generator,
+    ) -> None:
+        self._me = me
+        self._replica = replica
+        self._roster = roster
+        self._intake = intake
+        self._publisher = publisher
+        self._screening = screening
+        self._admission = admission
+        self._rng = rng
+
+    def write(self, round_number: int, fit: Evaluation | None, now: float) -> wire.Heartbeat:
+        """The heartbeat of this moment. Who left is named once, then it is for others to ask."""
+        gone = self._intake.take_gone()
+        versions = [v for v in self._heard_versions(now) if v.author not in gone]
+        unheard = wire.LIMITS.max_age_seconds
+        versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
+        return wire.Heartbeat(
+            epoch=self._publisher.epoch,
+            seqno=self._publisher.seqno,
+            round=round_number,
+            examples=self._publisher.examples,
+            fit=fit,
+            members=self._replica.member_count,
+            versions=self._as_many_as_fit(versions),
+            replica=self._replica.digest(),
+            invitation=self._admission.own,
+        )
+
+    def _heard_versions(self, now: float) -> list[wire.HeardVersion]:
+        versions = []
+        for state in self._replica.members():
+            if state.peer_id != self._me:
+                age = max(0.0, now - state.last_heard)
+                version = state.version
+                versions.append(
+                    wire.HeardVersion(
+                        state.peer_id,
+                        version.epoch,
+                        version.seqno,
+                        math.ceil(age),
+                        self._screening.opinion(state.peer_id),
+                    )
+                )
+        named = {version.author for version in versions}
+        for peer, entry in self._roster.present(now):
+            if peer != self._me and peer not in named and entry.epoch:
+                age = math.ceil(now - entry.heard_at)
+                versions.append(wire.HeardVersion(peer, entry.epoch, 0, age))
+        return versions
+
+    def _as_many_as_fit(self, versions: list[wire.HeardVersion]) -> tuple[wire.HeardVersion, ...]:
+        most = wire.LIMITS.max_heartbeat_versions
+        if len(versions) > most:
+            # A different part each time: sooner or later every member is named.
+            picked = self._rng.choice(len(versions), most, replace=False)
+            versions = [versions[i] for i in sorted(picked)]
+        return tuple(versions)

@@ -1,0 +1,103 @@
+"""`Joining`: how a newcomer gets the group's model, from a first look around to being a member.
+
+It asks one reachable member after another for a snapshot, until one has something to give. It does
+without when nobody else is found, when whoever is asked is new too, or when too many tries fail:
+gossip then brings what there is, more slowly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from openfl.aggregation.replica import Replica
+from openfl.contribution import PeerId
+from openfl.group import events as ev
+from openfl.group.fetcher import Fetcher, SnapshotEnd
+
+MAX_SNAPSHOT_FAILURES = 3
+MAX_EMPTY_SNAPSHOTS = 3
+"""Members that have learned nothing themselves; then the group is taken to be new."""
+RETRY_SNAPSHOT_SECONDS = 0.5
+ACQUAINTANCE_SECONDS = 1.5
+"""Connected peers tell their topics within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Joining is over; `how` is for the owner to read."""
+
+    level: Literal["info", "warning"]
+    how: str
+
+
+class Joining:
+    """Asked by the session as long as it is joining; it changes nothing but itself."""
+
+    def __init__(self, replica: Replica, fetcher: Fetcher, rng: np.random.Generator) -> None:
+        self.snapshot_from: PeerId | None = None
+        """The member whose snapshot this one joined with; None as long as there was none."""
+        self._replica = replica
+        self._fetcher = fetcher
+        self._rng = rng
+        self._alone_at = float("inf")
+        """When to stop waiting for somebody to give a snapshot."""
+        self._failures: dict[PeerId, int] = {}
+        self._as_new: set[PeerId] = set()
+        """Members whose snapshot was empty: they have just come themselves."""
+        self._retry_at = 0.0
+
+    def next_wake(self, reachable: frozenset[PeerId]) -> float:
+        """When `advance` may have something to do though nothing was heard."""
+        if self._fetcher.fetching_snapshot:
+            return float("inf")
+        return self._retry_at if reachable else self._alone_at
+
+    def discovery_ended(self, alone: bool, now: float) -> None:
+        """The first search is over; see `events.DiscoveryEnded`."""
+        self._alone_at = now if alone else now + ACQUAINTANCE_SECONDS
+
+    def advance(self, reachable: frozenset[PeerId], now: float) -> ev.Request | Joined | None:
+        """The next member to ask, or the end of joining; None: nothing but to wait."""
+        if self._fetcher.fetching_snapshot:
+            return None
+        failures = sum(self._failures.values())
+        others = sorted(reachable - self._as_new)
+        willing = [p for p in others if p not in self._failures] or others
+        if self._as_new and (not willing or len(self._as_new) >= MAX_EMPTY_SNAPSHOTS):
+            return Joined("info", "no member has learned anything yet")
+        if willing and failures < MAX_SNAPSHOT_FAILURES:
+            if now < self._retry_at:
+                return None
+            peer = willing[int(self._rng.integers(len(willing)))]
+            return self._fetcher.snapshot(peer, now)
+        if willing:
+            how = f"no member gave a snapshot ({failures} tries): catching up from gossip"
+            return Joined("warning", how)
+        if now >= self._alone_at:
+            return Joined("info", "no other member found: starting the group here")
+        return None
+
+    def snapshot_ended(self, peer: PeerId, end: SnapshotEnd, now: float) -> Joined | None:
+        """What `peer` gave is merged, or it failed to give it; None: `advance` asks another."""
+        if end is SnapshotEnd.FAILED:
+            self._failures[peer] = self._failures.get(peer, 0) + 1
+            self._retry_at = now + RETRY_SNAPSHOT_SECONDS
+            return None
+        self.snapshot_from = peer
+        if not self._replica.member_count:
+            self._as_new.add(peer)
+            return None
+        return Joined("info", self._snapshot_text(peer))
+
+    def snapshot_given(self, peer: PeerId | None) -> Joined:
+        """The replica was filled from elsewhere; see `events.SnapshotGiven`."""
+        self.snapshot_from = peer
+        how = "founding it here" if peer is None else self._snapshot_text(peer)
+        return Joined("info", how)
+
+    def _snapshot_text(self, peer: PeerId) -> str:
+        members, rows = self._replica.member_count, self._replica.model_rows
+        return f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
