@@ -1,34 +1,30 @@
 """`Libp2pNetwork`: the `Network` seam over py-libp2p 0.8.1.
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
-This module only joins the parts: sockets are in `libp2p_transport`, connections in `libp2p_swarm`,
-gossip in `libp2p_hardening`, provider records in `libp2p_dht`. Exceptions of libp2p do not leave
-this package: `NetworkError` when the owner can mend it, `RequestFailed` when a peer is at fault or
-away.
+This module only joins the parts: sockets are in `libp2p_transport` and `libp2p_listening`,
+connections in `libp2p_swarm`, gossip in `libp2p_hardening`, requests in `libp2p_requests`, provider
+records in `libp2p_dht`. Exceptions of libp2p do not leave this package: `NetworkError` when the
+owner can mend it, `RequestFailed` when a peer is at fault or away.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
 import trio
-from libp2p.io.exceptions import MessageTooLarge
 from libp2p.kad_dht.kad_dht import KadDHT
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.tools.anyio_service import TrioManager
-from multiaddr import Multiaddr
 
 from openfl.contribution import PeerId
-from openfl.errors import NetworkError, RemoteError, RequestFailed
+from openfl.errors import NetworkError, RequestFailed
 from openfl.network.access_list import AccessList
 from openfl.network.base import (
     ConnectedPeer,
@@ -49,19 +45,19 @@ from openfl.network.libp2p_addresses import (
 )
 from openfl.network.libp2p_admission import Admission
 from openfl.network.libp2p_clock import use_steady_time
-from openfl.network.libp2p_dht import PlainPeerStore, make_dht
+from openfl.network.libp2p_dht import PlainPeerStore, make_dht, multihash
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
+from openfl.network.libp2p_listening import Bound, bind
 from openfl.network.libp2p_reachability import Reachability
 from openfl.network.libp2p_relay import Relay
+from openfl.network.libp2p_requests import Requests
 from openfl.network.libp2p_roaming import close_what_is_stranded
-from openfl.network.libp2p_streams import StreamReader, write_frame
 from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p_transport import (
     Faults,
     TcpTransport,
     Traffic,
     YamuxUpgrader,
-    describe_os_error,
     shielded,
 )
 from openfl.network.offenders import Offenders
@@ -72,14 +68,7 @@ __all__ = ["Libp2pNetwork", "Libp2pSettings", "parse_peer_multiaddr"]
 
 MAX_PUBLISH_BYTES = 900_000
 """Above it frames exceed 1 MiB, which other implementations answer by dropping the connection."""
-REQUEST_READ_SECONDS = 10.0
-ANSWER_WRITE_SECONDS = 20.0
-REQUEST_WAIT_SECONDS = 30.0
-MAX_REQUESTS_PER_PEER = 8
-"""Requests of one peer that are read and answered at once; others wait, unread. Members open half
-as many."""
 CLOSE_SECONDS = 1.2
-LISTEN_BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +114,8 @@ class Libp2pNetwork:
         self._traffic = Traffic()
         self._offenders = Offenders()
         self._handlers: dict[str, GossipHandler] = {}
-        self._request_handlers: dict[str, tuple[RequestHandler, int]] = {}
+        self._requests = Requests(self._faults)
         self._relay: Relay | None = None
-        self._asking: Counter[ID] = Counter()
-        self._turns: dict[ID, trio.Semaphore] = {}
         self._entered = False
         self._managers: list[Any] = []
         self._swarm: HardenedSwarm
@@ -146,7 +133,7 @@ class Libp2pNetwork:
         self._entered = True
         quieten_logging()
         use_steady_time()
-        bound = await self._bind()
+        bound = await bind(self._listen)
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
         try:
@@ -175,23 +162,7 @@ class Libp2pNetwork:
         finally:
             self._traffic.close_sockets()
 
-    async def _bind(self) -> list[tuple[Multiaddr, list[trio.SocketListener]]]:
-        bound: list[tuple[Multiaddr, list[trio.SocketListener]]] = []
-        try:
-            for version, host, port in self._listen:
-                listeners = list(
-                    await trio.open_tcp_listeners(port, host=host, backlog=LISTEN_BACKLOG)
-                )
-                taken = listeners[0].socket.getsockname()[1]
-                bound.append((Multiaddr(f"/ip{version}/{host}/tcp/{taken}"), listeners))
-        except OSError as error:
-            for _, listeners in bound:
-                for listener in listeners:
-                    await listener.aclose()
-            raise _listen_failed(f"/ip{version}/{host}/tcp/{port}", error) from error
-        return bound
-
-    async def _start(self, bound: Sequence[tuple[Multiaddr, list[trio.SocketListener]]]) -> None:
+    async def _start(self, bound: Sequence[Bound]) -> None:
         admission = Admission(self._settings.max_peers, self._faults)
         transport = TcpTransport(self._nursery, self._traffic, admission.knock)
         transport.bound = {str(address): listeners for address, listeners in bound}
@@ -222,8 +193,7 @@ class Libp2pNetwork:
         )
         self._dht = make_dht(self._host, self._faults)
         self._host.on_identified = self._identified
-        for protocol in self._request_handlers:
-            self._serve(protocol)
+        self._requests.attach(self._host)
         for service in (self._swarm, self._gossip, self._pubsub):
             manager = TrioManager(service)
             self._managers.append(manager)
@@ -307,14 +277,14 @@ class Libp2pNetwork:
     async def provide(self, key: bytes) -> None:
         if len(key) != 32:
             raise ValueError("a key is a sha-256, 32 bytes")
-        await self._dht.provider_store.provide(_multihash(key))
+        await self._dht.provider_store.provide(multihash(key))
         # Republished by whoever still wants it, under the key of the hour; not by the DHT.
-        self._dht.provider_store.providing_keys.discard(_multihash(key))
+        self._dht.provider_store.providing_keys.discard(multihash(key))
 
     async def find_providers(self, key: bytes, limit: int = 20) -> tuple[PeerAddress, ...]:
         if len(key) != 32:
             raise ValueError("a key is a sha-256, 32 bytes")
-        found = await self._dht.provider_store.find_providers(_multihash(key), limit)
+        found = await self._dht.provider_store.find_providers(multihash(key), limit)
         return tuple(
             PeerAddress(
                 PeerId(str(info.peer_id)),
@@ -412,97 +382,12 @@ class Libp2pNetwork:
     async def request(
         self, peer_id: PeerId, protocol: str, payload: bytes, max_response_bytes: int = 1 << 20
     ) -> bytes:
-        async with self._request_stream(_peer_id(peer_id), protocol) as stream:
-            await write_frame(stream, payload)
-            await stream.close_write()
-            answer = await StreamReader(stream).read_frame(max_response_bytes)
-            await stream.close()
-            return answer
-
-    @contextlib.asynccontextmanager
-    async def _request_stream(self, peer_id: ID, protocol: str) -> AsyncIterator[Any]:
-        """A stream that is reset when the block fails; its errors become RequestFailed."""
-        stream: Any = None
-        try:
-            stream = await self._host.open_stream(peer_id, [protocol])
-            yield stream
-        except BaseException as error:
-            if stream is not None:
-                with shielded(1), contextlib.suppress(Exception):
-                    await stream.reset()
-            if isinstance(error, Exception):
-                why = str(error) or type(error).__name__
-                if "not supported" in str(error.__cause__):
-                    why = "it does not speak this protocol"
-                elif isinstance(error, MessageTooLarge):
-                    self._faults.against(peer_id, "answer-too-large")
-                    why = f"the answer is too large: {why}"
-                raise RequestFailed(f"{protocol} of {peer_id}: {why}") from error
-            raise
+        return await self._requests.ask(_peer_id(peer_id), protocol, payload, max_response_bytes)
 
     def set_handler(
         self, protocol: str, handler: RequestHandler, max_request_bytes: int = 1 << 16
     ) -> None:
-        self._request_handlers[protocol] = (handler, max_request_bytes)
-        if hasattr(self, "_host"):
-            self._serve(protocol)
-
-    def _serve(self, protocol: str) -> None:
-        async def serve(stream: Any) -> None:
-            peer_id = stream.muxed_conn.peer_id
-            self._asking[peer_id] += 1
-            turn = self._turns.setdefault(peer_id, trio.Semaphore(MAX_REQUESTS_PER_PEER))
-            try:
-                with trio.fail_after(REQUEST_WAIT_SECONDS):
-                    await turn.acquire()
-                try:
-                    await self._answer(protocol, stream)
-                finally:
-                    turn.release()
-            finally:
-                self._asking[peer_id] -= 1
-                if not self._asking[peer_id]:
-                    del self._asking[peer_id], self._turns[peer_id]
-
-        self._host.set_stream_handler(protocol, serve)
-
-    async def _answer(self, protocol: str, stream: Any) -> None:
-        handler, max_request_bytes = self._request_handlers[protocol]
-        peer_id = stream.muxed_conn.peer_id
-        try:
-            with trio.fail_after(REQUEST_READ_SECONDS):
-                payload = await StreamReader(stream).read_frame(max_request_bytes)
-            answer = await handler(PeerId(str(peer_id)), payload)
-            with trio.fail_after(ANSWER_WRITE_SECONDS):
-                await write_frame(stream, answer)
-                await stream.close()
-            return
-        except MessageTooLarge:
-            self._faults.against(peer_id, "request-too-large")
-        except RemoteError as error:
-            log.debug("%s of %s refused: %s", protocol, peer_id, error)
-            self._faults.against(peer_id, "request-refused")
-        except Exception as error:
-            if _is_bug(error):
-                log.exception("the handler of %s failed", protocol)
-                self._faults.count("request-handler-bug")
-            else:
-                log.debug("%s of %s: %r", protocol, peer_id, error)
-                self._faults.count("request-broken")
-        with shielded(1), contextlib.suppress(Exception):
-            await stream.reset()
-
-
-def _is_bug(error: Exception) -> bool:
-    """Whether a failed answer is ours: everything but a broken or slow stream."""
-    return not (
-        isinstance(error, trio.TooSlowError) or type(error).__module__.startswith("libp2p.")
-    )
-
-
-def _multihash(digest: bytes) -> bytes:
-    """A sha2-256 multihash: js-libp2p makes a CID of the key, and refuses anything else."""
-    return b"\x12\x20" + digest
+        self._requests.serve(protocol, handler, max_request_bytes)
 
 
 def _peer_id(text: PeerId) -> ID:
@@ -510,18 +395,3 @@ def _peer_id(text: PeerId) -> ID:
         return ID.from_base58(text)
     except Exception as error:
         raise RequestFailed(f"{text!r} is not a peer id") from error
-
-
-def _listen_failed(address: str, error: OSError) -> NetworkError:
-    if error.errno == errno.EADDRINUSE:
-        return NetworkError(
-            f"cannot listen on {address}: the port is in use, perhaps by another node; "
-            "stop it, or choose another port (0 takes a free one)"
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return NetworkError(f"cannot listen on {address}: this machine has no such address")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return NetworkError(
-            f"cannot listen on {address}: not permitted (ports below 1024 need privileges)"
-        )
-    return NetworkError(f"cannot listen on {address}: {describe_os_error(error)}")

@@ -273,3 +273,8 @@ def _bounded(
                 del open_streams[peer_id]
 
     return handle
+
+
+def multihash(digest: bytes) -> bytes:
+    """A sha2-256 multihash: js-libp2p makes a CID of the key, and refuses anything else."""
+    return b"\x12\x20" + digest
