@@ -1,0 +1,97 @@
+"""A group that was cut in two for longer than its members' time to live, and what comes after."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from openfl.contribution import PeerId
+from openfl.group import events as ev
+from openfl.network.base import Verdict
+from tests.group_rig import Member, Rig, contribution, evaluation, quick, tight
+
+MEMBERS = 6
+TTL_SECONDS = 20.0
+PROMISED_SECONDS = 15.0
+
+
+class Town(Rig):
+    """Everybody publishes once a second. What comes from the other half is passed on by one's
+    neighbours in turn: `relayed_by` is one of them whoever is at the other end."""
+
+    def __init__(self, relayed: bool) -> None:
+        super().__init__(quick(limits=tight(member_ttl_seconds=TTL_SECONDS)))
+        self._relayed = relayed
+        self._turn = 0
+        self._rng = np.random.default_rng(0)
+
+    def half(self, member: Member) -> list[Member]:
+        middle = MEMBERS // 2
+        return self.members[:middle] if member in self.members[:middle] else self.members[middle:]
+
+    def gossip(self, sender: Member, payload: bytes, receiver: Member) -> ev.Judge:
+        half = self.half(receiver)
+        if not self._relayed or sender in half:
+            return super().gossip(sender, payload, receiver)
+        self._turn += 1
+        neighbours = [member for member in half if member is not receiver]
+        relayed_by = neighbours[self._turn % len(neighbours)].peer_id
+        effects = self.give(receiver, ev.GossipReceived(sender.peer_id, relayed_by, payload))
+        assert isinstance(effects[0], ev.Judge)
+        return effects[0]
+
+    def live(self, seconds: float) -> None:
+        """Time goes by and everybody learns."""
+        end = self.now + seconds
+        while self.now < end:
+            self.pass_time(0.25)
+            for member in self.members:
+                while member.wants_evaluation:
+                    member.wants_evaluation.pop()
+                    self.give(member, ev.EvaluationFinished(evaluation(1.0)))
+                if member.wants_training:
+                    keys = tuple(sorted(self._rng.choice(50, 5, replace=False).tolist()))
+                    self.train(member, contribution(keys, float(self._rng.random())))
+
+    def cut(self) -> None:
+        self.lost = lambda sender, receiver, _: sender not in self.half(receiver)
+        for member in self.members:
+            near = frozenset(m.peer_id for m in self.half(member) if m is not member)
+            self.give(member, ev.MembersReachable(near))
+
+    def heal(self) -> None:
+        self.lost = lambda *_: False
+        self.connect()
+
+    def missing(self, goal: dict[PeerId, int]) -> list[tuple[PeerId, PeerId]]:
+        """(who, whose): in which member what was published until `goal` is not whole."""
+        return [
+            (member.peer_id, author)
+            for member in self.members
+            for author, seqno in goal.items()
+            if member.session.replica.version_of(author).seqno < seqno
+        ]
+
+
+@pytest.mark.parametrize("relayed", [True, False])
+def test_after_a_partition_longer_than_their_time_to_live_members_are_whole_again_in_time(
+    relayed: bool,
+) -> None:
+    town = Town(relayed)
+    for _ in range(MEMBERS):
+        town.join(town.add())
+    town.live(10.0)
+    town.cut()
+    town.live(3 * TTL_SECONDS)
+    for member in town.members:
+        assert member.session.replica.member_count == MEMBERS // 2  # the others expired
+    goal = {
+        member.peer_id: member.session.replica.version_of(member.peer_id).seqno
+        for member in town.members
+    }
+    assert min(goal.values()) > 30
+    assert town.missing(goal)
+    town.heal()
+    town.live(PROMISED_SECONDS)
+    assert town.missing(goal) == []
+    assert all(verdict is not Verdict.REJECT for verdict, _ in town.verdicts)
