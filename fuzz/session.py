@@ -281,7 +281,7 @@ class World:
         assert len(self.work) <= 1, "two trainings at once"
         snapshots = sum(asked.protocol == wire.SNAPSHOT_PROTOCOL for asked in self.asked)
         assert len(self.asked) - snapshots <= SETTINGS.max_open_requests
-        assert snapshots <= 1, "two snapshots at once"
+        assert snapshots <= 2, "three snapshots at once"
         assert not math.isnan(self.session.next_wake)
         return effects
 

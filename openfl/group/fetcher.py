@@ -32,6 +32,13 @@ MIN_BYTES_PER_SECOND = 50_000
 """A snapshot or pull that is slower, after the grace, is given up: others may be faster."""
 
 
+MIN_PAGE_BYTES = 16 << 10
+PAGE_SHRINKING = 8
+"""By how much less is asked for after a request without an answer. What comes too late is lost with
+the work it was: peers that are all busy would ask each other for the same large pages for ever.
+Every page that comes is kept, and the next one may be twice as large."""
+
+
 class SnapshotEnd(Enum):
     """How the fetching of a snapshot ended."""
 
@@ -81,6 +88,7 @@ class Fetcher:
         self._count = count
         self._open: dict[int, _Snapshot | _Pull] = {}
         self._next_token = 1
+        self._page_bytes = settings.snapshot_page_bytes
 
     @property
     def fetching_snapshot(self) -> bool:
@@ -129,6 +137,7 @@ class Fetcher:
         effects: list[ev.Effect] = []
         answer: wire.ItemsAnswer | None = None
         before = self._replica.generation
+        self._adapt_page(payload is not None)
         if payload is not None:
             try:
                 decoded = wire.decode_items_answer(payload)
@@ -161,7 +170,7 @@ class Fetcher:
         self._next_token += 1
         self._open[token] = fetch
         group_id = self._replica.charter.group_id
-        page_bytes = self._settings.snapshot_page_bytes
+        page_bytes = self._page_bytes
         if isinstance(fetch, _Snapshot):
             protocol = wire.SNAPSHOT_PROTOCOL
             payload = wire.encode_snapshot_request(
@@ -183,6 +192,11 @@ class Fetcher:
             wire.LIMITS.max_answer_bytes,
             self._settings.request_timeout_seconds,
         )
+
+    def _adapt_page(self, answered: bool) -> None:
+        most = self._settings.snapshot_page_bytes
+        wanted = 2 * self._page_bytes if answered else self._page_bytes // PAGE_SHRINKING
+        self._page_bytes = min(most, max(MIN_PAGE_BYTES, wanted))
 
     def _is_endless(self, fetch: _Snapshot | _Pull, now: float) -> bool:
         enough = GRACE_SECONDS + fetch.bytes / MIN_BYTES_PER_SECOND

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from openfl.aggregation.replica import Cursor
 from openfl.contribution import PeerId
 from openfl.group import events as ev
+from openfl.group.fetcher import PAGE_SHRINKING
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 from tests.group_rig import Member, Rig, contribution, evaluation, quick, tight
@@ -78,6 +80,35 @@ class Town(Rig):
             for author, seqno in goal.items()
             if member.session.replica.version_of(author).seqno < seqno
         ]
+
+
+def test_what_came_too_late_is_asked_for_in_smaller_pages_and_then_in_larger_ones_again() -> None:
+    """A large page takes a busy node long; if it comes too late, the work was for nothing."""
+    rig = Rig()
+    teacher = rig.add()
+    rig.join(teacher)
+    rig.train(teacher, contribution((1, 2, 3), 2.0))
+    newcomer = rig.add()
+    sizes = []
+    nothing_whole = wire.encode_answer(
+        wire.ItemsAnswer((), (), Cursor(teacher.peer_id, 1, 1), bytes(16))
+    )
+
+    def size_asked(effects: list[ev.Effect]) -> ev.Request:
+        (request,) = [effect for effect in effects if isinstance(effect, ev.Request)]
+        sizes.append(wire.decode_snapshot_request(request.payload).max_bytes)
+        return request
+
+    reached = ev.MembersReachable(frozenset({teacher.peer_id}))
+    request = size_asked(newcomer.session.handle(reached, rig.now))
+    failed = ev.RequestFailed(request.token, request.peer, "no answer")
+    newcomer.session.handle(failed, rig.now)
+    rig.now += 1.0
+    request = size_asked(newcomer.session.handle(ev.TimerFired(), rig.now))
+    page = ev.AnswerReceived(request.token, request.peer, nothing_whole)
+    size_asked(newcomer.session.handle(page, rig.now))
+    most = rig.settings.snapshot_page_bytes
+    assert sizes == [most, most // PAGE_SHRINKING, 2 * most // PAGE_SHRINKING]
 
 
 def test_after_a_partition_longer_than_their_time_to_live_members_are_whole_again_in_time() -> None:
