@@ -86,6 +86,24 @@ class Fetcher:
     def fetching_snapshot(self) -> bool:
         return any(isinstance(fetch, _Snapshot) for fetch in self._open.values())
 
+    @property
+    def snapshot_sources(self) -> frozenset[PeerId]:
+        """Members that are asked for a snapshot right now."""
+        return frozenset(f.peer for f in self._open.values() if isinstance(f, _Snapshot))
+
+    @property
+    def silent_since(self) -> float | None:
+        """When the one member that is asked for a snapshot was asked; None when nobody is, or
+        more than one, or when it has begun to answer."""
+        silent = [f for f in self._open.values() if isinstance(f, _Snapshot)]
+        return silent[0].started_at if len(silent) == 1 and not silent[0].pages else None
+
+    def give_up_snapshots(self) -> None:
+        """There is one already: what others still send of theirs is not taken in."""
+        for token, fetch in list(self._open.items()):
+            if isinstance(fetch, _Snapshot):
+                del self._open[token]
+
     def snapshot(self, peer: PeerId, now: float) -> ev.Request:
         """Begin to fetch what this replica lacks of the peer's."""
         return self._ask(_Snapshot(peer, now, self._replica.version_vector()))

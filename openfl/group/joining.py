@@ -1,8 +1,10 @@
 """`Joining`: how a newcomer gets the group's model, from a first look around to being a member.
 
-It asks one reachable member after another for a snapshot, until one has something to give. It does
-without when nobody else is found, when whoever is asked is new too, or when too many tries fail:
-gossip then brings what there is, more slowly.
+It asks one reachable member after another for a snapshot, until one has something to give. One that
+is silent for a while is not waited for alone: another is asked beside it, and the first to answer
+counts (a hedged request: Dean, Barroso, The tail at scale, 2013). It does without when nobody else
+is found, when whoever is asked is new too, or when too many tries fail: gossip then brings what
+there is, more slowly.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ MAX_SNAPSHOT_FAILURES = 3
 MAX_EMPTY_SNAPSHOTS = 3
 """Members that have learned nothing themselves; then the group is taken to be new."""
 RETRY_SNAPSHOT_SECONDS = 0.5
+HEDGE_SNAPSHOT_SECONDS = 1.5
+"""How long a member may be silent before another is asked as well; two at once at most. A request
+to a member that was lost without a word times out only after several seconds."""
 ACQUAINTANCE_SECONDS = 1.5
 """Connected peers tell their topics within this time."""
 
@@ -52,7 +57,7 @@ class Joining:
     def next_wake(self, reachable: frozenset[PeerId]) -> float:
         """When `advance` may have something to do though nothing was heard."""
         if self._fetcher.fetching_snapshot:
-            return float("inf")
+            return self._hedge_at(reachable)
         return self._retry_at if reachable else self._alone_at
 
     def discovery_ended(self, alone: bool, now: float) -> None:
@@ -62,17 +67,17 @@ class Joining:
     def advance(self, reachable: frozenset[PeerId], now: float) -> ev.Request | Joined | None:
         """The next member to ask, or the end of joining; None: nothing but to wait."""
         if self._fetcher.fetching_snapshot:
-            return None
+            if now < self._hedge_at(reachable):
+                return None
+            return self._fetcher.snapshot(self._pick(self._others(reachable)), now)
         failures = sum(self._failures.values())
-        others = sorted(reachable - self._as_new)
-        willing = [p for p in others if p not in self._failures] or others
+        willing = self._others(reachable)
         if self._as_new and (not willing or len(self._as_new) >= MAX_EMPTY_SNAPSHOTS):
             return Joined("info", "no member has learned anything yet")
         if willing and failures < MAX_SNAPSHOT_FAILURES:
             if now < self._retry_at:
                 return None
-            peer = willing[int(self._rng.integers(len(willing)))]
-            return self._fetcher.snapshot(peer, now)
+            return self._fetcher.snapshot(self._pick(willing), now)
         if willing:
             how = f"no member gave a snapshot ({failures} tries): catching up from gossip"
             return Joined("warning", how)
@@ -90,6 +95,7 @@ class Joining:
         if not self._replica.member_count:
             self._as_new.add(peer)
             return None
+        self._fetcher.give_up_snapshots()
         return Joined("info", self._snapshot_text(peer))
 
     def snapshot_given(self, peer: PeerId | None) -> Joined:
@@ -97,6 +103,23 @@ class Joining:
         self.snapshot_from = peer
         how = "founding it here" if peer is None else self._snapshot_text(peer)
         return Joined("info", how)
+
+    def _hedge_at(self, reachable: frozenset[PeerId]) -> float:
+        """When to ask another member beside the one that is asked; never: infinity."""
+        since = self._fetcher.silent_since
+        room = sum(self._failures.values()) + 1 < MAX_SNAPSHOT_FAILURES
+        fresh = set(self._others(reachable)) - set(self._failures)
+        if since is None or not room or not fresh:
+            return float("inf")
+        return since + HEDGE_SNAPSHOT_SECONDS
+
+    def _others(self, reachable: frozenset[PeerId]) -> list[PeerId]:
+        """Who may be asked next: those that have not failed, if there are any."""
+        others = sorted(reachable - self._as_new - self._fetcher.snapshot_sources)
+        return [p for p in others if p not in self._failures] or others
+
+    def _pick(self, peers: list[PeerId]) -> PeerId:
+        return peers[int(self._rng.integers(len(peers)))]
 
     def _snapshot_text(self, peer: PeerId) -> str:
         members, rows = self._replica.member_count, self._replica.model_rows

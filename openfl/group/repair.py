@@ -2,15 +2,15 @@
 
 A gap is noticed from a heartbeat's version vector, a jump in an author's sequence numbers, or an
 announced delta. Each missing author is asked for once at a time, from any member that has it; a
-failure tries the next source after a growing pause; what nobody delivers is left alone for a
-minute. Only what was asked counts: a network that is cut off or overloaded is no reason to wait
-once it is back.
+failure tries the next source after a growing pause, whatever the author publishes meanwhile; what
+nobody delivers is left alone for a minute, or until another member has it. Only what was asked
+counts: a network that is cut off or overloaded is no reason to wait once it is back.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,11 +24,12 @@ GIVE_UP_SECONDS = 60.0
 UNANSWERED_SECONDS = 8.0
 """The same when some were asked and did not answer: they may have it after all."""
 MAX_SOURCES = 8
+"""Of those not asked yet, and of those asked in vain."""
 
 
 @dataclass(slots=True)
 class Gap:
-    """Deltas of `author` up to (epoch, seqno) are missing."""
+    """Deltas of `author` up to (epoch, seqno) are missing. `sources` have not been asked yet."""
 
     author: PeerId
     epoch: int
@@ -40,6 +41,28 @@ class Gap:
     given_up: bool = False
     unanswered: bool = False
     """Whether any of the attempts ended without an answer."""
+    in_vain: list[PeerId] = field(default_factory=list)
+    """Sources that were asked, longest ago first. Whoever passes on an author's newest delta need
+    not have what came before it, and its word must not keep those that have it from being asked."""
+    asked: PeerId | None = None
+    turns: int = 0
+
+    def choose(self, reachable: frozenset[PeerId]) -> PeerId:
+        """Whom to ask next: reachable sources first; any reachable member may have it too."""
+        for source in (*self.sources, *self.in_vain):
+            if source in reachable:
+                return source
+        return sorted(reachable)[self.turns % len(reachable)]
+
+    def had_its_turn(self) -> None:
+        """Whoever was asked comes last from now on."""
+        self.turns += 1
+        for sources in (self.sources, self.in_vain):
+            if self.asked in sources:
+                sources.remove(self.asked)
+                self.in_vain.append(self.asked)
+                del self.in_vain[:-MAX_SOURCES]
+                break
 
 
 class Gaps:
@@ -78,8 +101,13 @@ class Gaps:
         if (epoch, seqno) > (gap.epoch, gap.seqno):
             gap.epoch, gap.seqno = epoch, seqno
             gap.attempts = 0
-        if source not in gap.sources and len(gap.sources) < MAX_SOURCES:
-            gap.sources.append(source)
+        if source in gap.sources or source in gap.in_vain or len(gap.sources) >= MAX_SOURCES:
+            return
+        gap.sources.append(source)
+        if gap.given_up and not gap.asking:
+            # Only this one is new: a try for it, not for all the others again.
+            gap.attempts = MAX_ATTEMPTS - 1
+            gap.next_try = min(gap.next_try, now + RETRY_PAUSE_SECONDS)
 
     def close(self, author: PeerId, epoch: int, complete_seqno: int) -> None:
         """Everything of the author up to (epoch, complete_seqno) is here."""
@@ -117,11 +145,10 @@ class Gaps:
                 gap.unanswered = False
                 gap.given_up = True
                 continue
-            # Reachable sources first; any reachable member may have it too.
-            sources = [s for s in gap.sources if s in reachable] or sorted(reachable)
             gap.attempts += 1
             gap.asking = True
-            chosen.append((sources[(gap.attempts - 1) % len(sources)], gap))
+            gap.asked = gap.choose(reachable)
+            chosen.append((gap.asked, gap))
         return chosen
 
     def answered(self, author: PeerId, now: float, failed: bool = False) -> None:
@@ -129,6 +156,7 @@ class Gaps:
         gap = self._gaps.get(author)
         if gap is not None:
             gap.asking = False
+            gap.had_its_turn()
             gap.unanswered = gap.unanswered or failed
             gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts
 

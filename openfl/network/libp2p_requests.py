@@ -28,9 +28,19 @@ log = logging.getLogger(__name__)
 REQUEST_READ_SECONDS = 10.0
 ANSWER_WRITE_SECONDS = 20.0
 REQUEST_WAIT_SECONDS = 30.0
+CLOSE_SECONDS = 1.0
 MAX_REQUESTS_PER_PEER = 8
 """Requests of one peer that are read and answered at once; others wait, unread. Members open half
 as many."""
+
+
+class _ConnectionLost(RequestFailed):
+    """The connection that carried the question was closed before there was an answer.
+    `closed` is set when nobody will choose it any more."""
+
+    def __init__(self, text: str, closed: trio.Event) -> None:
+        super().__init__(text)
+        self.closed = closed
 
 
 class Requests:
@@ -58,7 +68,25 @@ class Requests:
     async def ask(
         self, peer_id: ID, protocol: str, payload: bytes, max_response_bytes: int
     ) -> bytes:
-        """The peer's answer. RequestFailed when there is none, or it is too large."""
+        """The peer's answer. RequestFailed when there is none, or it is too large.
+
+        A question changes nothing at the peer. So it is put once more when its connection is lost
+        and there is another: peers that dial each other at once have two.
+        """
+        try:
+            return await self._ask_once(peer_id, protocol, payload, max_response_bytes)
+        except _ConnectionLost as error:
+            with trio.move_on_after(CLOSE_SECONDS):
+                await error.closed.wait()
+            if self._require_host().get_network().newest_connection(peer_id) is None:
+                raise
+            log.debug("%s: asked again over another connection", error)
+            self._faults.count("request-asked-again")
+            return await self._ask_once(peer_id, protocol, payload, max_response_bytes)
+
+    async def _ask_once(
+        self, peer_id: ID, protocol: str, payload: bytes, max_response_bytes: int
+    ) -> bytes:
         async with self._request_stream(peer_id, protocol) as stream:
             await write_frame(stream, payload)
             await stream.close_write()
@@ -68,7 +96,8 @@ class Requests:
 
     @contextlib.asynccontextmanager
     async def _request_stream(self, peer_id: ID, protocol: str) -> AsyncIterator[Any]:
-        """A stream that is reset when the block fails; its errors become RequestFailed."""
+        """A stream that is reset when the block fails; its errors become RequestFailed, and
+        `_ConnectionLost` when not the stream alone ended."""
         stream: Any = None
         try:
             stream = await self._require_host().open_stream(peer_id, [protocol])
@@ -84,7 +113,10 @@ class Requests:
                 elif isinstance(error, MessageTooLarge):
                     self._faults.against(peer_id, "answer-too-large")
                     why = f"the answer is too large: {why}"
-                raise RequestFailed(f"{protocol} of {peer_id}: {why}") from error
+                text = f"{protocol} of {peer_id}: {why}"
+                if stream is not None and stream.muxed_conn.event_shutting_down.is_set():
+                    raise _ConnectionLost(text, stream.muxed_conn.event_closed) from error
+                raise RequestFailed(text) from error
             raise
 
     def _serve(self, host: HardenedHost, protocol: str) -> None:

@@ -473,3 +473,36 @@ async def test_a_node_that_only_dials_has_no_address_and_is_no_provider() -> Non
                 found = await b.find_providers(b"k" * 32)
         assert found == (address_of(a),)
         assert await light.find_providers(b"k" * 32) == (address_of(a),)
+
+
+@pytest.mark.parametrize("other_left", [True, False])
+async def test_a_request_whose_connection_is_closed_goes_on_over_the_other_one(
+    other_left: bool,
+) -> None:
+    """Two peers that dial each other at once have two connections, of which one may be closed."""
+    async with make_network() as a, make_network() as b:
+        asked = 0
+
+        async def close_its_connection_once(asker: PeerId, payload: bytes) -> bytes:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                newest = b._swarm.newest_connection(id_of(a))
+                await b._swarm._close_connection_async(newest)
+                await trio.sleep_forever()
+            return payload
+
+        b.set_handler("/test-close/1", close_its_connection_once)
+        (address,) = address_of(b).multiaddrs
+        for count in range(1 + other_left):
+            raw = await a._swarm._tcp.dial(Multiaddr(address))
+            await a._swarm.upgrade_outbound_raw_conn(raw, id_of(b))
+            await until(lambda count=count: len(b._swarm.get_connections(id_of(a))) == count + 1)
+        with trio.fail_after(10):
+            if other_left:
+                assert await a.request(b.peer_id, "/test-close/1", b"?") == b"?"
+                assert asked == 2
+            else:
+                with pytest.raises(RequestFailed):
+                    await a.request(b.peer_id, "/test-close/1", b"?")
+                assert asked == 1

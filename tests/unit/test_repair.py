@@ -270,3 +270,66 @@ def test_a_forgotten_author_is_not_asked_for() -> None:
     assert asked(known, SOON) == []
     known.answered(AUTHOR, SOON)  # an answer that comes late does no harm
     assert len(known) == 0
+
+
+def asked_of(known: Gaps, now: float, reachable: frozenset[PeerId] = ALL) -> PeerId:
+    """The one that is asked now, in vain."""
+    ((source, _),) = asked(known, now, reachable)
+    known.answered(AUTHOR, now)
+    return source
+
+
+def test_an_author_that_publishes_all_the_time_does_not_keep_the_last_source_from_being_asked() -> (
+    None
+):
+    """Anne and Bert pass on its newest deltas and lack those before them, as this member does;
+    Carl, from the other side of what was a partition, has them."""
+    known = with_gap(ANNE)
+    now, found = SOON, []
+    for seqno in range(6, 9):
+        for source in (ANNE, BERT, CARL):
+            known.notice(AUTHOR, 1, seqno, source, now)
+        found.append(asked_of(known, now))
+        now = known.next_wake
+    assert found == [ANNE, BERT, CARL]
+
+
+def test_an_author_that_publishes_all_the_time_is_asked_for_at_everybody_without_a_source() -> None:
+    known = with_gap(PeerId("gone"))
+    now, found = SOON, set()
+    for seqno in range(6, 9):
+        known.notice(AUTHOR, 1, seqno, PeerId("gone"), now)
+        found.add(asked_of(known, now))
+        now = known.next_wake
+    assert found == ALL
+
+
+def test_as_many_wrong_sources_as_are_kept_do_not_shut_out_the_right_one() -> None:
+    wrong = [PeerId(f"wrong-{n}") for n in range(MAX_SOURCES)]
+    reachable = frozenset([*wrong, CARL])
+    known, now, found = with_gap(wrong[0]), SOON, []
+    for seqno in range(6, 6 + MAX_SOURCES + 1):
+        for source in (*wrong, CARL):
+            known.notice(AUTHOR, 1, seqno, source, now)
+        found.append(asked_of(known, now, reachable))
+        now = known.next_wake
+    assert found == [*wrong, CARL]
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_was_given_up_is_asked_for_at_a_new_source_but_not_at_an_old_one(
+    is_new: bool,
+) -> None:
+    known, now = with_gap(ANNE), SOON
+    for _ in range(MAX_ATTEMPTS):
+        assert asked_of(known, now) == ANNE
+        now = known.next_wake
+    assert asked(known, now) == []
+    known.notice(AUTHOR, 1, 5, BERT if is_new else ANNE, now)
+    assert known.next_wake == now + (RETRY_PAUSE_SECONDS if is_new else GIVE_UP_SECONDS)
+    if is_new:
+        now = known.next_wake
+        assert asked_of(known, now) == BERT
+        now = known.next_wake
+        assert asked(known, now) == []  # one try, then given up again
+        assert known.next_wake == now + GIVE_UP_SECONDS

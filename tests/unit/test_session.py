@@ -14,6 +14,7 @@ from openfl.contribution import Charter, TableSchema
 from openfl.errors import DecodeError
 from openfl.group import events as ev
 from openfl.group.intake import MAX_HEARSAY
+from openfl.group.joining import HEDGE_SNAPSHOT_SECONDS
 from openfl.group.settings import SessionSettings
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
@@ -238,6 +239,67 @@ def test_a_newcomer_whom_nobody_gives_a_snapshot_catches_up_from_gossip() -> Non
     rig.unanswered = set()
     rig.pass_time(20.0)
     assert third.session.replica.version_of(first.peer_id).seqno > 0
+
+
+def snapshot_requests(effects: list[ev.Effect]) -> list[ev.Request]:
+    asked = [effect for effect in effects if isinstance(effect, ev.Request)]
+    return [request for request in asked if request.protocol == wire.SNAPSHOT_PROTOCOL]
+
+
+def asks_one_that_is_silent(rig: Rig, members: int) -> tuple[Member, ev.Request]:
+    """A newcomer to a group of so many, and its first request: the answer does not come yet."""
+    for _ in range(members):
+        rig.join(rig.add())
+    teacher = rig.members[0]
+    rig.pass_time(1.2)
+    rig.train(teacher, contribution(KEYS, 2.0))
+    newcomer = rig.add()
+    others = frozenset(m.peer_id for m in rig.members if m is not newcomer)
+    (request,) = snapshot_requests(newcomer.session.handle(ev.MembersReachable(others), rig.now))
+    return newcomer, request
+
+
+def test_a_member_that_is_silent_is_not_waited_for_alone() -> None:
+    rig = Rig()
+    newcomer, first = asks_one_that_is_silent(rig, 3)
+    early = rig.now + HEDGE_SNAPSHOT_SECONDS - 0.1
+    assert snapshot_requests(newcomer.session.handle(ev.TimerFired(), early)) == []
+    rig.now += HEDGE_SNAPSHOT_SECONDS
+    assert newcomer.session.next_wake <= rig.now
+    effects = newcomer.session.handle(ev.TimerFired(), rig.now)
+    (second,) = snapshot_requests(effects)
+    assert second.peer != first.peer
+    later = newcomer.session.handle(ev.TimerFired(), rig.now + HEDGE_SNAPSHOT_SECONDS)
+    assert snapshot_requests(later) == []  # two at once are enough
+    rig._answer(newcomer, second)
+    assert newcomer.session.phase != "joining"
+    assert newcomer.session.replica.digest() == rig.members[0].session.replica.digest()
+    # Whatever comes of the first is nobody's business any more.
+    assert newcomer.session.handle(ev.AnswerReceived(first.token, first.peer, b"?"), rig.now) == []
+    assert newcomer.session.faults == {}
+
+
+def test_where_nobody_else_is_in_reach_a_silent_member_is_waited_for() -> None:
+    rig = Rig()
+    newcomer, _ = asks_one_that_is_silent(rig, 1)
+    for _ in range(10):
+        rig.now += HEDGE_SNAPSHOT_SECONDS
+        effects = newcomer.session.handle(ev.TimerFired(), rig.now)
+        assert snapshot_requests(effects) == []
+        assert newcomer.session.next_wake > rig.now
+    assert newcomer.session.phase == "joining"
+
+
+def test_of_two_that_are_asked_one_may_fail_and_the_other_still_counts() -> None:
+    rig = Rig()
+    newcomer, first = asks_one_that_is_silent(rig, 2)
+    rig.now += HEDGE_SNAPSHOT_SECONDS
+    (second,) = snapshot_requests(newcomer.session.handle(ev.TimerFired(), rig.now))
+    failed = ev.RequestFailed(second.token, second.peer, "no answer")
+    assert snapshot_requests(newcomer.session.handle(failed, rig.now)) == []
+    assert newcomer.session.phase == "joining"
+    rig._answer(newcomer, first)
+    assert newcomer.session.replica.digest() == rig.members[0].session.replica.digest()
 
 
 def test_a_joining_member_that_hears_of_something_it_lacks_does_not_spin() -> None:
