@@ -48,6 +48,8 @@ __all__ = [
 ]
 
 MAX_OTHERS = 5
+LAN_SECONDS = 1.5
+"""How long a node that knows nobody listens to the LAN before it joins."""
 FINISH_SECONDS = 3.0
 """A node closes within five seconds: this, and what the network needs."""
 
@@ -104,20 +106,27 @@ async def _open_parts(
     remembered, problems = _load_remembered(place, storage)
     resume, more = storage.load(asked)
     privacy = await _open_budget(config, place)
-    async with _open_network(config, identity, storage, on_event) as network:
+    async with (
+        _open_network(config, identity, storage, on_event) as network,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        discovery = Discovery(
+            network,
+            bootstrap=bootstrap,
+            remembered=remembered,
+            now=time.time,
+            rng=random.Random(),
+            dial_members=config.network.dial_members,
+        )
+        if config.network.mdns:
+            known = bool(bootstrap or remembered)
+            await stack.enter_async_context(_on_lan(network, discovery, known, on_event))
         for problem in [*problems, *more]:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
         node = Node(
             network,
             Libp2pSealer(identity),
-            Discovery(
-                network,
-                bootstrap=bootstrap,
-                remembered=remembered,
-                now=time.time,
-                rng=random.Random(),
-                dial_members=config.network.dial_members,
-            ),
+            discovery,
             workload,
             storage,
             node_settings(config, place.root, pin, invitations),
@@ -199,6 +208,28 @@ async def _open_network(
             opened = await stack.enter_async_context(network(0))
         storage.port = _port_of(opened.multiaddrs)
         yield opened
+
+
+@contextlib.asynccontextmanager
+async def _on_lan(
+    network: Network, discovery: Discovery, known: bool, on_event: OnEvent
+) -> AsyncIterator[None]:
+    """Finds peers of the LAN; entered once one is found, or after a moment, unless others are
+    `known` to join through. A machine without multicast is told so, and goes on without."""
+    from openfl.network.libp2p_mdns import lan_discovery
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            somebody = await stack.enter_async_context(
+                lan_discovery(network.peer_id, lambda: network.multiaddrs, discovery.met_nearby)
+            )
+        except NetworkError as error:
+            on_event(NodeEvent(time.time(), "warning", "mdns-failed", str(error)))
+        else:
+            if not known:
+                with trio.move_on_after(LAN_SECONDS):
+                    await somebody.wait()
+        yield
 
 
 def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:

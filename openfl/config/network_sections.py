@@ -78,6 +78,10 @@ class NetworkConfig:
         "Let nodes that cannot be dialled be reached through this one, which should be reachable"
         " itself. Bounded: 64 nodes, 128 connections of 256 MiB and 2 hours each.",
     )
+    mdns: bool = setting(
+        False,
+        "Find nodes on the same LAN by multicast DNS, and be found: no address needs to be given.",
+    )
     psk_file: str = setting(
         "",
         "Key file of a private network (make one with `openfl-node network-key`): only nodes that"

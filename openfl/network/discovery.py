@@ -58,6 +58,8 @@ RETRY_MAX_SECONDS = 60.0
 RETRY_MISSED_SECONDS = 4.0
 """Longest pause between tries of a peer that is missed. A try goes on for 8 s when nothing comes
 back, and TCP asks again within it: after a partition somebody gets through within five seconds."""
+MAX_NEARBY = 64
+"""Peers of the LAN that are kept in mind; of more, the newest."""
 MAX_MISSED_DIALS = 4
 """Missed members tried at once: one that answers is enough to be one group again."""
 
@@ -119,6 +121,7 @@ class Discovery:
         self._rng = rng
         self._dial_members = dial_members
         self._known: dict[PeerId, PeerAddress] = {}
+        self._nearby: dict[PeerId, PeerAddress] = {}
         self._failures: dict[PeerId, tuple[int, float]] = {}
         self._alone_since: float | None = None
         self._missed = MissedPeers({peer.peer_id for peer in bootstrap})
@@ -126,13 +129,21 @@ class Discovery:
         for peer in [*bootstrap, *remembered]:
             self._learn(peer)
 
+    def met_nearby(self, peer: PeerAddress) -> None:
+        """A peer of the LAN says that it is there; dialled as long as there are too few others."""
+        self._nearby.pop(peer.peer_id, None)
+        self._nearby[peer.peer_id] = peer
+        while len(self._nearby) > MAX_NEARBY:
+            del self._nearby[next(iter(self._nearby))]
+
     async def join(self) -> tuple[DialOutcome, ...]:
         """Dial bootstrap and remembered peers side by side and say what came of each.
 
         Nothing is raised when all fail: `run` keeps trying. Empty when there was nobody to dial.
         """
         targets = list(self._bootstrap)
-        targets += [peer for peer in self._known.values() if peer not in targets]
+        others = [*self._nearby.values(), *self._known.values()]
+        targets += [peer for peer in others if peer not in targets]
         del targets[MAX_JOIN_DIALS:]
         outcomes: list[DialOutcome] = []
         async with trio.open_nursery() as nursery:
@@ -305,6 +316,8 @@ class Discovery:
                 targets = [*self._bootstrap, *self._missed_members()]
             else:
                 targets = list(self._known.values())
+            if len(connected) < self._dial_members:
+                targets += self._nearby.values()
             await self._dial(
                 [p for p in targets if p.peer_id not in connected and self._may_dial(p)][
                     :MAX_JOIN_DIALS

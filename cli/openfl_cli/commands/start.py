@@ -66,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to listen, for example /ip4/0.0.0.0/tcp/4001 (default: any free port, kept)",
     )
     parser.add_argument(
+        "--mdns",
+        action="store_true",
+        help="find nodes on the same LAN, and be found, without any address",
+    )
+    parser.add_argument(
         "--relay",
         action="store_true",
         help="let nodes behind routers be reached through this one",
@@ -126,6 +131,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "data.ratings_file": arguments.data,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.listen": tuple(arguments.listen) or None,
+            "network.mdns": True if arguments.mdns else None,
             "network.relay": True if arguments.relay else None,
             "group.name": arguments.group,
             "group.closed": True if arguments.closed else None,
