@@ -216,19 +216,19 @@ async def _on_lan(
 ) -> AsyncIterator[None]:
     """Finds peers of the LAN; entered once one is found, or after a moment, unless others are
     `known` to join through. A machine without multicast is told so, and goes on without."""
-    from openfl.network.libp2p_mdns import lan_discovery
+    # Here, not above: nodes without it need not load zeroconf.
+    from openfl.network.libp2p_mdns import LanDiscovery
 
+    lan = LanDiscovery(network.peer_id, lambda: network.multiaddrs, discovery.met_nearby)
     async with contextlib.AsyncExitStack() as stack:
         try:
-            somebody = await stack.enter_async_context(
-                lan_discovery(network.peer_id, lambda: network.multiaddrs, discovery.met_nearby)
-            )
+            await stack.enter_async_context(lan.running())
         except NetworkError as error:
             on_event(NodeEvent(time.time(), "warning", "mdns-failed", str(error)))
         else:
             if not known:
                 with trio.move_on_after(LAN_SECONDS):
-                    await somebody.wait()
+                    await lan.somebody.wait()
         yield
 
 

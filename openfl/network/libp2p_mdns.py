@@ -15,9 +15,10 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 import trio
+from zeroconf import Error as ZeroconfError
+from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from openfl.contribution import PeerId
 from openfl.errors import NetworkError
@@ -79,99 +80,107 @@ def _of_a_lan(address: str) -> bool:
     return plain and not parts[2].startswith("127.") and parts[2] != "::1"
 
 
-@contextlib.asynccontextmanager
-async def lan_discovery(
-    peer_id: PeerId, addresses: Callable[[], Iterable[str]], found: Found
-) -> AsyncIterator[trio.Event]:
-    """Say where this node is, and call `found` for every other that says so.
+class LanDiscovery:
+    """Says where this node is, and calls `found` for every other that says so.
 
-    Gives an event: somebody has been found. NetworkError: multicast is not possible here.
+    `addresses`: this node's multiaddrs now; asked again from time to time.
     """
-    # Here, not above: nodes without mDNS need not load it.
-    from zeroconf import Error, ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
-    name = f"{secrets.token_hex(16)}.{SERVICE}"
-    token = trio.lowlevel.current_trio_token()
-    send, receive = trio.open_memory_channel[str](QUEUE)
-    somebody = trio.Event()
+    def __init__(
+        self, peer_id: PeerId, addresses: Callable[[], Iterable[str]], found: Found
+    ) -> None:
+        self.somebody = trio.Event()
+        """Set once another node has been found."""
+        self._peer_id = peer_id
+        self._addresses = addresses
+        self._found = found
+        self._name = f"{secrets.token_hex(16)}.{SERVICE}"
+        self._send, self._receive = trio.open_memory_channel[str](QUEUE)
+        self._zeroconf: Zeroconf
 
-    def own_info() -> Any:
-        record = text_record(addresses())
-        host = f"{name.partition('.')[0]}.local."
-        return ServiceInfo(SERVICE, name, PLACEHOLDER_PORT, properties=record, server=host)
-
-    def hand_over(said: str) -> None:
-        with contextlib.suppress(
-            trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError
-        ):
-            send.send_nowait(said)  # a LAN that floods us loses some
-
-    class Listener(ServiceListener):
-        """Called by zeroconf in its own thread."""
-
-        def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(hand_over, name)
-
-        def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-            self.add_service(zc, type_, name)
-
-        def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-            """A peer that left the LAN may still be reached otherwise."""
-
-    def open_zeroconf(info: Any) -> Any:
-        zeroconf = Zeroconf()
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """On the LAN for as long as the block is open. NetworkError: no multicast here."""
+        told = self._own_info()
+        hand_over = trio.lowlevel.current_trio_token().run_sync_soon
+        listener = _Listener(lambda name: hand_over(self._hear, name))
         try:
-            zeroconf.register_service(info)
-            ServiceBrowser(zeroconf, SERVICE, listener=Listener())
-        except BaseException:
-            zeroconf.close()
-            raise
-        return zeroconf
+            self._zeroconf = await trio.to_thread.run_sync(_open, told, listener)
+        except (OSError, ZeroconfError) as error:
+            raise NetworkError(f"mDNS does not work on this machine: {error}") from error
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._look_up)
+                nursery.start_soon(self._keep_told, told)
+                yield
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._zeroconf.close)
 
-    told = own_info()
-    try:
-        zeroconf = await trio.to_thread.run_sync(open_zeroconf, told)
-    except (OSError, Error) as error:
-        raise NetworkError(f"mDNS does not work on this machine: {error}") from error
+    def _own_info(self) -> ServiceInfo:
+        record = text_record(self._addresses())
+        host = f"{self._name.partition('.')[0]}.local."
+        return ServiceInfo(SERVICE, self._name, PLACEHOLDER_PORT, properties=record, server=host)
 
-    def text_of(said: str) -> bytes:
-        info = ServiceInfo(SERVICE, said)
-        # It comes with the answer that gave the name. Asking for more waits for an address record,
-        # too, which the spec does not ask for.
-        if not (info.load_from_cache(zeroconf) or info.text):
-            info.request(zeroconf, LOOK_UP_MILLISECONDS)
-        return info.text or b""
+    def _hear(self, name: str) -> None:
+        with contextlib.suppress(trio.WouldBlock):  # a LAN that floods us loses some
+            self._send.send_nowait(name)
 
-    async def look_up() -> None:
-        async for said in receive:
-            if said == name:
+    async def _look_up(self) -> None:
+        async for name in self._receive:
+            if name == self._name:
                 continue
             try:
-                peers = read_text_record(await trio.to_thread.run_sync(text_of, said))
+                peers = read_text_record(await trio.to_thread.run_sync(self._text_of, name))
             except ValueError as error:
-                log.debug("mdns: %s: %s", said, error)
+                log.debug("mdns: %s: %s", name, error)
                 continue
             for peer in peers:
-                if peer.peer_id != peer_id:
-                    found(peer)
-                    somebody.set()
+                if peer.peer_id != self._peer_id:
+                    self._found(peer)
+                    self.somebody.set()
 
-    async def keep_told() -> None:
-        nonlocal told
+    def _text_of(self, name: str) -> bytes:
+        info = ServiceInfo(SERVICE, name)
+        # It comes with the answer that gave the name. Asking for more waits for an address record,
+        # too, which the spec does not ask for.
+        if not (info.load_from_cache(self._zeroconf) or info.text):
+            info.request(self._zeroconf, LOOK_UP_MILLISECONDS)
+        return info.text or b""
+
+    async def _keep_told(self, told: ServiceInfo) -> None:
         while True:
             await trio.sleep(REFRESH_SECONDS)
-            info = own_info()
+            info = self._own_info()
             if info.text != told.text:
-                await trio.to_thread.run_sync(zeroconf.update_service, info)
+                await trio.to_thread.run_sync(self._zeroconf.update_service, info)
                 told = info
 
+
+class _Listener(ServiceListener):
+    """Called by zeroconf in its own thread."""
+
+    def __init__(self, hand_over: Callable[[str], None]) -> None:
+        self._hand_over = hand_over
+
+    def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            self._hand_over(name)
+
+    def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        self.add_service(zc, type_, name)
+
+    def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        """A peer that left the LAN may still be reached otherwise."""
+
+
+def _open(info: ServiceInfo, listener: ServiceListener) -> Zeroconf:
+    zeroconf = Zeroconf()
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look_up)
-            nursery.start_soon(keep_told)
-            yield somebody
-            nursery.cancel_scope.cancel()
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(zeroconf.close)
+        zeroconf.register_service(info)
+        ServiceBrowser(zeroconf, SERVICE, listener=listener)
+    except BaseException:
+        zeroconf.close()
+        raise
+    return zeroconf
