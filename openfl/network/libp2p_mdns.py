@@ -2,7 +2,7 @@
 
 https://github.com/libp2p/specs/blob/master/discovery/mdns.md: every node answers for the service
 `_p2p._udp.local` under a random name, with a TXT record that holds `dnsaddr=<multiaddr>` of each of
-its addresses. js-libp2p and go-libp2p say and understand the same.
+its addresses.
 
 `libp2p.discovery.mdns` of 0.8.1 is not used: it writes into the peer store from zeroconf's thread.
 Here zeroconf only hands names and bytes over; all else happens in trio's thread. What is heard is
@@ -133,7 +133,8 @@ class LanDiscovery:
                 continue
             try:
                 peers = read_text_record(await trio.to_thread.run_sync(self._text_of, name))
-            except ValueError as error:
+            except (ValueError, ZeroconfError, OSError) as error:
+                # Anybody on the LAN can say any name.
                 log.debug("mdns: %s: %s", name, error)
                 continue
             for peer in peers:
@@ -153,8 +154,13 @@ class LanDiscovery:
         while True:
             await trio.sleep(REFRESH_SECONDS)
             info = self._own_info()
-            if info.text != told.text:
+            if info.text == told.text:
+                continue
+            try:
                 await trio.to_thread.run_sync(self._zeroconf.update_service, info)
+            except (ZeroconfError, OSError) as error:
+                log.debug("mdns: not told of new addresses: %s", error)  # tried again
+            else:
                 told = info
 
 

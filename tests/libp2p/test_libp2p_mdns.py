@@ -6,9 +6,11 @@ import pytest
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.id import ID
 
+from openfl.contribution import PeerId
 from openfl.network.libp2p_mdns import (
     MAX_ADDRESSES,
     MAX_TEXT_BYTES,
+    LanDiscovery,
     read_text_record,
     text_record,
 )
@@ -73,3 +75,12 @@ def test_a_record_that_is_cut_off_or_too_long_is_refused() -> None:
     for broken in (good[:-1], good + b"\x05abc", bytes(MAX_TEXT_BYTES + 1)):
         with pytest.raises(ValueError, match="TXT record"):
             read_text_record(broken)
+
+
+async def test_a_name_that_is_none_of_the_service_does_no_harm() -> None:
+    lan = LanDiscovery(PeerId(PEER), tuple, lambda peer: None)
+    async with lan._send:
+        lan._hear("printer._ipp._tcp.local.")
+        lan._hear("\x00")
+    await lan._look_up()
+    assert not lan.somebody.is_set()
