@@ -16,7 +16,8 @@ import trio
 from google.protobuf.message import DecodeError as ProtobufError
 from libp2p.abc import IHost
 from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
+from libp2p.exceptions import BaseLibp2pError, ParseError
+from libp2p.io.exceptions import MessageTooLarge
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
@@ -46,6 +47,8 @@ MAX_CONCURRENT_QUERIES = 64
 MAX_QUERIES_PER_PEER = 8
 QUERY_STREAM_SECONDS = 20.0
 """How long a stream with queries of another peer may stay open."""
+MAX_QUERY_BYTES = 64 * 1024
+"""Of one message of another peer. The largest that is any use has the addresses of one provider."""
 QUERY_TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 512 * 1024
 ADDRESS_TTL = 3600
@@ -250,7 +253,8 @@ def make_dht(host: IHost, faults: Faults) -> KadDHT:
 def _bounded(
     handler: Callable[[Any], Awaitable[None]], faults: Faults
 ) -> Callable[[Any], Awaitable[None]]:
-    """Defect: a stream without a query keeps its place for ever; 64 of one peer close the DHT."""
+    """Defects: a stream without a query keeps its place for ever; 64 of one peer close the DHT.
+    A query may have 4 MiB, and whoever sends junk is not told apart from whoever hangs up."""
     open_streams: Counter[ID] = Counter()
 
     async def handle(stream: Any) -> None:
@@ -262,7 +266,7 @@ def _bounded(
         open_streams[peer_id] += 1
         try:
             with trio.move_on_after(QUERY_STREAM_SECONDS) as scope:
-                await handler(stream)
+                await handler(_CheckedStream(stream, faults))
             if scope.cancelled_caught:
                 faults.against(peer_id, "dht-slow")
                 with shielded(1):
@@ -273,6 +277,34 @@ def _bounded(
                 del open_streams[peer_id]
 
     return handle
+
+
+class _CheckedStream:
+    """A stream that hands on whole messages only; the sender of anything else is at fault."""
+
+    def __init__(self, stream: Any, faults: Faults) -> None:
+        self._stream = stream
+        self._faults = faults
+        self._reader = StreamReader(stream)
+        self._checked = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def read(self, n: int | None = None) -> bytes:
+        if not self._checked:
+            try:
+                frame = await self._reader.read_varint_frame(MAX_QUERY_BYTES)
+                if frame is None:
+                    return b""
+                Message().ParseFromString(frame)
+            except (ProtobufError, ParseError, MessageTooLarge):
+                self._faults.against(self._stream.muxed_conn.peer_id, "dht-malformed")
+                raise
+            self._checked = encode_varint_prefixed(frame)
+        taken = len(self._checked) if n is None else n
+        data, self._checked = self._checked[:taken], self._checked[taken:]
+        return data
 
 
 def multihash(digest: bytes) -> bytes:

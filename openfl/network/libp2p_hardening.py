@@ -20,7 +20,7 @@ import trio
 from google.protobuf.message import DecodeError as ProtobufError
 from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError, ParseError
-from libp2p.io.exceptions import MessageTooLarge
+from libp2p.io.exceptions import IncompleteReadError, MessageTooLarge
 from libp2p.network.connection import swarm_connection
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
@@ -314,6 +314,9 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             await self._read_rpcs(peer_id, StreamReader(stream))
         except (ProtobufError, ParseError, MessageTooLarge, UnicodeError) as error:
             self._faults.against(peer_id, "gossip-malformed")
+            log.debug("gossip stream of %s: %r", peer_id, error)
+        except IncompleteReadError as error:
+            self._faults.count("gossip-cut-off")
             log.debug("gossip stream of %s: %r", peer_id, error)
         except BaseLibp2pError as error:
             log.debug("gossip stream of %s ended: %r", peer_id, error)

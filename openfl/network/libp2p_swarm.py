@@ -31,6 +31,7 @@ from openfl.network.libp2p_access import protect
 from openfl.network.libp2p_addresses import is_circuit, order_addresses, strip_peer_id
 from openfl.network.libp2p_admission import MAX_HANDSHAKES
 from openfl.network.libp2p_dns import resolve_dnsaddr
+from openfl.network.libp2p_identify import PUSH_PROTOCOL, push_handler
 from openfl.network.libp2p_transport import Faults, TcpTransport, YamuxUpgrader, shielded
 
 log = logging.getLogger(__name__)
@@ -336,6 +337,8 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
             announce_addrs=list(announce) or None,
             disable_identify_address_discovery=True,
         )
+        self._faults = swarm._faults
+        self.set_stream_handler(PUSH_PROTOCOL, push_handler(self, self._faults))
         swarm.set_stream_handler(swarm.guard(self._swarm_stream_handler))
 
     def get_addrs(self) -> list[Multiaddr]:
@@ -361,7 +364,11 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
         # Runs in a trio system task, where an exception is an internal error of trio itself.
         try:
             await super()._identify_peer(peer_id, reason=reason)
-            if self.on_identified is not None and self.is_peer_connected(peer_id):
+            if not self.is_peer_connected(peer_id):
+                return
+            if peer_id not in self._identified_peers:
+                self._faults.count("identify-failed")  # junk, or nothing
+            if self.on_identified is not None:
                 await self.on_identified(peer_id)
         except Exception as error:
             log.debug("identify %s: %r", peer_id, error)
