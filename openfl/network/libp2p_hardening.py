@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -45,6 +45,8 @@ MAX_QUEUED_BYTES = 8 * 1024 * 1024
 """Bounds of the outbound queue of one peer; what does not fit is dropped, and IHAVE repairs it."""
 SEEN_SECONDS = 120.0
 MAX_SEEN = 65_536
+MAX_GOSSIP_STREAMS_PER_PEER = 2
+"""Read at once, one a connection: each may hold a frame that is never completed."""
 MAX_TOPICS_PER_PEER = 64
 MAX_TOPIC_CHARACTERS = 256
 MAX_EQUIVOCATION_RECORDS = 8_192
@@ -303,6 +305,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         # As long as any of its streams is read: a new stream brings no new burst.
         self._paces: WeakValueDictionary[ID, Pace] = WeakValueDictionary()
         self._opening: WeakKeyDictionary[Any, trio.Lock] = WeakKeyDictionary()
+        self._readers: dict[ID, list[trio.CancelScope]] = {}
 
     # Receiving
 
@@ -311,7 +314,8 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         # the process. Here it costs the sender this stream.
         peer_id = stream.muxed_conn.peer_id
         try:
-            await self._read_rpcs(peer_id, StreamReader(stream))
+            with self._reading(peer_id):
+                await self._read_rpcs(peer_id, StreamReader(stream))
         except (ProtobufError, ParseError, MessageTooLarge, UnicodeError) as error:
             self._faults.against(peer_id, "gossip-malformed")
             log.debug("gossip stream of %s: %r", peer_id, error)
@@ -326,6 +330,23 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         finally:
             with shielded(1), contextlib.suppress(Exception):
                 await stream.reset()
+
+    @contextlib.contextmanager
+    def _reading(self, peer_id: ID) -> Iterator[None]:
+        """The block ends early when the peer has opened `MAX_GOSSIP_STREAMS_PER_PEER` since."""
+        readers = self._readers.setdefault(peer_id, [])
+        with trio.CancelScope() as scope:
+            readers.append(scope)
+            if len(readers) > MAX_GOSSIP_STREAMS_PER_PEER:
+                self._faults.count("gossip-streams")
+                readers.pop(0).cancel()
+            try:
+                yield
+            finally:
+                if scope in readers:
+                    readers.remove(scope)
+                if not readers and self._readers.get(peer_id) is readers:
+                    del self._readers[peer_id]
 
     async def _read_rpcs(self, peer_id: ID, reader: StreamReader) -> None:
         first = True

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,19 +23,24 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_varint_prefixed
 
-from openfl.contribution import Charter, PeerId
+from openfl.contribution import Charter, GroupCard, PeerId
 from openfl.control import call
 from openfl.errors import RequestFailed
-from openfl.network.base import PeerAddress
+from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.envelope import Libp2pSealer, generate_identity, key_pair_of
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings, parse_peer_multiaddr
+from openfl.wire import cbor
 from openfl.wire import messages as wire
 from tests.process_rig import RunningNode, deal_homes
 
 GOSSIP = "/meshsub/1.1.0"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 PLACES = 24
 """Of the attacked node: 18 for visitors, 12 for those of one address."""
+MOST_MIB = 110.0
+"""More than before an attack, while it goes on: 96 MiB of what was received and is not yet read."""
+MOST_FILES = 60
+"""The same: 18 visitors, 32 in their handshake, and a few for what the node does meanwhile."""
 _numbers = itertools.count(time.time_ns())
 
 
@@ -44,6 +50,8 @@ class Victim:
 
     node: RunningNode
     charters: list[Charter] = field(default_factory=list)
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """Faults from before this attack."""
 
     @cached_property
     def address(self) -> PeerAddress:
@@ -71,7 +79,11 @@ class Victim:
         return found
 
     def faults(self, name: str) -> int:
-        return int(self.status()["faults"].get(name, 0))
+        """How often that was counted since this attack began. A name that ends in "-" stands for
+        all that begin so."""
+        found = self.status()["faults"]
+        names = [n for n in found if n == name or (name.endswith("-") and n.startswith(name))]
+        return sum(int(found[n]) - self.counted.get(n, 0) for n in names)
 
     def rss_mib(self) -> float:
         return float(self.process.memory_info().rss) / 2**20
@@ -82,6 +94,31 @@ class Victim:
 
     def files(self) -> int:
         return int(self.process.num_fds())
+
+    @contextlib.contextmanager
+    def stays_bounded(self) -> Iterator[None]:
+        """Memory and open files do not grow beyond the bounds, at any time within the block."""
+        self.counted = self.status()["faults"]
+        rss, files = self.rss_mib(), self.files()
+        most_rss, most_files = rss, files
+        ended = threading.Event()
+
+        def watch() -> None:
+            nonlocal most_rss, most_files
+            while not ended.wait(0.1):
+                with contextlib.suppress(psutil.Error):  # it has ended: said elsewhere
+                    most_rss = max(most_rss, self.rss_mib())
+                    most_files = max(most_files, self.files())
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+        assert most_rss - rss < MOST_MIB
+        assert most_files - files < MOST_FILES
 
     def connected(self) -> set[str]:
         return {peer["peer_id"] for peer in self.status()["peers"]}
@@ -215,6 +252,46 @@ class Liar:
     def delta_message(self, body: bytes) -> rpc_pb2.Message:
         envelope = self.sealer.seal(wire.DELTA_TYPE, body)
         return self.message(wire.encode_gossip(wire.InlineDelta(envelope)))
+
+
+@contextlib.asynccontextmanager
+async def lying_member(
+    victim: Victim, answer: Callable[[Liar, bytes], Awaitable[bytes]]
+) -> AsyncIterator[tuple[Liar, Libp2pNetwork]]:
+    """A peer that says it is in the group, and answers as it likes."""
+    liar = Liar(victim)
+    card = GroupCard(liar.charter, 9, 100, None, None, None, liar.peer_id, 2e9)
+    sealed = liar.sealer.seal(wire.CARD_TYPE, wire.encode_card(card))
+    async with make_network(liar.identity) as network:
+
+        async def cards(peer: PeerId, request: bytes) -> bytes:
+            return wire.encode_answer(wire.CardsAnswer(((sealed, 0),)))
+
+        async def answered(peer: PeerId, request: bytes) -> bytes:
+            return await answer(liar, request)
+
+        async def peers(peer: PeerId, request: bytes) -> bytes:
+            return laughs(60)
+
+        network.set_handler(wire.GROUPS_PROTOCOL, cards)
+        network.set_handler("/openfl/peers/1", peers)
+        for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
+            network.set_handler(protocol, answered, 1 << 20)
+        await network.subscribe(liar.topic, silent)
+        yield liar, network
+
+
+def silent(message: GossipMessage) -> Verdict:
+    return Verdict.IGNORE
+
+
+def laughs(levels: int) -> bytes:
+    """CBOR lists that hold the list before them twice, by reference: 2 ** levels items."""
+    lists = [b"\xd8\x1c\x82\x00\x00"]
+    for number in range(levels):
+        reference = b"\xd8\x1d" + cbor.encode(number)
+        lists.append(b"\xd8\x1c\x82" + reference + reference)
+    return b"\x98" + bytes([len(lists)]) + b"".join(lists)
 
 
 async def reset_or_ended(stream: Any, seconds: float = PATIENCE_SECONDS) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cbor2
 import pytest
 import trio
 from hostile_rig import (
@@ -17,6 +16,7 @@ from hostile_rig import (
     Liar,
     Victim,
     attacker,
+    lying_member,
     make_network,
     reset_or_ended,
     seen,
@@ -33,9 +33,15 @@ from test_hostile_gossip import body
 from openfl.aggregation.replica import Completeness, Cursor
 from openfl.config import load_config
 from openfl.contribution import Charter, GroupCard, PeerId
-from openfl.network.base import GossipMessage, PeerAddress, Verdict
+from openfl.errors import DecodeError
+from openfl.network.base import PeerAddress
 from openfl.network.discovery import group_key
-from openfl.network.envelope import generate_identity, identity_from_seed, peer_id_of
+from openfl.network.envelope import (
+    Libp2pSealer,
+    generate_identity,
+    identity_from_seed,
+    peer_id_of,
+)
 from openfl.network.libp2p import Libp2pNetwork
 from openfl.node import Node
 from openfl.runtime import open_node
@@ -75,20 +81,36 @@ async def test_a_request_of_a_false_length_costs_its_stream(
         await reset_or_ended(stream)
 
 
-async def test_requests_that_drip_hold_up_nobody_else_and_are_given_up(victim: Victim) -> None:
+KAD, PUSH, PING = "/openfl/kad/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"
+BEGUN: dict[str, bytes] = {
+    **dict.fromkeys(OURS, struct.pack(">I", 1000) + b"\xa4"),
+    KAD: b"\x90\x4e\x0a",
+    PUSH: b"\x90\x4e\x0a",
+    PING: b"x" * 8,
+}
+"""Of each protocol a frame that never goes on. (Of gossip, see
+`test_gossip_frames_that_are_never_completed_fill_no_memory`.)"""
+
+
+async def test_frames_that_drip_hold_up_nobody_else_and_are_given_up(victim: Victim) -> None:
     async with attacker(victim) as network:
-        streams = []
-        for _ in range(20):
-            stream = await network._host.open_stream(victim.id, [wire.SNAPSHOT_PROTOCOL])
-            await stream.write(struct.pack(">I", 1000) + b"\xa4")
-            streams.append(stream)
+        streams = {}
+        for _ in range(5):
+            for protocol, begun in BEGUN.items():
+                stream = await network._host.open_stream(victim.id, [protocol])
+                await stream.write(begun)
+                streams.setdefault(protocol, stream)
         async with attacker(victim) as honest:
             with trio.fail_after(5):
                 await honest.request(
                     victim.address.peer_id, wire.GROUPS_PROTOCOL, wire.encode_groups_request()
                 )
-        await reset_or_ended(streams[0], 20)
-    assert victim.faults("request-broken") > 0
+            assert await asked_providers(honest, victim, bytes(34)) == []
+        for stream in streams.values():
+            await reset_or_ended(stream, 25)
+    assert victim.faults("request-broken") >= len(OURS)
+    assert victim.faults("identify-broken") > 0
+    await seen(lambda: victim.faults("dht-slow") > 0, "the count")
 
 
 async def test_only_a_few_answers_are_made_for_one_peer_at_once() -> None:
@@ -129,7 +151,7 @@ async def test_dht_streams_of_one_peer_that_say_nothing_leave_room_for_others(
     async with attacker(victim) as network:
         with contextlib.suppress(Exception):
             for _ in range(100):
-                stream = await network._host.open_stream(victim.id, ["/openfl/kad/1.0.0"])
+                stream = await network._host.open_stream(victim.id, [KAD])
                 await stream.write(b"\x90")  # the first byte of a length, and nothing after
         await seen(lambda: victim.faults("dht-refused-busy") > 0, "refusals")
         async with attacker(victim) as honest:
@@ -137,7 +159,7 @@ async def test_dht_streams_of_one_peer_that_say_nothing_leave_room_for_others(
 
 
 async def asked_providers(network: Libp2pNetwork, victim: Victim, key: bytes) -> list[Any]:
-    stream = await network._host.open_stream(victim.id, ["/openfl/kad/1.0.0"])
+    stream = await network._host.open_stream(victim.id, [KAD])
     query = Message(type=Message.MessageType.GET_PROVIDERS, key=key)
     await stream.write(encode_varint_prefixed(query.SerializeToString()))
     with trio.fail_after(5):
@@ -146,13 +168,35 @@ async def asked_providers(network: Libp2pNetwork, victim: Victim, key: bytes) ->
     return list(Message.FromString(answer[1 if answer[0] < 128 else 2 :]).providerPeers)
 
 
-@pytest.mark.parametrize("junk", [b"\xff" * 20, b"\x05\xff\xff\xff\xff\xff", b"\xff\xff\xff\x7f"])
-async def test_dht_messages_of_junk_cost_their_stream(victim: Victim, junk: bytes) -> None:
+@pytest.mark.parametrize(
+    "junk",
+    [
+        pytest.param(b"\xff" * 20, id="a-length-without-end"),
+        pytest.param(b"\x05" + b"\xff" * 5, id="junk"),
+        pytest.param(b"\xff\xff\xff\x7f", id="256-mebibytes"),
+        pytest.param(b"\x80\x80\x40" + bytes(1 << 16), id="more-than-allowed"),
+    ],
+)
+async def test_dht_messages_of_junk_are_counted_and_end_in_refusal(
+    victim: Victim, junk: bytes
+) -> None:
     async with attacker(victim) as network:
-        stream = await network._host.open_stream(victim.id, ["/openfl/kad/1.0.0"])
-        await stream.write(junk)
+        with contextlib.suppress(Exception):
+            for _ in range(10):
+                stream = await network._host.open_stream(victim.id, [KAD])
+                await stream.write(junk)
+                await reset_or_ended(stream)
+        await thrown_out(network, victim)
+    assert victim.faults("dht-malformed") >= 8
+
+
+async def test_a_dht_message_that_is_cut_off_costs_its_stream(victim: Victim) -> None:
+    async with attacker(victim) as network:
+        stream = await network._host.open_stream(victim.id, [KAD])
+        await stream.write(b"\x20\x0a")
         await stream.close_write()
         await reset_or_ended(stream)
+        assert await asked_providers(network, victim, bytes(34)) == []
 
 
 async def test_what_a_stranger_provides_does_not_push_out_what_members_provide() -> None:
@@ -172,22 +216,25 @@ def peer_info(peer_id: ID, addresses: list[Multiaddr]) -> Any:
     return PeerInfo(peer_id, addresses)
 
 
-async def test_a_peer_that_answers_lookups_with_its_own_does_not_hide_the_members() -> None:
-    """Eclipse: sixty made-up providers, told at once, beside one honest answer."""
+@pytest.mark.parametrize("itself", [False, True], ids=["sixty-made-up", "itself-only"])
+async def test_a_peer_that_answers_lookups_with_its_own_does_not_hide_the_members(
+    itself: bool,
+) -> None:
+    """Eclipse: made-up providers, told at once, beside one honest answer."""
     key = group_key("ab" * 16, 0.0)  # type: ignore[arg-type]
     fakes = [peer_id_of(identity_from_seed(bytes([n]) * 32)) for n in range(60)]
     async with make_network() as seeker, make_network() as liar, make_network() as honest:
 
         async def lie(stream: Any) -> None:
             answer = Message(type=Message.MessageType.GET_PROVIDERS)
-            for fake in fakes:
+            for fake in [liar.peer_id] if itself else fakes:
                 told = answer.providerPeers.add()
                 told.id = ID.from_base58(fake).to_bytes()
                 told.addrs.append(Multiaddr("/ip4/127.0.0.1/tcp/1").to_bytes())
             await stream.write(encode_varint_prefixed(answer.SerializeToString()))
             await stream.close()
 
-        liar._host.set_stream_handler("/openfl/kad/1.0.0", lie)
+        liar._host.set_stream_handler(KAD, lie)
         member = peer_id_of(generate_identity())
         honest._dht.provider_store.add_provider(
             b"\x12\x20" + key,
@@ -235,7 +282,8 @@ def page(items: Any = (), complete: Any = (), cursor: Cursor | None = None) -> b
 
 async def forged(liar: Liar, request: bytes) -> bytes:
     """Rows of another author: the envelope is true, the body was changed."""
-    envelope = bytearray(liar.sealer.seal(wire.DELTA_TYPE, body(liar.charter)))
+    author = Libp2pSealer(generate_identity())
+    envelope = bytearray(author.seal(wire.DELTA_TYPE, body(liar.charter)))
     envelope[-80] ^= 1
     return page([wire.AnswerItem("delta", bytes(envelope), 0)])
 
@@ -259,7 +307,10 @@ async def a_circle(liar: Liar, request: bytes) -> bytes:
 
 
 async def forever(liar: Liar, request: bytes) -> bytes:
-    number = wire.decode_snapshot_request(request).cursor
+    try:
+        number = wire.decode_snapshot_request(request).cursor
+    except DecodeError:
+        number = wire.decode_pull_request(request).cursor
     return page(cursor=Cursor(liar.peer_id, 1, 1 if number is None else number.seqno + 1))
 
 
@@ -268,8 +319,22 @@ async def a_lie_of_completeness(liar: Liar, request: bytes) -> bytes:
 
 
 async def dripping(liar: Liar, request: bytes) -> bytes:
-    await trio.sleep_forever()
-    raise AssertionError
+    raise AssertionError("it writes by itself: `drip`")
+
+
+async def drip(stream: Any) -> None:
+    """A MiB, a byte at a time."""
+    await stream.write(struct.pack(">I", 1 << 20))
+    while True:
+        await trio.sleep(0.2)
+        await stream.write(b"\xa4")
+
+
+async def another_delta(liar: Liar, request: bytes) -> bytes:
+    """Signed by its author, but with other rows than the author announced."""
+    return page(
+        [wire.AnswerItem("delta", liar.sealer.seal(wire.DELTA_TYPE, body(liar.charter)), 0)]
+    )
 
 
 EVIL: dict[str, tuple[Answer, str]] = {
@@ -282,44 +347,6 @@ EVIL: dict[str, tuple[Answer, str]] = {
     "a-lie-of-completeness": (a_lie_of_completeness, ""),
     "a-drip": (dripping, "request-failed"),
 }
-
-
-def laughs(levels: int) -> bytes:
-    """CBOR lists that hold the list before them twice, by reference: 2 ** levels items."""
-    lists = [b"\xd8\x1c\x82\x00\x00"]
-    for number in range(levels):
-        reference = b"\xd8\x1d" + cbor2.dumps(number)
-        lists.append(b"\xd8\x1c\x82" + reference + reference)
-    return b"\x98" + bytes([len(lists)]) + b"".join(lists)
-
-
-@contextlib.asynccontextmanager
-async def lying_member(victim: Victim, answer: Answer) -> AsyncIterator[Libp2pNetwork]:
-    """A peer that says it is in the group, and answers snapshots as it likes."""
-    liar = Liar(victim)
-    card = GroupCard(liar.charter, 9, 100, None, None, None, liar.peer_id, 2e9)
-    sealed = liar.sealer.seal(wire.CARD_TYPE, wire.encode_card(card))
-    async with make_network(liar.identity) as network:
-
-        async def cards(peer: PeerId, request: bytes) -> bytes:
-            return wire.encode_answer(wire.CardsAnswer(((sealed, 0),)))
-
-        async def answered(peer: PeerId, request: bytes) -> bytes:
-            return await answer(liar, request)
-
-        async def peers(peer: PeerId, request: bytes) -> bytes:
-            return laughs(60)
-
-        network.set_handler(wire.GROUPS_PROTOCOL, cards)
-        network.set_handler("/openfl/peers/1", peers)
-        for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
-            network.set_handler(protocol, answered, 1 << 20)
-        await network.subscribe(liar.topic, silent)
-        yield network
-
-
-def silent(message: GossipMessage) -> Verdict:
-    return Verdict.IGNORE
 
 
 @contextlib.asynccontextmanager
@@ -342,9 +369,11 @@ async def test_a_node_that_joins_through_a_liar_still_joins_and_learns(
 ) -> None:
     (home,) = deal_homes(tmp_path, "x", seed=8)
     async with (
-        lying_member(group, answer) as network,
+        lying_member(group, answer) as (_, network),
         newcomer(home, [network.multiaddrs[0]]) as node,
     ):
+        if answer is dripping:
+            network._host.set_stream_handler(wire.SNAPSHOT_PROTOCOL, drip)
         with trio.fail_after(40):
             while node.snapshot().round < 2:  # noqa: ASYNC110
                 await trio.sleep(0.05)
@@ -354,6 +383,75 @@ async def test_a_node_that_joins_through_a_liar_still_joins_and_learns(
             assert status.faults.get(fault, 0) >= 1, status.faults
         members = {m.peer_id for m in status.members if m.rows}
         assert members <= {node.network.peer_id}
+
+
+PULLED: dict[str, tuple[Answer, str]] = {
+    **{name: EVIL[name] for name in ("forged-rows", "another-charter", "a-bomb", "junk")},
+    "endless-pages": EVIL["endless-pages"],
+    "other-than-announced": (another_delta, "announced-otherwise"),
+}
+
+
+@pytest.mark.parametrize(("answer", "fault"), PULLED.values(), ids=PULLED)
+async def test_whoever_answers_pulls_with_lies_is_counted_and_thrown_out(
+    victim: Victim, answer: Answer, fault: str
+) -> None:
+    members = {m["peer_id"] for m in victim.status()["members"]}
+    async with lying_member(victim, answer) as (liar, network):
+        await network.connect(victim.address)
+        with trio.fail_after(PATIENCE_SECONDS):
+            for seqno in range(1, 1 << 10):
+                # Each asks for more than the last one: another pull.
+                announce = wire.Announce(bytes(32), 1000, 1, seqno)
+                await network.publish(liar.topic, wire.encode_gossip(announce))
+                await trio.sleep(0.25)
+                if await trio.to_thread.run_sync(victim.faults, fault):
+                    break
+        if fault == "bad-signature":
+            for seqno in range(1 << 10, 1 << 11):
+                announce = wire.Announce(bytes(32), 1000, 1, seqno)
+                await network.publish(liar.topic, wire.encode_gossip(announce))
+                await trio.sleep(0.25)
+                if not network.peers():
+                    break
+            await thrown_out(network, victim)
+    told = {m["peer_id"] for m in victim.status()["members"] if m["rows"]}
+    assert told <= members | {liar.peer_id}
+
+
+async def test_answers_of_liars_about_groups_do_not_keep_a_newcomer_out(
+    group: Victim, tmp_path: Path
+) -> None:
+    """Junk, 64 MiB, a card altered on its way, and no answer, beside one honest member."""
+    author = Libp2pSealer(generate_identity())
+    card = GroupCard(group.charters[0], 9, 1, None, None, None, author.peer_id, 2e9)
+    altered = bytearray(author.seal(wire.CARD_TYPE, wire.encode_card(card)))
+    altered[-80] ^= 1
+    forged_card = wire.encode_answer(wire.CardsAnswer(((bytes(altered), 0),)))
+    (home,) = deal_homes(tmp_path, "y", seed=9)
+    async with contextlib.AsyncExitStack() as stack:
+        liars = []
+        for lie in (b"\xff" * 40, bytes(64 << 20), forged_card, None):
+            network = await stack.enter_async_context(make_network())
+
+            async def tell(peer: PeerId, request: bytes, lie: bytes | None = lie) -> bytes:
+                if lie is None:
+                    await trio.sleep_forever()
+                    raise AssertionError
+                return lie
+
+            network.set_handler(wire.GROUPS_PROTOCOL, tell)
+            liars.append(network)
+        addresses = [*(liar.multiaddrs[0] for liar in liars), group.node.address]
+        node = await stack.enter_async_context(newcomer(home, addresses))
+        with trio.fail_after(40):
+            while node.snapshot().round < 1:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        status = node.snapshot()
+        assert status.group_id == group.charters[0].group_id
+        assert status.faults.get("answer-too-large", 0) >= 1, status.faults
+        penalties = {name for name in status.faults if name.startswith("penalized-")}
+        assert len(penalties) >= 2, status.faults
 
 
 # --- the control socket ---------------------------------------------------------------------------
@@ -385,3 +483,21 @@ def test_junk_on_the_control_socket_is_answered_with_an_error_or_nothing(
                     answer = link.recv(1 << 16)
                     assert answer == b"" or b'"ok": false' in answer
     until(lambda: victim.files() <= files + 2, "closed files")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silent_callers(group: Victim) -> Iterator[list[socket.socket]]:
+    """Control sockets opened before all other tests of this file, on which nothing is said."""
+    with contextlib.ExitStack() as stack:
+        links = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(10)]
+        for link in links:
+            link.connect(str(group.node.home / "control.sock"))
+        yield links
+
+
+def test_silence_on_the_control_socket_is_given_up(
+    victim: Victim, silent_callers: list[socket.socket]
+) -> None:
+    for link in silent_callers:
+        link.settimeout(40)
+        assert link.recv(1) == b""
