@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from hostile_rig import (
+    PATIENCE_SECONDS,
     PLACES,
     Victim,
     attacker,
@@ -81,15 +82,15 @@ def test_handshakes_of_junk_or_silence_are_given_up(victim: Victim) -> None:
 
 
 def test_a_negotiation_message_of_a_gigabyte_is_not_collected(victim: Victim) -> None:
-    before = victim.rss_mib()
+    """It takes what the sockets hold and no more, however long it is given to."""
     with sockets(victim, 1) as (link,):
+        link.settimeout(PATIENCE_SECONDS)
         link.sendall(MULTISTREAM + encode_uvarint(1 << 30))
         sent = 0
-        with contextlib.suppress(OSError):
-            while sent < 200 << 20:
-                sent += link.send(bytes(1 << 20))
-        assert sent < 64 << 20
-    assert victim.rss_mib() - before < 50
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 << 20:
+                sent += link.send(bytes(1 << 18))
+        assert sent < 16 << 20
 
 
 async def test_a_flood_of_connections_takes_no_files_and_no_place_from_others(
