@@ -28,6 +28,7 @@ from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
 from multiaddr import Multiaddr
 
 from openfl.errors import RequestFailed
+from openfl.network.libp2p_hardening import MAX_RPC_BYTES
 
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
 
@@ -211,10 +212,13 @@ async def test_an_identity_with_a_hundred_thousand_addresses_is_trimmed(victim: 
     assert victim.cpu_seconds() - before < 8
 
 
-async def test_a_frame_on_a_protocol_stream_that_never_ends_is_given_up(victim: Victim) -> None:
+@pytest.mark.parametrize("length", [MAX_RPC_BYTES + 1, (1 << 35) - 1, 1 << 40])
+async def test_a_gossip_frame_that_declares_too_much_is_given_up(
+    victim: Victim, length: int
+) -> None:
     async with attacker(victim) as network:
         gossip = (await mouth(network, victim)).stream
-        await gossip.write(encode_uvarint(1 << 40))
+        await gossip.write(encode_uvarint(length))
         await reset_or_ended(gossip)
     await seen(lambda: victim.faults("gossip-malformed") > 0, "the count")
 
