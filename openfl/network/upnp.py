@@ -234,7 +234,7 @@ class PortMapping:
             try:
                 await self._add(url, mapping)
             except RouterFailed as failed:
-                if failed.word:
+                if failed.word in (*TAKEN, *PERMANENT_ONLY):
                     del self._held[port]  # else it may have been made all the same
                 if failed.word not in TAKEN:
                     raise

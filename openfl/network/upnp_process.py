@@ -21,7 +21,8 @@ from typing import Any
 LIFE_SECONDS = 15
 """Even when the node has died meanwhile."""
 PROCESSOR_SECONDS = 5
-MEMORY_BYTES = 256 * 1024 * 1024
+MEMORY_BYTES = 96 * 1024 * 1024
+MAX_ERROR_CHARACTERS = 200
 PLAIN_URL = re.compile(r"http://(\d{1,3}(?:\.\d{1,3}){3})(?::\d{1,5})?/[!-~]*", re.ASCII)
 """As miniupnpc reads it too: no name to look up, no user, nothing before the host."""
 TAKEN = "ConflictInMappingEntry"
@@ -57,7 +58,7 @@ def open_router(url: str) -> Any:
     router = miniupnpc.UPnP()
     control = router.selectigd(url)
     if host_of(url) is None or host_of(str(control)) != host_of(url):
-        raise ValueError("the router is to be spoken to at another address than its own")
+        raise ValueError("control is at another address than its own")
     return router
 
 
@@ -92,7 +93,7 @@ def main() -> None:
     try:
         said = answer(sys.argv[1:])
     except Exception as error:  # miniupnpc raises nothing more specific
-        said = {"error": str(error) or type(error).__name__}
+        said = {"error": (str(error) or type(error).__name__)[:MAX_ERROR_CHARACTERS]}
     print(json.dumps(said))
 
 

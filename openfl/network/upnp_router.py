@@ -160,7 +160,7 @@ async def _ask(*arguments: str) -> dict[str, object]:
         # Killed by one of its limits.
         raise RouterFailed("the router's answer is too large, or broken") from error
     if "error" in said:
-        raise RouterFailed(f"the router refuses: {said['error']}", str(said["error"]))
+        raise RouterFailed(f"the router answers: {said['error']}", str(said["error"]))
     return dict(said)
 
 
