@@ -40,6 +40,7 @@ from openfl.workload import Workload, load_workload
 
 if TYPE_CHECKING:
     from openfl.network.libp2p import Libp2pNetwork
+    from openfl.network.upnp import PortMapping
 
 __all__ = [
     "control",
@@ -124,8 +125,9 @@ async def _open_parts(
         if config.network.mdns:
             known = bool(bootstrap or remembered)
             await stack.enter_async_context(_on_lan(network, discovery, known, on_event))
+        mapping = None
         if config.network.upnp:
-            await stack.enter_async_context(_behind_router(network, on_event))
+            mapping = await stack.enter_async_context(_behind_router(network, on_event))
         for problem in [*problems, *more]:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
         node = Node(
@@ -151,7 +153,10 @@ async def _open_parts(
                 yield node
             finally:
                 with trio.CancelScope(deadline=trio.current_time() + FINISH_SECONDS, shield=True):
-                    await node.finish()
+                    async with trio.open_nursery() as last:
+                        if mapping is not None:
+                            last.start_soon(mapping.give_back)
+                        await node.finish()
                 nursery.cancel_scope.cancel()
 
 
@@ -238,7 +243,7 @@ async def _on_lan(
 
 
 @contextlib.asynccontextmanager
-async def _behind_router(network: Libp2pNetwork, on_event: OnEvent) -> AsyncIterator[None]:
+async def _behind_router(network: Libp2pNetwork, on_event: OnEvent) -> AsyncIterator[PortMapping]:
     """The router forwards a port to the node, if it can be had to; without one, the node goes
     on."""
     # Here, not above: nodes without it need not load this.
@@ -255,7 +260,7 @@ async def _behind_router(network: Libp2pNetwork, on_event: OnEvent) -> AsyncIter
         random.Random(),
     )
     async with mapping.running():
-        yield
+        yield mapping
 
 
 def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:

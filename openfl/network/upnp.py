@@ -127,20 +127,38 @@ class PortMapping:
         self._good_until = 0.0
         self._said: tuple[str, ...] = ()
         self._trouble = ""
+        self._keeping = trio.CancelScope()
+        self._kept = trio.Event()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Maps in the background; what was mapped is removed at the end, in `REMOVE_SECONDS`."""
+    async def running(self) -> AsyncIterator[PortMapping]:
+        """Maps in the background; gives back at the end, in `REMOVE_SECONDS`."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
-                yield
+                yield self
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + REMOVE_SECONDS):
-                await self._remove_all()
+                await self.give_back()
+
+    async def give_back(self) -> None:
+        """Remove what was mapped, and map no more."""
+        self._keeping.cancel()
+        await self._kept.wait()
+        held, self._held = self._held, {}
+        async with trio.open_nursery() as nursery:
+            for url, mapping in held.values():
+                nursery.start_soon(self._remove, url, mapping)
 
     async def _keep(self) -> None:
+        try:
+            with self._keeping:
+                await self._keep_on()
+        finally:
+            self._kept.set()
+
+    async def _keep_on(self) -> None:
         while True:
             here = self._local_addresses()
             wait = RENEW_SECONDS if await self._refresh() else RETRY_SECONDS
@@ -253,11 +271,6 @@ class PortMapping:
                     raise
         await self._router.add(url, mapping, 0)
         self._permanent_only = True
-
-    async def _remove_all(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for url, mapping in self._held.values():
-                nursery.start_soon(self._remove, url, mapping)
 
     async def _remove(self, url: str, mapping: Mapping) -> None:
         with contextlib.suppress(RouterFailed):  # its lease ends by itself

@@ -86,7 +86,7 @@ def test_a_stranger_dials_the_node_behind_the_router_and_learns_with_it(tmp_path
         assert ROUTER in peer["multiaddrs"]
         assert forwarded(net)
         openfl_node("stop", "--home", str(at_home))
-        a.process.wait(20)
+        a.process.wait(60)
         assert not forwarded(net)
 
 

@@ -261,6 +261,15 @@ async def test_a_router_that_says_nothing_does_not_hold_up_the_end(
     assert trio.current_time() - began < REMOVE_SECONDS + 0.01
 
 
+async def test_what_is_given_back_stays_so(autojump_clock: MockClock) -> None:
+    home = Home(MemoryRouter())
+    async with home.running():
+        await home.mapping.give_back()
+        assert home.router.mappings == {}
+        await trio.sleep(2 * RENEW_SECONDS)
+        assert home.router.mappings == {}
+
+
 async def test_a_node_of_this_machine_alone_says_so(autojump_clock: MockClock) -> None:
     home = Home(MemoryRouter(), ("127.0.0.1", 4001))
     async with home.running():
