@@ -339,19 +339,32 @@ class Libp2pNetwork:
 
     def peers(self) -> tuple[ConnectedPeer, ...]:
         connected = []
-        for peer_id, connections in self._swarm.connections.items():
-            if any(not c.is_closed for c in connections):
-                topics = {t for t, peers in self._pubsub.peer_topics.items() if peer_id in peers}
-                mesh = {t for t, peers in self._gossip.mesh.items() if peer_id in peers}
-                connected.append(
-                    ConnectedPeer(
-                        PeerId(str(peer_id)),
-                        tuple(self._known_addresses(peer_id)),
-                        frozenset(topics),
-                        frozenset(mesh),
-                    )
+        for peer_id in self._connected():
+            topics = {t for t, peers in self._pubsub.peer_topics.items() if peer_id in peers}
+            mesh = {t for t, peers in self._gossip.mesh.items() if peer_id in peers}
+            connected.append(
+                ConnectedPeer(
+                    PeerId(str(peer_id)),
+                    tuple(self._known_addresses(peer_id)),
+                    frozenset(topics),
+                    frozenset(mesh),
                 )
+            )
         return tuple(connected)
+
+    def connected(self, topic: str | None = None) -> frozenset[PeerId]:
+        peer_ids = self._connected()
+        if topic is not None:
+            subscribed = self._pubsub.peer_topics.get(topic, set())
+            peer_ids = [peer_id for peer_id in peer_ids if peer_id in subscribed]
+        return frozenset(PeerId(str(peer_id)) for peer_id in peer_ids)
+
+    def _connected(self) -> list[ID]:
+        return [
+            peer_id
+            for peer_id, connections in self._swarm.connections.items()
+            if any(not c.is_closed for c in connections)
+        ]
 
     def _known_addresses(self, peer_id: ID) -> list[str]:
         """Addresses at which the peer listens, as it told or as we dialled it."""
