@@ -119,6 +119,10 @@ class Fetcher:
     def pull(self, reachable: frozenset[PeerId], now: float) -> list[ev.Request]:
         """Ask for gaps that are due, one request a source."""
         room = self._settings.max_open_requests - len(self._open)
+        if room <= 0:
+            # Requests without an answer take seconds, and a liar can make up thousands of gaps.
+            self._gaps.wait(now)
+            return []
         by_source: dict[PeerId, list[Gap]] = {}
         for source, gap in self._gaps.due(now, reachable, wire.LIMITS.max_wants):
             if source not in by_source and len(by_source) >= room:

@@ -128,9 +128,7 @@ class Gaps:
     def due(self, now: float, reachable: frozenset[PeerId], limit: int) -> list[tuple[PeerId, Gap]]:
         """(whom to ask, gap) for up to `limit` gaps that are due; they now count as asked."""
         if not reachable:
-            # Together, so that a member that is cut off wakes up for all of its gaps at once.
-            for gap in self._gaps.values():
-                gap.next_try = max(gap.next_try, now + RETRY_PAUSE_SECONDS)
+            self.wait(now)
             return []
         chosen: list[tuple[PeerId, Gap]] = []
         waiting = [g for g in self._gaps.values() if not g.asking and g.next_try <= now]
@@ -159,6 +157,12 @@ class Gaps:
             gap.had_its_turn()
             gap.unanswered = gap.unanswered or failed
             gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts
+
+    def wait(self, now: float) -> None:
+        """Nobody can be asked now. All gaps wait together, so that this member wakes up for all of
+        them at once and not for each."""
+        for gap in self._gaps.values():
+            gap.next_try = max(gap.next_try, now + RETRY_PAUSE_SECONDS)
 
     def postponed(self, author: PeerId, now: float) -> None:
         """There was no room to ask after all."""

@@ -45,7 +45,8 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def convert(plain: Any, kind: type[T]) -> T:
     """`plain` as a `kind` (a msgspec Struct); DecodeError names the field that does not fit."""
     try:
-        return msgspec.convert(plain, kind, dec_hook=_convert_own)
+        # Without builtin_types a text in the place of bytes is taken for their base64.
+        return msgspec.convert(plain, kind, dec_hook=_convert_own, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise DecodeError(str(error)) from error
 

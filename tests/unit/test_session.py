@@ -157,6 +157,22 @@ def test_what_is_missing_and_cannot_be_asked_for_yet_is_not_given_up_meanwhile()
     assert [r.peer for r in session._fetcher.pull(sources, now + 1.0)] == [waiting]
 
 
+def test_while_no_more_requests_may_be_made_a_member_wakes_up_for_all_gaps_at_once() -> None:
+    """A liar can make up thousands of gaps, and then answer nothing."""
+    rig = Rig(quick(max_open_requests=1))
+    _, second = pair(rig)
+    session, sources = second.session, frozenset({peer(5), peer(6)})
+    for number in range(100):
+        session._gaps.notice(peer(1000 + number), 1, 1, peer(5 + number % 2), rig.now + number / 97)
+    now, asked, woken = rig.now, [], set()
+    while now < rig.now + 20:
+        asked += session._fetcher.pull(sources, now)
+        now = session._gaps.next_wake
+        woken.add(now)
+    assert len(asked) == 1
+    assert len(woken) < 60
+
+
 @pytest.mark.parametrize("news", [True, False])
 def test_a_member_that_does_no_rounds_keeps_what_it_hears_and_saves_nothing_twice(
     news: bool,

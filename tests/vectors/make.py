@@ -332,6 +332,8 @@ def refused() -> list[dict[str, Any]]:
     changed_delta("seqno 0", "seqno", lambda p: p.update(seqno=0))
     changed_delta("a negative round", "round", lambda p: p.update(round=-1))
     changed_delta("a group id of 15 bytes", "group", lambda p: p.update(group=bytes(15)))
+    changed_delta("a group id as text", "type", lambda p: p.update(group="A" * 22 + "=="))
+    changed_delta("keys as text", "type", in_block(0, keys="AAAAAAA="))
     changed_delta("a fit that is an integer in a delta", "type", lambda p: p["fit"].update(value=1))
     changed_delta("an unknown field", "unknown field", lambda p: p.update(author=b"me"))
     changed_delta("no examples", "missing field", lambda p: p.pop("examples") and None)
@@ -421,6 +423,8 @@ def refused() -> list[dict[str, Any]]:
     add("gossip", "an unknown kind of message", "tag", cbor.encode({"t": "gift", "envelope": b"x"}))
     add("gossip", "a message without a kind", "tag", cbor.encode({"envelope": b"x"}))
     add("gossip", "an empty envelope", "size", cbor.encode({"t": "delta", "envelope": b""}))
+    text = cbor.encode({"t": "leave", "envelope": "bGVhdmU="})
+    add("gossip", "an envelope that is text, of which base64 could be made", "type", text)
     short = cbor.decode(announce, len(announce))
     add("gossip", "a digest of 31 bytes", "size", cbor.encode({**short, "digest": bytes(31)}))
     add(
