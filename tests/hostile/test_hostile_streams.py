@@ -21,12 +21,14 @@ from hostile_rig import (
     until,
 )
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
 from openfl.contribution import PeerId
+from openfl.network import libp2p_dht
 from openfl.network.base import PeerAddress
 from openfl.network.discovery import group_key
 from openfl.network.envelope import (
@@ -205,12 +207,18 @@ def peer_info(peer_id: ID, addresses: list[Multiaddr]) -> Any:
 
 @pytest.mark.parametrize("itself", [False, True], ids=["sixty-made-up", "itself-only"])
 async def test_a_peer_that_answers_lookups_with_its_own_does_not_hide_the_members(
-    itself: bool,
+    itself: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eclipse: made-up providers, told at once, beside one honest answer."""
+    """Eclipse: made-up providers, told at once, beside one honest answer. The liar is closer to
+    the key, and asked before all others."""
+    monkeypatch.setattr(libp2p_dht, "ALPHA", 1)
     key = group_key("ab" * 16, 0.0)  # type: ignore[arg-type]
     fakes = [peer_id_of(identity_from_seed(bytes([n]) * 32)) for n in range(60)]
-    async with make_network() as seeker, make_network() as liar, make_network() as honest:
+    async with make_network() as seeker, make_network() as one, make_network() as another:
+        near_first = sort_peer_ids_by_distance(
+            b"\x12\x20" + key, [one._host.get_id(), another._host.get_id()]
+        )
+        liar, honest = (one, another) if near_first[0] == one._host.get_id() else (another, one)
 
         async def lie(stream: Any) -> None:
             answer = Message(type=Message.MessageType.GET_PROVIDERS)
