@@ -37,6 +37,8 @@ GOSSIP = "/meshsub/1.1.0"
 PATIENCE_SECONDS = 60.0
 PLACES = 24
 """Of the attacked node: 18 for visitors, 12 for those of one address."""
+MOST_ROWS = 20_000
+"""That the attacked node keeps, of all members."""
 MOST_MIB = 110.0
 """More than before an attack, while it goes on: 96 MiB of what was received and is not yet read."""
 MOST_FILES = 60
@@ -132,7 +134,9 @@ class Victim:
 @contextlib.contextmanager
 def two_honest_nodes(folder: Path) -> Iterator[Victim]:
     homes = deal_homes(folder, "ab")
-    (homes[0] / "config.toml").write_text(f"[network]\nmax_peers = {PLACES}\n")
+    (homes[0] / "config.toml").write_text(
+        f"[network]\nmax_peers = {PLACES}\n[gossip]\nmax_rows = {MOST_ROWS}\n"
+    )
     with contextlib.ExitStack() as stack:
         first = RunningNode(homes[0], interval="0.5")
         stack.callback(first.end)

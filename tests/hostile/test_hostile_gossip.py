@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
-from hostile_rig import Liar, Victim, attacker, mouth, reset_or_ended, seen, signed, thrown_out
+from hostile_rig import (
+    MOST_ROWS,
+    Liar,
+    Victim,
+    attacker,
+    mouth,
+    reset_or_ended,
+    seen,
+    signed,
+    thrown_out,
+)
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_uvarint
 
@@ -99,6 +109,27 @@ async def test_a_member_that_signs_lies_is_refused_and_thrown_out(victim: Victim
     assert liar.peer_id not in {m["peer_id"] for m in victim.status()["members"]}
 
 
+async def test_a_million_tiny_rows_do_not_fit(victim: Victim) -> None:
+    """Every delta is as it should be; together they are fifty times what the node keeps."""
+    liar, count = Liar(victim), 10_000
+    async with attacker(victim, liar.identity) as network:
+        said = await mouth(network, victim)
+        for seqno in range(1, 101):
+            keys = range(seqno * count, (seqno + 1) * count)
+            await said.say(liar.delta_message(body(liar.charter, seqno=seqno, keys=keys)))
+        await seen(lambda: victim.faults("refused-max-rows") > 0, "a refusal")
+        await seen(lambda: victim.faults("gossip-bytes") > 0, "more than an author may say")
+        assert rows_of(victim, liar) <= MOST_ROWS
+        await said.say(liar.message(leave(liar)))
+        await seen(lambda: rows_of(victim, liar) == 0, "room for others")
+
+
+def leave(member: Liar) -> bytes:
+    plain = {"group": bytes.fromhex(member.charter.group_id), "epoch": 1}
+    envelope = member.sealer.seal(wire.LEAVE_TYPE, cbor.encode(plain))
+    return wire.encode_gossip(wire.LeaveNotice(envelope))
+
+
 async def test_the_delta_of_another_is_not_taken_from_who_did_not_sign_it(victim: Victim) -> None:
     """Forged: one's own message around the envelope of another, as on replay."""
     author, forger = Liar(victim), Liar(victim)
@@ -142,11 +173,7 @@ async def test_replays_and_jumps_change_nothing_twice(victim: Victim) -> None:
             await said.say(first, jump, again)
         await trio.sleep(0.5)
         assert rows_of(victim, member) == 5
-        leave = member.sealer.seal(
-            wire.LEAVE_TYPE,
-            cbor.encode({"group": bytes.fromhex(member.charter.group_id), "epoch": 1}),
-        )
-        await said.say(member.message(wire.encode_gossip(wire.LeaveNotice(leave))))
+        await said.say(member.message(leave(member)))
         await seen(lambda: rows_of(victim, member) == 0, "no rows")
         await said.say(member.message(first.data))
         await trio.sleep(0.5)
