@@ -230,6 +230,14 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
 
         return guarded
 
+    def count_streams(self) -> int:
+        """Streams that are kept, in either direction: those that the muxer or the connection has.
+        Either forgets a stream by itself, and what one of them kept would take memory, too."""
+        return sum(
+            max(len(connection.streams), len(connection.muxed_conn.streams))
+            for connection in self.get_connections()
+        )
+
     async def close_all(self) -> None:
         """Close every connection side by side: one after another each takes 0.3 s."""
         self._closing = True
