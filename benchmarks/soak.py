@@ -2,9 +2,9 @@
 
 Real `openfl-node start` processes on 127.0.0.1, MovieLens 100K dealt out by user. Every 20 s one of
 the churning nodes is stopped or killed by SIGKILL (in turns), and started again from its disk. The
-others run through; their memory, threads, open files and TCP connections, as the system counts them,
-and their tasks and libp2p streams, as they themselves do (`openfl-node status --json`), are told before
-and after. Both times everybody is back, and the median of some seconds counts. Exit code 1 when any of
+others run through. What they hold is told before and after, both times with everybody back, as the
+median over some seconds: memory, threads, open files and TCP connections as the system counts them,
+tasks and libp2p streams as they do themselves (`openfl-node status --json`). Exit code 1 when any of
 it grew by more than a tenth (and by more than two, where it is a count).
 
     python benchmarks/soak.py [--nodes 8] [--minutes 30] [--interval 2] [--stable 4] [--warm-up 4]
