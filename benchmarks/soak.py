@@ -4,8 +4,8 @@ Real `openfl-node start` processes on 127.0.0.1, MovieLens 100K dealt out by use
 the churning nodes is stopped or killed by SIGKILL (in turns), and started again from its disk. The
 others run through. What they hold is told before and after, both times with everybody back, as the
 median over some seconds: memory, threads, open files and TCP connections as the system counts them,
-tasks and libp2p streams as they do themselves (`openfl-node status --json`). Exit code 1 when any of
-it grew by more than a tenth (and by more than two, where it is a count).
+tasks and libp2p streams as they do themselves (`openfl-node status --json`). Exit code 1 when any
+of it grew by more than a tenth (and by more than two, where it is a count).
 
     python benchmarks/soak.py [--nodes 8] [--minutes 30] [--interval 2] [--stable 4] [--warm-up 4]
 """

@@ -1,4 +1,4 @@
-"""scripts/interop.sh on machines that lack something: Node.js, npm and pytest are stand-ins here."""
+"""scripts/interop.sh on machines that lack something: Node.js, npm, pytest are stand-ins here."""
 
 from __future__ import annotations
 
