@@ -152,8 +152,8 @@ async def js_peer(
     """A peer that listens; one name is one identity. `only`: the sole peers it deals with.
     `dht`: "client" stores nothing for others, False leaves it out. `via`: the relay with this
     address is the only way to it. `relay`: it is one; a number bounds the bytes of a circuit.
-    `psk`: the key file of its private network. `host`: the address it listens at. `mdns`: it
-    looks for peers on its LAN. `inside`: a command that runs it elsewhere (`ip netns exec NAME`)."""
+    `psk`: the key file of its private network. `host`: where it listens. `mdns`: it
+    looks for peers on its LAN. `inside`: a command that runs it elsewhere (`ip netns exec X`)."""
     node = shutil.which("node")
     assert node is not None
     options = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.netns.lan_rig import inside, lan, why_not
-from tests.process_rig import RunningNode, deal_homes, ending, until
+from tests.netns.lan_rig import address, inside, lan, why_not
+from tests.process_rig import RunningNode, deal_homes, ending, environment, until
 
 REASON = why_not()
 pytestmark = [
@@ -18,6 +20,7 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
+FLOOD = str(Path(__file__).parent / "mdns_flood.py")
 APART_SECONDS = 8.0
 """With mDNS they meet within two."""
 
@@ -51,3 +54,20 @@ def test_without_it_they_stay_alone(tmp_path: Path) -> None:
             node.wait_for("round")
         time.sleep(APART_SECONDS)
         assert all(n.ask("status")["members"] == 1 for n in nodes)
+
+
+def test_a_machine_that_names_thousands_of_peers_does_not_keep_them_apart(tmp_path: Path) -> None:
+    nodes: list[RunningNode] = []
+    with lan(3) as (hostile, *names), ending(nodes):
+        flood = subprocess.Popen(
+            [*inside(hostile), sys.executable, FLOOD, address(0), "50", "5"], env=environment()
+        )
+        try:
+            start_both(tuple(names), tmp_path, nodes, "--mdns")
+            for node in nodes:
+                node.wait_for("round")
+            until(lambda: all(n.ask("status")["members"] == 2 for n in nodes), "two members", 90.0)
+            assert flood.poll() is None
+        finally:
+            flood.kill()
+            flood.wait()
