@@ -41,6 +41,8 @@ DIAL_STAGGER_SECONDS = 0.2
 MAX_DIALLED_ADDRESSES = 8
 UPGRADE_TIMEOUT_SECONDS = 6.0
 MAX_STREAMS_PER_CONNECTION = 128
+LINGER_SECONDS = 30.0
+"""For a peer to close its side of a stream that is closed here."""
 MAX_CONNECTIONS_PER_PEER = 2
 RETRY_DIAL_SECONDS = 5.0
 """How long the DHT's own dials leave a peer alone after all its addresses failed."""
@@ -218,6 +220,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
             self._streams_open[connection] += 1
             try:
                 await handler(stream)
+                await _see_off(stream)
             except Exception as error:
                 self._faults.count("handler-crashed")
                 log.debug("stream %s of %s: %r", stream.get_protocol(), connection, error)
@@ -244,6 +247,28 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         async with trio.open_nursery() as nursery:
             for connection in self.get_connections():
                 nursery.start_soon(self._close_connection_async, connection)
+
+
+async def _see_off(stream: Any) -> None:
+    """Wait until the peer, too, has closed a stream that its handler has closed.
+
+    Defect: until then it is kept, for as long as there is the connection, so a peer that asks and
+    never closes makes a node keep any number of streams; and so is, for a minute, what was sent on
+    it and never read. While it is kept it counts as open. A stream that its handler left open has
+    somebody else now (a circuit).
+    """
+    muxed = stream.muxed_stream
+    pause = 0.02
+    with trio.move_on_after(LINGER_SECONDS):
+        while muxed.send_closed and not muxed.closed:
+            await trio.sleep(pause)
+            pause = min(2 * pause, 0.5)
+    if muxed.closed:
+        muxed.conn.stream_buffers.pop(muxed.stream_id, None)
+        await muxed.conn._finalize_stream(muxed, fully_closed=True)
+    elif muxed.send_closed:
+        # Not at once: a reset makes some implementations drop what they have not read.
+        await muxed.reset()
 
 
 def _preference(connection: Any) -> tuple[bool, float]:
