@@ -128,7 +128,7 @@ class Membership:
                 task_status.started()
                 await nursery.start(discover, self.session.charter.group_id)
                 self.handle(ev.MembersReachable(self._reachable()))
-                self.handle(ev.DiscoveryEnded(alone=not self._network.peers()))
+                self.handle(ev.DiscoveryEnded(alone=not self._network.connected()))
                 await trio.sleep_forever()
             finally:
                 self._nursery = None

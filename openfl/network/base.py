@@ -137,6 +137,11 @@ class Network(Protocol):
 
     def peers(self) -> tuple[ConnectedPeer, ...]: ...
 
+    def connected(self, topic: str | None = None) -> frozenset[PeerId]:
+        """Only the ids of `peers`; with `topic`, of those that subscribe to it. Cheap: asked for
+        several times a second."""
+        ...
+
     def penalize(self, peer_id: PeerId, reason: str) -> None:
         """Hold a fault against the peer; after several it is disconnected and refused a while."""
         ...

@@ -54,6 +54,8 @@ PROVIDE_INTERVAL_SECONDS = 600.0
 EARLY_PROVIDES = 3
 """Provides in quick succession after the start, while the peers closest to the key still arrive."""
 RETRY_MIN_SECONDS = 1.0
+LEARN_SECONDS = 5.0
+"""Until the addresses of the members that are here are looked at again."""
 RETRY_MAX_SECONDS = 60.0
 RETRY_MISSED_SECONDS = 4.0
 """Longest pause between tries of a peer that is missed. A try goes on for 8 s when nothing comes
@@ -202,9 +204,7 @@ class Discovery:
     def members(self, group_id: GroupId | None) -> frozenset[PeerId]:
         """Connected peers that subscribe to the group's topic; None: all connected peers."""
         topic = None if group_id is None else group_topic(group_id)
-        return frozenset(
-            peer.peer_id for peer in self._network.peers() if topic is None or topic in peer.topics
-        )
+        return self._network.connected(topic)
 
     def remembered(self) -> tuple[PeerAddress, ...]:
         """Peers worth dialling after a restart, most useful first: connected ones, then others."""
@@ -300,6 +300,8 @@ class Discovery:
     async def _keep_connected(self, group_id: GroupId) -> None:
         """Redial bootstrap peers and missed members with back-off, however many others are here;
         and, when we are alone, everyone we remember."""
+        learned: frozenset[PeerId] = frozenset()
+        learn_again = 0.0
         while True:
             await trio.sleep(RETRY_MIN_SECONDS * self._rng.uniform(0.7, 1.3))
             connected, members = self.members(None), self.members(group_id)
@@ -309,9 +311,11 @@ class Discovery:
                 self._alone_since = None
             elif self._alone_since is None:
                 self._alone_since = now
-            for peer in self._network.peers():
-                if peer.peer_id in members:
-                    self._learn(PeerAddress(peer.peer_id, peer.multiaddrs))
+            if members != learned or now >= learn_again:
+                learned, learn_again = members, now + LEARN_SECONDS
+                for peer in self._network.peers():
+                    if peer.peer_id in members:
+                        self._learn(PeerAddress(peer.peer_id, peer.multiaddrs))
             if connected:
                 targets = [*self._bootstrap, *self._missed_members()]
             else:

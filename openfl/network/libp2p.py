@@ -117,6 +117,7 @@ class Libp2pNetwork:
         self._requests = Requests(self._faults)
         self._relay: Relay | None = None
         self._entered = False
+        self._bound: tuple[tuple[str, int], ...] = ()
         self._managers: list[Any] = []
         self._swarm: HardenedSwarm
         self._host: HardenedHost
@@ -163,6 +164,9 @@ class Libp2pNetwork:
             self._traffic.close_sockets()
 
     async def _start(self, bound: Sequence[Bound]) -> None:
+        self._bound = tuple(
+            listener.socket.getsockname()[:2] for _, listeners in bound for listener in listeners
+        )
         admission = Admission(self._settings.max_peers, self._faults)
         transport = TcpTransport(self._nursery, self._traffic, admission.knock)
         transport.bound = {str(address): listeners for address, listeners in bound}
@@ -231,6 +235,16 @@ class Libp2pNetwork:
     @property
     def multiaddrs(self) -> tuple[str, ...]:
         return tuple(str(address) for address in self._host.get_addrs())
+
+    @property
+    def listening(self) -> tuple[tuple[str, int], ...]:
+        """(host, port) of each socket that is listened on."""
+        return self._bound
+
+    def forwarded_from(self, multiaddrs: tuple[str, ...]) -> None:
+        """A router forwards these to this node: they are announced besides its own addresses,
+        unless peers find that nothing answers there."""
+        self._reachability.forward(multiaddrs)
 
     # Gossip
 
@@ -325,19 +339,32 @@ class Libp2pNetwork:
 
     def peers(self) -> tuple[ConnectedPeer, ...]:
         connected = []
-        for peer_id, connections in self._swarm.connections.items():
-            if any(not c.is_closed for c in connections):
-                topics = {t for t, peers in self._pubsub.peer_topics.items() if peer_id in peers}
-                mesh = {t for t, peers in self._gossip.mesh.items() if peer_id in peers}
-                connected.append(
-                    ConnectedPeer(
-                        PeerId(str(peer_id)),
-                        tuple(self._known_addresses(peer_id)),
-                        frozenset(topics),
-                        frozenset(mesh),
-                    )
+        for peer_id in self._connected():
+            topics = {t for t, peers in self._pubsub.peer_topics.items() if peer_id in peers}
+            mesh = {t for t, peers in self._gossip.mesh.items() if peer_id in peers}
+            connected.append(
+                ConnectedPeer(
+                    PeerId(str(peer_id)),
+                    tuple(self._known_addresses(peer_id)),
+                    frozenset(topics),
+                    frozenset(mesh),
                 )
+            )
         return tuple(connected)
+
+    def connected(self, topic: str | None = None) -> frozenset[PeerId]:
+        peer_ids = self._connected()
+        if topic is not None:
+            subscribed = self._pubsub.peer_topics.get(topic, set())
+            peer_ids = [peer_id for peer_id in peer_ids if peer_id in subscribed]
+        return frozenset(PeerId(str(peer_id)) for peer_id in peer_ids)
+
+    def _connected(self) -> list[ID]:
+        return [
+            peer_id
+            for peer_id, connections in self._swarm.connections.items()
+            if any(not c.is_closed for c in connections)
+        ]
 
     def _known_addresses(self, peer_id: ID) -> list[str]:
         """Addresses at which the peer listens, as it told or as we dialled it."""

@@ -418,6 +418,13 @@ class SimulatedNetwork:
             for peer_id, topics in self._connected.items()
         )
 
+    def connected(self, topic: str | None = None) -> frozenset[PeerId]:
+        return frozenset(
+            peer_id
+            for peer_id, topics in self._connected.items()
+            if topic is None or topic in topics
+        )
+
     def penalize(self, peer_id: PeerId, reason: str) -> None:
         self._blame(peer_id, f"penalized-{reason}")
 

@@ -56,7 +56,7 @@ class FirstGroup:
         own = self.workload.found(name)
         if self.settings.closed:
             own = replace(own, founder=self.network.peer_id)
-        if self.network.peers():
+        if self.network.connected():
             with trio.move_on_after(FIND_GROUP_SECONDS):
                 await self.finder.ask()
         if self.settings.any_group and self.settings.selection.enabled:

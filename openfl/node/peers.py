@@ -19,7 +19,7 @@ async def tell_of_peers(network: Network, log: EventLog) -> None:
     """Tell of every peer that comes or goes."""
     known: frozenset[PeerId] = frozenset()
     while True:
-        now = frozenset(peer.peer_id for peer in network.peers())
+        now = network.connected()
         for peer in sorted(now - known):
             log.tell("info", "peer-connected", f"connected to peer ..{peer[-6:]}")
         for peer in sorted(known - now):

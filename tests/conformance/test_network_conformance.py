@@ -429,6 +429,21 @@ async def test_connecting_twice_keeps_one_peer_and_both_see_it(rig: Rig) -> None
         assert a.peers()[0].multiaddrs == address_of(b).multiaddrs
 
 
+async def test_the_connected_are_the_peers_and_can_be_asked_for_by_topic(rig: Rig) -> None:
+    async with rig.networks(3) as (a, b, c):
+        assert a.connected() == frozenset()
+        await a.connect(address_of(b))
+        await a.connect(address_of(c))
+        assert a.connected() == {b.peer_id, c.peer_id}
+        await b.subscribe("songs", lambda message: Verdict.ACCEPT)
+        await until(lambda: a.connected("songs") == {b.peer_id})
+        assert a.connected("nobody's") == frozenset()
+        await b.unsubscribe("songs")
+        await until(lambda: a.connected("songs") == frozenset())
+        await a.disconnect(c.peer_id)
+        await until(lambda: a.connected() == {b.peer_id} == {p.peer_id for p in a.peers()})
+
+
 async def test_a_peer_that_dialled_us_can_be_dialled_back(rig: Rig) -> None:
     async with rig.networks(2) as (a, b):
         await a.connect(address_of(b))
