@@ -250,23 +250,24 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
 
 
 async def _see_off(stream: Any) -> None:
-    """Wait until the peer, too, has closed a stream that its handler has closed.
+    """Wait until the peer, too, is done with a stream that its handler has closed or reset.
 
-    Defect: until then it is kept, for as long as there is the connection, so a peer that asks and
-    never closes makes a node keep any number of streams; and so is, for a minute, what was sent on
-    it and never read. While it is kept it counts as open. A stream that its handler left open has
-    somebody else now (a circuit).
+    Defect: until the peer closes it, too, it is kept for as long as there is the connection, so one
+    that asks and never closes makes a node keep any number of streams; and so is, for a minute, one
+    whose bytes nobody read. While it is kept it counts as open, its bytes as buffered. A stream
+    that its handler left open has somebody else now (a circuit).
     """
     muxed = stream.muxed_stream
     pause = 0.02
     with trio.move_on_after(LINGER_SECONDS):
-        while muxed.send_closed and not muxed.closed:
+        while muxed.send_closed and muxed.stream_id in muxed.conn.streams:
             await trio.sleep(pause)
             pause = min(2 * pause, 0.5)
+        return
     if muxed.closed:
         muxed.conn.stream_buffers.pop(muxed.stream_id, None)
         await muxed.conn._finalize_stream(muxed, fully_closed=True)
-    elif muxed.send_closed:
+    else:
         # Not at once: a reset makes some implementations drop what they have not read.
         await muxed.reset()
 

@@ -84,7 +84,10 @@ async def test_streams_that_wait_for_their_peer_to_close_count_as_open() -> None
         await until(lambda: b.statistics().faults.get("stream-refused", 0) > 0)
 
 
-async def test_what_nobody_read_of_a_closed_stream_is_not_kept() -> None:
+async def test_what_nobody_read_of_a_closed_stream_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 0.5)
     async with make_network() as a, make_network() as b:
         await a.connect(address_of(b))
         for _ in range(20):
