@@ -234,10 +234,16 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         return guarded
 
     def count_streams(self) -> int:
-        """Streams that are kept, in either direction: those that the muxer or the connection has.
-        Either forgets a stream by itself, and what one of them kept would take memory, too."""
+        """Open streams, in either direction, as the muxer or the connection counts them: each
+        forgets a stream by itself, and one that only one of them keeps would be a leak, too.
+
+        The muxer lists those that ended for up to a minute more, until it sweeps.
+        """
         return sum(
-            max(len(connection.streams), len(connection.muxed_conn.streams))
+            max(
+                len(connection.streams),
+                sum(not stream.closed for stream in connection.muxed_conn.streams.values()),
+            )
             for connection in self.get_connections()
         )
 
