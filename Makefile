@@ -28,12 +28,7 @@ test-torch: setup ## Install PyTorch and scikit-learn, and run the tests that ne
 	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
 
 interop: setup ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
-	@if command -v npm >/dev/null 2>&1; then \
-		npm ci --prefix tests/interop/js --loglevel=error; \
-	else \
-		echo "interop: npm is not installed, so js-libp2p is not either"; \
-	fi
-	@$(BIN)/python -m pytest tests/interop $(ARGS)
+	@sh scripts/interop.sh $(ARGS)
 
 fuzz: setup ## Fuzz the decoders and the session for FUZZ_SECONDS each (600); needs atheris
 	@$(BIN)/python -m pip install --quiet "atheris>=3,<4"

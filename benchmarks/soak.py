@@ -2,9 +2,12 @@
 
 Real `openfl-node start` processes on 127.0.0.1, MovieLens 100K dealt out by user. Every 20 s one of
 the churning nodes is stopped or killed by SIGKILL (in turns), and started again from its disk. The
-others run through; their memory, threads and open files are told before and after.
+others run through. What they hold is told before and after, both times with everybody back, as the
+median over some seconds: memory, threads, open files and TCP connections as the system counts them,
+tasks and libp2p streams as they do themselves (`openfl-node status --json`). Exit code 1 when any
+of it grew by more than a tenth (and by more than two, where it is a count).
 
-    python benchmarks/soak.py [--nodes 8] [--minutes 30] [--interval 2] [--stable 4]
+    python benchmarks/soak.py [--nodes 8] [--minutes 30] [--interval 2] [--stable 4] [--warm-up 4]
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import argparse
 import itertools
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,37 +28,57 @@ from _ml100k import ml100k_csv
 from processes import deal, start, wait_for
 
 CHURN_SECONDS = 20.0
-WARM_UP_SECONDS = 240.0
+SAMPLES = 15
+"""One a second; requests and handshakes that are under way come and go."""
+MAY_GROW = 1.1
+COUNTS_MAY_GROW = 2.0
+NAMES = ("MB", "threads", "files", "connections", "tasks", "streams")
 
 
-def sizes(processes: list[psutil.Process]) -> np.ndarray:
-    """float[nodes, 4]: resident MB, threads, open files, connections."""
-    return np.array(
-        [
-            [
-                process.memory_info().rss / 1e6,
-                process.num_threads(),
-                process.num_fds(),
-                len(process.net_connections(kind="tcp")),
-            ]
-            for process in processes
-        ]
-    )
+def sizes(home: Path, process: psutil.Process) -> list[float]:
+    """What a node holds now, in the order of NAMES."""
+    state = wait_for(home, lambda s: s["resources"] is not None, "an answer")
+    return [
+        process.memory_info().rss / 1e6,
+        process.num_threads(),
+        process.num_fds(),
+        len(process.net_connections(kind="tcp")),
+        state["resources"]["tasks"],
+        state["resources"]["streams"],
+    ]
+
+
+def at_rest(homes: list[Path], stable: Mapping[Path, psutil.Process]) -> np.ndarray:
+    """float[stable nodes, names], with everybody there."""
+    for home in homes:
+        wait_for(home, lambda s: len(s["members"]) == len(homes), "everybody's return")
+    samples = []
+    for _ in range(SAMPLES):
+        time.sleep(1.0)
+        samples.append([sizes(home, process) for home, process in stable.items()])
+    return np.median(np.array(samples), axis=0)
 
 
 def tell(label: str, found: np.ndarray) -> None:
-    names = ("MB", "threads", "files", "connections")
-    print(
-        f"{label}: " + ", ".join(f"{n} {m:.1f}" for n, m in zip(names, found.mean(0), strict=True)),
-        flush=True,
-    )
+    means = zip(NAMES, found.mean(axis=0), strict=True)
+    print(f"{label}: " + ", ".join(f"{name} {mean:.1f}" for name, mean in means), flush=True)
 
 
-def main() -> None:
+def growth(before: np.ndarray, after: np.ndarray) -> list[str]:
+    """A line for each thing of which the nodes hold more than before, taken together."""
+    lines = []
+    for name, first, last in zip(NAMES, before.mean(axis=0), after.mean(axis=0), strict=True):
+        if last > MAY_GROW * first and (name == "MB" or last > first + COUNTS_MAY_GROW):
+            lines.append(f"GREW: {name} from {first:.1f} to {last:.1f}")
+    return lines
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--stable", type=int, default=4, help="nodes that run through")
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--warm-up", type=float, default=4.0, help="minutes of these")
     parser.add_argument("--interval", type=float, default=2.0)
     parser.add_argument("--row-fraction", type=float, default=0.5)
     options = parser.parse_args()
@@ -68,40 +93,42 @@ def main() -> None:
                 running[home] = start(home, options, first["multiaddrs"][0])
             for home in homes:
                 wait_for(home, lambda s: len(s["members"]) == len(homes), "everybody's arrival")
-            stable = [psutil.Process(running[home].pid) for home in homes[: options.stable]]
+            stable = {h: psutil.Process(running[h].pid) for h in homes[: options.stable]}
             churning = itertools.cycle(homes[options.stable :])
             ways = itertools.cycle([signal.SIGTERM, signal.SIGKILL])
-            began = time.monotonic()
-            warm: np.ndarray | None = None
-            for number in itertools.count(1):
+            began, restarts, before = time.monotonic(), 0, None
+            while (passed := time.monotonic() - began) < 60 * options.minutes:
+                if before is None and passed >= 60 * options.warm_up:
+                    before = at_rest(homes, stable)
+                    tell(f"after a warm-up of {options.warm_up:g} minutes", before)
                 time.sleep(CHURN_SECONDS)
                 home, way = next(churning), next(ways)
                 running[home].send_signal(way)
                 running[home].wait(timeout=30)
                 running[home] = start(home, options, None)
-                passed = time.monotonic() - began
-                found = sizes(stable)
-                if warm is None and passed >= WARM_UP_SECONDS:
-                    warm = found
-                    tell("after warm-up", warm)
-                if number % 15 == 0:
-                    tell(f"after {passed / 60:.0f} minutes, {number} restarts", found)
-                if passed >= 60 * options.minutes:
-                    break
+                restarts += 1
+                if restarts % 15 == 0:
+                    now = np.array([sizes(home, process) for home, process in stable.items()])
+                    tell(f"after {(time.monotonic() - began) / 60:.0f} minutes", now)
             time.sleep(CHURN_SECONDS)
-            for home in homes:
-                wait_for(home, lambda s: len(s["members"]) == len(homes), "everybody's return")
-            after = sizes(stable)
-            tell("at the end", after)
-            if warm is not None:
-                print(f"memory grew by {100 * (after / warm - 1)[:, 0].mean():+.1f} % on average")
-                print(f"memory grew by at most {100 * (after / warm - 1)[:, 0].max():+.1f} %")
+            after = at_rest(homes, stable)
+            tell(f"at the end, after {restarts} restarts", after)
         finally:
             for process in running.values():
                 process.send_signal(signal.SIGTERM)
             for process in running.values():
                 process.wait(timeout=30)
+    if before is None:
+        print("too short to tell: nothing was measured before")
+        return 1
+    grown = (after / before - 1)[:, 0]
+    print(
+        f"memory grew by {100 * grown.mean():+.1f} % on average, {100 * grown.max():+.1f} % at most"
+    )
+    leaks = growth(before, after)
+    print("\n".join(leaks) or "nothing grew")
+    return 1 if leaks else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -146,7 +146,8 @@ class HomeStorage:
         if state.content is None:
             return None
         try:
-            return replace(NodeSnapshot.from_plain(state.content), phase="stopped")
+            last = NodeSnapshot.from_plain(state.content)
+            return replace(last, phase="stopped", resources=None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(f"{self._last_file}: is of another version ({error})") from None
 

@@ -125,6 +125,24 @@ class SwitchingView:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourcesView:
+    """What the node holds at this moment. Under the same load and with as many peers it does not
+    grow; what does is leaking."""
+
+    memory_bytes: int
+    """Resident, of the whole process."""
+    open_files: int
+    """File descriptors of the process, sockets included."""
+    threads: int
+    tasks: int
+    """Of the event loop (trio), the libraries' own included."""
+    connections: int
+    """To peers."""
+    streams: int
+    """Open within these connections, in either direction."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSnapshot:
     """Everything a viewer needs, at one moment. RMSE fields are in units of the ratings."""
 
@@ -165,6 +183,8 @@ class NodeSnapshot:
     privacy: PrivacyView | None = None
     """None when this node does not teach under differential privacy."""
     switching: SwitchingView = field(default_factory=SwitchingView)
+    resources: ResourcesView | None = None
+    """None when the node does not run."""
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
@@ -183,6 +203,8 @@ class NodeSnapshot:
         values["events"] = tuple(NodeEvent(**e) for e in values["events"])
         if values.get("privacy") is not None:
             values["privacy"] = PrivacyView(**values["privacy"])
+        if values.get("resources") is not None:
+            values["resources"] = ResourcesView(**values["resources"])
         if "switching" in values:  # saved by this version
             switching = dict(values["switching"])
             switching["decisions"] = tuple(DecisionView(**d) for d in switching["decisions"])

@@ -401,6 +401,8 @@ class Libp2pNetwork:
             bytes_received=self._traffic.received,
             gossip_sent=self._pubsub.sent,
             gossip_received=self._pubsub.received,
+            connections=self._swarm.get_total_connections(),
+            streams=self._swarm.count_streams(),
             faults=dict(self._faults.counts),
         )
 

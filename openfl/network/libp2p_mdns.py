@@ -5,8 +5,8 @@ https://github.com/libp2p/specs/blob/master/discovery/mdns.md: every node answer
 its addresses.
 
 `libp2p.discovery.mdns` of 0.8.1 is not used: it writes into the peer store from zeroconf's thread.
-Here zeroconf only hands names and bytes over; all else happens in trio's thread. What is heard is
-a hint of whoever is on the LAN: bounded, and worth a dial at most.
+Here zeroconf answers and asks, in its own thread; what others say is heard in trio's, by
+`mdns_hearing`: a hint of whoever is on the LAN, bounded, and worth a dial at most.
 """
 
 from __future__ import annotations
@@ -17,13 +17,27 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import trio
+from zeroconf import (  # type: ignore[attr-defined] # for older callers
+    DNSOutgoing,
+    DNSQuestion,
+    RecordUpdate,
+    RecordUpdateListener,
+    ServiceInfo,
+    Zeroconf,
+)
 from zeroconf import Error as ZeroconfError
-from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from openfl.contribution import PeerId
 from openfl.errors import NetworkError
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p_addresses import parse_peer_multiaddr
+from openfl.network.mdns_hearing import (
+    MAX_PACKET_BYTES,
+    Sources,
+    listen_at,
+    open_socket,
+    text_in,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +48,14 @@ PLACEHOLDER_PORT = 4001
 MAX_ADDRESSES = 8
 MAX_TEXT_BYTES = 1300
 """Of a TXT record in one packet (RFC 6763, 6.1)."""
-LOOK_UP_MILLISECONDS = 3000
-QUEUE = 64
+ASK_SECONDS = (0.0, 1.0, 3.0, 9.0, 27.0)
+"""Pauses between the first questions; after them one a minute. Answers get lost, and a laptop may
+come to another LAN."""
+ASK_AGAIN_SECONDS = 60.0
 REFRESH_SECONDS = 10.0
+MAX_CACHED_RECORDS = 512
+"""Of what zeroconf keeps for itself. It would keep 10,000, of 9 KB each if their sender likes."""
+_QUERY, _PTR, _IN = 0, 12, 1  # RFC 1035
 
 Found = Callable[[PeerAddress], None]
 
@@ -95,25 +114,33 @@ class LanDiscovery:
         self._addresses = addresses
         self._found = found
         self._name = f"{secrets.token_hex(16)}.{SERVICE}"
-        self._send, self._receive = trio.open_memory_channel[str](QUEUE)
+        self._listening_at: set[str] = set()
+        self._sources: Sources
         self._zeroconf: Zeroconf
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """On the LAN for as long as the block is open. NetworkError: no multicast here."""
         told = self._own_info()
-        hand_over = trio.lowlevel.current_trio_token().run_sync_soon
-        listener = _Listener(lambda name: hand_over(self._hear, name))
+        self._sources = Sources(trio.current_time())
         try:
-            self._zeroconf = await trio.to_thread.run_sync(_open, told, listener)
+            hearing = open_socket()
+            try:
+                self._zeroconf = await trio.to_thread.run_sync(_open, told)
+            except BaseException:
+                hearing.close()
+                raise
         except (OSError, ZeroconfError) as error:
             raise NetworkError(f"mDNS does not work on this machine: {error}") from error
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._look_up)
-                nursery.start_soon(self._keep_told, told)
-                yield
-                nursery.cancel_scope.cancel()
+            with hearing:
+                listen_at(hearing, self._listening_at)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._hear, hearing)
+                    nursery.start_soon(self._keep_asking)
+                    nursery.start_soon(self._keep_told, told, hearing)
+                    yield
+                    nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._zeroconf.close)
@@ -123,36 +150,42 @@ class LanDiscovery:
         host = f"{self._name.partition('.')[0]}.local."
         return ServiceInfo(SERVICE, self._name, PLACEHOLDER_PORT, properties=record, server=host)
 
-    def _hear(self, name: str) -> None:
-        with contextlib.suppress(trio.WouldBlock):  # a LAN that floods us loses some
-            self._send.send_nowait(name)
-
-    async def _look_up(self) -> None:
-        async for name in self._receive:
-            if name == self._name:
-                continue
+    async def _hear(self, hearing: trio.socket.SocketType) -> None:
+        while True:
             try:
-                peers = read_text_record(await trio.to_thread.run_sync(self._text_of, name))
-            except (ValueError, ZeroconfError, OSError) as error:
-                # Anybody on the LAN can say any name.
-                log.debug("mdns: %s: %s", name, error)
-                continue
-            for peer in peers:
-                if peer.peer_id != self._peer_id:
-                    self._found(peer)
-                    self.somebody.set()
+                packet, source = await hearing.recvfrom(MAX_PACKET_BYTES)
+            except OSError as error:
+                log.debug("mdns: nothing heard: %s", error)  # an interface goes; tried again
+                await trio.sleep(1.0)
+            else:
+                self.hear(packet, source[0], trio.current_time())
 
-    def _text_of(self, name: str) -> bytes:
-        info = ServiceInfo(SERVICE, name)
-        # It comes with the answer that gave the name. Asking for more waits for an address record,
-        # too, which the spec does not ask for.
-        if not (info.load_from_cache(self._zeroconf) or info.text):
-            info.request(self._zeroconf, LOOK_UP_MILLISECONDS)
-        return info.text or b""
+    def hear(self, packet: bytes, source: str, now: float) -> None:
+        """One packet from the address `source`; any bytes."""
+        if not self._sources.may_speak(source, now):
+            return
+        try:
+            peers = read_text_record(text_in(packet, SERVICE, MAX_TEXT_BYTES))
+        except ValueError as error:
+            log.debug("mdns: %s: %s", source, error)
+            return
+        for peer in peers[:1]:  # everybody speaks for itself
+            if peer.peer_id != self._peer_id and self._sources.may_name(source, peer.peer_id, now):
+                self._found(peer)
+                self.somebody.set()
 
-    async def _keep_told(self, told: ServiceInfo) -> None:
+    async def _keep_asking(self) -> None:
+        pauses = iter(ASK_SECONDS)
+        while True:
+            await trio.sleep(next(pauses, ASK_AGAIN_SECONDS))
+            question = DNSOutgoing(_QUERY)
+            question.add_question(DNSQuestion(SERVICE, _PTR, _IN))
+            self._zeroconf.send(question)
+
+    async def _keep_told(self, told: ServiceInfo, hearing: trio.socket.SocketType) -> None:
         while True:
             await trio.sleep(REFRESH_SECONDS)
+            listen_at(hearing, self._listening_at)
             info = self._own_info()
             if info.text == told.text:
                 continue
@@ -164,28 +197,28 @@ class LanDiscovery:
                 told = info
 
 
-class _Listener(ServiceListener):
-    """Called by zeroconf in its own thread."""
+class _Forgetting(RecordUpdateListener):
+    """Empties zeroconf's cache, which nothing here needs. Called in zeroconf's own thread."""
 
-    def __init__(self, hand_over: Callable[[str], None]) -> None:
-        self._hand_over = hand_over
+    def __init__(self, zeroconf: Zeroconf) -> None:
+        self._cache = zeroconf.cache
+        self._records = 0
 
-    def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        with contextlib.suppress(trio.RunFinishedError):
-            self._hand_over(name)
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
+        self._records += len(records)
 
-    def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        self.add_service(zc, type_, name)
+    def async_update_records_complete(self) -> None:
+        if self._records > MAX_CACHED_RECORDS:
+            self._records = 0
+            for name in self._cache.names():
+                self._cache.async_remove_records(self._cache.entries_with_name(name))
 
-    def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """A peer that left the LAN may still be reached otherwise."""
 
-
-def _open(info: ServiceInfo, listener: ServiceListener) -> Zeroconf:
+def _open(info: ServiceInfo) -> Zeroconf:
     zeroconf = Zeroconf()
     try:
+        zeroconf.add_listener(_Forgetting(zeroconf), None)
         zeroconf.register_service(info)
-        ServiceBrowser(zeroconf, SERVICE, listener=listener)
     except BaseException:
         zeroconf.close()
         raise

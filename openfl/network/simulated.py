@@ -438,7 +438,12 @@ class SimulatedNetwork:
         return self._offenders.is_refused(peer_id, trio.current_time())
 
     def statistics(self) -> NetworkStatistics:
-        return NetworkStatistics(**self._totals, faults=dict(self._faults))
+        return NetworkStatistics(
+            **self._totals,
+            connections=len(self._connected),
+            streams=sum(map(len, self._waiting.values())),
+            faults=dict(self._faults),
+        )
 
     # Requests
 

@@ -15,6 +15,7 @@ from openfl.network.base import ConnectedPeer, Network
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.place import Place
+from openfl.node.resources import resources_now
 from openfl.node.solo import SoloTraining
 from openfl.node_parts import NodeSettings, group_view, metric_value
 from openfl.privacy import PrivacyBudget
@@ -83,6 +84,7 @@ class NodeViews:
             events=self.log.last,
             privacy=None if self.privacy is None else self.privacy.view,
             switching=self.switcher.view(),
+            resources=resources_now(statistics),
         )
 
     def group(self, known: KnownCard) -> GroupView:

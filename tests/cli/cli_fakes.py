@@ -12,7 +12,14 @@ from typing import Any
 import trio
 
 from openfl.errors import NotRunningError
-from openfl.telemetry import GroupView, MemberView, NodeEvent, NodeSnapshot, PeerView
+from openfl.telemetry import (
+    GroupView,
+    MemberView,
+    NodeEvent,
+    NodeSnapshot,
+    PeerView,
+    ResourcesView,
+)
 
 PEER_IDS = tuple(f"12D3KooWHdiAxVd8uMQR1hGWXccidmfCwLqcMpGwR6QcTP6QR{n:03d}" for n in range(40))
 T0 = 1_700_000_000.0
@@ -59,6 +66,7 @@ def make_snapshot(members: int = 4, events: int = 5, **changes: Any) -> NodeSnap
         deltas_merged=34,
         faults={},
         events=tuple(make_event(n) for n in range(events)),
+        resources=ResourcesView(121_000_000, 20, 3, 61, 3, 12),
     )
     return dataclasses.replace(shot, **changes)
 

@@ -66,6 +66,7 @@ def test_status_json_has_the_documented_keys(
     assert status["metrics"]["validation_rmse"] == 0.8123
     assert status["metrics"]["alone_rmse"] == 0.9011
     assert (status["bytes"]["sent"], status["bytes"]["received"]) == (1_234_567, 3_456_789)
+    assert (status["resources"]["tasks"], status["resources"]["streams"]) == (61, 12)
     assert status["running"] is True
 
 

@@ -44,6 +44,16 @@ async def connect_and_ask(asker: Network, asked: Network) -> None:
     await asker.request(asked.peer_id, ECHO, b"")
 
 
+async def streams_at_rest(network: Network) -> int:
+    """How many are open once peers have introduced themselves to each other."""
+    seen: list[int] = []
+    with trio.fail_after(10):
+        while len(seen) < 20 or len(set(seen[-20:])) > 1:
+            seen.append(network.statistics().streams)
+            await trio.sleep(0.01)
+    return seen[-1]
+
+
 # Gossip
 
 
@@ -511,6 +521,31 @@ async def test_bytes_and_messages_are_counted(rig: Rig) -> None:
         assert 100_000 < received < 120_000
         assert a.statistics().gossip_sent - before[0].gossip_sent == 1
         assert b.statistics().gossip_received == 1
+
+
+async def test_what_is_open_is_counted_and_what_ended_is_not(rig: Rig) -> None:
+    async with rig.networks(2) as (a, b):
+        assert (a.statistics().connections, a.statistics().streams) == (0, 0)
+        going_on, may_answer = trio.Event(), trio.Event()
+
+        async def slow(peer: PeerId, payload: bytes) -> bytes:
+            going_on.set()
+            await may_answer.wait()
+            return payload
+
+        b.set_handler("/test/slow/1", slow)
+        b.set_handler(ECHO, echo)
+        await connect_and_ask(a, b)
+        before = await streams_at_rest(a)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.request, b.peer_id, "/test/slow/1", b"?")
+            await going_on.wait()
+            await until(lambda: a.statistics().streams == before + 1)
+            may_answer.set()
+        await until(lambda: a.statistics().streams == before)
+        assert (a.statistics().connections, b.statistics().connections) == (1, 1)
+        await a.disconnect(b.peer_id)
+        await until(lambda: a.statistics().connections == a.statistics().streams == 0)
 
 
 # Life

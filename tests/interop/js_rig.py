@@ -145,11 +145,15 @@ async def js_peer(
     via: str | None = None,
     relay: bool | int = False,
     psk: Path | None = None,
+    host: str = "127.0.0.1",
+    mdns: bool = False,
+    inside: Sequence[str] = (),
 ) -> AsyncIterator[JsPeer]:
     """A peer that listens; one name is one identity. `only`: the sole peers it deals with.
     `dht`: "client" stores nothing for others, False leaves it out. `via`: the relay with this
     address is the only way to it. `relay`: it is one; a number bounds the bytes of a circuit.
-    `psk`: the key file of its private network."""
+    `psk`: the key file of its private network. `host`: where it listens. `mdns`: it
+    looks for peers on its LAN. `inside`: a command that runs it elsewhere (`ip netns exec X`)."""
     node = shutil.which("node")
     assert node is not None
     options = {
@@ -161,9 +165,11 @@ async def js_peer(
         "via": via,
         "relay": relay,
         "psk": None if psk is None else str(psk),
+        "host": host,
+        "mdns": mdns,
     }
     process = await trio.lowlevel.open_process(
-        [node, str(FOLDER / "peer.js"), json.dumps(options)],
+        [*inside, node, str(FOLDER / "peer.js"), json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -55,6 +55,48 @@ def test_the_first_extension_of_our_certificate_is_that_of_libp2p() -> None:
 # Handlers
 
 
+IDENTIFY = "/ipfs/id/1.0.0"
+
+
+async def test_streams_that_a_peer_never_closes_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 0.5)
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        asked = [await a._host.open_stream(id_of(b), [IDENTIFY]) for _ in range(20)]
+        assert b.statistics().streams >= 20
+        # What it was answered has arrived, and is still there to be read.
+        assert all([await stream.read(65536) for stream in asked])
+        await until(lambda: b.statistics().streams < 10)
+        assert b.statistics().faults.get("stream-refused", 0) == 0
+
+
+async def test_streams_that_wait_for_their_peer_to_close_count_as_open() -> None:
+    limit = libp2p_swarm.MAX_STREAMS_PER_CONNECTION
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        asked = []
+        with contextlib.suppress(Exception):  # it is thrown out in the end
+            for _ in range(limit + 20):
+                asked.append(await a._host.open_stream(id_of(b), [IDENTIFY]))
+        assert len(asked) <= limit
+        await until(lambda: b.statistics().faults.get("stream-refused", 0) > 0)
+
+
+async def test_what_nobody_read_of_a_closed_stream_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 0.5)
+    async with make_network() as a, make_network() as b:
+        await a.connect(address_of(b))
+        for _ in range(20):
+            stream = await a._host.open_stream(id_of(b), [IDENTIFY])
+            await stream.write(bytes(1000))
+            await stream.close()
+        await until(lambda: b.statistics().streams < 10)
+
+
 async def test_an_exception_in_any_stream_handler_ends_that_stream_only() -> None:
     async with make_network() as a, make_network() as b:
 

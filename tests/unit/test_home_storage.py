@@ -18,7 +18,7 @@ from openfl.model_view import DenseModel
 from openfl.network.base import PeerAddress
 from openfl.node_parts import OwedLeave, Standing
 from openfl.store import Home, RememberedPeers, read_state, write_state
-from openfl.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView
+from openfl.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView, ResourcesView
 from tests.group_rig import CHARTER, peer
 
 OLD = CHARTER
@@ -249,7 +249,7 @@ async def test_every_save_writes_the_model_and_the_last_picture(place: Home) -> 
     model = DenseModel.empty(OLD)
     await where.save(membership(OLD), model)
     assert models.saved == [(place.root / "model.safetensors", model, OLD)]
-    assert storage(place).load_snapshot() == replace(SNAPSHOT, phase="stopped")
+    assert storage(place).load_snapshot() == replace(SNAPSHOT, phase="stopped", resources=None)
 
 
 SNAPSHOT = NodeSnapshot(
@@ -280,6 +280,7 @@ SNAPSHOT = NodeSnapshot(
     deltas_merged=4,
     faults={"undecodable": 1},
     events=(NodeEvent(1.5, "info", "round", "round 3", {"round": 3}),),
+    resources=ResourcesView(100, 20, 3, 60, 2, 5),
 )
 
 

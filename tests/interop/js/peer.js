@@ -6,6 +6,7 @@
 //
 // `via`: a relay's address; the peer listens at a circuit there and nowhere else. `relay`: bytes that
 // each circuit over this peer may carry, or true for no limit. `psk`: the file of a private network.
+// `host`: the address it listens at. `mdns`: it finds peers of its LAN, and is found.
 
 import './node20.js'
 import { readFileSync } from 'node:fs'
@@ -15,6 +16,7 @@ import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
@@ -33,7 +35,9 @@ import { Replica, seededRow } from './replica.js'
 import { request } from './streams.js'
 import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, isScaled, readable, sha256, unhex } from './wire.js'
 
-const DEFAULTS = { port: 0, security: ['noise'], only: null, dht: true, via: null, relay: false, psk: null }
+const DEFAULTS = {
+  host: '127.0.0.1', port: 0, security: ['noise'], only: null, dht: true, via: null, relay: false, psk: null, mdns: false
+}
 const options = { ...DEFAULTS, ...JSON.parse(process.argv[2] ?? '{}') }
 const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
 const SECURITY = { noise: noise(), tls: tls() }
@@ -42,10 +46,11 @@ const stranger = id => options.only !== null && !options.only.includes(id.toStri
 
 const node = await createLibp2p({
   privateKey,
-  addresses: { listen: [options.via === null ? `/ip4/127.0.0.1/tcp/${options.port}` : `${options.via}/p2p-circuit`] },
+  addresses: { listen: [options.via === null ? `/ip4/${options.host}/tcp/${options.port}` : `${options.via}/p2p-circuit`] },
   transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: options.security.map(name => SECURITY[name]),
   streamMuxers: [yamux()],
+  ...(options.mdns ? { peerDiscovery: [mdns()] } : {}),
   ...(options.psk === null ? {} : { connectionProtector: preSharedKey({ psk: readFileSync(options.psk) }) }),
   // Lines of peers that must not meet: only those named are let in or dialled.
   connectionGater: {
@@ -75,6 +80,10 @@ const say = line => process.stdout.write(JSON.stringify(readable(line)) + '\n')
 for (const kind of ['peer:connect', 'peer:disconnect']) {
   node.addEventListener(kind, ({ detail }) => say({ event: kind, peer: detail.toString() }))
 }
+
+node.addEventListener('peer:discovery', ({ detail }) => {
+  say({ event: 'peer:discovery', peer: detail.id.toString(), addresses: detail.multiaddrs.map(String) })
+})
 
 // js-libp2p identifies every new connection by itself; a second time at once is refused.
 const identified = new Map()
