@@ -150,7 +150,7 @@ async def read_hole_punch(reader: StreamReader, expected: Any) -> HolePunch:
         message.ParseFromString(frame)
     except ProtobufError as error:
         raise ParseError("not a message of the hole punching protocol") from error
-    if message.type != expected:
+    if not message.HasField("type") or message.type != expected:
         raise ParseError("a message out of turn")
     return message
 

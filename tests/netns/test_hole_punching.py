@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -60,5 +59,3 @@ def test_two_nodes_behind_routers_end_on_a_direct_connection(tmp_path: Path) -> 
         relay.kill()
         sent = [n.ask("status")["round"] for n in (a, b)]
         print(sent)
-
-
