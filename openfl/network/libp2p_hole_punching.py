@@ -15,51 +15,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import trio
-from google.protobuf.message import DecodeError as ProtobufError
 from libp2p.exceptions import ParseError
 from libp2p.identity.identify.pb.identify_pb2 import Identify
-from libp2p.io.exceptions import IncompleteReadError, MessageTooLarge
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
 from libp2p.utils.varint import encode_varint_prefixed
-from multiaddr import Multiaddr
 
 from openfl.network.libp2p_addresses import relay_of
-from openfl.network.libp2p_circuit import MAX_MESSAGE_BYTES, is_relayed
-from openfl.network.libp2p_port_sharing import AVAILABLE, dial_from_port_of
-from openfl.network.libp2p_streams import StreamReader
-from openfl.network.libp2p_swarm import (
-    UPGRADE_TIMEOUT_SECONDS,
-    HardenedHost,
-    HardenedSwarm,
-    open_stream_on,
+from openfl.network.libp2p_circuit import is_relayed
+from openfl.network.libp2p_dcutr import (
+    DCUTR_PROTOCOL,
+    MAX_ADDRESSES,
+    Address,
+    as_multiaddr,
+    is_public,
+    read_hole_punch,
+    usable_addresses,
 )
+from openfl.network.libp2p_port_sharing import AVAILABLE, dial_from_port_of
+from openfl.network.libp2p_punch import Punch
+from openfl.network.libp2p_streams import StreamReader
+from openfl.network.libp2p_swarm import HardenedHost, HardenedSwarm, open_stream_on
 from openfl.network.libp2p_transport import CountingStream, Faults, TcpTransport, shielded
 
 log = logging.getLogger(__name__)
 
-DCUTR_PROTOCOL = "/libp2p/dcutr"
 IDENTIFY_PROTOCOL = "/ipfs/id/1.0.0"
 MAX_IDENTIFY_BYTES = 64 * 1024
-MAX_ADDRESSES = 4
-"""Of a peer that are dialled in one try, and of ours that are told."""
 MAX_TRIES = 3
 MAX_AT_ONCE = 8
 """Peers with whom it is tried at the same time."""
-TRY_SECONDS = 5.0
-"""For the packets to meet; the handshake has its own time."""
-MAX_DIALS = 3
-"""To one address in one try: a router may have refused the first."""
-REDIAL_SECONDS = 0.3
 ANSWER_SECONDS = 15.0
 OBSERVE_SECONDS = 15.0
 OBSERVED_WAIT_SECONDS = 5.0
@@ -76,83 +70,6 @@ RETIRE_SECONDS = 10.0
 RETIRE_AT_LAST_SECONDS = 60.0
 """A relayed connection beside a direct one is closed when nothing runs over it any more; after
 this long in any case."""
-
-Address = tuple[str, int]
-"""IP address and TCP port."""
-
-_NOT_PUBLIC = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.168.0.0/16",
-        "224.0.0.0/3",
-    )
-)
-_PUBLIC_V6 = ipaddress.ip_network("2000::/3")
-_TUNNELS = tuple(ipaddress.ip_network(text) for text in ("2001::/32", "2002::/16"))
-"""IPv6 addresses with an IPv4 address inside, which could be of any network."""
-_PASSING = {errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.ECONNRESET}
-"""Dialling may work a moment later. An address is not available when the other's packet came first:
-then there is that connection already."""
-
-
-def is_public(ip: str) -> bool:
-    """Whether the address can belong to a machine outside all private networks."""
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    if address.version == 4:
-        return not any(address in network for network in _NOT_PUBLIC)
-    return address in _PUBLIC_V6 and not any(address in network for network in _TUNNELS)
-
-
-def usable_addresses(
-    said: Iterable[bytes], allowed: Callable[[str], bool] = is_public
-) -> list[Address]:
-    """The first `MAX_ADDRESSES` of the multiaddrs that are plain IP and TCP and are allowed."""
-    found: dict[Address, None] = {}
-    for raw in list(said)[: 4 * MAX_ADDRESSES]:
-        try:
-            address = Multiaddr(raw)
-            names = [protocol.name for protocol in address.protocols()]
-            if names not in (["ip4", "tcp"], ["ip6", "tcp"]):
-                continue
-            ip = str(address.value_for_protocol(names[0]))
-            port = int(str(address.value_for_protocol("tcp")))
-        except Exception:  # the library raises all kinds for what is no multiaddr
-            continue
-        if port > 0 and allowed(ip):
-            found[ip, port] = None
-    return list(found)[:MAX_ADDRESSES]
-
-
-def as_multiaddr(address: Address) -> Multiaddr:
-    return Multiaddr(f"/ip{6 if ':' in address[0] else 4}/{address[0]}/tcp/{address[1]}")
-
-
-async def read_hole_punch(reader: StreamReader, expected: Any) -> HolePunch:
-    """A message of that type; ParseError for anything else, IncompleteReadError at the end."""
-    try:
-        frame = await reader.read_varint_frame(MAX_MESSAGE_BYTES)
-    except MessageTooLarge as error:
-        raise ParseError(str(error)) from error
-    if frame is None:
-        raise IncompleteReadError("the stream ended before a message")
-    message = HolePunch()
-    try:
-        message.ParseFromString(frame)
-    except ProtobufError as error:
-        raise ParseError("not a message of the hole punching protocol") from error
-    if not message.HasField("type") or message.type != expected:
-        raise ParseError("a message out of turn")
-    return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +104,7 @@ class HolePuncher:
         self._failures: dict[ID, int] = {}
         self._begin_not_before: dict[ID, float] = {}
         self._answer_not_before: dict[ID, float] = {}
-        self._both_since: dict[ID, float] = {}
+        self._surplus_since: dict[Any, float] = {}
 
     def start(self) -> None:
         """Answer others from now on. Nothing happens where the port cannot be shared."""
@@ -349,7 +266,7 @@ class HolePuncher:
                     answer = await read_hole_punch(reader, HolePunch.CONNECT)
                 wait = min(MAX_WAIT_SECONDS, (trio.current_time() - asked_at) / 2)
                 addresses = usable_addresses(answer.ObsAddrs, self._allowed)
-                attempt = _Try(self, peer, False, addresses)
+                attempt = self._punch(peer, False, addresses)
                 with attempt.expected():
                     await self._say(stream, HolePunch.SYNC)
                     await trio.sleep(wait)
@@ -374,6 +291,10 @@ class HolePuncher:
         if kind == HolePunch.CONNECT:
             message.ObsAddrs.extend(as_multiaddr(address).to_bytes() for address in self._own())
         await stream.write(encode_varint_prefixed(message.SerializeToString()))
+
+    def _punch(self, peer: ID, client: bool, addresses: Sequence[Address]) -> Punch:
+        expected = self._transport.expected
+        return Punch(peer, client, addresses, self._swarm, expected, self._dial, self._faults)
 
     # --- the side that dialled --------------------------------------------------------------------
 
@@ -417,7 +338,8 @@ class HolePuncher:
                 offer = await read_hole_punch(reader, HolePunch.CONNECT)
             await self._know_our_address()
             await self._say(stream, HolePunch.CONNECT)
-            attempt = _Try(self, peer, True, usable_addresses(offer.ObsAddrs, self._allowed))
+            addresses = usable_addresses(offer.ObsAddrs, self._allowed)
+            attempt = self._punch(peer, True, addresses)
             with attempt.expected():
                 with trio.fail_after(ANSWER_SECONDS):
                     await read_hole_punch(reader, HolePunch.SYNC)
@@ -428,25 +350,38 @@ class HolePuncher:
     # --- afterwards -------------------------------------------------------------------------------
 
     async def _retire(self) -> None:
-        """Close relayed connections beside direct ones, when what ran over them has moved.
+        """Close what a better connection has taken the place of, when what ran over it has moved.
 
         Streams that are opened prefer direct connections, and gossip moves at once; the answer to a
         request may still be on its way.
         """
         now = trio.current_time()
-        since: dict[ID, float] = {}
+        since: dict[Any, float] = {}
+        for surplus, at_last in self._surplus():
+            since[surplus] = self._surplus_since.get(surplus, now)
+            seconds = now - since[surplus]
+            idle = seconds > RETIRE_SECONDS and not surplus.get_streams()
+            if idle or seconds > at_last:
+                log.debug("closing the former connection with %s", surplus.muxed_conn.peer_id)
+                await self._swarm._close_connection_async(surplus)
+        self._surplus_since = since
+
+    def _surplus(self) -> list[tuple[Any, float]]:
+        """Connections that a better one stands beside, and after how many seconds to close them
+        whatever runs over them."""
+        found = []
         for peer in list(self._swarm.connections):
             relayed = self._relayed(peer)
-            if relayed is None or self._direct(peer) is None:
-                continue
-            since[peer] = self._both_since.get(peer, now)
-            both = now - since[peer]
-            if both > RETIRE_AT_LAST_SECONDS or (
-                both > RETIRE_SECONDS and not relayed.get_streams()
-            ):
-                log.debug("%s is reached directly: closing the relayed connection", peer)
-                await self._swarm._close_connection_async(relayed)
-        self._both_since = since
+            if relayed is not None and self._direct(peer) is not None:
+                found.append((relayed, RETIRE_AT_LAST_SECONDS))
+        for relay, observed in self._observed.items():
+            # The one before may carry circuits, which go when their peers are reached directly.
+            found += [
+                (connection, math.inf)
+                for connection in self._swarm.connections.get(relay, ())
+                if connection is not observed.connection and not connection.is_closed
+            ]
+        return found
 
     def _forget_the_past(self) -> None:
         now = trio.current_time()
@@ -473,98 +408,6 @@ class HolePuncher:
             if not connection.is_closed and is_relayed(connection.muxed_conn) == relayed:
                 return connection
         return None
-
-
-class _Try:
-    """One try at a direct connection: whichever packets arrive first, the roles are agreed on."""
-
-    def __init__(
-        self, puncher: HolePuncher, peer: ID, client: bool, addresses: Sequence[Address]
-    ) -> None:
-        self._puncher = puncher
-        self._swarm = puncher._swarm
-        self._peer = peer
-        self._client = client
-        self._addresses = addresses
-        self._done = trio.Event()
-
-    @contextlib.contextmanager
-    def expected(self) -> Any:
-        """Meanwhile a connection from these very addresses is the peer's half of this try.
-
-        Its packets may arrive before ours have left. The listener would then take the client for a
-        stranger and be the server, which on the peer's side is the server already.
-        """
-        waiting = self._puncher._transport.expected
-        mine = [address for address in self._addresses if address not in waiting]
-        waiting.update(dict.fromkeys(mine, self._accepted))
-        try:
-            yield
-        finally:
-            for address in mine:
-                del waiting[address]
-
-    async def run(self) -> None:
-        """Until there is a connection, or the time is up."""
-        async with trio.open_nursery() as handshakes:
-            with trio.move_on_after(TRY_SECONDS):
-                async with trio.open_nursery() as dials:
-                    for address in self._addresses:
-                        dials.start_soon(self._dial, address, handshakes)
-                    await self._done.wait()
-                    dials.cancel_scope.cancel()
-            # Of two connections the client chooses: the server ends no handshake.
-            if self._client and self._done.is_set():
-                handshakes.cancel_scope.cancel()
-
-    async def _dial(self, address: Address, handshakes: trio.Nursery) -> None:
-        for _ in range(MAX_DIALS):
-            try:
-                stream = await self._puncher._dial(address)
-            except OSError as error:
-                log.debug("dialling %s at %s: %r", self._peer, address, error)
-                if error.errno not in _PASSING:
-                    return
-            else:
-                handshakes.start_soon(self._shake_hands, stream, address)
-                return
-            await trio.sleep(REDIAL_SECONDS)
-
-    async def _shake_hands(self, stream: CountingStream, address: Address) -> None:
-        try:
-            await self._upgrade(stream)
-        except Exception as error:  # whoever answered there makes the layers below raise all kinds
-            self._puncher._faults.count("hole-punch-refused")
-            log.debug("no handshake with %s at %s: %r", self._peer, address, error)
-
-    async def _accepted(self, stream: CountingStream) -> None:
-        """In place of what the listener does with strangers."""
-        muxed = await self._upgrade(stream)
-        if stream.visit is not None and not stream.visit.settle():
-            await muxed.close()
-            return
-        await muxed.event_closed.wait()
-
-    async def _upgrade(self, stream: CountingStream) -> Any:
-        raw = RawConnection(stream, self._client)
-        try:
-            with trio.fail_after(UPGRADE_TIMEOUT_SECONDS):
-                if self._client:
-                    connection = await self._swarm.upgrade_outbound_raw_conn(raw, self._peer)
-                    muxed = connection.muxed_conn
-                else:
-                    maddr = Multiaddr(f"/p2p/{self._peer}")
-                    muxed = await self._swarm.upgrade_inbound_raw_conn(raw, maddr)
-        except BaseException:
-            with shielded(0.5):
-                await raw.close()
-            raise
-        muxed.punched = muxed.peer_id == self._peer
-        if muxed.punched and not self._done.is_set():
-            self._puncher._faults.count("hole-punched")
-            log.info("reached %s directly, no longer over the relay", self._peer)
-            self._done.set()
-        return muxed
 
 
 def _relay_under(connection: Any) -> ID | None:

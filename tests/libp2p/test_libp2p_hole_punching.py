@@ -22,10 +22,11 @@ from multiaddr import Multiaddr
 
 from openfl.errors import NetworkError
 from openfl.network import libp2p_hole_punching as hole_punching
+from openfl.network import libp2p_punch
 from openfl.network import libp2p_reachability as reachability
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import Libp2pNetwork
-from openfl.network.libp2p_hole_punching import (
+from openfl.network.libp2p_dcutr import (
     DCUTR_PROTOCOL,
     MAX_ADDRESSES,
     is_public,
@@ -233,6 +234,11 @@ async def test_a_relayed_connection_becomes_a_direct_one(key: bytes | None) -> N
         await a.subscribe(TOPIC, Heard())
         await meet(relay, b, a)
         await until(lambda: ways(a, b) == ways(b, a) == ["direct"])
+        # One connection each with the relay, as before: from the port at which it sees the node.
+        await until(lambda: ways(relay, a) == ways(relay, b) == ["direct"])
+        live = [c for c in relay._swarm.get_connections() if not c.is_closed]
+        ports = {c.get_transport_addresses()[0] for c in live}
+        assert ports == {Multiaddr(bound_at(node)) for node in (a, b)}
         # Gossip has moved before the relayed one was closed, and nobody was taken for gone.
         assert {p.peer_id: p.relayed for p in a.peers()} == {
             relay.peer_id: False,
@@ -295,8 +301,8 @@ async def test_whichever_side_gets_through_first_the_roles_are_those_agreed_on(
     server for a client."""
     monkeypatch.setattr(hole_punching, "MAX_TRIES", 1)
     if not reached:
-        monkeypatch.setattr(hole_punching, "TRY_SECONDS", 1.0)
-        monkeypatch.setattr(hole_punching, "UPGRADE_TIMEOUT_SECONDS", 1.0)
+        monkeypatch.setattr(libp2p_punch, "TRY_SECONDS", 1.0)
+        monkeypatch.setattr(libp2p_punch, "UPGRADE_TIMEOUT_SECONDS", 1.0)
     async with make_network(relay=True) as relay, relayed_node() as a, relayed_node() as b:
         quiet, loud = (a, b) if silent == "client" else (b, a)
         dial = quiet._puncher._dial
