@@ -29,8 +29,9 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
 from libp2p.utils.varint import encode_varint_prefixed
+from multiaddr import Multiaddr
 
-from openfl.network.libp2p_addresses import relay_of
+from openfl.network.libp2p_addresses import is_circuit, relay_of, strip_peer_id
 from openfl.network.libp2p_circuit import is_relayed
 from openfl.network.libp2p_dcutr import (
     DCUTR_PROTOCOL,
@@ -44,7 +45,7 @@ from openfl.network.libp2p_dcutr import (
 from openfl.network.libp2p_port_sharing import AVAILABLE, dial_from_port_of
 from openfl.network.libp2p_punch import Punch
 from openfl.network.libp2p_streams import StreamReader
-from openfl.network.libp2p_swarm import HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p_swarm import DialFailed, HardenedHost, HardenedSwarm, open_stream_on
 from openfl.network.libp2p_transport import CountingStream, Faults, TcpTransport, shielded
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ MAX_TRIES = 3
 MAX_AT_ONCE = 8
 """Peers with whom it is tried at the same time."""
 ANSWER_SECONDS = 15.0
+SESSION_SECONDS = 60.0
+"""For all tries together: whoever holds out longer keeps others waiting."""
 OBSERVE_SECONDS = 15.0
 OBSERVED_WAIT_SECONDS = 5.0
 MAX_WAIT_SECONDS = 2.0
@@ -219,9 +222,10 @@ class HolePuncher:
         try:
             with scope:
                 try:
-                    await self._dial_announced(peer)
-                    if self._direct(peer) is None:
-                        await self._punch_as_server(peer)
+                    with trio.fail_after(SESSION_SECONDS):
+                        await self._dial_announced(peer)
+                        if self._direct(peer) is None:
+                            await self._punch_as_server(peer)
                 except Exception as error:
                     log.debug("hole punching with %s: %r", peer, error)
         finally:
@@ -243,12 +247,16 @@ class HolePuncher:
     async def _dial_announced(self, peer: ID) -> None:
         """At public addresses that it announces, if it does: an ordinary dial may be enough."""
         try:
-            announced = self._swarm.peerstore.addrs(peer)
+            known = [strip_peer_id(str(address)) for address in self._swarm.peerstore.addrs(peer)]
         except PeerStoreError:
             return
-        addresses = usable_addresses((a.to_bytes() for a in announced), self._allowed)
+        announced = [Multiaddr(a).to_bytes() for a in known if not is_circuit(a)]
+        addresses = usable_addresses(announced, self._allowed)
         if addresses:
-            await self._swarm.dial_directly(peer, [str(as_multiaddr(a)) for a in addresses])
+            try:
+                await self._swarm.dial_directly(peer, [str(as_multiaddr(a)) for a in addresses])
+            except DialFailed as error:
+                log.debug("%s cannot be dialled directly: %s", peer, error)
 
     async def _punch_as_server(self, peer: ID) -> None:
         if not await self._know_our_address():
@@ -320,7 +328,8 @@ class HolePuncher:
         self._answering.add(peer)
         self._answer_not_before[peer] = trio.current_time() + ANSWER_AGAIN_SECONDS
         try:
-            await self._punch_as_client(peer, stream)
+            with trio.fail_after(SESSION_SECONDS):
+                await self._punch_as_client(peer, stream)
         except ParseError as error:
             log.debug("hole punching with %s: %r", peer, error)
             self._faults.against(peer, "hole-punch-malformed")

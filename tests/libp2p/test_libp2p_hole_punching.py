@@ -281,6 +281,36 @@ async def test_two_that_dialled_each_other_over_the_relay_do_not_get_in_each_oth
         assert await answers(a, b)
 
 
+@linux
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+async def test_an_address_that_the_peer_announces_is_tried_first(
+    monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    """And when nobody answers there, holes are punched."""
+    dialled: list[list[str]] = []
+    async with make_network(relay=True) as relay, relayed_node() as a, relayed_node() as b:
+        dial = b._swarm.dial_directly
+
+        async def dial_directly(peer: Any, addresses: Any) -> Any:
+            dialled.append(list(addresses))
+            return await dial(peer, [bound_at(a)] if right else addresses)
+
+        monkeypatch.setattr(b._swarm, "dial_directly", dial_directly)
+        monkeypatch.setattr(b._swarm, "dial_directly", dial_directly)
+        with monkeypatch.context() as patch:  # it is identified before it is its turn
+            patch.setattr(b._puncher, "_to_begin_with", list)
+            await meet(relay, b, a)
+            await until(lambda: NOWHERE[0] in _known(b, a))
+        await until(lambda: "direct" in ways(a, b) and "direct" in ways(b, a))
+        assert dialled == [list(NOWHERE)]
+        assert b.statistics().faults.get("hole-punched", 0) == (0 if right else 1)
+
+
+def _known(near: Libp2pNetwork, far: Libp2pNetwork) -> list[str]:
+    return [a for peer in near.peers() if peer.peer_id == far.peer_id for a in peer.multiaddrs]
+
+
 class Blind(dict[Any, Any]):
     """Of nobody does it know that it is expected."""
 
@@ -391,3 +421,27 @@ async def test_of_the_addresses_that_a_stranger_names_only_public_ones_are_diall
         await until(lambda: bool(dialled))
         await trio.sleep(0.1)
         assert dialled == [("192.0.2.7", 4001)]
+
+
+async def test_a_direct_connection_is_kept_when_a_peer_has_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two relayed ones that came after it the older goes."""
+
+    class Connection:
+        is_closed = False
+
+        def __init__(self, circuit: str | None, created_at: float) -> None:
+            self.muxed_conn = self
+            self.circuit = circuit
+            self._created_at = created_at
+
+    async with make_network() as node:
+        closed: list[Any] = []
+        monkeypatch.setattr(node._swarm.manager, "run_task", lambda _, c: closed.append(c))
+        direct, older, newer = Connection(None, 1), Connection("over", 2), Connection("over", 3)
+        peer = id_of(make_network())
+        monkeypatch.setattr(node._swarm, "connections", {peer: [direct, older, newer]})
+        node._swarm._trim_connections(peer)
+        monkeypatch.undo()
+        assert closed == [older]
