@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trio
@@ -37,6 +37,10 @@ from openfl.privacy import PrivacyBudget
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.workload import Workload, load_workload
+
+if TYPE_CHECKING:
+    from openfl.network.libp2p import Libp2pNetwork
+    from openfl.network.upnp import PortMapping
 
 __all__ = [
     "control",
@@ -121,6 +125,9 @@ async def _open_parts(
         if config.network.mdns:
             known = bool(bootstrap or remembered)
             await stack.enter_async_context(_on_lan(network, discovery, known, on_event))
+        mapping = None
+        if config.network.upnp:
+            mapping = await stack.enter_async_context(_behind_router(network, on_event))
         for problem in [*problems, *more]:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
         node = Node(
@@ -146,7 +153,10 @@ async def _open_parts(
                 yield node
             finally:
                 with trio.CancelScope(deadline=trio.current_time() + FINISH_SECONDS, shield=True):
-                    await node.finish()
+                    async with trio.open_nursery() as last:
+                        if mapping is not None:
+                            last.start_soon(mapping.give_back)
+                        await node.finish()
                 nursery.cancel_scope.cancel()
 
 
@@ -170,7 +180,7 @@ async def _open_budget(config: Config, place: Home) -> PrivacyBudget | None:
 @contextlib.asynccontextmanager
 async def _open_network(
     config: Config, identity: bytes, storage: HomeStorage, on_event: OnEvent
-) -> AsyncIterator[Network]:
+) -> AsyncIterator[Libp2pNetwork]:
     """The network on the configured addresses; a port picked at an earlier start is kept."""
     from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
 
@@ -231,6 +241,27 @@ async def _on_lan(
                 with trio.move_on_after(LAN_SECONDS):
                     await lan.somebody.wait()
         yield
+
+
+@contextlib.asynccontextmanager
+async def _behind_router(network: Libp2pNetwork, on_event: OnEvent) -> AsyncIterator[PortMapping]:
+    """The router forwards a port to the node, if it can be had to; without one, the node goes
+    on."""
+    # Here, not above: nodes without it need not load this.
+    from openfl.network.libp2p_addresses import interface_addresses
+    from openfl.network.upnp import PortMapping
+    from openfl.network.upnp_router import LanRouter
+
+    mapping = PortMapping(
+        LanRouter(),
+        network.listening,
+        network.forwarded_from,
+        lambda level, kind, text: on_event(NodeEvent(time.time(), level, kind, text)),
+        lambda: frozenset(a for a in interface_addresses() if ":" not in a),
+        random.Random(),
+    )
+    async with mapping.running():
+        yield mapping
 
 
 def control(node: Node) -> Callable[[str, Mapping[str, Any]], Any]:

@@ -23,6 +23,11 @@ class _QuietFileHandler(logging.handlers.RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk costs log lines, not the node, and not a traceback on the screen."""
 
+    def close(self) -> None:
+        # What could not be written is tried once more at the end.
+        with contextlib.suppress(OSError):
+            super().close()
+
 
 class LogFile:
     """Writes NodeEvents beside what libraries log."""

@@ -86,6 +86,10 @@ class NetworkConfig:
         False,
         "Find nodes on the same LAN by multicast DNS, and be found: no address needs to be given.",
     )
+    upnp: bool = setting(
+        False,
+        "Ask the router, by UPnP, to forward a port to this node, so that others can dial it.",
+    )
     psk_file: str = setting(
         "",
         "Key file of a private network (make one with `openfl-node network-key`): only nodes that"

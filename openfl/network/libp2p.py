@@ -121,6 +121,7 @@ class Libp2pNetwork:
         self._requests = Requests(self._faults)
         self._relay: Relay | None = None
         self._entered = False
+        self._bound: tuple[tuple[str, int], ...] = ()
         self._managers: list[Any] = []
         self._swarm: HardenedSwarm
         self._host: HardenedHost
@@ -167,6 +168,9 @@ class Libp2pNetwork:
             self._traffic.close_sockets()
 
     async def _start(self, bound: Sequence[Bound]) -> None:
+        self._bound = tuple(
+            listener.socket.getsockname()[:2] for _, listeners in bound for listener in listeners
+        )
         admission = Admission(self._settings.max_peers, self._faults)
         transport = TcpTransport(self._nursery, self._traffic, admission.knock)
         transport.bound = {str(address): listeners for address, listeners in bound}
@@ -240,6 +244,16 @@ class Libp2pNetwork:
     @property
     def multiaddrs(self) -> tuple[str, ...]:
         return tuple(str(address) for address in self._host.get_addrs())
+
+    @property
+    def listening(self) -> tuple[tuple[str, int], ...]:
+        """(host, port) of each socket that is listened on."""
+        return self._bound
+
+    def forwarded_from(self, multiaddrs: tuple[str, ...]) -> None:
+        """A router forwards these to this node: they are announced besides its own addresses,
+        unless peers find that nothing answers there."""
+        self._reachability.forward(multiaddrs)
 
     # Gossip
 

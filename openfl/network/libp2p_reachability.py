@@ -91,6 +91,7 @@ class Reachability:
         self._faults = faults
         self._mode = mode
         self._votes: dict[ID, tuple[bool, float]] = {}
+        self._forwarded: tuple[str, ...] = ()
         self._places: dict[ID, _Place] = {}
         self._ask_not_before: dict[ID, float] = {}
         self._reserve_not_before: dict[ID, float] = {}
@@ -109,14 +110,29 @@ class Reachability:
         """Addresses at relays, to be announced."""
         return [address for place in self._places.values() for address in place.circuits]
 
+    def forward(self, addresses: tuple[str, ...]) -> None:
+        """From now on a router forwards these to this node, as it says itself."""
+        if addresses == self._forwarded:
+            return
+        self._forwarded = addresses
+        # What others found out before says nothing of now.
+        self._votes.clear()
+        self._ask_not_before.clear()
+
+    def forwarded(self) -> tuple[str, ...]:
+        """Those addresses, to be announced: not when peers found that nothing answers there."""
+        return () if self._mode == "auto" and self.private else self._forwarded
+
     def start(self) -> None:
         """Answer others from now on."""
         self._host.set_stream_handler(AUTONAT_PROTOCOL, self._on_autonat)
         self._host.set_stream_handler(STOP_PROTOCOL, self._on_stop)
         self._swarm.dial_circuit = self.dial_circuit
         self._host.circuits = self.circuits
+        self._host.forwarded = self.forwarded
 
     async def run(self) -> None:
+        told: list[str] = []
         while True:
             await trio.sleep(LOOK_SECONDS)
             if self._mode == "auto":
@@ -127,6 +143,12 @@ class Reachability:
                 await self._keep_places()
             if self.circuits() != before:
                 log.info("reachable over relays: %s", ", ".join(self.circuits()) or "no longer")
+            announced = [*self.forwarded(), *self.circuits()]
+            if announced != told:
+                if self._forwarded and not self.forwarded():
+                    where = ", ".join(self._forwarded)
+                    log.info("others reach nobody at %s: not announced for now", where)
+                told = announced
                 with trio.move_on_after(ASK_SECONDS):
                     try:
                         await push_identify_to_peers(self._host)
@@ -145,13 +167,14 @@ class Reachability:
                 continue
             self._ask_not_before = _later_than(self._ask_not_before, now)
             self._ask_not_before[peer] = now + RETRY_SECONDS
+            asked_with = self._forwarded
             with trio.move_on_after(ASK_SECONDS):
                 try:
                     reached = await self._dialled_back_by(peer)
                 except Exception as error:
                     log.debug("autonat of %s: %r", peer, error)
                     continue
-                if reached is not None:
+                if reached is not None and self._forwarded == asked_with:
                     self._votes.pop(peer, None)
                     self._votes[peer] = (reached, trio.current_time())
             while len(self._votes) > 4 * MAX_VOTERS:
@@ -168,7 +191,8 @@ class Reachability:
             self._swarm.asked_to_dial_back.pop()
         request = AutoNat(type=AutoNat.DIAL)
         request.dial.peer.id = self._swarm.self_id.to_bytes()
-        own = (Multiaddr(address).to_bytes() for address in self._host.own_addresses())
+        candidates = dict.fromkeys([*self._forwarded, *self._host.own_addresses()])
+        own = (Multiaddr(address).to_bytes() for address in candidates)
         request.dial.peer.addrs.extend(own)
         stream = await open_stream_on(connection, self._host, [AUTONAT_PROTOCOL])
         try:
@@ -189,7 +213,7 @@ class Reachability:
     def _others_know(self, reached: bytes) -> bool:
         """Whether the address is one that we tell. Some routers let anybody in at a port that is in
         use, as ours is while a relay is connected from there; but nobody knows of it."""
-        own = self._host.own_addresses()
+        own = [*self._forwarded, *self._host.own_addresses()]
         try:
             address = str(Multiaddr(reached)) if reached else ""
         except Exception:

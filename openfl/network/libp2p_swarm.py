@@ -333,6 +333,8 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
         self.on_identified: Callable[[ID], Awaitable[None]] | None = None
         self.circuits: Callable[[], list[str]] = list
         """Addresses at relays where this node has a place."""
+        self.forwarded: Callable[[], Sequence[str]] = tuple
+        """Addresses of a router that forwards to this node."""
         self._addresses: list[Multiaddr] = []
         self._addresses_expire_at = 0.0
         super().__init__(
@@ -349,7 +351,12 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
             self._addresses = super().get_addrs()
             self._addresses_expire_at = now + ADDRESSES_SECONDS
         me = self.get_id()
-        return [*self._addresses, *(Multiaddr(f"{a}/p2p/{me}") for a in self.circuits())]
+        forwarded, circuits = (
+            [Multiaddr(f"{address}/p2p/{me}") for address in addresses]
+            for addresses in (self.forwarded(), self.circuits())
+        )
+        # What most can dial leads: people copy the first.
+        return [*forwarded, *self._addresses, *circuits]
 
     def forget_addresses(self) -> None:
         """They have changed: the next to ask gets the new ones."""
@@ -358,7 +365,7 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
     def own_addresses(self) -> list[str]:
         """Where others can dial this node directly; loopback only when there is nothing else."""
         self.get_addrs()
-        mine = [strip_peer_id(str(address)) for address in self._addresses]
+        mine = [*self.forwarded(), *(strip_peer_id(str(address)) for address in self._addresses)]
         return [a for a in mine if not a.startswith(("/ip4/127.", "/ip6/::1/"))] or mine
 
     async def _identify_peer(self, peer_id: ID, *, reason: str) -> None:

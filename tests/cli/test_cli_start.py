@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cli_fakes import PEER_IDS, FakeNode, FakeRuntime, make_event
 
-from openfl.errors import DataError, NetworkError
+from openfl.errors import DataError, NetworkError, StateError
 from openfl.telemetry import NodeEvent
 from openfl_cli import exit_codes, main
 from openfl_cli.commands.start import overrides
@@ -207,6 +207,22 @@ def test_everything_is_written_to_the_log_in_the_home_folder(
     assert "round: round 1" in log
     assert "WARNING some.library a stream was reset" in log
     assert logging.getLogger().level == logging.WARNING
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this platform")
+def test_a_log_on_a_full_disk_costs_lines_and_nothing_else(
+    runtime: FakeRuntime, clean_environment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise StateError("node.state: cannot be saved: the disk is full")
+
+    (clean_environment / "node.log").symlink_to("/dev/full")
+    assert start("--rounds", "1") == exit_codes.SUCCESS
+    runtime.on_open = full
+    assert start("--rounds", "1") == exit_codes.STATE
+    assert capsys.readouterr().err == (
+        "openfl-node: error: node.state: cannot be saved: the disk is full\n"
+    )
 
 
 def test_options_become_configuration_keys_and_absent_ones_do_not() -> None:

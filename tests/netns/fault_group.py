@@ -223,8 +223,14 @@ class FaultGroup:
         return lines
 
     def _all_done(self) -> bool:
-        states = [self.snapshot(number) for number in self.nodes]
-        return all(state is not None and state["phase"] == "done" for state in states)
+        """And on disk: what a node tells may be ahead of that, and `_contents` looks at disks."""
+        for number in self.nodes:
+            told, saved = self.snapshot(number), self.saved(number)
+            if told is None or told["phase"] != "done":
+                return False
+            if saved is None or saved.round < told["round"]:
+                return False
+        return True
 
     def _contents(self) -> set[frozenset[bytes]]:
         """The signed envelopes on each disk: these are the replica."""

@@ -3,7 +3,8 @@
     public 203.0.113.1 --- router 203.0.113.11 | 10.1.0.1 --- home 10.1.0.2
                       `--- router 203.0.113.12 | 10.2.0.1 --- home 10.2.0.2
 
-The routers forward what their home begins and drop what anybody else begins. Needs root, `ip` and
+The routers forward what their home begins, and what somebody has them forward (`igd`), and drop
+what anybody else begins. Needs root, `ip` and
 `nft`; everything is gone when the block ends.
 """
 
@@ -18,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-PUBLIC_ADDRESS = "203.0.113.1"
+WIDE = "203.0.113"
+PUBLIC_ADDRESS = f"{WIDE}.1"
 _count = itertools.count()
 
 RULES = """
@@ -28,6 +30,7 @@ table inet home {
     type filter hook forward priority 0; policy drop;
     ct state established,related accept
     iifname "lan" accept
+    ct status dnat accept
   }
   chain to { type filter hook input priority 0; policy accept; iifname "wan" ct state new drop; }
 }
@@ -74,10 +77,11 @@ def run(*arguments: str, text: str | None = None, program: str = "ip") -> None:
 
 @dataclass(frozen=True)
 class Internet:
-    """`public` and `homes` are names of namespaces."""
+    """All are names of namespaces."""
 
     public: str
     homes: tuple[str, ...]
+    routers: tuple[str, ...]
 
     def inside(self, name: str) -> tuple[str, ...]:
         """What to put before a command to run it there."""
@@ -85,9 +89,9 @@ class Internet:
 
 
 @contextlib.contextmanager
-def internet(homes: int = 2, symmetric: bool = False) -> Iterator[Internet]:
-    """As many homes, each behind a router of its own; a symmetric one has a new port at random for
-    every connection, so that nobody knows where to dial."""
+def internet(homes: int = 2, wide: str = WIDE, symmetric: bool = False) -> Iterator[Internet]:
+    """As many homes, each behind a router of its own. `wide`: the public /24. A symmetric router
+    has a new port at random for every connection, so that nobody knows where to dial."""
     mark = f"ofl{os.getpid()}n{next(_count)}"
     made: list[str] = []
 
@@ -100,15 +104,16 @@ def internet(homes: int = 2, symmetric: bool = False) -> Iterator[Internet]:
     try:
         public = namespace("p")
         run("-n", public, "link", "add", "br0", "type", "bridge")
-        run("-n", public, "addr", "add", f"{PUBLIC_ADDRESS}/24", "dev", "br0")
+        run("-n", public, "addr", "add", f"{wide}.1/24", "dev", "br0")
         run("-n", public, "link", "set", "br0", "up")
-        names = []
+        names, routers = [], []
         for number in range(1, homes + 1):
             router, home = namespace(f"r{number}"), namespace(f"h{number}")
             names.append(home)
+            routers.append(router)
             _link(public, f"w{number}", router, "wan")
             run("-n", public, "link", "set", f"w{number}", "master", "br0")
-            run("-n", router, "addr", "add", f"203.0.113.{10 + number}/24", "dev", "wan")
+            run("-n", router, "addr", "add", f"{wide}.{10 + number}/24", "dev", "wan")
             _link(router, "lan", home, "eth0")
             run("-n", router, "addr", "add", f"10.{number}.0.1/24", "dev", "lan")
             run("-n", home, "addr", "add", f"10.{number}.0.2/24", "dev", "eth0")
@@ -116,7 +121,7 @@ def internet(homes: int = 2, symmetric: bool = False) -> Iterator[Internet]:
             forward = "echo 1 > /proc/sys/net/ipv4/ip_forward"
             run("netns", "exec", router, "sh", "-c", forward)
             run("netns", "exec", router, tool_path("nft"), "-f", "-", text=rules(symmetric))
-        yield Internet(public, tuple(names))
+        yield Internet(public, tuple(names), tuple(routers))
     finally:
         for name in reversed(made):
             subprocess.run([tool_path("ip"), "netns", "del", name], capture_output=True)

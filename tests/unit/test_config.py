@@ -407,6 +407,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "network.relay": True,
     "network.hole_punching": False,
     "network.mdns": True,
+    "network.upnp": True,
     "network.psk_file": "/a b/swarm.key",
     "network.allow_peers": ["12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"],
     "network.deny_peers": ["12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"],

@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="find nodes on the same LAN, and be found, without any address",
     )
     parser.add_argument(
+        "--upnp",
+        action="store_true",
+        help="ask the router to forward a port to this node (UPnP)",
+    )
+    parser.add_argument(
         "--relay",
         action="store_true",
         help="let nodes behind routers be reached through this one",
@@ -132,6 +137,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.listen": tuple(arguments.listen) or None,
             "network.mdns": True if arguments.mdns else None,
+            "network.upnp": True if arguments.upnp else None,
             "network.relay": True if arguments.relay else None,
             "group.name": arguments.group,
             "group.closed": True if arguments.closed else None,
