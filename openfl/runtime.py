@@ -203,6 +203,7 @@ async def _open_network(
                 access=access,
                 reachability=config.network.reachability,
                 relay=config.network.relay,
+                hole_punching=config.network.hole_punching,
             )
         )
 

@@ -50,6 +50,8 @@ class PeerView:
     """Names (or ids, when the name is unknown) of the groups it subscribes to."""
     in_mesh: bool
     """Whether it is in our mesh of our current group."""
+    relayed: bool = False
+    """Whether the connection runs over a relay."""
 
 
 @dataclass(frozen=True, slots=True)

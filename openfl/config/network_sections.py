@@ -78,6 +78,10 @@ class NetworkConfig:
         "Let nodes that cannot be dialled be reached through this one, which should be reachable"
         " itself. Bounded: 64 nodes, 128 connections of 256 MiB and 2 hours each.",
     )
+    hole_punching: bool = setting(
+        True,
+        "Try to turn connections over a relay into direct ones, where both routers allow it.",
+    )
     mdns: bool = setting(
         False,
         "Find nodes on the same LAN by multicast DNS, and be found: no address needs to be given.",

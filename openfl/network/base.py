@@ -53,6 +53,8 @@ class ConnectedPeer:
     multiaddrs: tuple[str, ...]
     topics: frozenset[str]
     mesh_topics: frozenset[str]
+    relayed: bool = False
+    """Whether all that is said goes over a relay."""
 
 
 @dataclass(frozen=True, slots=True)

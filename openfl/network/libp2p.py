@@ -44,9 +44,11 @@ from openfl.network.libp2p_addresses import (
     strip_peer_id,
 )
 from openfl.network.libp2p_admission import Admission
+from openfl.network.libp2p_circuit import is_relayed
 from openfl.network.libp2p_clock import use_steady_time
 from openfl.network.libp2p_dht import PlainPeerStore, make_dht, multihash
 from openfl.network.libp2p_hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
+from openfl.network.libp2p_hole_punching import HolePuncher
 from openfl.network.libp2p_listening import Bound, bind
 from openfl.network.libp2p_reachability import Reachability
 from openfl.network.libp2p_relay import Relay
@@ -95,6 +97,8 @@ class Libp2pSettings:
     """private: others cannot dial this node, so it has itself relayed; auto: find out."""
     relay: bool = False
     """Let peers that cannot be dialled be reached through this node."""
+    hole_punching: bool = True
+    """Try to get from relayed connections to direct ones."""
     access: AccessList = field(default_factory=AccessList)
 
 
@@ -188,6 +192,9 @@ class Libp2pNetwork:
             self._host, self._swarm, transport, self._faults, self._settings.reachability
         )
         self._reachability.start()
+        self._puncher = HolePuncher(self._host, self._swarm, transport, self._faults)
+        if self._settings.hole_punching and bound:
+            self._puncher.start()
         if self._settings.relay:
             self._relay = Relay(self._host, self._swarm, self._faults, self._host.own_addresses)
             self._relay.start()
@@ -215,6 +222,8 @@ class Libp2pNetwork:
         )
         if bound:
             self._nursery.start_soon(self._reachability.run)
+            if self._settings.hole_punching:
+                self._nursery.start_soon(self._puncher.run)
 
     async def _close(self) -> None:
         if hasattr(self, "_swarm"):
@@ -348,6 +357,7 @@ class Libp2pNetwork:
                     tuple(self._known_addresses(peer_id)),
                     frozenset(topics),
                     frozenset(mesh),
+                    self._is_relayed(peer_id),
                 )
             )
         return tuple(connected)
@@ -366,6 +376,10 @@ class Libp2pNetwork:
             if any(not c.is_closed for c in connections)
         ]
 
+    def _is_relayed(self, peer_id: ID) -> bool:
+        used = self._swarm.newest_connection(peer_id)
+        return used is not None and is_relayed(used.muxed_conn)
+
     def _known_addresses(self, peer_id: ID) -> list[str]:
         """Addresses at which the peer listens, as it told or as we dialled it."""
         try:
@@ -373,7 +387,7 @@ class Libp2pNetwork:
         except PeerStoreError:
             known = []
         for connection in self._swarm.connections.get(peer_id, ()):
-            if connection.direction.name == "OUTBOUND":
+            if connection.direction.name == "OUTBOUND" and not connection.muxed_conn.punched:
                 known.extend(str(a) for a in connection.get_transport_addresses())
         if self._relay is not None:
             # The peer told its addresses when it came, before it reserved its place here.

@@ -205,10 +205,20 @@ class Reachability:
                 await stream.reset()
         match answer.dialResponse.status:
             case AutoNat.OK if answer.HasField("dialResponse"):
-                return True
+                return self._others_know(answer.dialResponse.addr)
             case AutoNat.E_DIAL_ERROR:
                 return False
         return None
+
+    def _others_know(self, reached: bytes) -> bool:
+        """Whether the address is one that we tell. Some routers let anybody in at a port that is in
+        use, as ours is while a relay is connected from there; but nobody knows of it."""
+        own = [*self._forwarded, *self._host.own_addresses()]
+        try:
+            address = str(Multiaddr(reached)) if reached else ""
+        except Exception:
+            return False  # the library raises all kinds for what is no multiaddr
+        return not address or address in own or any(a.startswith("/dns") for a in own)
 
     async def _on_autonat(self, stream: Any) -> None:
         asker: ID = stream.muxed_conn.peer_id

@@ -142,10 +142,10 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         Defects: the original trims only connections older than 20 s, so one identity can take all
         places of a node at once; and it counts those that are closed already, which are listed for
         a while. A js peer opens a circuit for each of its requests and aborts it in favour of its
-        first one: that was then trimmed.
+        first one: that was then trimmed. Circuits go before direct connections.
         """
         live = [c for c in self.connections.get(peer_id, ()) if not c.is_closed]
-        live.sort(key=lambda c: c._created_at)
+        live.sort(key=_preference)
         for surplus in live[:-MAX_CONNECTIONS_PER_PEER]:
             self.manager.run_task(self._close_connection_async, surplus)
 
@@ -203,6 +203,10 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
             raise
         finally:
             self._ongoing_dials.pop(peer_id).set()
+
+    async def dial_directly(self, peer_id: ID, addresses: Sequence[str]) -> Any:
+        """As `dial_addresses`, though there is a connection (over a relay) already."""
+        return await _Dial(self, self._tcp, peer_id).run(addresses)
 
     def guard(self, handler: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
         """A stream handler that cannot end the node.

@@ -173,8 +173,12 @@ class BoundListener(IListener):  # type: ignore[misc]
             await trio.serve_listeners(self._accept, self._listeners)
 
     async def _accept(self, stream: trio.SocketStream) -> None:
+        handler = self._handler
         try:
-            visit = self._transport.knock(str(stream.socket.getpeername()[0]))
+            host, port = stream.socket.getpeername()[:2]
+            visit = self._transport.knock(str(host))
+            address = str(host).removeprefix("::ffff:"), int(port)
+            handler = self._transport.expected.get(address, handler)
         except OSError:
             visit = None  # it has gone already
         if visit is None:
@@ -183,7 +187,7 @@ class BoundListener(IListener):  # type: ignore[misc]
         counting = CountingStream(stream, self._transport.traffic)
         counting.visit = visit
         try:
-            await self._handler(counting)
+            await handler(counting)
         except Exception as error:
             log.debug("inbound connection failed: %r", error)
         finally:
@@ -217,6 +221,8 @@ class TcpTransport(TCP):  # type: ignore[misc]
         self.traffic = traffic
         self.knock = knock
         self.bound: dict[str, list[trio.SocketListener]] = {}
+        self.expected: dict[tuple[str, int], Callable[[CountingStream], Awaitable[None]]] = {}
+        """(IP address, port) of visitors that are not strangers -> what to do with them."""
 
     def create_listener(self, handler_function: Any) -> BoundListener:
         return BoundListener(self, handler_function)
@@ -278,6 +284,8 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         self._faults = faults
         self.circuit: Multiaddr | None = None
         """The address of the circuit this connection runs over; None when it is direct."""
+        self.punched = False
+        """Made by hole punching: nobody can dial the address it goes to."""
         self._uncounted = 0
         self._all = others if others is not None else WeakSet()
         self._all.add(self)

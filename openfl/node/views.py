@@ -118,5 +118,5 @@ def peer_views(
             if topic.startswith("/openfl/1/") and topic.endswith("/deltas")
         )
         in_mesh = mine in peer.mesh_topics
-        views.append(PeerView(peer.peer_id, peer.multiaddrs, tuple(groups), in_mesh))
+        views.append(PeerView(peer.peer_id, peer.multiaddrs, tuple(groups), in_mesh, peer.relayed))
     return tuple(sorted(views, key=lambda view: view.peer_id))

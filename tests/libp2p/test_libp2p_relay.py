@@ -6,6 +6,7 @@ a port that they announce wrongly, so that a circuit is the only way.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -138,3 +139,14 @@ async def test_a_node_that_cannot_be_dialled_finds_that_out_and_has_itself_relay
         await a.connect(address_of(relay))
         await until(lambda: a._reachability.private is True)
         await until(lambda: bool(circuits(a).multiaddrs))
+
+
+async def test_to_be_reached_at_an_address_that_nobody_is_told_is_not_enough() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    elsewhere = (f"/ip4/192.0.2.7/tcp/{port}",)
+    listen = (f"/ip4/127.0.0.1/tcp/{port}",)
+    async with make_network() as other, make_network(listen=listen, announce=elsewhere) as a:
+        await a.connect(address_of(other))
+        await until(lambda: a._reachability.private is True)

@@ -25,7 +25,7 @@ _count = itertools.count()
 
 RULES = """
 table inet home {
-  chain after { type nat hook postrouting priority 100; oifname "wan" masquerade; }
+  chain after { type nat hook postrouting priority 100; oifname "wan" masquerade RANDOM; }
   chain through {
     type filter hook forward priority 0; policy drop;
     ct state established,related accept
@@ -51,13 +51,17 @@ def why_not() -> str | None:
     try:
         asked = subprocess.run(
             [tool_path("ip"), "netns", "exec", name, tool_path("nft"), "-c", "-f", "-"],
-            input=RULES,
+            input=rules(),
             capture_output=True,
             text=True,
         )
         return f"nft cannot masquerade: {asked.stderr.strip()}" if asked.returncode else None
     finally:
         run("netns", "del", name)
+
+
+def rules(symmetric: bool = False) -> str:
+    return RULES.replace("RANDOM", "random,fully-random" if symmetric else "")
 
 
 def tool_path(name: str) -> str:
@@ -85,8 +89,9 @@ class Internet:
 
 
 @contextlib.contextmanager
-def internet(homes: int = 2, wide: str = WIDE) -> Iterator[Internet]:
-    """As many homes, each behind a router of its own. `wide`: the public /24."""
+def internet(homes: int = 2, wide: str = WIDE, symmetric: bool = False) -> Iterator[Internet]:
+    """As many homes, each behind a router of its own. `wide`: the public /24. A symmetric router
+    has a new port at random for every connection, so that nobody knows where to dial."""
     mark = f"ofl{os.getpid()}n{next(_count)}"
     made: list[str] = []
 
@@ -115,7 +120,7 @@ def internet(homes: int = 2, wide: str = WIDE) -> Iterator[Internet]:
             run("-n", home, "route", "add", "default", "via", f"10.{number}.0.1")
             forward = "echo 1 > /proc/sys/net/ipv4/ip_forward"
             run("netns", "exec", router, "sh", "-c", forward)
-            run("netns", "exec", router, tool_path("nft"), "-f", "-", text=RULES)
+            run("netns", "exec", router, tool_path("nft"), "-f", "-", text=rules(symmetric))
         yield Internet(public, tuple(names), tuple(routers))
     finally:
         for name in reversed(made):

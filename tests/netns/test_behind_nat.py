@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nat_rig import PUBLIC_ADDRESS, Internet, internet, why_not
 
-from tests.process_rig import RunningNode, deal_homes, ending, until
+from tests.process_rig import RunningNode, deal_homes, ending, openfl_node, until
 
 REASON = why_not()
 pytestmark = [
@@ -52,33 +52,42 @@ def learned_from(node: RunningNode, other: RunningNode) -> bool:
     return any(m["peer_id"] == peer_id(other) and m["rows"] > 0 for m in members)
 
 
-def three(net: Internet, tmp_path: Path, *public: str) -> list[RunningNode]:
-    """The public node, and then one node behind each router that knows only the public one."""
+def three(
+    net: Internet, tmp_path: Path, *public: str, inside: tuple[str, ...] = ()
+) -> list[RunningNode]:
+    """The public node, and then one node behind each router that knows only the public one.
+    `public`, `inside`: options to start them with."""
     homes = deal_homes(tmp_path, "pab")
     third = start(net, net.public, homes[0], *public)
     nodes = [third]
-    bootstrap = ("--bootstrap", public_address(third))
+    options = ("--bootstrap", public_address(third), *inside)
     nodes += [
-        start(net, where, home, *bootstrap)
-        for where, home in zip(net.homes, homes[1:], strict=True)
+        start(net, where, home, *options) for where, home in zip(net.homes, homes[1:], strict=True)
     ]
     return nodes
 
 
 def test_two_nodes_behind_routers_learn_together_over_a_relay(tmp_path: Path) -> None:
-    """The relay is in another group: it relays bytes it cannot read, and nothing else."""
+    """The relay is in another group: it relays bytes it cannot read, and nothing else.
+
+    Without hole punching they stay there: the twin of `test_hole_punching`.
+    """
+    inside = ("--set", "network.hole_punching=false")
     nodes: list[RunningNode] = []
     with internet() as net, ending(nodes):
-        nodes += three(net, tmp_path, "--relay", "--group", "elsewhere")
+        nodes += three(net, tmp_path, "--relay", "--group", "elsewhere", inside=inside)
         relay, a, b = nodes
         for node in (a, b):
             node.wait_for("round")
         for near, far in ((a, b), (b, a)):
             until(lambda near=near, far=far: learned_from(near, far), "learning", MEETING_SECONDS)
         # Directly connected with nobody but the relay: the routers let nothing else in.
-        peers = {peer["peer_id"]: peer["multiaddrs"] for peer in a.ask("peers")}
+        views = a.ask("peers")
+        assert [peer["peer_id"] for peer in views if peer["relayed"]] == [peer_id(b)]
+        peers = {peer["peer_id"]: peer["multiaddrs"] for peer in views}
         assert set(peers) == {peer_id(relay), peer_id(b)}
         assert any(f"/p2p/{peer_id(relay)}/p2p-circuit" in x for x in peers[peer_id(b)])
+        assert "(relay)" in openfl_node("peers", "--home", str(a.home))
         status = relay.ask("status")
         assert status["faults"]["relay-circuits"] >= 1
         assert not any(m["peer_id"] in (peer_id(a), peer_id(b)) for m in status["member_list"])

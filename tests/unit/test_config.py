@@ -405,6 +405,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "network.dial_members": 3,
     "network.reachability": "private",
     "network.relay": True,
+    "network.hole_punching": False,
     "network.mdns": True,
     "network.upnp": True,
     "network.psk_file": "/a b/swarm.key",

@@ -49,6 +49,7 @@ def as_json(peers: Sequence[PeerView]) -> list[dict[str, Any]]:
             "multiaddrs": list(peer.multiaddrs),
             "groups": list(peer.groups),
             "in_mesh": peer.in_mesh,
+            "relayed": peer.relayed,
         }
         for peer in peers
     ]
@@ -68,7 +69,8 @@ def as_table(peers: Sequence[PeerView]) -> Any:
             clean(peer.peer_id),
             "yes" if peer.in_mesh else "no",
             clean(", ".join(peer.groups)) or "-",
-            "\n".join(clean(_short(address)) for address in peer.multiaddrs) or "-",
+            "\n".join(clean(_short(a)) for a in peer.multiaddrs if peer.relayed or not _over(a))
+            or "-",
         )
     return table
 
@@ -76,4 +78,8 @@ def as_table(peers: Sequence[PeerView]) -> Any:
 def _short(address: str) -> str:
     """The address without peer ids; of a peer behind a router, that of the relay."""
     direct = address.partition("/p2p/")[0]
-    return f"{direct} (relay)" if "/p2p-circuit" in address else direct
+    return f"{direct} (relay)" if _over(address) else direct
+
+
+def _over(address: str) -> bool:
+    return "/p2p-circuit" in address
