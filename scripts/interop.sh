@@ -13,7 +13,7 @@ oldest=20
 missing=""
 if ! command -v node >/dev/null 2>&1; then
     missing="node is not installed"
-elif ! node -e "process.exit(+process.versions.node.split('.')[0] < $oldest)"; then
+elif ! node -e "process.exit(process.versions.node.split('.')[0] < $oldest ? 1 : 0)"; then
     missing="this is Node.js $(node --version)"
 elif ! command -v npm >/dev/null 2>&1; then
     missing="npm is not installed"

@@ -136,12 +136,13 @@ async def test_a_router_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_question_that_is_cancelled_leaves_no_process() -> None:
+    others = set(psutil.Process().children())  # nodes of other tests, for example
     with Hostile(drip).running() as router:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(LanRouter().look, router.url)
             assert await trio.to_thread.run_sync(router.visited.wait, 30)
             nursery.cancel_scope.cancel()
-        assert not psutil.Process().children()
+        assert set(psutil.Process().children()) == others
 
 
 @pytest.mark.parametrize("behave", [flood, junk])
