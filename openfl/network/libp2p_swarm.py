@@ -242,7 +242,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         """Open streams, in either direction, as the muxer or the connection counts them: each
         forgets a stream by itself, and one that only one of them keeps would be a leak, too.
 
-        The muxer lists those that ended for up to a minute more, until it sweeps.
+        The muxer lists those that ended for a while more, until it sweeps.
         """
         return sum(
             max(
