@@ -56,20 +56,21 @@ async def test_requests_of_junk_are_counted_and_end_in_refusal(
 
 @pytest.mark.parametrize("protocol", OURS)
 @pytest.mark.parametrize(
-    "frame",
+    ("frame", "fault"),
     [
-        pytest.param(struct.pack(">I", 0xFFFFFFFF), id="declares-four-gigabytes"),
-        pytest.param(struct.pack(">I", 100) + b"x", id="cut-off"),
+        pytest.param(struct.pack(">I", (1 << 32) - 1), "request-too-large", id="four-gigabytes"),
+        pytest.param(struct.pack(">I", 100) + b"x", "request-broken", id="cut-off"),
     ],
 )
 async def test_a_request_of_a_false_length_costs_its_stream(
-    victim: Victim, protocol: str, frame: bytes
+    victim: Victim, protocol: str, frame: bytes, fault: str
 ) -> None:
     async with attacker(victim) as network:
         stream = await network._host.open_stream(victim.id, [protocol])
         await stream.write(frame)
         await stream.close_write()
         await reset_or_ended(stream)
+    await seen(lambda: victim.faults(fault) == 1, "the count")
 
 
 KAD, PUSH, PING = "/openfl/kad/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"
