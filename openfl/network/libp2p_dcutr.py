@@ -44,8 +44,11 @@ _TUNNELS = tuple(ipaddress.ip_network(text) for text in ("2001::/32", "2002::/16
 """IPv6 addresses with an IPv4 address inside, which could be of any network."""
 
 
-def is_public(ip: str) -> bool:
-    """Whether the address can belong to a machine outside all private networks."""
+def is_outside(ip: str) -> bool:
+    """Whether the address belongs to no private network, so that nothing inside one is dialled.
+
+    Whether anybody can be there is another question: ranges for documentation and tests count.
+    """
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
@@ -56,7 +59,7 @@ def is_public(ip: str) -> bool:
 
 
 def usable_addresses(
-    said: Iterable[bytes], allowed: Callable[[str], bool] = is_public
+    said: Iterable[bytes], allowed: Callable[[str], bool] = is_outside
 ) -> list[Address]:
     """The first `MAX_ADDRESSES` of the multiaddrs that are plain IP and TCP and are allowed."""
     found: dict[Address, None] = {}

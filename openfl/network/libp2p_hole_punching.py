@@ -23,7 +23,6 @@ from typing import Any
 
 import trio
 from libp2p.exceptions import ParseError
-from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
@@ -38,10 +37,12 @@ from openfl.network.libp2p_dcutr import (
     MAX_ADDRESSES,
     Address,
     as_multiaddr,
-    is_public,
+    is_outside,
     read_hole_punch,
     usable_addresses,
 )
+from openfl.network.libp2p_identify import PROTOCOL as IDENTIFY_PROTOCOL
+from openfl.network.libp2p_identify import read_identify
 from openfl.network.libp2p_port_sharing import AVAILABLE, dial_from_port_of
 from openfl.network.libp2p_punch import Punch
 from openfl.network.libp2p_streams import StreamReader
@@ -50,8 +51,6 @@ from openfl.network.libp2p_transport import CountingStream, Faults, TcpTransport
 
 log = logging.getLogger(__name__)
 
-IDENTIFY_PROTOCOL = "/ipfs/id/1.0.0"
-MAX_IDENTIFY_BYTES = 64 * 1024
 MAX_TRIES = 3
 MAX_AT_ONCE = 8
 """Peers with whom it is tried at the same time."""
@@ -92,7 +91,7 @@ class HolePuncher:
         swarm: HardenedSwarm,
         transport: TcpTransport,
         faults: Faults,
-        allowed: Callable[[str], bool] = is_public,
+        allowed: Callable[[str], bool] = is_outside,
     ) -> None:
         self._host = host
         self._swarm = swarm
@@ -152,8 +151,9 @@ class HolePuncher:
     async def _observe(self, relay: ID) -> None:
         """Connect with the relay from our port, and have it tell where it sees that connection.
 
-        The connection stays: it keeps the port open at our router. A relay is never dialling us at
-        the same time, which on this port would be a simultaneous open with two clients.
+        The connection stays when it does: it keeps the port open at our router. A relay is never
+        dialling us at the same time, which on this port would be a simultaneous open with two
+        clients.
         """
         known = self._direct(relay)
         if known is None or known.direction.name != "OUTBOUND":
@@ -165,6 +165,8 @@ class HolePuncher:
         )
         if not address:
             return  # a relay on our LAN does not see us from outside
+        connection = None
+        seen: list[Address] = []
         try:
             with trio.fail_after(OBSERVE_SECONDS):
                 raw = RawConnection(await self._dial(address[0]), True)
@@ -175,18 +177,18 @@ class HolePuncher:
                         await raw.close()
                     raise
                 stream = await open_stream_on(connection, self._host, [IDENTIFY_PROTOCOL])
-                frame = await StreamReader(stream).read_varint_frame(MAX_IDENTIFY_BYTES)
-                told = Identify()
-                told.ParseFromString(frame or b"")
+                told = await read_identify(stream)
                 with contextlib.suppress(Exception):
                     await stream.reset()
+            seen = usable_addresses([told.observed_addr], self._allowed)
         except Exception as error:
             log.debug("relay %s did not tell where it sees us: %r", relay, error)
-            return
-        seen = usable_addresses([told.observed_addr], self._allowed)
         if seen:
             self._observed[relay] = _Observed(connection, seen[0])
             log.debug("relay %s sees our port at %s", relay, seen[0])
+        elif connection is not None:
+            # Else each next one would push out the oldest, over which circuits run.
+            await self._swarm._close_connection_async(connection)
 
     async def _dial(self, address: Address) -> CountingStream:
         """From our port; OSError."""

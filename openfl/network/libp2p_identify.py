@@ -21,9 +21,17 @@ from openfl.network.libp2p_transport import Faults, shielded
 
 log = logging.getLogger(__name__)
 
+PROTOCOL = TProtocol("/ipfs/id/1.0.0")
 PUSH_PROTOCOL = TProtocol("/ipfs/id/push/1.0.0")
 MAX_IDENTIFY_BYTES = 64 * 1024
 PUSH_SECONDS = 10.0
+
+
+async def read_identify(stream: Any) -> Identify:
+    """ProtobufError, ParseError or MessageTooLarge for anything but such a message."""
+    message = Identify()
+    message.ParseFromString(await StreamReader(stream).read_varint_frame(MAX_IDENTIFY_BYTES) or b"")
+    return message
 
 
 def push_handler(host: IHost, faults: Faults) -> Callable[[Any], Awaitable[None]]:
@@ -36,9 +44,7 @@ def push_handler(host: IHost, faults: Faults) -> Callable[[Any], Awaitable[None]
         peer_id = stream.muxed_conn.peer_id
         try:
             with trio.fail_after(PUSH_SECONDS):
-                frame = await StreamReader(stream).read_varint_frame(MAX_IDENTIFY_BYTES)
-            message = Identify()
-            message.ParseFromString(frame or b"")
+                message = await read_identify(stream)
             await update_peerstore_from_identify(host.get_peerstore(), peer_id, message)
             await stream.close()
             return

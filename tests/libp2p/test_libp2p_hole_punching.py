@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from libp2p.exceptions import ParseError
+from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.protocol_muxer.exceptions import MultiselectClientError
 from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
 from libp2p.utils.varint import encode_varint_prefixed
@@ -29,7 +30,7 @@ from openfl.network.libp2p import Libp2pNetwork
 from openfl.network.libp2p_dcutr import (
     DCUTR_PROTOCOL,
     MAX_ADDRESSES,
-    is_public,
+    is_outside,
     read_hole_punch,
     usable_addresses,
 )
@@ -142,7 +143,7 @@ async def test_anything_but_the_message_whose_turn_it_is_is_malformed(frame: byt
     "ip", ["192.0.2.7", "203.0.113.1", "8.8.8.8", "2a00:1450::1", "2001:db8::1"]
 )
 def test_addresses_outside_private_networks_may_be_dialled(ip: str) -> None:
-    assert is_public(ip)
+    assert is_outside(ip)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_addresses_outside_private_networks_may_be_dialled(ip: str) -> None:
     ],
 )
 def test_a_stranger_cannot_have_us_dial_private_local_or_shared_addresses(ip: str) -> None:
-    assert not is_public(ip)
+    assert not is_outside(ip)
 
 
 def test_only_a_few_plain_tcp_addresses_of_a_peer_are_taken() -> None:
@@ -265,6 +266,31 @@ async def test_without_hole_punching_they_stay_on_the_relay() -> None:
         await trio.sleep(1)
         assert ways(a, b) == ways(b, a) == ["relayed"]
         assert all(p.relayed for p in a.peers() if p.peer_id == b.peer_id)
+
+
+@linux
+@pytest.mark.usefixtures("anywhere")
+async def test_a_relay_that_does_not_tell_where_it_sees_a_node_costs_it_no_circuit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is asked again and again, each time over a connection of its own, which is closed."""
+    asked: list[Any] = []
+
+    async def tells_nothing(stream: Any) -> Identify:
+        asked.append(stream.muxed_conn)
+        return Identify()
+
+    monkeypatch.setattr(hole_punching, "read_identify", tells_nothing)
+    monkeypatch.setattr(hole_punching, "RETRY_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(hole_punching, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(hole_punching, "OBSERVED_WAIT_SECONDS", 0.1)
+    async with make_network(relay=True) as relay, relayed_node() as a, relayed_node() as b:
+        await meet(relay, b, a)
+        (circuit,) = b._swarm.connections[id_of(a)]
+        await until(lambda: sum(c.peer_id == id_of(relay) for c in asked) >= 8)
+        assert not circuit.is_closed
+        await until(lambda: ways(a, relay) == ways(b, relay) == ["direct"])
+        assert await answers(a, b)
 
 
 @linux
