@@ -1,11 +1,9 @@
-"""Token buckets by author, bounded in number."""
+"""Token buckets by name (of an author, an address), bounded in number."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-
-from openfl.contribution import PeerId
 
 
 @dataclass(slots=True)
@@ -15,28 +13,28 @@ class _Bucket:
 
 
 class RateLimiter:
-    """`allow(author, now, cost)`: at most `burst` at once and `per_second` in the long run.
+    """`allow(name, now, cost)`: at most `burst` at once and `per_second` in the long run.
 
-    At most `max_authors` buckets are kept; the one used longest ago is forgotten first, which can
-    only be to the benefit of an author that was silent meanwhile.
+    At most `max_names` buckets are kept; the one used longest ago is forgotten first, which can
+    only be to the benefit of whoever was silent meanwhile.
     """
 
-    def __init__(self, per_second: float, burst: float, max_authors: int = 8192) -> None:
+    def __init__(self, per_second: float, burst: float, max_names: int = 8192) -> None:
         if per_second <= 0 or burst <= 0:
             raise ValueError("per_second and burst must be positive")
         self._per_second = per_second
         self._burst = burst
-        self._max_authors = max_authors
-        self._buckets: OrderedDict[PeerId, _Bucket] = OrderedDict()
+        self._max_names = max_names
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def allow(self, author: PeerId, now: float, cost: float = 1.0) -> bool:
-        """Whether `author` may spend `cost` now; it is spent when so."""
-        bucket = self._buckets.get(author)
+    def allow(self, name: str, now: float, cost: float = 1.0) -> bool:
+        """Whether `name` may spend `cost` now; it is spent when so."""
+        bucket = self._buckets.get(name)
         if bucket is None:
-            bucket = self._buckets[author] = _Bucket(self._burst, now)
-            if len(self._buckets) > self._max_authors:
+            bucket = self._buckets[name] = _Bucket(self._burst, now)
+            if len(self._buckets) > self._max_names:
                 self._buckets.popitem(last=False)
-        self._buckets.move_to_end(author)
+        self._buckets.move_to_end(name)
         earned = max(0.0, now - bucket.filled_at) * self._per_second
         bucket.tokens = min(self._burst, bucket.tokens + earned)
         bucket.filled_at = now

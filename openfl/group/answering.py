@@ -7,7 +7,7 @@ from collections.abc import Callable
 from openfl.aggregation.replica import Replica
 from openfl.group import events as ev
 from openfl.group.admission import Admission
-from openfl.group.rate import RateLimiter
+from openfl.rate_limit import RateLimiter
 from openfl.wire import messages as wire
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from openfl.contribution import GroupCard, GroupId, PeerId
 from openfl.errors import InvalidSignature, RemoteError
 from openfl.group.directory import Directory, KnownCard
-from openfl.group.rate import RateLimiter
 from openfl.group.session import GroupSession
 from openfl.group.trickle import Trickle
 from openfl.network.base import Sealer, Verdict
+from openfl.rate_limit import RateLimiter
 from openfl.wire import messages as wire
 
 SHORTEST_CARD_SECONDS = 2.0

@@ -16,12 +16,12 @@ from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.fetcher import fault_name
 from openfl.group.intake import Intake
-from openfl.group.rate import RateLimiter
 from openfl.group.reader import Reader
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings
 from openfl.group.trickle import Trickle
 from openfl.network.base import Verdict
+from openfl.rate_limit import RateLimiter
 from openfl.wire import messages as wire
 
 BURST_SECONDS = 8

@@ -37,7 +37,6 @@ from openfl.group.intake import Intake
 from openfl.group.joining import Joined, Joining
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
-from openfl.group.rate import RateLimiter
 from openfl.group.reader import Reader, StrictReader
 from openfl.group.repair import Gaps
 from openfl.group.roster import Roster
@@ -47,6 +46,7 @@ from openfl.group.settings import SessionSettings
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
 from openfl.network.base import Sealer, Verdict
+from openfl.rate_limit import RateLimiter
 from openfl.telemetry import MemberView, Phase
 from openfl.wire import messages as wire
 

@@ -115,14 +115,13 @@ class LanDiscovery:
         self._found = found
         self._name = f"{secrets.token_hex(16)}.{SERVICE}"
         self._listening_at: set[str] = set()
-        self._sources: Sources
+        self._sources = Sources()
         self._zeroconf: Zeroconf
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """On the LAN for as long as the block is open. NetworkError: no multicast here."""
         told = self._own_info()
-        self._sources = Sources(trio.current_time())
         try:
             hearing = open_socket()
             try:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import OrderedDict
 
 import psutil  # type: ignore[import-untyped]
 import trio
 from zeroconf import DNSIncoming, DNSText  # type: ignore[attr-defined] # for older callers
 
 from openfl.contribution import PeerId
+from openfl.rate_limit import RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -37,51 +37,25 @@ NAMED_SECONDS = 60.0
 _RESPONSE_BIT = 0x80
 
 
-class Allowance:
-    """So many at once, and so many a second again (a token bucket)."""
-
-    def __init__(self, burst: float, per_second: float, now: float) -> None:
-        self._burst = burst
-        self._per_second = per_second
-        self._left = burst
-        self._at = now
-
-    def take(self, now: float) -> bool:
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
-@dataclass
-class _Source:
-    packets: Allowance
-    peers: dict[PeerId, float] = field(default_factory=dict)
-    """Those it named, with the time at which each gives up its place; the oldest first."""
-
-
 class Sources:
     """Who said how much. `now`: seconds of any clock that does not go back."""
 
-    def __init__(self, now: float) -> None:
-        self._total = Allowance(TOTAL_PACKETS_PER_SECOND, TOTAL_PACKETS_PER_SECOND, now)
-        self._sources: dict[str, _Source] = {}
+    def __init__(self) -> None:
+        self._packets = RateLimiter(PACKETS_PER_SECOND, PACKETS_BURST, MAX_SOURCES)
+        self._total = RateLimiter(TOTAL_PACKETS_PER_SECOND, TOTAL_PACKETS_PER_SECOND)
+        self._named: OrderedDict[str, dict[PeerId, float]] = OrderedDict()
+        """Of each address the peers it named, with the time at which each gives up its place."""
 
     def may_speak(self, source: str, now: float) -> bool:
         """Whether one more packet from that address is worth reading."""
-        known = self._sources.pop(source, None)
-        if known is None:
-            known = _Source(Allowance(PACKETS_BURST, PACKETS_PER_SECOND, now))
-        self._sources[source] = known
-        if len(self._sources) > MAX_SOURCES:
-            del self._sources[next(iter(self._sources))]
-        return known.packets.take(now) and self._total.take(now)
+        return self._packets.allow(source, now) and self._total.allow("all", now)
 
     def may_name(self, source: str, peer_id: PeerId, now: float) -> bool:
-        """Whether that address, which `may_speak`, may name this peer now."""
-        peers = self._sources[source].peers
+        """Whether that address may name this peer now."""
+        peers = self._named.setdefault(source, {})
+        self._named.move_to_end(source)
+        if len(self._named) > MAX_SOURCES:
+            self._named.popitem(last=False)
         for name in [name for name, until in peers.items() if until <= now]:
             del peers[name]
         if peer_id not in peers and len(peers) >= PEERS_PER_SOURCE:
@@ -131,16 +105,21 @@ def open_socket() -> trio.socket.SocketType:
 
 
 def listen_at(hearing: trio.socket.SocketType, known: set[str]) -> None:
-    """Take part at every IPv4 address of this machine that is not `known` yet, which it then is."""
-    for address in set(_own_addresses()) - known:
-        known.add(address)
+    """Take part at every IPv4 address of this machine that is not `known` yet. Afterwards `known`
+    holds those of now: whoever leaves a network and comes back has to take part anew."""
+    own = _own_addresses()
+    for address in own - known:
         membership = socket.inet_aton(GROUP) + socket.inet_aton(address)
         with contextlib.suppress(OSError):  # an interface without multicast, or it is there already
             hearing.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+    known.clear()
+    known.update(own)
 
 
-def _own_addresses() -> Iterable[str]:
-    for addresses in psutil.net_if_addrs().values():
-        for entry in addresses:
-            if entry.family == socket.AF_INET:
-                yield entry.address
+def _own_addresses() -> set[str]:
+    return {
+        entry.address
+        for addresses in psutil.net_if_addrs().values()
+        for entry in addresses
+        if entry.family == socket.AF_INET
+    }

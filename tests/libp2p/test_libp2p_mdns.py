@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from zeroconf import (  # type: ignore[attr-defined]
 )
 
 from openfl.contribution import PeerId
+from openfl.network import mdns_hearing
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p_mdns import (
     MAX_ADDRESSES,
@@ -128,7 +130,6 @@ class Lan:
     def __init__(self) -> None:
         self.found: list[PeerAddress] = []
         self.discovery = LanDiscovery(PeerId("me"), tuple, self.found.append)
-        self.discovery._sources = Sources(0.0)
 
     def hear(self, data: bytes, source: str = SOURCE, now: float = 1.0) -> None:
         self.discovery.hear(data, source, now)
@@ -194,17 +195,43 @@ def test_a_packet_of_several_peers_counts_for_the_first() -> None:
 
 
 def test_of_one_address_so_many_packets_are_read_a_second() -> None:
-    sources = Sources(0.0)
+    sources = Sources()
     assert sum(sources.may_speak("a", 10.0) for _ in range(1000)) == PACKETS_BURST
     assert sources.may_speak("b", 10.0)
     assert sum(sources.may_speak("a", 11.0) for _ in range(1000)) == PACKETS_PER_SECOND
 
 
 def test_of_all_addresses_together_too_and_only_some_are_remembered() -> None:
-    sources = Sources(0.0)
+    sources = Sources()
     heard = sum(sources.may_speak(f"10.0.{n // 256}.{n % 256}", 10.0) for n in range(1000))
     assert heard == TOTAL_PACKETS_PER_SECOND
-    assert len(sources._sources) == MAX_SOURCES
+    assert len(sources._packets._buckets) == MAX_SOURCES
+
+
+def test_of_addresses_that_name_peers_only_some_are_remembered() -> None:
+    sources = Sources()
+    assert all(sources.may_name(f"10.0.{n}.1", PeerId("a"), float(n)) for n in range(300))
+    assert len(sources._named) == MAX_SOURCES
+
+
+def test_a_machine_that_comes_back_to_a_lan_takes_part_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = {SOURCE}
+    joined: list[str] = []
+    hearing: Any = SimpleNamespace(
+        setsockopt=lambda *option: joined.append(socket.inet_ntoa(option[2][4:]))
+    )
+    monkeypatch.setattr(mdns_hearing, "_own_addresses", lambda: set(here))
+    known: set[str] = set()
+    mdns_hearing.listen_at(hearing, known)
+    mdns_hearing.listen_at(hearing, known)
+    assert joined == [SOURCE]
+    here.clear()
+    mdns_hearing.listen_at(hearing, known)
+    here.add(SOURCE)
+    mdns_hearing.listen_at(hearing, known)
+    assert joined == [SOURCE, SOURCE]
 
 
 def test_zeroconf_keeps_little_of_what_it_is_told() -> None:

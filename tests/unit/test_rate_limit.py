@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from openfl.contribution import PeerId
-from openfl.group.rate import RateLimiter
+from openfl.rate_limit import RateLimiter
 
 ANNE, BERT = PeerId("anne"), PeerId("bert")
 
@@ -65,7 +65,7 @@ def test_a_clock_that_stands_still_or_goes_back_earns_nothing() -> None:
 
 
 def test_the_author_that_was_silent_longest_is_forgotten_first() -> None:
-    limiter = RateLimiter(0.001, 1.0, max_authors=2)
+    limiter = RateLimiter(0.001, 1.0, max_names=2)
     carl = PeerId("carl")
     for author in (ANNE, BERT):
         assert limiter.allow(author, 100.0)
