@@ -1,5 +1,5 @@
 """Models and how they are trained on private data."""
 
-from openfl.learning._unused_later import postpone_what_no_node_uses
+from openfl.learning._unused_later import import_scipy_sparse
 
-postpone_what_no_node_uses()  # before any of the models imports SciPy
+import_scipy_sparse()  # before any of the models does
