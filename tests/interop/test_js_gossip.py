@@ -46,7 +46,9 @@ async def pair(folder: Path, **settings: Any) -> AsyncIterator[tuple[Live, JsPee
 async def test_js_verifies_and_merges_our_deltas_to_the_same_replica_and_model(
     tmp_path: Path,
 ) -> None:
-    async with pair(tmp_path, training__rounds=8) as (live, js):
+    async with pair(tmp_path, training__rounds=8, training__wait_for_members=2) as (live, js):
+        # Makes it two, and rounds begin. Else, on a busy machine, all are over before js is here.
+        await js.call("heartbeat")
         await js.call("snapshot", peer=live.peer_id)
         await until(lambda: live.node.snapshot().phase == "done")
         last = live.replica.version_of(live.peer_id)
