@@ -13,15 +13,18 @@ import pytest
 import trio
 
 from openfl.network.base import Network, PeerAddress
+from tests.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
 class Rig:
-    """`networks(n)` gives n entered networks on loopback that are not connected to each other."""
+    """`networks(n)` gives n entered networks on loopback that are not connected to each other.
+    `standing_streams`: open between two peers once they have introduced themselves."""
 
     name: str
     networks: Callable[[int], AbstractAsyncContextManager[tuple[Any, ...]]]
     unused_address: Callable[[], str]
+    standing_streams: int
 
 
 @asynccontextmanager
@@ -62,8 +65,9 @@ async def simulated_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
 def rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "libp2p":
         # Port 1 (tcpmux) is served nowhere.
-        return Rig("libp2p", libp2p_networks, lambda: "/ip4/127.0.0.1/tcp/1")
-    return Rig("simulated", simulated_networks, lambda: "/memory/9999")
+        # Of gossip there is one stream in each direction.
+        return Rig("libp2p", libp2p_networks, lambda: "/ip4/127.0.0.1/tcp/1", 2)
+    return Rig("simulated", simulated_networks, lambda: "/memory/9999", 0)
 
 
 def address_of(network: Network) -> PeerAddress:
@@ -74,13 +78,13 @@ def address_of(network: Network) -> PeerAddress:
     )
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that happens soon; fails with the condition's name after `seconds`."""
-    with trio.move_on_after(seconds):
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens soon; fails with the condition's name when it hangs."""
+    with trio.move_on_after(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 (the networks have no events to wait for)
             await trio.sleep(0.01)
         return
-    raise AssertionError(f"did not happen within {seconds} s: {condition.__qualname__}")
+    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {condition.__qualname__}")
 
 
 async def join(*networks: Network, topic: str) -> None:

@@ -13,6 +13,7 @@ from libp2p.utils.varint import encode_varint_prefixed
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.envelope import generate_identity
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
+from tests.patience import PATIENCE_SECONDS
 
 TOPIC = "/openfl/1/test/deltas"
 GOSSIP = "/meshsub/1.1.0"
@@ -47,12 +48,13 @@ class Heard:
         return Verdict.ACCEPT
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    with trio.move_on_after(seconds):
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens soon; fails with the condition's name when it hangs."""
+    with trio.move_on_after(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
         return
-    raise AssertionError(f"did not happen within {seconds} s: {condition.__qualname__}")
+    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {condition.__qualname__}")
 
 
 async def meshed(one: Libp2pNetwork, other: Libp2pNetwork, topic: str = TOPIC) -> None:
@@ -81,5 +83,5 @@ async def answers(victim: Libp2pNetwork, asker: Libp2pNetwork) -> bool:
         return payload
 
     victim.set_handler("/test-alive/1", echo)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_SECONDS):
         return await asker.request(victim.peer_id, "/test-alive/1", b"?") == b"?"
