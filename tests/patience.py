@@ -18,5 +18,6 @@ A test's verdict never depends on how fast the machine is. So, in this order of 
 
 from __future__ import annotations
 
-PATIENCE_SECONDS = 120.0
-"""Twenty times what the slowest of these waits takes on two busy cores."""
+PATIENCE_SECONDS = 240.0
+"""Twenty times what the slowest of these waits takes on two busy cores, and less than pytest's own
+`timeout`, which a hang must not reach first."""

@@ -439,7 +439,9 @@ async def test_dialling_a_silent_listener_ends_in_time(monkeypatch: pytest.Monke
         with pytest.raises(RequestFailed, match=f"{silent}: no answer in time"):
             await a.connect(PeerAddress(b.peer_id, (silent,)))
         # Nor is the peer blocked for a minute afterwards, as with py-libp2p's own dialler.
-        monkeypatch.setattr(a._swarm, "upgrade_outbound_raw_conn", with_the_next_as_long_as_it_takes)
+        monkeypatch.setattr(
+            a._swarm, "upgrade_outbound_raw_conn", with_the_next_as_long_as_it_takes
+        )
         await a.connect(PeerAddress(b.peer_id, (silent, *address_of(b).multiaddrs)))
 
 

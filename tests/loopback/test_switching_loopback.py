@@ -116,7 +116,7 @@ async def test_a_node_whose_data_fit_the_other_group_moves_there_by_itself(
 ) -> None:
     curious: dict[str, Any] = {"switching__auto": True, "switching__look_probability": 1.0}
     async with two_groups(homes) as (jazz, blues):
-        me = {"group__name": "blues", **curious}
+        me = {"group__name": "blues", "training__interval_seconds": 1.0, **curious}
         async with running(homes[4], [blues[0].address], **me) as node:
             assert node.group == "blues"
             peer = node.node.network.peer_id
