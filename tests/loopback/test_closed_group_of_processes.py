@@ -11,7 +11,7 @@ import pytest
 from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes, ending, environment, openfl_node, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def refused_start(home: Path, *options: str) -> tuple[int, str]:
