@@ -114,7 +114,8 @@ async def begin_frames(network: Libp2pNetwork, node: Libp2pNetwork) -> dict[str,
     streams: dict[str, Any] = {}
     for protocol in (*BEGUN, *OURS * 4, *(KAD,) * 4):
         stream = await network._host.open_stream(ID.from_base58(node.peer_id), [protocol])
-        await stream.write(BEGUN[protocol])
+        with contextlib.suppress(Exception):  # given up already
+            await stream.write(BEGUN[protocol])
         streams.setdefault(protocol, stream)
     return streams
 
