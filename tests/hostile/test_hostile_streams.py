@@ -22,6 +22,7 @@ from hostile_rig import (
     seen,
     until,
 )
+from libp2p.host import ping
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
@@ -94,6 +95,7 @@ def patience_with_frames(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Non
     monkeypatch.setattr(libp2p_requests, "REQUEST_READ_SECONDS", seconds)
     monkeypatch.setattr(libp2p_identify, "PUSH_SECONDS", seconds)
     monkeypatch.setattr(libp2p_dht, "QUERY_STREAM_SECONDS", seconds)
+    monkeypatch.setattr(ping, "RESP_TIMEOUT", seconds)
     monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", seconds)
 
 
