@@ -269,7 +269,7 @@ def run_file(path: Path) -> Iterator[tuple[Block, list[str]]]:
     if not any(block.compared for block in found):
         return
     with tempfile.TemporaryDirectory(prefix="openfl-docs-") as folder:
-        terminal = Terminal(Path(folder))
+        terminal = Terminal(Path(folder).resolve())
         for block in found:
             if block.runs:
                 printed = terminal.prints("set -e\n" + "\n".join(block.lines))

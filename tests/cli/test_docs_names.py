@@ -97,6 +97,9 @@ def test_every_file_named_exists(path: Path) -> None:
         for found in re.finditer(rf"(?<![\w./-])(?:{'|'.join(SOURCES)})/[\w./*-]+", text)
     }
     assert [name for name in sorted(named - OTHERS) if not list(ROOT.glob(name))] == []
+    tests = {path.name for path in (ROOT / "tests").glob("*/*.py")}
+    scripts = {name for text in code(path) for name in re.findall(r"^test_\w+\.py$", text)}
+    assert scripts - tests == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
