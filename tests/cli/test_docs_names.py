@@ -30,6 +30,8 @@ OTHERS = frozenset(
     }
 )
 """Names that look like files or settings and are something else."""
+KUBERNETES = re.compile(r"OPENFL_\w+_(SERVICE_(HOST|PORT)\w*|PORT(_\d+_(TCP|UDP)\w*)?)")
+"""Variables that Kubernetes sets for its services; no settings of ours."""
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 
@@ -150,6 +152,10 @@ def test_every_option_variable_and_target_named_exists(path: Path) -> None:
     unknown = []
     for text in code(path):
         unknown += [n for n in re.findall(r"^--[a-z][a-z-]*", text) if n not in options]
-        unknown += [n for n in re.findall(r"\bOPENFL_[A-Z_]+\b", text) if n not in variables]
+        unknown += [
+            name
+            for name in re.findall(r"\bOPENFL_[A-Z0-9_]+\b", text)
+            if name not in variables and not KUBERNETES.fullmatch(name)
+        ]
         unknown += [n for n in re.findall(r"^make ([a-z-]+)", text) if n not in targets]
     assert unknown == []
