@@ -8,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch interop fuzz check format bench lock docs-config build clean distclean
+.PHONY: help setup demo test test-torch interop fuzz check format bench lock docs-config docs-output build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -63,6 +63,9 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock
 docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
 	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
 		> docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+docs-output: setup ## Show in the documents what their commands print today; list older output
+	@$(BIN)/python scripts/docs_output.py
 
 build: setup ## Build the wheel and the source distribution into dist/
 	@$(BIN)/python -m hatchling build
