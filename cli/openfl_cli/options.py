@@ -105,10 +105,13 @@ def positive_seconds(text: str) -> float:
 
 
 def home_folder(arguments: argparse.Namespace) -> Path:
-    """`--home` > OPENFL_HOME > the platform's folder for user data; absolute."""
+    """`--home` > OPENFL_HOME > the platform's folder for user data; absolute. StateError when no
+    node may live there: its name cannot be kept, or it belongs to somebody else."""
     from openfl.store import Home
 
-    return Home.find(arguments.home, os.environ).root
+    home = Home.find(arguments.home, os.environ)
+    home.check()
+    return home.root
 
 
 def config_file(arguments: argparse.Namespace, home: Path) -> Path | None:

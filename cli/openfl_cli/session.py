@@ -77,9 +77,7 @@ class Session:
                 with log_to_file(self.home, self.config.log.level) as self._log:
                     await self._live()
                 nursery.cancel_scope.cancel()
-        if self._forced:
-            return exit_codes.INTERRUPTED
-        return exit_codes.BROKEN_PIPE if self.reporter.closed else exit_codes.SUCCESS
+        return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
 
     async def _live(self) -> None:
         from openfl.runtime import open_node
@@ -88,7 +86,7 @@ class Session:
             self._node = node
             self._user = await trio.to_thread.run_sync(user_to_recommend_to, self.config)
             self._tell_addresses(node.snapshot())
-            if self._stop_asked or self.reporter.closed:
+            if self._stop_asked:
                 node.request_stop(self.leave)
             recommendations = None
             async with trio.open_nursery() as nursery:
@@ -137,8 +135,6 @@ class Session:
             self._addresses_told = True
         if not self._screen_is_up:
             self.reporter.event(event)
-        if self.reporter.closed and self._node is not None:
-            self._node.request_stop(self.leave)
 
     def _tell_addresses(self, snapshot: NodeSnapshot) -> None:
         if not self._addresses_told:

@@ -18,6 +18,7 @@ from typing import Any
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
 from openfl.errors import ConfigError
+from openfl.files import read_named
 
 ENV_PREFIX = "OPENFL_"
 RESERVED_ENV = {
@@ -85,7 +86,7 @@ def load_config(
     ConfigError lists every problem, one a line.
     """
     problems: list[str] = []
-    here = cwd if cwd is not None else Path.cwd()
+    here = cwd if cwd is not None else _working_folder()
     values: dict[str, Value] = {}
     provenance: dict[str, Origin] = {}
     failed: set[str] = set()
@@ -99,10 +100,15 @@ def load_config(
             problems.append(f"{label}: {problem}")
             failed.add(key)
             return
-        if described.path and isinstance(value, str) and value:
-            value = str(folder.joinpath(_expand_user(value, environ)))
-        elif described.path and isinstance(value, tuple):
-            value = tuple(str(folder.joinpath(_expand_user(v, environ))) for v in value)
+        try:
+            if described.path and isinstance(value, str) and value:
+                value = _absolute(folder, value, environ)
+            elif described.path and isinstance(value, tuple):
+                value = tuple(_absolute(folder, v, environ) for v in value)
+        except Problem as problem:
+            problems.append(f"{label}: {problem}")
+            failed.add(key)
+            return
         values[key] = value
         provenance[key] = origin
 
@@ -132,6 +138,13 @@ def load_config(
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed: relative paths, if any, will be found nowhere
+        return Path()
 
 
 def _build(values: Mapping[str, Value], provenance: Mapping[str, Origin]) -> Config:
@@ -185,7 +198,7 @@ def _read_file(file: Path, problems: list[str]) -> Iterator[tuple[str, object]]:
     """(key, value) of each known setting in the file; everything else goes to `problems`."""
     try:
         # utf-8-sig: editors on Windows put a byte order mark in front, which TOML does not know.
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_named(file).decode("utf-8-sig")
     except FileNotFoundError:
         problems.append(f"{file}: no such file")
         return
@@ -258,6 +271,16 @@ def _closest(word: str, words: list[str]) -> str | None:
 
 def _did_you_mean(suggestion: str | None) -> str:
     return f" (did you mean {suggestion}?)" if suggestion else ""
+
+
+def _absolute(folder: Path, path: str, environ: Mapping[str, str]) -> str:
+    """Problem when it could not be kept: a node remembers its files by name, in UTF-8."""
+    absolute = str(folder.joinpath(_expand_user(path, environ)))
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        raise Problem(f"is in a folder whose name is not UTF-8 text: {absolute}") from None
+    return absolute
 
 
 def _expand_user(path: str, environ: Mapping[str, str]) -> str:
