@@ -29,6 +29,22 @@ RESERVED_ENV = {
 }
 """Variables with the prefix that are not settings."""
 
+_SERVICE_VARIABLES = tuple(
+    (re.compile(name), re.compile(value))
+    for name, value in (
+        (r"OPENFL_(\w+_)?SERVICE_HOST", r"[0-9a-fA-F.:]+"),
+        (r"OPENFL_(\w+_)?SERVICE_PORT(_\w+)?", r"\d+"),
+        (r"OPENFL_(\w+_)?PORT", r"(tcp|udp|sctp)://\S+"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://\S+"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_PORT", r"\d+"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_ADDR", r"[0-9a-fA-F.:]+"),
+    )
+)
+"""(name, value) of what Kubernetes and Docker links put into the environment of every container
+when there is a service called openfl or openfl-SOMETHING. Not by name alone: OPENFL_NETWORK_PORT
+may be the setting, or the address of a service called openfl-network."""
+
 PROTOTYPE_NAMES = {
     "peers": "network.bootstrap",
     "data_file": "data.ratings_file",
@@ -69,6 +85,14 @@ def env_name(key: str) -> str:
 
 
 _KEY_OF_ENV = {env_name(key): key for key in SETTINGS}
+
+
+def is_service_variable(name: str, value: str) -> bool:
+    """Whether this tells where a service is, and is no setting of ours."""
+    return any(
+        of_name.fullmatch(name) and of_value.fullmatch(value)
+        for of_name, of_value in _SERVICE_VARIABLES
+    )
 
 
 def load_config(
@@ -117,6 +141,8 @@ def load_config(
         for key, raw in _read_file(file, problems):
             take(key, raw, Origin("file", str(file)), f"{file}: {key}", folder)
     for name in sorted(environ):
+        if is_service_variable(name, environ[name]):
+            continue
         if name in _KEY_OF_ENV:
             take(_KEY_OF_ENV[name], environ[name], Origin("environment", name), name, here)
         elif name.startswith(ENV_PREFIX) and name not in RESERVED_ENV:
