@@ -115,7 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
         import trio
 
         from openfl_cli.session import Session
+        from openfl_cli.terminal import never_stop_for_output
 
+        never_stop_for_output()
         on_screen = config.view.enabled and config.log.format == "text" and sys.stdout.isatty()
         session = Session(
             config=config,
