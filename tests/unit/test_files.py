@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import stat
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import openfl
 from openfl.config import load_config
 from openfl.control import call, serve_control
 from openfl.errors import ConfigError, DataError, StateError, UserError
@@ -23,7 +25,7 @@ from openfl.learning.ratings import load_ratings
 from openfl.network.envelope import load_or_create_identity
 from openfl.network.private_network import load_network_key
 from openfl.simulation.scenario_file import load_scenario
-from openfl.store import Home, RememberedPeers, peek_state, read_state
+from openfl.store import Home, RememberedPeers, atomic_write, peek_state, read_state
 from openfl_cli.logs import log_to_file
 
 NOBODY = 54321
@@ -206,6 +208,47 @@ def test_the_log_is_for_its_owner_only_under_any_umask(umask: int, home: Home) -
         os.umask(before)
     assert stat.S_IMODE(home.log_file.stat().st_mode) == 0o600
     assert home.log_file.read_text().count("a line") == 2
+
+
+def test_what_is_replaced_takes_the_place_of_a_link(home: Home, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("dear to somebody")
+    model = home.model_file("model.safetensors")
+    model.symlink_to(victim)
+    atomic_write(model, b"a model")
+    assert victim.read_text() == "dear to somebody"
+    assert model.read_bytes() == b"a model"
+    assert not model.is_symlink()
+
+
+def test_init_writes_no_configuration_through_a_link(home: Home, tmp_path: Path) -> None:
+    from openfl_cli import main
+
+    (home.config_file).symlink_to(tmp_path / "victim")
+    assert main.run(["init", "--home", str(home.root)]) == 0
+    assert not (tmp_path / "victim").exists()
+    assert home.config_file.is_file()
+
+
+# --- the rule -----------------------------------------------------------------------------------
+
+
+def test_nothing_in_the_library_opens_a_file_by_another_way() -> None:
+    """Writers make new files (O_EXCL, mkstemp) and folders are opened as such; readers use
+    openfl.files."""
+    other_ways = re.compile(
+        r"""(?<![\w.])open\(|\.open\((["']|encoding|mode|newline|\))"""
+        r"|\.(read|write)_(text|bytes)\("
+    )
+    package = Path(openfl.__file__).parent
+    found = [
+        f"{path.relative_to(package)}:{number}: {line.strip()}"
+        for path in sorted(package.rglob("*.py"))
+        if path.name != "files.py"
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if other_ways.search(line) and "def open(" not in line
+    ]
+    assert found == []
 
 
 # --- whose home -----------------------------------------------------------------------------------
