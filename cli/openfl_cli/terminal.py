@@ -14,16 +14,16 @@ import sys
 import termios
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import trio
 
 
-def in_foreground() -> bool:
-    """Whether standard output is a terminal, and this process in its foreground. One that is not
-    our controlling terminal (`setsid`) is in somebody else's hands, too."""
+def in_foreground(stream: TextIO | None = None) -> bool:
+    """Whether `stream` (default: standard output) is a terminal, and this process in its
+    foreground. One that is not our controlling terminal (`setsid`) is in somebody else's hands."""
     try:
-        return os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
+        return os.tcgetpgrp((stream or sys.stdout).fileno()) == os.getpgrp()
     except OSError:
         return False
 
