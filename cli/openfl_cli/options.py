@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openfl.errors import ConfigError, UsageError
+from openfl.errors import ConfigError, StateError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,6 +113,18 @@ def home_folder(arguments: argparse.Namespace) -> Path:
     home = Home.find(arguments.home, os.environ)
     home.check()
     return home.root
+
+
+def home_option(home: Path) -> str:
+    """` --home DIR` as it has to be typed, or nothing where a node lives anyway."""
+    import shlex
+
+    from openfl.store import Home
+
+    with contextlib.suppress(StateError):
+        if home == Home.find(None, os.environ).root:
+            return ""
+    return f" --home {shlex.quote(str(home))}"
 
 
 def config_file(arguments: argparse.Namespace, home: Path) -> Path | None:

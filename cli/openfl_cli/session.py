@@ -9,8 +9,6 @@ process began stays ignored: `nohup` and the shell's background jobs rely on tha
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
 import signal
 import sys
 import time
@@ -22,10 +20,9 @@ from typing import Any, Protocol
 import trio
 
 from openfl.config import Config
-from openfl.errors import DataError, GroupError, StateError
-from openfl.store import Home
+from openfl.errors import DataError, GroupError
 from openfl.telemetry import NodeEvent, NodeSnapshot
-from openfl_cli import exit_codes
+from openfl_cli import exit_codes, options
 from openfl_cli.logs import LogFile, log_to_file
 from openfl_cli.reporters import JsonLines, Reporter, TextLines
 from openfl_cli.screen import Screen, print_frame
@@ -136,7 +133,7 @@ class Session:
 
     def _tell_stopped(self, last: NodeSnapshot) -> None:
         """What of the node is kept, where, and how to go on: once it is closed."""
-        go_on = f"openfl-node start{home_option(self.home)}"
+        go_on = f"openfl-node start{options.home_option(self.home)}"
         group = last.group_name
         if not group:
             text = f"it was in no group yet; begin again with: {go_on}"
@@ -210,14 +207,6 @@ def heeded_signals() -> Iterator[AsyncIterator[int]]:
 async def _none() -> AsyncIterator[int]:
     await trio.sleep_forever()
     yield 0
-
-
-def home_option(home: Path) -> str:
-    """` --home DIR`, unless that is where a node lives anyway."""
-    with contextlib.suppress(StateError):
-        if home == Home.find(None, os.environ).root:
-            return ""
-    return f" --home {shlex.quote(str(home))}"
 
 
 def user_to_recommend_to(config: Config) -> str:

@@ -55,12 +55,5 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise StateError(f"cannot write {file}: {error.strerror}") from None
     print(f"peer id  {peer_id}")
-    print(f"start it with: openfl-node start{home_option(arguments)}")
+    print(f"start it with: openfl-node start{options.home_option(home)}")
     return exit_codes.SUCCESS
-
-
-def home_option(arguments: argparse.Namespace) -> str:
-    """` --home DIR` as the user has to type it again, or nothing."""
-    import shlex
-
-    return f" --home {shlex.quote(arguments.home)}" if arguments.home else ""
