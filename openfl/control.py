@@ -30,6 +30,7 @@ from openfl.errors import (
     UsageError,
     UserError,
 )
+from openfl.files import owner_problem
 
 SOCKET_NAME = "control.sock"
 MAX_REQUEST_BYTES = 1 << 16
@@ -69,8 +70,10 @@ def _short_path(path: Path) -> Any:
 
 
 def call(home: Path, command: str, timeout_seconds: float = 10.0, **arguments: Any) -> Any:
-    """The running node's answer to `command`; NotRunningError when none answers in `home`."""
+    """The running node's answer to `command`; NotRunningError when none answers in `home`.
+    StateError: what stands there is not the socket of a node of ours, whose word would count."""
     path = home / SOCKET_NAME
+    _is_there(path)
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     if len(request) > MAX_REQUEST_BYTES:
         raise UsageError(f"{command}: its arguments are too long")
@@ -107,6 +110,20 @@ def call(home: Path, command: str, timeout_seconds: float = 10.0, **arguments: A
     raise kind(text)
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a control socket; StateError when it is none, or somebody else's."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    foreign = owner_problem(status.st_uid)
+    if foreign is not None:
+        raise StateError(f"{path} {foreign}")
+    if not stat.S_ISSOCK(status.st_mode):
+        raise StateError(f"{path} is in the way and is not a socket: move it elsewhere")
+    return True
+
+
 @contextlib.contextmanager
 def _as_state_error(path: Path) -> Iterator[None]:
     """A full or read-only disk is something its owner can mend."""
@@ -121,10 +138,8 @@ async def serve_control(home: Path, handler: CommandHandler) -> AsyncIterator[No
     """Answer commands on the home's control socket for as long as the block is open."""
     path = home / SOCKET_NAME
     with _short_path(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as raw:
-        if path.exists():
+        if _is_there(path):
             # The home's lock is ours, so this is what a killed node left behind.
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise StateError(f"{path} is in the way and is not a socket: move it elsewhere")
             with _as_state_error(path):
                 path.unlink()
         # Never open to others, not for a moment: the mode is set before the name appears.

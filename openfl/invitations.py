@@ -11,6 +11,7 @@ from pathlib import Path
 
 from openfl.contribution import Charter, PeerId
 from openfl.errors import DecodeError, GroupError, StateError
+from openfl.files import open_named
 from openfl.network.base import Sealer
 from openfl.wire import messages as wire
 
@@ -43,7 +44,7 @@ def invite(
 def load_invitation(path: Path) -> bytes:
     """The signed envelope in a file; StateError when there is none. Not yet verified."""
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             data = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise StateError(f"invitation {path}: {error.strerror or error}") from error

@@ -26,6 +26,7 @@ from typing import Any
 import cbor2
 
 from openfl.errors import StateError
+from openfl.files import open_own, owner_problem
 
 _MAGIC = b"OpenFL state\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -82,6 +83,12 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _read_own(path: Path, most: int) -> bytes:
+    """Up to `most` bytes of a file of this home, and one more when it is larger."""
+    with os.fdopen(open_own(path), "rb") as file:
+        return file.read(most + 1)
+
+
 def remove(path: Path) -> None:
     """Afterwards there is no such file; StateError (read-only...) when there still is."""
     try:
@@ -114,14 +121,27 @@ class Home:
 
     @classmethod
     def find(cls, option: str | Path | None, environ: Mapping[str, str]) -> Home:
-        """`--home` if given, else OPENFL_HOME, else the platform's folder for user data."""
-        if option is not None and str(option):
-            return cls(Path(option).expanduser().absolute())
-        if environ.get("OPENFL_HOME"):
-            return cls(Path(environ["OPENFL_HOME"]).expanduser().absolute())
-        import platformdirs  # here: most commands are told their home and start faster without
+        """`--home` if given, else OPENFL_HOME, else the platform's folder for user data.
 
-        return cls(Path(platformdirs.user_data_dir("openfl-node", appauthor=False)))
+        StateError when that is relative to a folder which nobody knows.
+        """
+        given = option if option is not None and str(option) else environ.get("OPENFL_HOME")
+        try:
+            if not given:
+                # Here: most commands are told their home and start faster without.
+                import platformdirs
+
+                given = platformdirs.user_data_dir("openfl-node", appauthor=False)
+            return cls(Path(given).expanduser().absolute())
+        except RuntimeError:
+            raise StateError(
+                "nobody knows where this user's files are (HOME is not set);"
+                " name a home folder with --home or OPENFL_HOME"
+            ) from None
+        except FileNotFoundError:
+            raise StateError(
+                f"{given}: the folder this was started in is gone; begin the home folder with /"
+            ) from None
 
     @property
     def config_file(self) -> Path:
@@ -158,20 +178,44 @@ class Home:
     def state_file(self, name: str) -> Path:
         return self.state_folder / f"{name}.state"
 
+    def check(self) -> None:
+        """StateError when nothing may be kept here, before anything is made.
+
+        A name that is not UTF-8 cannot be written into any state. A folder that belongs to another
+        user is not ours to write or to trust: root would follow whatever that user puts there.
+        """
+        try:
+            str(self.root).encode()
+        except UnicodeEncodeError:
+            raise StateError(
+                f"{self.root}: the name of a home folder must be UTF-8 text; use another"
+            ) from None
+        with suppress(OSError):  # nothing there yet, or `prepare` says what is wrong
+            foreign = owner_problem(self.root.stat().st_uid)
+            if foreign is not None:
+                raise StateError(f"the home folder {self.root} {foreign}")
+
     def prepare(self) -> None:
-        """Create what is missing, readable by its owner only. StateError when that is impossible.
+        """Create what is missing, readable by its owner only. StateError when that is impossible,
+        or the home is not ours (`check`).
 
         Folders that exist keep their permissions: they may be shared on purpose.
         """
+        self.check()
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.root, self.state_folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
+            state = self.state_folder.lstat()
         except FileExistsError as error:
             raise StateError(f"{error.filename}: is a file, but must be a folder") from error
         except OSError as error:
             name = error.filename or self.root
             raise StateError(f"{name}: cannot be created: {_reason(error)}") from error
+        foreign = owner_problem(state.st_uid)
+        if foreign is not None or not stat.S_ISDIR(state.st_mode):
+            problem = foreign or "is a symbolic link; put the folder itself there"
+            raise StateError(f"{self.state_folder} {problem}")
         # Whoever can write here can put another identity or control socket in the place of ours.
         mode = stat.S_IMODE(self.root.stat().st_mode)
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
@@ -188,7 +232,7 @@ class Home:
         Temporary files that a killed node left behind are removed.
         """
         try:
-            handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = open_own(self.lock_file, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StateError(f"{self.lock_file}: cannot be opened: {_reason(error)}") from error
         try:
@@ -254,8 +298,7 @@ def read_state(path: Path, kind: str, version: int, now: float) -> StateRead:
     the file cannot be read or moved.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_STATE_BYTES + 1)
+        data = _read_own(path, MAX_STATE_BYTES)
     except FileNotFoundError:
         return StateRead()
     except OSError as error:
@@ -277,8 +320,7 @@ def peek_state(path: Path, kind: str, version: int) -> Any:
     A file of no use stays where it is, for `read_state` to move and to tell of.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_STATE_BYTES + 1)
+        data = _read_own(path, MAX_STATE_BYTES)
     except OSError:
         return None
     envelope, damage = _open_envelope(data)
@@ -378,8 +420,7 @@ class RememberedPeers:
     def load(cls, path: Path, now: float) -> tuple[RememberedPeers, StateRead]:
         """(peers, how it went). A damaged file is moved aside as by `read_state`: see `problem`."""
         try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_PEERS_FILE_BYTES + 1)
+            data = _read_own(path, _MAX_PEERS_FILE_BYTES)
         except FileNotFoundError:
             return cls(), StateRead()
         except OSError as error:

@@ -22,7 +22,7 @@ MEANINGS: dict[int, str] = {
     CONFIG: "the configuration is wrong; every problem is listed",
     DATA: "a data file is missing or malformed, or does not fit the group",
     NETWORK: "the network cannot be used: port in use, address malformed or unreachable",
-    STATE: "saved state cannot be read or written: disk full, no permission",
+    STATE: "saved state or output cannot be read or written: disk full, no permission",
     NOT_RUNNING: "the command needs a running node, and none runs in this home folder",
     GROUP: "the group is unknown or ambiguous, or does not fit this node's data",
     LEARNING: "learning ended without the result asked for",

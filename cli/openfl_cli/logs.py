@@ -7,19 +7,29 @@ view. The file is bounded: two pieces of `MAX_BYTES`.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import logging.handlers
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from openfl.errors import StateError
+from openfl.files import open_own
+from openfl.store import Home
 from openfl.telemetry import NodeEvent
 
 MAX_BYTES = 4_000_000
-LOG_FILE = "node.log"
 
 
 class _QuietFileHandler(logging.handlers.RotatingFileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        """Readable by its owner only, whatever the umask and whatever it was before."""
+        handle = open_own(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        with contextlib.suppress(OSError):  # a file system without permissions
+            os.fchmod(handle, 0o600)
+        return open(handle, "a", encoding=self.encoding, errors=self.errors)
+
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk costs log lines, not the node, and not a traceback on the screen."""
 
@@ -42,14 +52,16 @@ class LogFile:
 
 @contextlib.contextmanager
 def log_to_file(home: Path, level: str) -> Iterator[LogFile]:
-    """Sends all logging to `home`/node.log while open. StateError when that cannot be written."""
+    """Sends all logging to node.log in `home`, which is made when there is none, while open.
+    StateError when that cannot be written, or the home is not ours."""
+    place = Home(home)
+    place.prepare()
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = _QuietFileHandler(
-            home / LOG_FILE, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8", errors="replace"
+            place.log_file, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8", errors="replace"
         )
     except OSError as error:
-        raise StateError(f"cannot write in {home}: {error.strerror}") from None
+        raise StateError(f"{place.log_file}: {error.strerror or error}") from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("openfl")
     before = root.level, ours.level

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -12,9 +10,10 @@ from typing import Any, NoReturn
 
 from openfl import __version__
 from openfl.errors import UsageError, UserError
-from openfl_cli import exit_codes
+from openfl_cli import exit_codes, output
 from openfl_cli.commands import COMMANDS
 from openfl_cli.options import HOME_HELP, HelpFormatter
+from openfl_cli.output import ReaderGone
 from openfl_cli.text import clean
 
 REPORT_HINT = (
@@ -90,29 +89,31 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Only bugs come out as exceptions."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A title that the terminal's encoding lacks must not end a command.
-            stream.reconfigure(errors="replace")
+    try:
+        code = _run(argv)
+        sys.stdout.flush()  # what is lost only now is lost all the same
+        return code
+    except BaseException as error:
+        return _code_of(error)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         parser = build_parser()
         arguments = parser.parse_args(argv)
-        if arguments.command is None:
-            parser.print_help()
-            return exit_codes.SUCCESS
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
-        return code
     except SystemExit as stop:  # argparse after --help and --version
         return int(stop.code or 0)
-    except BaseException as error:
-        return _code_of(error)
+    if arguments.command is None:
+        parser.print_help()
+        return exit_codes.SUCCESS
+    code: int = arguments.run(arguments)
+    return code
 
 
 def _code_of(error: BaseException) -> int:
     """Print `error` when it is one that people can act on; raise it again when it is a bug."""
     leaves = list(_leaves(error))
-    if all(isinstance(leaf, UserError | KeyboardInterrupt | BrokenPipeError) for leaf in leaves):
+    if all(isinstance(leaf, UserError | KeyboardInterrupt | ReaderGone) for leaf in leaves):
         for leaf in leaves:
             if isinstance(leaf, UserError):
                 _say(error_text(str(leaf)))
@@ -120,7 +121,6 @@ def _code_of(error: BaseException) -> int:
         if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
             _say("openfl-node: interrupted")
             return exit_codes.INTERRUPTED
-        _silence_stdout()
         return exit_codes.BROKEN_PIPE
     error.add_note(REPORT_HINT)
     raise error
@@ -143,16 +143,10 @@ def _leaves(error: BaseException) -> Any:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code says it
-        print(line, file=sys.stderr, flush=True)
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining at exit about output that nobody reads."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> NoReturn:
     """The console script."""
+    output.prepare()
     sys.exit(run())

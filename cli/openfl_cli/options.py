@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openfl.errors import ConfigError, UsageError
+from openfl.errors import ConfigError, StateError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,10 +106,25 @@ def positive_seconds(text: str) -> float:
 
 
 def home_folder(arguments: argparse.Namespace) -> Path:
-    """`--home` > OPENFL_HOME > the platform's folder for user data; absolute."""
+    """`--home` > OPENFL_HOME > the platform's folder for user data; absolute. StateError when no
+    node may live there: its name cannot be kept, or it belongs to somebody else."""
     from openfl.store import Home
 
-    return Home.find(arguments.home, os.environ).root
+    home = Home.find(arguments.home, os.environ)
+    home.check()
+    return home.root
+
+
+def home_option(home: Path) -> str:
+    """` --home DIR` as it has to be typed, or nothing where a node lives anyway."""
+    import shlex
+
+    from openfl.store import Home
+
+    with contextlib.suppress(StateError):
+        if home == Home.find(None, os.environ).root:
+            return ""
+    return f" --home {shlex.quote(str(home))}"
 
 
 def config_file(arguments: argparse.Namespace, home: Path) -> Path | None:

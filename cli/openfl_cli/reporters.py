@@ -1,11 +1,12 @@
 """How `start` tells what happens: a line an event, as text or JSON, or a live screen.
 
-A reporter never ends the node because its reader went away: output errors are remembered in
-`closed` and the session decides (a broken pipe stops the node cleanly).
+A reporter never ends the node: lines that cannot be written, because the disk is full or their
+reader went away, are left out (node.log has them).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
@@ -17,9 +18,6 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Reporter(Protocol):
-    closed: bool
-    """Whoever read the output is gone."""
-
     def event(self, event: NodeEvent) -> None: ...
 
     def recommendations(self, plain: Mapping[str, Any], time: float) -> None: ...
@@ -27,7 +25,6 @@ class Reporter(Protocol):
 
 class _Lines:
     def __init__(self, stream: TextIO, level: str) -> None:
-        self.closed = False
         self._stream = stream
         self._least = LEVELS.index(level)
 
@@ -35,16 +32,9 @@ class _Lines:
         return LEVELS.index(event.level) >= self._least
 
     def write(self, text: str) -> None:
-        if self.closed:
-            return
-        try:
+        with contextlib.suppress(OSError):
             self._stream.write(text + "\n")
             self._stream.flush()
-        except BrokenPipeError:
-            self.closed = True
-        except OSError:
-            # A full disk under a redirected log costs lines, not the node.
-            pass
 
 
 class TextLines(_Lines):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 
 import trio
 from rich.console import Console
 from rich.live import Live
 
 from openfl.telemetry import NodeSnapshot
+from openfl_cli.terminal import Keyboard, in_foreground, noticing_suspension, stop_this_process
 from openfl_cli.view import NodeView
 
 REDRAW_SECONDS = 0.5
@@ -19,26 +21,67 @@ def terminal() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-async def show(current: Callable[[], Awaitable[NodeSnapshot]]) -> None:
-    """Draw what `current` gives, until cancelled; the terminal is put back as it was."""
-    console = terminal()
+class Screen:
+    """The terminal's alternate screen, while this process is in the foreground.
 
-    async def picture() -> NodeView:
-        # The height is told here because rich's Live does not pass it on.
-        return NodeView(await current(), height=console.height)
+    `up`: whether it is shown now. The keyboard is silenced from the first picture until the end of
+    the `with` block, at which all is as it was.
+    """
 
-    with Live(
-        await picture(),
-        console=console,
-        screen=True,
-        auto_refresh=False,  # rich's own refresh is a thread; this task is the clock
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as live:
+    def __init__(self) -> None:
+        self.up = False
+        self._keyboard = Keyboard()
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._keyboard.restore()
+
+    async def show(self, current: Callable[[], Awaitable[NodeSnapshot]]) -> None:
+        """Draw what `current` gives, until cancelled. In the background nothing is drawn; Ctrl-Z
+        gives the terminal back first, and after `fg` the picture is there again."""
         while True:
-            await draw_in_thread(live.refresh)
-            await trio.sleep(REDRAW_SECONDS)
-            live.update(await picture())
+            while not in_foreground():  # noqa: ASYNC110 - nobody tells who is
+                await trio.sleep(REDRAW_SECONDS)
+            with noticing_suspension() as suspended:
+                self._keyboard.silence()
+                await self._draw(current, suspended)
+                self._keyboard.restore()
+            if suspended.is_set():
+                stop_this_process()
+
+    async def _draw(
+        self, current: Callable[[], Awaitable[NodeSnapshot]], suspended: trio.Event
+    ) -> None:
+        """Until `suspended`, or no longer in the foreground."""
+        console = terminal()
+
+        async def picture() -> NodeView:
+            # The height is told here because rich's Live does not pass it on.
+            return NodeView(await current(), height=console.height)
+
+        first = await picture()
+        self.up = True
+        try:
+            with Live(
+                first,
+                console=console,
+                screen=True,
+                auto_refresh=False,  # rich's own refresh is a thread; this task is the clock
+                redirect_stdout=False,
+                redirect_stderr=False,
+            ) as live:
+                while in_foreground():
+                    await draw_in_thread(live.refresh)
+                    with trio.move_on_after(REDRAW_SECONDS):
+                        await suspended.wait()
+                        return
+                    live.update(await picture())
+        finally:
+            self.up = False
 
 
 async def draw_in_thread(draw: Callable[[], None]) -> None:

@@ -2,15 +2,17 @@
 
 The nursery holds the signal watcher and, on a terminal, the screen task; the node itself lives in
 the `open_node` block. The first SIGINT or SIGTERM asks the node to stop (or, while it is still
-opening, cancels that); a second one does not wait any longer.
+opening, cancels that); a second one does not wait any longer. A signal that was ignored when the
+process began stays ignored: `nohup` and the shell's background jobs rely on that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,10 +22,10 @@ import trio
 from openfl.config import Config
 from openfl.errors import DataError, GroupError
 from openfl.telemetry import NodeEvent, NodeSnapshot
-from openfl_cli import exit_codes
+from openfl_cli import exit_codes, options
 from openfl_cli.logs import LogFile, log_to_file
 from openfl_cli.reporters import JsonLines, Reporter, TextLines
-from openfl_cli.screen import print_frame, show
+from openfl_cli.screen import Screen, print_frame
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -58,10 +60,13 @@ class Session:
     _node: Node | None = None
     _log: LogFile | None = None
     _user: str = ""
-    _screen_is_up: bool = False
+    _screen: Screen = field(default_factory=Screen)
+    _unsaved: str = ""
+    _left: bool = False
     _addresses_told: bool = False
     _stop_asked: bool = False
     _forced: bool = False
+    _recommended: bool = False
 
     def __post_init__(self) -> None:
         lines = JsonLines if self.config.log.format == "json" else TextLines
@@ -69,7 +74,7 @@ class Session:
 
     async def run(self) -> int:
         """UserErrors of the node come out as they are, perhaps in an exception group."""
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with self._screen, heeded_signals() as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_signals, signals, nursery.cancel_scope)
                 if self.stop_with_stdin:
@@ -77,9 +82,7 @@ class Session:
                 with log_to_file(self.home, self.config.log.level) as self._log:
                     await self._live()
                 nursery.cancel_scope.cancel()
-        if self._forced:
-            return exit_codes.INTERRUPTED
-        return exit_codes.BROKEN_PIPE if self.reporter.closed else exit_codes.SUCCESS
+        return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
 
     async def _live(self) -> None:
         from openfl.runtime import open_node
@@ -88,27 +91,31 @@ class Session:
             self._node = node
             self._user = await trio.to_thread.run_sync(user_to_recommend_to, self.config)
             self._tell_addresses(node.snapshot())
-            if self._stop_asked or self.reporter.closed:
+            if self._stop_asked:
                 node.request_stop(self.leave)
-            recommendations = None
             async with trio.open_nursery() as nursery:
                 if self.on_screen:
                     nursery.start_soon(self._draw, node)
                 await node.wait_done()
-                if not node.stop_asked.is_set():
-                    recommendations = self._recommend(node)
-                    if self.config.training.when_done == "serve":
-                        await node.stop_asked.wait()
+                recommendations = self._recommend(node)
+                if not self._screen.up:
+                    self._tell_recommendations(recommendations)
+                if not node.stop_asked.is_set() and self.config.training.when_done == "serve":
+                    await node.stop_asked.wait()
+                shown = self._screen.up
                 nursery.cancel_scope.cancel()
-            if self.on_screen:
+            if shown:
                 print_frame(node.snapshot())
-                if recommendations is not None:
-                    self.reporter.recommendations(recommendations, time.time())
+                self._tell_recommendations(recommendations)
+            stopped = node.stop_asked.is_set()
             # Said here too, so that `--leave` holds however the session ends.
             node.request_stop(self.leave)
+            last = node.snapshot()
+        if stopped:
+            self._tell_stopped(last)
 
     def _recommend(self, node: Node) -> Mapping[str, Any] | None:
-        """The closing recommendations; told at once unless the screen is in the way."""
+        """The closing recommendations; None when there are none to give."""
         wanted = self.config.recommend
         if not wanted.auto or not self._user:
             return None
@@ -116,29 +123,48 @@ class Session:
             plain: Mapping[str, Any] = node.recommend(self._user, wanted.count).to_plain()
         except GroupError:
             return None  # a group that recommends nothing has learned all the same
-        if not self.on_screen:
+        return plain if plain["items"] or not node.stop_asked.is_set() else None
+
+    def _tell_recommendations(self, plain: Mapping[str, Any] | None) -> None:
+        """Once; at the end when the screen is in the way."""
+        if plain is not None and not self._recommended:
+            self._recommended = True
             self.reporter.recommendations(plain, time.time())
-        return plain
+
+    def _tell_stopped(self, last: NodeSnapshot) -> None:
+        """What of the node is kept, where, and how to go on: once it is closed."""
+        go_on = f"openfl-node start{options.home_option(self.home)}"
+        group = last.group_name
+        if not group:
+            text = f"it was in no group yet; begin again with: {go_on}"
+        elif self._left:
+            text = f"group {group} is left for good; begin anew with: {go_on}"
+        elif self._unsaved:
+            text = f"the last state is not saved: {self._unsaved}"
+        else:
+            text = f"round {last.round} of group {group} is saved in {self.home}"
+            text += f"; go on with: {go_on}"
+        saved = bool(group) and not self._unsaved and not self._left
+        data = {"home": str(self.home), "group": group, "round": last.round, "saved": saved}
+        self._on_event(NodeEvent(time.time(), "info", "stopped", text, data))
 
     async def _draw(self, node: Node) -> None:
         async def current() -> NodeSnapshot:
             return node.snapshot()
 
-        self._screen_is_up = True
-        try:
-            await show(current)
-        finally:
-            self._screen_is_up = False
+        await self._screen.show(current)
 
     def _on_event(self, event: NodeEvent) -> None:
         if self._log is not None:
             self._log.event(event)
         if event.kind == "listening" and event.data.get("multiaddrs"):
             self._addresses_told = True
-        if not self._screen_is_up:
+        if event.kind in ("not-saved", "saved-again"):
+            self._unsaved = event.message if event.kind == "not-saved" else ""
+        if event.kind == "left" and event.data.get("for_good"):
+            self._left = True
+        if not self._screen.up:
             self.reporter.event(event)
-        if self.reporter.closed and self._node is not None:
-            self._node.request_stop(self.leave)
 
     def _tell_addresses(self, snapshot: NodeSnapshot) -> None:
         if not self._addresses_told:
@@ -165,6 +191,22 @@ class Session:
             self._node.request_stop(self.leave)
         else:
             scope.cancel()  # nothing is open yet that could be lost
+
+
+@contextlib.contextmanager
+def heeded_signals() -> Iterator[AsyncIterator[int]]:
+    """Those of `SIGNALS` that were not ignored when the process began, as they come."""
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    if heeded:
+        with trio.open_signal_receiver(*heeded) as signals:
+            yield signals
+    else:
+        yield _none()
+
+
+async def _none() -> AsyncIterator[int]:
+    await trio.sleep_forever()
+    yield 0
 
 
 def user_to_recommend_to(config: Config) -> str:

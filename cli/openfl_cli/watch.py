@@ -12,7 +12,7 @@ from openfl.errors import NotRunningError
 from openfl.telemetry import NodeSnapshot
 from openfl_cli import exit_codes, options
 from openfl_cli.ask import running_node
-from openfl_cli.screen import print_frame, show
+from openfl_cli.screen import Screen, print_frame
 from openfl_cli.status_json import status_json
 from openfl_cli.view import NodeView
 
@@ -45,7 +45,8 @@ def watch(home: Path, as_json: bool) -> int:
     on_screen = sys.stdout.isatty() and not as_json
     try:
         if on_screen:
-            trio.run(show, current)
+            with Screen() as screen:
+                trio.run(screen.show, current)
         else:
             trio.run(lines)
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from typing import Any
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
 from openfl.errors import ConfigError
+from openfl.files import read_named
 
 ENV_PREFIX = "OPENFL_"
 RESERVED_ENV = {
@@ -27,6 +28,22 @@ RESERVED_ENV = {
     "OPENFL_CACHE": "where `openfl-node` keeps files it can make again",
 }
 """Variables with the prefix that are not settings."""
+
+_SERVICE_VARIABLES = tuple(
+    (re.compile(name), re.compile(value))
+    for name, value in (
+        (r"OPENFL_(\w+_)?SERVICE_HOST", r"[0-9a-fA-F.:]+"),
+        (r"OPENFL_(\w+_)?SERVICE_PORT(_\w+)?", r"\d+"),
+        (r"OPENFL_(\w+_)?PORT", r"(tcp|udp|sctp)://\S+"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://\S+"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_PORT", r"\d+"),
+        (r"OPENFL_(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_ADDR", r"[0-9a-fA-F.:]+"),
+    )
+)
+"""(name, value) of what Kubernetes and Docker links put into the environment of every container
+when there is a service called openfl or openfl-SOMETHING. Not by name alone: OPENFL_NETWORK_PORT
+may be the setting, or the address of a service called openfl-network."""
 
 PROTOTYPE_NAMES = {
     "peers": "network.bootstrap",
@@ -70,6 +87,14 @@ def env_name(key: str) -> str:
 _KEY_OF_ENV = {env_name(key): key for key in SETTINGS}
 
 
+def is_service_variable(name: str, value: str) -> bool:
+    """Whether this tells where a service is, and is no setting of ours."""
+    return any(
+        of_name.fullmatch(name) and of_value.fullmatch(value)
+        for of_name, of_value in _SERVICE_VARIABLES
+    )
+
+
 def load_config(
     file: Path | None,
     environ: Mapping[str, str],
@@ -85,7 +110,7 @@ def load_config(
     ConfigError lists every problem, one a line.
     """
     problems: list[str] = []
-    here = cwd if cwd is not None else Path.cwd()
+    here = cwd if cwd is not None else _working_folder()
     values: dict[str, Value] = {}
     provenance: dict[str, Origin] = {}
     failed: set[str] = set()
@@ -99,10 +124,15 @@ def load_config(
             problems.append(f"{label}: {problem}")
             failed.add(key)
             return
-        if described.path and isinstance(value, str) and value:
-            value = str(folder.joinpath(_expand_user(value, environ)))
-        elif described.path and isinstance(value, tuple):
-            value = tuple(str(folder.joinpath(_expand_user(v, environ))) for v in value)
+        try:
+            if described.path and isinstance(value, str) and value:
+                value = _absolute(folder, value, environ)
+            elif described.path and isinstance(value, tuple):
+                value = tuple(_absolute(folder, v, environ) for v in value)
+        except Problem as problem:
+            problems.append(f"{label}: {problem}")
+            failed.add(key)
+            return
         values[key] = value
         provenance[key] = origin
 
@@ -111,6 +141,8 @@ def load_config(
         for key, raw in _read_file(file, problems):
             take(key, raw, Origin("file", str(file)), f"{file}: {key}", folder)
     for name in sorted(environ):
+        if is_service_variable(name, environ[name]):
+            continue
         if name in _KEY_OF_ENV:
             take(_KEY_OF_ENV[name], environ[name], Origin("environment", name), name, here)
         elif name.startswith(ENV_PREFIX) and name not in RESERVED_ENV:
@@ -132,6 +164,13 @@ def load_config(
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed: relative paths, if any, will be found nowhere
+        return Path()
 
 
 def _build(values: Mapping[str, Value], provenance: Mapping[str, Origin]) -> Config:
@@ -185,7 +224,7 @@ def _read_file(file: Path, problems: list[str]) -> Iterator[tuple[str, object]]:
     """(key, value) of each known setting in the file; everything else goes to `problems`."""
     try:
         # utf-8-sig: editors on Windows put a byte order mark in front, which TOML does not know.
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_named(file).decode("utf-8-sig")
     except FileNotFoundError:
         problems.append(f"{file}: no such file")
         return
@@ -258,6 +297,16 @@ def _closest(word: str, words: list[str]) -> str | None:
 
 def _did_you_mean(suggestion: str | None) -> str:
     return f" (did you mean {suggestion}?)" if suggestion else ""
+
+
+def _absolute(folder: Path, path: str, environ: Mapping[str, str]) -> str:
+    """Problem when it could not be kept: a node remembers its files by name, in UTF-8."""
+    absolute = str(folder.joinpath(_expand_user(path, environ)))
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        raise Problem(f"is in a folder whose name is not UTF-8 text: {absolute}") from None
+    return absolute
 
 
 def _expand_user(path: str, environ: Mapping[str, str]) -> str:

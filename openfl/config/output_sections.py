@@ -13,7 +13,9 @@ from openfl.config.text_checks import model_file_problem
 class RecommendConfig:
     """Recommendations at the end of training."""
 
-    auto: bool = setting(True, "Print recommendations when the last round is done.")
+    auto: bool = setting(
+        True, "Print recommendations when the last round is done, or the node is stopped."
+    )
     user: str = setting(
         "", "User to recommend for. Empty: the user with most ratings on this node."
     )

@@ -136,7 +136,10 @@ def _reference_lines() -> Iterator[str]:
         "In an environment variable a list is separated by commas"
         f" (`{env_name('network.bootstrap')}=/ip4/...,/ip4/...`), and true or false may also be"
         f" written 1 or 0, yes or no, on or off. An unknown variable that begins with"
-        f" `{ENV_PREFIX}` is an error, so that a misspelt one is noticed. These are not settings:",
+        f" `{ENV_PREFIX}` is an error, so that a misspelt one is noticed. Those that Kubernetes"
+        " sets for a service called openfl-SOMETHING are passed over"
+        f" (`{ENV_PREFIX}NODE_SERVICE_HOST`, `{ENV_PREFIX}NODE_PORT=tcp://...`). These are not"
+        " settings either:",
     )
     yield ""
     for name, meaning in RESERVED_ENV.items():

@@ -12,11 +12,13 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl.errors import DataError
+from openfl.files import open_named
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -102,7 +104,7 @@ def _repaired(
 def _open_reader(path: Path) -> Iterator[Reader]:
     """A csv reader over the file; failures to read or decode it become DataError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with TextIOWrapper(open_named(path), encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, skipinitialspace=True, strict=True)
             try:
                 yield reader
@@ -121,7 +123,7 @@ def _open_reader(path: Path) -> Iterator[Reader]:
 
 def _line_of_bad_bytes(path: Path) -> int:
     """The number of the first line that is not UTF-8."""
-    with path.open("rb") as stream:
+    with open_named(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode()

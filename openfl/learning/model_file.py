@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from safetensors.numpy import save as save_tensors
 
 from openfl.contribution import Charter, ModelView, TableSchema, item_key
 from openfl.errors import StateError
+from openfl.files import open_named
 from openfl.learning.ratings import Catalogue, Song
 from openfl.model_view import DenseModel, DenseTable
 
@@ -98,9 +100,10 @@ def load_named_model(path: Path | str) -> NamedModel:
     """`load_model`, with the names of its songs."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise StateError(f"{path}: larger than any model file ({MAX_MODEL_BYTES} bytes)")
-        data = path.read_bytes()
+        with open_named(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_MODEL_BYTES:
+                raise StateError(f"{path}: larger than any model file ({MAX_MODEL_BYTES} bytes)")
+            data = file.read()
     except FileNotFoundError:
         raise StateError(f"{path}: no such model file") from None
     except OSError as error:

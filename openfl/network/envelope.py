@@ -23,6 +23,7 @@ from libp2p.peer.id import ID
 
 from openfl.contribution import PeerId
 from openfl.errors import InvalidSignature, StateError
+from openfl.files import open_own
 
 DOMAIN = "openfl"
 """Separates these signatures from those of every other use of the same key."""
@@ -127,7 +128,7 @@ def load_or_create_identity(path: Path) -> bytes:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not os.path.lexists(path):
             _create_exclusively(path, generate_identity())
         return _load(path)
     except OSError as error:
@@ -135,7 +136,7 @@ def load_or_create_identity(path: Path) -> bytes:
 
 
 def _load(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with os.fdopen(open_own(path), "rb") as file:
         status = os.fstat(file.fileno())
         if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
             raise StateError(

@@ -25,6 +25,7 @@ from pathlib import Path
 from Crypto.Cipher import Salsa20
 
 from openfl.errors import StateError
+from openfl.files import open_named
 
 KEY_BYTES = 32
 NONCE_BYTES = 24
@@ -48,7 +49,7 @@ def load_network_key(path: Path) -> bytes:
     StateError when it cannot be read, can be read by others than its owner, or holds no key.
     """
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if os.name == "posix" and mode & 0o077:
                 raise StateError(

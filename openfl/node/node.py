@@ -241,7 +241,8 @@ class Node:
             charter = membership.session.charter
             await membership.leave()
             await self._storage.forget(charter.group_id)
-            self._log.tell("info", "left", f"left group {charter.name} for good")
+            text = f"left group {charter.name} for good"
+            self._log.tell("info", "left", text, {"for_good": True})
         else:
             await self._keeper.save(membership.saved(), membership.session.model())
         await self._keeper.remember(self._discovery.remembered())

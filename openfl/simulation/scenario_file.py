@@ -12,6 +12,7 @@ from typing import Any
 
 from openfl.config.settings import Problem, Setting, setting_of, shown
 from openfl.errors import ConfigError
+from openfl.files import read_named
 from openfl.simulation.scenario import WHATS, Happening, Scenario
 
 SECTION_TYPES: dict[str, type[Any]] = {
@@ -37,7 +38,7 @@ def load_scenario(path: Path, overrides: Mapping[str, Any] | None = None) -> Sce
     from the file's folder.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_named(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except UnicodeDecodeError:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,18 @@ def test_import_keeps_out_of_a_home_in_which_a_node_runs(
             capsys, "import", home / "model.safetensors", "--home", home, code=exit_codes.STATE
         )
     assert "running in this home" in shown
+
+
+def test_recommendations_that_nobody_reads_end_silently(tmp_path: Path) -> None:
+    home = trained_home(tmp_path / "node", "rating")
+    line = f'"{sys.executable}" -m openfl_cli recommend --user u1 --home "{home}" | :'
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == exit_codes.BROKEN_PIPE
+    assert "error" not in done.stderr

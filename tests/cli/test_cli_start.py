@@ -7,12 +7,13 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fakes import PEER_IDS, FakeNode, FakeRuntime, make_event
+from cli_fakes import PEER_IDS, FakeNode, FakeRuntime, make_event, make_snapshot
 
 from openfl.errors import DataError, NetworkError, StateError
 from openfl.telemetry import NodeEvent
@@ -93,14 +94,100 @@ def test_json_lines_are_one_object_each_with_the_documented_keys(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_the_node_cleanly_and_is_success(
-    number: int, runtime: FakeRuntime, capsys: pytest.CaptureFixture[str]
+def test_a_signal_stops_the_node_cleanly_and_says_what_is_saved_and_how_to_go_on(
+    number: int,
+    runtime: FakeRuntime,
+    capsys: pytest.CaptureFixture[str],
+    clean_environment: Path,
 ) -> None:
     runtime.on_wait = raise_signal(number)
     assert start() == exit_codes.SUCCESS
     assert runtime.closed == 1
     assert runtime.nodes[0].stop_asked.is_set()
-    assert "For first" not in capsys.readouterr().out  # it was not done
+    shown = capsys.readouterr().out
+    assert "For first:" in shown
+    assert shown.splitlines()[-1].endswith(
+        f"stopped        round 7 of group music is saved in {clean_environment};"
+        " go on with: openfl-node start"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(
+    number: int, runtime: FakeRuntime
+) -> None:
+    """`nohup`, and background jobs of a shell without job control."""
+
+    def both(node: FakeNode) -> None:
+        os.kill(os.getpid(), number)  # heeded, the second would not wait for the node
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    runtime.on_wait = both
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert start() == exit_codes.SUCCESS
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_node_that_ignores_every_signal_is_stopped_by_the_command(runtime: FakeRuntime) -> None:
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    runtime.on_wait = FakeNode.request_stop
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        assert start() == exit_codes.SUCCESS
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "data", "said"),
+    [
+        ("round", "round 7", {}, "round 7 of group music is saved in {home}; go on with: "),
+        ("left", "left group music for good", {"for_good": True}, "music is left for good; begin"),
+        ("left", "told group 0123 that this node left it", {}, "round 7 of group music is saved"),
+        ("not-saved", "the disk is full", {}, "the last state is not saved: the disk is full"),
+        ("saved-again", "state is being saved again", {}, "round 7 of group music is saved"),
+    ],
+)
+def test_a_stopped_node_says_what_has_become_of_its_state(
+    kind: str,
+    message: str,
+    data: dict[str, Any],
+    said: str,
+    runtime: FakeRuntime,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def stop(node: FakeNode) -> None:
+        node.on_event(NodeEvent(0.0, "info", kind, message, data))
+        node.request_stop()
+
+    runtime.on_wait = stop
+    home = tmp_path / "a node"
+    assert start("--home", str(home)) == exit_codes.SUCCESS
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert said.format(home=home) in last
+    assert last.endswith(f"openfl-node start --home '{home}'") is (kind != "not-saved")
+    assert start("--home", str(home), "--log-format", "json") == exit_codes.SUCCESS
+    event = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert event["event"] == "stopped"
+    assert event["data"] == {
+        "home": str(home),
+        "group": "music",
+        "round": 7,
+        "saved": kind != "not-saved" and "for_good" not in data,
+    }
+
+
+def test_a_node_that_was_in_no_group_has_nothing_to_say_it_saved(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime.on_wait = FakeNode.request_stop
+    monkeypatch.setattr(FakeNode, "snapshot", lambda _: make_snapshot(group_name="", round=0))
+    assert start() == exit_codes.SUCCESS
+    assert "it was in no group yet; begin again with: openfl-node start" in capsys.readouterr().out
 
 
 def test_a_signal_while_the_node_is_still_opening_ends_it_too(runtime: FakeRuntime) -> None:
@@ -179,18 +266,24 @@ def test_a_wrong_configuration_opens_nothing(
     assert "command line: training.rounds" in capsys.readouterr().err
 
 
-def test_a_closed_reader_stops_the_node_cleanly(
-    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads, writes = os.pipe()
-    os.close(reads)
-    with os.fdopen(writes, "w") as broken, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", broken)
-        assert start() == exit_codes.BROKEN_PIPE
-        patch.setattr(os, "devnull", os.devnull)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), broken.fileno())
-    assert runtime.nodes[0].stop_asked.is_set()
-    assert runtime.closed == 1
+LOST = {"closed": ">&-", "closed, stderr too": ">&- 2>&-", "full": ">/dev/full", "unread": "| :"}
+
+
+@pytest.mark.parametrize("redirection", LOST.values(), ids=LOST)
+def test_a_node_goes_on_without_its_lines(redirection: str, clean_environment: Path) -> None:
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this platform")
+    script = clean_environment / "start.py"
+    script.write_text(runtime_script(clean_environment, "output.prepare()"))
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$0" "$1" {redirection}', sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (exit_codes.SUCCESS, "", "")
+    assert "round: round 400" in (clean_environment / "node.log").read_text()
 
 
 def test_everything_is_written_to_the_log_in_the_home_folder(
@@ -211,12 +304,14 @@ def test_everything_is_written_to_the_log_in_the_home_folder(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this platform")
 def test_a_log_on_a_full_disk_costs_lines_and_nothing_else(
-    runtime: FakeRuntime, clean_environment: Path, capsys: pytest.CaptureFixture[str]
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full() -> None:
         raise StateError("node.state: cannot be saved: the disk is full")
 
-    (clean_environment / "node.log").symlink_to("/dev/full")
+    monkeypatch.setattr(
+        "openfl_cli.logs.open_own", lambda path, flags: os.open("/dev/full", os.O_WRONLY)
+    )
     assert start("--rounds", "1") == exit_codes.SUCCESS
     runtime.on_open = full
     assert start("--rounds", "1") == exit_codes.STATE
@@ -274,7 +369,6 @@ def test_a_full_disk_under_the_log_costs_lines_not_the_node() -> None:
 
     lines = TextLines(Full(), "info")
     lines.event(make_event(1))
-    assert not lines.closed
 
 
 # --- the screen --------------------------------------------------------------------------------
@@ -310,13 +404,14 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def runtime_script(home: Path) -> str:
-    """A program that runs `start` with the stand-in runtime."""
+def runtime_script(home: Path, first: str = "pass") -> str:
+    """A program that does `first`, then runs `start` with the stand-in runtime."""
     return (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import cli_fakes, openfl\n"
         "openfl.runtime = sys.modules['openfl.runtime'] = cli_fakes.FakeRuntime()\n"
-        "from openfl_cli import main\n"
+        "from openfl_cli import main, output\n"
+        f"{first}\n"
         f"argv = ['start', '--rounds', '400', '--home', {str(home)!r}, '--user', 'first']\n"
         "sys.exit(main.run(argv))\n"
     )

@@ -257,6 +257,53 @@ def test_a_wrong_variable_is_named(variable: str, text: str, complaint: str) -> 
     assert problems(None, {variable: text}, {}) == [f"{variable}: {complaint}"]
 
 
+SERVICE_VARIABLES = {
+    "OPENFL_NODE_SERVICE_HOST": "10.96.7.1",
+    "OPENFL_NODE_SERVICE_PORT": "4001",
+    "OPENFL_NODE_SERVICE_PORT_LIBP2P": "4001",
+    "OPENFL_NODE_PORT": "tcp://10.96.7.1:4001",
+    "OPENFL_NODE_PORT_4001_TCP": "tcp://10.96.7.1:4001",
+    "OPENFL_NODE_PORT_4001_TCP_PROTO": "tcp",
+    "OPENFL_NODE_PORT_4001_TCP_PORT": "4001",
+    "OPENFL_NODE_PORT_4001_TCP_ADDR": "10.96.7.1",
+    "OPENFL_NODE_PORT_5353_UDP": "udp://[fd00::1]:5353",
+    "OPENFL_NODE_PORT_5353_UDP_PROTO": "udp",
+    "OPENFL_NODE_PORT_5353_UDP_PORT": "5353",
+    "OPENFL_NODE_PORT_5353_UDP_ADDR": "fd00::1",
+    "OPENFL_NETWORK_PORT": "tcp://10.96.7.2:4001",
+    "OPENFL_NETWORK_SERVICE_HOST": "10.96.7.2",
+    "OPENFL_PORT": "tcp://10.96.7.3:80",
+    "OPENFL_SERVICE_HOST": "10.96.7.3",
+    "OPENFL_SERVICE_PORT": "80",
+    "OPENFL_PORT_80_TCP": "tcp://10.96.7.3:80",
+}
+"""As Kubernetes sets them for services called openfl-node, openfl-network and openfl."""
+
+
+def test_what_kubernetes_says_of_services_is_no_setting() -> None:
+    assert load_config(None, SERVICE_VARIABLES, {}) == Config()
+
+
+def test_a_setting_that_is_called_like_a_service_is_still_one() -> None:
+    assert load_config(None, {"OPENFL_NETWORK_PORT": "4001"}, {}).network.port == 4001
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENFL_NETWORK_PORT", "http://10.96.7.2"),
+        ("OPENFL_NODE_PORT", "4001"),
+        ("OPENFL_NODE_SERVICE_HOST", "everywhere"),
+        ("OPENFL_NODE_PORT_4001_TCP_ADDR", ""),
+        ("OPENFL_NODE_PORT_X_TCP", "tcp://10.96.7.1:4001"),
+        ("OPENFL_NODE_HOST", "10.96.7.1"),
+    ],
+)
+def test_anything_else_is_as_wrong_as_before(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_config(None, {name: value}, {})
+
+
 @pytest.mark.parametrize("name", RESERVED_ENV)
 def test_reserved_variables_are_not_settings(name: str) -> None:
     assert load_config(None, {name: "anything"}, {}) == Config()

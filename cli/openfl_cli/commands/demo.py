@@ -260,18 +260,24 @@ def pictures(
     quiet: bool, drawn: Callable[[V], RenderableType], lines: Callable[[V], None]
 ) -> Iterator[Callable[[V], None]]:
     """Where a demo's views go: `drawn` on the terminal, else to `lines`, or nowhere."""
+    from openfl_cli.terminal import Keyboard, in_foreground
+
     if quiet:
         yield lambda view: None
-    elif sys.stdout.isatty():
+    elif in_foreground():
         from rich.live import Live
 
-        with Live(
-            console=options.stdout_console(),
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live:
+        with (
+            Keyboard() as keyboard,
+            Live(
+                console=options.stdout_console(),
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            ) as live,
+        ):
+            keyboard.silence()
             yield lambda view: live.update(drawn(view), refresh=True)
     else:
         yield lines

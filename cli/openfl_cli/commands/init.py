@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from openfl.config import load_config, to_toml
+    from openfl.store import atomic_write
     from openfl_cli.identity import load_or_create
 
     home = options.home_folder(arguments)
@@ -42,24 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
     # The environment is left out: a file should hold what was asked for, not what is set today.
     text = to_toml(load_config(None, {"HOME": os.environ.get("HOME", "")}, overrides))
     file = home / options.CONFIG_FILE
+    peer_id = load_or_create(home)
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if file.exists() and not arguments.force:
             print(f"kept     {file} (--force writes it anew)")
         else:
             if file.exists():
                 file.replace(file.with_suffix(".toml.bak"))
-            file.write_text(text, encoding="utf-8")
+            atomic_write(file, text.encode())
             print(f"wrote    {file}")
     except OSError as error:
         raise StateError(f"cannot write {file}: {error.strerror}") from None
-    print(f"peer id  {load_or_create(home)}")
-    print(f"start it with: openfl-node start{home_option(arguments)}")
+    print(f"peer id  {peer_id}")
+    print(f"start it with: openfl-node start{options.home_option(home)}")
     return exit_codes.SUCCESS
-
-
-def home_option(arguments: argparse.Namespace) -> str:
-    """` --home DIR` as the user has to type it again, or nothing."""
-    import shlex
-
-    return f" --home {shlex.quote(arguments.home)}" if arguments.home else ""

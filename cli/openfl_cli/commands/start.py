@@ -8,6 +8,7 @@ from typing import Any
 
 from openfl.errors import UsageError
 from openfl_cli import exit_codes, options
+from openfl_cli.output import go_on_without_output
 
 NAME = "start"
 HELP = "run a node: join the network, train, exchange, recommend"
@@ -108,12 +109,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.pin and arguments.auto_switch:
         raise UsageError("--pin and --auto-switch say opposite things: leave one out")
     config = options.effective_config(arguments, home, overrides(arguments))
+    go_on_without_output()
     try:
         # Heavy (libp2p, trio): only now that the command line and the configuration are good.
         import trio
 
         from openfl_cli.session import Session
+        from openfl_cli.terminal import never_stop_for_output
 
+        never_stop_for_output()
         on_screen = config.view.enabled and config.log.format == "text" and sys.stdout.isatty()
         session = Session(
             config=config,

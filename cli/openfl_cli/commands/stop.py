@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -44,13 +45,17 @@ def is_locked(home: Path) -> bool:
     """Whether a node still holds the home folder; it lets go last of all."""
     import fcntl
 
+    from openfl.files import open_own
     from openfl.store import Home
 
     try:
-        with Home(home).lock_file.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock = open_own(Home(home).lock_file)
     except FileNotFoundError:
         return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    finally:
+        os.close(lock)
     return False

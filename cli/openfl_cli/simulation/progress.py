@@ -19,9 +19,11 @@ Show = Callable[["RoundRecord"], None]
 @contextmanager
 def progress(rounds: int, quiet: bool) -> Iterator[Show]:
     """Where records go as they come: nowhere when `quiet`."""
+    from openfl_cli.terminal import in_foreground
+
     if quiet:
         yield lambda record: None
-    elif sys.stderr.isatty():
+    elif in_foreground(sys.stderr):
         with _bar(rounds) as show:
             yield show
     else:
