@@ -127,6 +127,19 @@ class SwitchingView:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something wrong with the node's situation, for as long as it lasts (an event is told once).
+    `kind` is a stable word for scripts: `waiting` (nobody answers), `not-joined` (learning alone,
+    though a group was to be joined), `deaf` (nothing is heard of connected members),
+    `duplicate-identity` (another node has this one's key). `text` is one line for people: what is
+    the matter, what to do. `data` holds plain JSON values."""
+
+    kind: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ResourcesView:
     """What the node holds at this moment. Under the same load and with as many peers it does not
     grow; what does is leaking."""
@@ -187,6 +200,8 @@ class NodeSnapshot:
     switching: SwitchingView = field(default_factory=SwitchingView)
     resources: ResourcesView | None = None
     """None when the node does not run."""
+    notices: tuple[Notice, ...] = ()
+    """What is wrong at this moment; empty when all is well."""
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
@@ -203,6 +218,7 @@ class NodeSnapshot:
         )
         values["members"] = tuple(MemberView(**m) for m in values["members"])
         values["events"] = tuple(NodeEvent(**e) for e in values["events"])
+        values["notices"] = tuple(Notice(**n) for n in values.get("notices", ()))
         if values.get("privacy") is not None:
             values["privacy"] = PrivacyView(**values["privacy"])
         if values.get("resources") is not None:

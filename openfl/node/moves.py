@@ -89,6 +89,16 @@ class Moves:
             (known,) = self._finder.find(charter.group_id)
             return self._view(known)
 
+    async def join_late(self, charter: Charter) -> None:
+        """To the group that the owner told this node to join, which nobody of was there before.
+        GroupError or StateError: the node stays where it was."""
+        async with self._one_at_a_time:
+            old = self._place.charter
+            pinned = self._switcher.view().pinned
+            text = f"joined group {charter.name} ({charter.group_id[:8]}), which was not there when"
+            text += f" this node began alone in {old.name} ({old.group_id[:8]})"
+            await self._change.carry_out(Move(charter, "switch", text, pinned))
+
     async def _find(self, reference: str) -> KnownCard:
         found = self._finder.find(reference)
         if not found:

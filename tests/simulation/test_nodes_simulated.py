@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from openfl.config import load_config
 from openfl.contribution import Charter
-from openfl.errors import GroupError, NetworkError, StateError
+from openfl.errors import GroupError, StateError
 from openfl.learning.rating_charter import ITEMS
 from openfl.network.simulated import seed_trio
 from openfl.network.simulated_link import LinkSettings
@@ -106,17 +106,6 @@ async def test_a_node_that_finds_nobody_is_no_better_than_alone(
         assert snapshot.validation is not None
         assert snapshot.alone is not None
         assert snapshot.validation > 0.98 * snapshot.alone
-
-
-async def test_a_bootstrap_node_that_does_not_answer_is_an_error_that_names_it(
-    part: Part, autojump_clock: MockClock
-) -> None:
-    async with village() as town:
-        first = await town.start(part(0))
-        await town.crash(first)
-        second = await town.start(part(1), bootstrap=(first,))
-        assert isinstance(second.failed, NetworkError)
-        assert first.peer_id in str(second.failed)
 
 
 async def test_a_node_with_remembered_peers_starts_though_the_bootstrap_node_is_gone(
