@@ -66,7 +66,8 @@ class FirstGroup:
         """The group to be in, of all that are known but `here`."""
         name = self.settings.group_name
         own = self.workload.found(name)
-        if self.settings.closed:
+        if self.settings.closed or self.settings.invitations:
+            # Whoever is invited is not to teach everybody while nobody of that group is there.
             own = replace(own, founder=self.network.peer_id)
         if self.settings.any_group and self.settings.selection.enabled:
             largest = self._largest(name, here)

@@ -15,9 +15,11 @@ from openfl.errors import NetworkError
 from openfl.group.selection import SelectionSettings
 from openfl.network.simulated import seed_trio
 from openfl.telemetry import Notice
+from openfl.wire import messages as wire
 from openfl.workload import RatingWorkload
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
+from tests.group_rig import RigSealer, peer
 from tests.node_rig import HURRIED, Villager, until, village
 
 Part = Callable[..., RatingWorkload]
@@ -170,6 +172,29 @@ async def test_a_group_there_that_does_not_fit_is_said_and_it_goes_on_alone(
         await until(lambda: early.round > rounds + 2)
         assert len(early.times("not-joined")) == 1
         assert first.failed is None
+
+
+async def test_an_invited_node_founds_no_open_group_while_nobody_of_the_closed_one_is_there(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        place, address = town.reserve(1)
+        workload = part(1)
+        founder = address.peer_id
+        closed = replace(workload.found("choir"), founder=founder)
+        body = wire.encode_invitation(wire.Invitation(closed.group_id, peer(0), 0, 2**40))
+        invitation = RigSealer(founder).seal(wire.INVITATION_TYPE, body)
+        early = await town.start(
+            part(0), number=0, bootstrap=(address,), group="choir", invitations=(invitation,)
+        )
+        await until(lambda: early.round >= 3)
+        assert early.replica.charter.founder == early.peer_id  # open to nobody
+        first = await town.start(
+            workload, number=1, at=place, bootstrap=(), group="choir", closed=True
+        )
+        await until(lambda: together(early, first))
+        assert early.group[0] == closed.group_id
+        await until(lambda: early.peer_id in first.teachers())
 
 
 async def test_two_that_wait_for_each_other_do_not_change_places(
