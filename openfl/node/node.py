@@ -18,6 +18,7 @@ from openfl.contribution import GroupCard, ModelView, PeerId
 from openfl.fault_points import FaultPoints
 from openfl.group import events as ev
 from openfl.group.cards import session_card
+from openfl.group.identity_watch import KIND as DUPLICATE_IDENTITY
 from openfl.group.probe import Probes, ProbeSettings
 from openfl.group.selection import Candidate
 from openfl.group_finder import GroupFinder
@@ -343,7 +344,10 @@ class Node:
         return session_card(membership.session, trio.current_time(), unix_now)
 
     def _on_tell(self, tell: ev.Tell) -> None:
-        self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
+        if tell.kind == DUPLICATE_IDENTITY:
+            self._notices.say(tell.kind, tell.message, tell.level, **tell.data)
+        else:
+            self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
         if tell.kind == "round":
             self._switcher.round_done()
         if tell.kind in ("member-joined", "member-left", "member-away", "joined"):

@@ -8,11 +8,13 @@ and `status`, which show all of them. One line: what is the matter, and what its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from openfl.network.discovery import Absence, Discovery
 from openfl.node.event_log import EventLog
 from openfl.telemetry import Notice
+
+Level = Literal["debug", "info", "warning", "error"]
 
 
 class Notices:
@@ -23,12 +25,12 @@ class Notices:
         self._log = log
         self._lasting: dict[str, Notice] = {}
 
-    def say(self, kind: str, text: str, **data: Any) -> None:
+    def say(self, kind: str, text: str, level: Level = "warning", **data: Any) -> None:
         """The node's situation is this from now on; told when it was not, or was otherwise."""
         notice = Notice(kind, text, data)
         if self._lasting.get(kind) != notice:
             self._lasting[kind] = notice
-            self._log.tell("warning", kind, text, data)
+            self._log.tell(level, kind, text, data)
 
     def over(self, kind: str) -> None:
         """It is so no longer."""
