@@ -44,6 +44,7 @@ from openfl.group.roster import Roster
 from openfl.group.rounds import Rounds
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings
+from openfl.group.silence import Silence
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
 from openfl.network.base import Sealer, Verdict
@@ -116,6 +117,9 @@ class GroupSession:
         self._screening = Screening(replica, settings.aggregation, self.me, self.count)
         self._presence = Presence(
             replica, self._roster, self._heartbeat, self.me, self._screening.reason
+        )
+        self._silence = Silence(
+            self.me, self._presence, self._publisher, self._gaps, settings.presence_seconds
         )
         self._intake = Intake(
             replica,
@@ -386,6 +390,8 @@ class GroupSession:
         if self._heartbeat.fire(now):
             heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
+        if self._upkeep.next_wake <= now and self.phase != "joining":
+            effects += self._silence.advance(self._reachable, now)
         effects += self._upkeep.advance(now, keep=self.phase in ("waiting", "done"))
         return [*effects, *self._pull(now), *self._advance(now)]
 

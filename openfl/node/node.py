@@ -21,6 +21,8 @@ from openfl.group.cards import session_card
 from openfl.group.identity_watch import KIND as DUPLICATE_IDENTITY
 from openfl.group.probe import Probes, ProbeSettings
 from openfl.group.selection import Candidate
+from openfl.group.silence import KIND as DEAF
+from openfl.group.silence import OVER as HEARD_AGAIN
 from openfl.group_finder import GroupFinder
 from openfl.learning.recommend import Recommendations
 from openfl.membership import Membership
@@ -321,6 +323,7 @@ class Node:
     async def _take_part(self, membership: Membership) -> None:
         """Run a membership; return once it is subscribed."""
         assert self._nursery is not None
+        self._notices.over(DEAF)  # in the group before
         await self._nursery.start(membership.run, self._discovery.run)
 
     def _compare(self, membership: Membership) -> None:
@@ -344,9 +347,11 @@ class Node:
         return session_card(membership.session, trio.current_time(), unix_now)
 
     def _on_tell(self, tell: ev.Tell) -> None:
-        if tell.kind == DUPLICATE_IDENTITY:
+        if tell.kind in (DUPLICATE_IDENTITY, DEAF):
             self._notices.say(tell.kind, tell.message, tell.level, **tell.data)
         else:
+            if tell.kind == HEARD_AGAIN:
+                self._notices.over(DEAF)
             self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
         if tell.kind == "round":
             self._switcher.round_done()

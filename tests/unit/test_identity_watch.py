@@ -64,6 +64,37 @@ def test_both_owners_of_one_identity_are_told_by_what_a_common_member_holds() ->
     assert common.penalized == []
 
 
+def test_whoever_hears_nothing_more_asks_and_is_told() -> None:
+    # As it is over libp2p: peers send gossip to the latest connection of an identity only.
+    rig = Rig(quick())
+    original, common = group(rig)
+    copy = copy_of(rig, original)
+    rig.lost = lambda sender, receiver, _: (
+        receiver is original or (sender is original and receiver is copy)
+    )
+    for _ in range(12):
+        teach(rig, copy, 2.0)
+        teach(rig, original, 1.0)
+        teach(rig, common, 1.0)
+        rig.pass_time(5.0)
+    for node in (original, copy):
+        assert node.kinds().count(KIND) == 1
+    assert original.kinds().count("deaf") == 1
+    assert "deaf" not in copy.kinds()
+    rig.lost = lambda *_: False
+    rig.pass_time(30.0)
+    assert original.kinds().count("heard-again") == 1
+
+
+def test_a_member_that_is_connected_to_nobody_is_alone_and_not_deaf() -> None:
+    rig = Rig(quick())
+    original, common = group(rig)
+    common.online = False
+    rig.connect()
+    rig.pass_time(120.0)
+    assert "deaf" not in original.kinds()
+
+
 def test_two_of_one_identity_do_not_overtake_each_other_without_end() -> None:
     rig = Rig(quick())
     original, common = group(rig)
