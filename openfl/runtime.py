@@ -338,6 +338,8 @@ async def discover_groups(
                     for peer in others:
                         nursery.start_soon(_connect, network, peer)
                 await finder.ask(tuple(peer.peer_id for peer in others))
+            if not finder.known() and not finder.asked.answered:
+                raise NetworkError(f"which groups there are is not known: {finder.asked.text}")
             now = trio.current_time()
             return tuple(
                 group_view(known, now, mine=False, problem=None) for known in finder.known()

@@ -84,6 +84,9 @@ class Moves:
             ids = {k.card.charter.group_id for k in self._finder.known()}
             if charter.group_id in ids:
                 raise GroupError(f"there is a group {name} already (try: openfl-node switch)")
+            if not self._finder.asked.answered:
+                text = f"whether there is a group {name} already is not known"
+                self._log.tell("warning", "not-asked", f"{text}: {self._finder.asked.text}")
             text = f"founded group {name}, left {old.name}"
             await self._change.carry_out(Move(charter, "found", text, pin))
             (known,) = self._finder.find(charter.group_id)
@@ -105,9 +108,11 @@ class Moves:
             await self._finder.ask()
             found = self._finder.find(reference)
         if not found:
-            raise GroupError(
-                f"no group {reference!r} is known; openfl-node groups lists those that are"
+            known = any(
+                not self._place.is_in(k.card.charter.group_id) for k in self._finder.known()
             )
+            why = "openfl-node groups lists those that are" if known else self._finder.asked.text
+            raise GroupError(f"no group {reference!r} is known: {why}")
         if len(found) > 1:
             ids = ", ".join(k.card.charter.group_id for k in found)
             raise GroupError(f"{reference!r} may be any of these groups, name one by id: {ids}")

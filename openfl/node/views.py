@@ -88,6 +88,7 @@ class NodeViews:
             switching=self.switcher.view(),
             resources=resources_now(statistics),
             notices=self.notices.now(now),
+            directory=self.finder.asked,
         )
 
     def group(self, known: KnownCard) -> GroupView:

@@ -349,7 +349,10 @@ async def test_a_switch_that_cannot_be_saved_leaves_no_trace_in_either_group(
 
 @pytest.mark.parametrize(
     ("reference", "words"),
-    [("nowhere", "no group 'nowhere' is known"), ("music", "in group music already")],
+    [
+        ("nowhere", "no group 'nowhere' is known: 1 of 1 peers asked answered, and know of no"),
+        ("music", "in group music already"),
+    ],
 )
 async def test_a_switch_to_nowhere_or_to_where_one_is_says_so(
     part: Part, reference: str, words: str, autojump_clock: MockClock
@@ -361,6 +364,19 @@ async def test_a_switch_to_nowhere_or_to_where_one_is_says_so(
         with pytest.raises(GroupError, match=words):
             await nodes[1].node.switch(reference)
         assert nodes[1].group == before
+
+
+async def test_whoever_can_ask_nobody_which_groups_there_are_is_told(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        node = await town.start(part(0))
+        with pytest.raises(GroupError, match="'nowhere' is known: no peer was there to ask"):
+            await node.node.switch("nowhere")
+        await node.node.found_group("jazz")
+        (event,) = [event for event in node.events if event.kind == "not-asked"]
+        assert "no peer was there to ask" in event.message
+        assert node.node.snapshot().directory.text == "no peer was there to ask"
 
 
 # --- charters -------------------------------------------------------------------------------------
