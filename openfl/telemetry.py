@@ -153,7 +153,8 @@ class Notice:
     """Something wrong with the node's situation, for as long as it lasts (an event is told once).
     `kind` is a stable word for scripts: `waiting` (nobody answers), `not-joined` (learning alone,
     though a group was to be joined), `deaf` (nothing is heard of connected members),
-    `duplicate-identity` (another node has this one's key). `text` is one line for people: what is
+    `duplicate-identity` (another node has this one's key), `not-invited` (the invitation is no
+    longer good), `not-saved` (the disk takes nothing). `text` is one line for people: what is
     the matter, what to do. `data` holds plain JSON values."""
 
     kind: str

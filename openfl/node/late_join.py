@@ -20,6 +20,7 @@ from openfl.errors import GroupError, NetworkError, StateError
 from openfl.group_finder import GroupFinder
 from openfl.network.base import Network
 from openfl.network.discovery import Discovery
+from openfl.node.event_log import EventLog
 from openfl.node.first_group import FirstGroup
 from openfl.node.keeper import Keeper
 from openfl.node.moves import Moves
@@ -33,6 +34,7 @@ YIELD_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 MAX_RETRY_SECONDS = 60.0
 KIND = "not-joined"
+OVER = "joined-late"
 
 
 async def give_up_without_bootstrap(network: Network, discovery: Discovery, seconds: float) -> None:
@@ -58,6 +60,7 @@ class LateJoin:
         moves: Moves,
         keeper: Keeper,
         notices: Notices,
+        log: EventLog,
     ) -> None:
         self._network = network
         self._place = place
@@ -66,6 +69,7 @@ class LateJoin:
         self._moves = moves
         self._keeper = keeper
         self._notices = notices
+        self._log = log
 
     async def run(self) -> None:
         """Return once the node is with others, or is somewhere else by another decision."""
@@ -76,7 +80,8 @@ class LateJoin:
             await self._look_for_company(here)
             if not self._is_alone_in(self._place.charter.group_id):
                 await self._met()
-        self._notices.over(KIND)
+        if self._notices.get(KIND) is not None:
+            self._log.tell("info", OVER, "no longer alone in its group")
 
     async def _look_for_company(self, here: GroupId) -> None:
         """Return once the node is not alone in this group any more, has moved, or has lost its
@@ -105,19 +110,23 @@ class LateJoin:
         try:
             charter = self._first_group.instead_of(here)
         except GroupError as error:
-            self._notices.say(KIND, f"learning alone: {error}")
+            self._say(f"learning alone: {error}")
             return None
-        self._notices.over(KIND)
         return charter
 
     async def _move(self, charter: Charter) -> bool:
         try:
             await self._moves.join_late(charter)
         except (GroupError, StateError) as error:
-            self._notices.say(KIND, f"not in group {charter.name} of the network yet: {error}")
+            self._say(f"not in group {charter.name} of the network yet: {error}")
             return False
-        self._notices.over(KIND)
         return True
+
+    def _say(self, text: str) -> None:
+        """Once, however often it is tried."""
+        told = self._notices.get(KIND)
+        if told is None or told.text != text:
+            self._log.tell("warning", KIND, text)
 
     async def _until_connected(self) -> None:
         while not self._network.connected():  # noqa: ASYNC110 (there is nothing to be woken by)

@@ -18,11 +18,8 @@ from openfl.contribution import GroupCard, ModelView, PeerId
 from openfl.fault_points import FaultPoints
 from openfl.group import events as ev
 from openfl.group.cards import session_card
-from openfl.group.identity_watch import KIND as DUPLICATE_IDENTITY
 from openfl.group.probe import Probes, ProbeSettings
 from openfl.group.selection import Candidate
-from openfl.group.silence import KIND as DEAF
-from openfl.group.silence import OVER as HEARD_AGAIN
 from openfl.group_finder import GroupFinder
 from openfl.learning.recommend import Recommendations
 from openfl.membership import Membership
@@ -198,6 +195,7 @@ class Node:
             self._moves,
             self._keeper,
             self._notices,
+            self._log,
         )
         for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
             network.set_handler(protocol, self._answerer(protocol), wire.LIMITS.max_request_bytes)
@@ -323,7 +321,6 @@ class Node:
     async def _take_part(self, membership: Membership) -> None:
         """Run a membership; return once it is subscribed."""
         assert self._nursery is not None
-        self._notices.over(DEAF)  # in the group before
         await self._nursery.start(membership.run, self._discovery.run)
 
     def _compare(self, membership: Membership) -> None:
@@ -347,12 +344,7 @@ class Node:
         return session_card(membership.session, trio.current_time(), unix_now)
 
     def _on_tell(self, tell: ev.Tell) -> None:
-        if tell.kind in (DUPLICATE_IDENTITY, DEAF):
-            self._notices.say(tell.kind, tell.message, tell.level, **tell.data)
-        else:
-            if tell.kind == HEARD_AGAIN:
-                self._notices.over(DEAF)
-            self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
+        self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
         if tell.kind == "round":
             self._switcher.round_done()
         if tell.kind in ("member-joined", "member-left", "member-away", "joined"):

@@ -1,40 +1,52 @@
 """`Notices`: what is wrong with a node's situation, said for as long as it lasts.
 
 The rule for whoever adds a way in which a node can look fine while nothing works: tell it once as
-an event when it begins, for the log, and keep it as a `Notice` until it is over, for the live view
-and `status`, which show all of them. One line: what is the matter, and what its owner can do.
+an event when it begins, for the log, and name that event in `LASTING`, with the one that ends it.
+The live view and `status` then show it until it is over. One line: what is the matter, and what its
+owner can do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
 
 from openfl.network.discovery import Absence, Discovery
 from openfl.node.event_log import EventLog
-from openfl.telemetry import Notice
+from openfl.telemetry import NodeEvent, Notice
 
-Level = Literal["debug", "info", "warning", "error"]
+LASTING: Mapping[str, str] = {
+    "deaf": "heard-again",
+    "duplicate-identity": "",
+    "not-invited": "",
+    "not-joined": "joined-late",
+    "not-saved": "saved-again",
+}
+"""Event that begins it -> event that ends it; "": it lasts until the node is started again."""
+NOT_OF_THE_NEXT_GROUP = ("deaf", "not-invited", "not-joined")
+"""Over once the node is in another group: event `switched`."""
 
 
 class Notices:
-    """Notices of a node, oldest first; whom it waits for is read off `discovery`."""
+    """Notices of a node, oldest first. They follow from its events; whom it waits for is read off
+    `discovery`."""
 
     def __init__(self, discovery: Discovery, log: EventLog) -> None:
         self._discovery = discovery
-        self._log = log
         self._lasting: dict[str, Notice] = {}
+        log.observers.append(self._observe)
 
-    def say(self, kind: str, text: str, level: Level = "warning", **data: Any) -> None:
-        """The node's situation is this from now on; told when it was not, or was otherwise."""
-        notice = Notice(kind, text, data)
-        if self._lasting.get(kind) != notice:
-            self._lasting[kind] = notice
-            self._log.tell(level, kind, text, data)
+    def get(self, kind: str) -> Notice | None:
+        """The notice of this kind, if it is so now."""
+        return self._lasting.get(kind)
 
-    def over(self, kind: str) -> None:
-        """It is so no longer."""
-        self._lasting.pop(kind, None)
+    def _observe(self, event: NodeEvent) -> None:
+        if event.kind in LASTING:
+            self._lasting[event.kind] = Notice(event.kind, event.message, event.data)
+        for kind in [kind for kind in self._lasting if LASTING[kind] == event.kind]:
+            del self._lasting[kind]
+        if event.kind == "switched":
+            for kind in NOT_OF_THE_NEXT_GROUP:
+                self._lasting.pop(kind, None)
 
     def now(self, now: float) -> tuple[Notice, ...]:
         """All of them at this moment, on trio's clock."""
