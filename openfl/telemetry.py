@@ -154,8 +154,9 @@ class Notice:
     `kind` is a stable word for scripts: `waiting` (nobody answers), `not-joined` (learning alone,
     though a group was to be joined), `deaf` (nothing is heard of connected members),
     `duplicate-identity` (another node has this one's key), `not-invited` (the invitation is no
-    longer good), `not-saved` (the disk takes nothing). `text` is one line for people: what is
-    the matter, what to do. `data` holds plain JSON values."""
+    longer good), `not-saved` (the disk takes nothing), `other-version` (others run another protocol
+    version). `text` is one line for people: what is the matter, what to do. `data` holds plain JSON
+    values."""
 
     kind: str
     text: str

@@ -36,7 +36,12 @@ from openfl.node.late_join import LateJoin, give_up_without_bootstrap
 from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
 from openfl.node.notices import Notices
-from openfl.node.peers import keep_remembered, tell_of_absence, tell_of_peers
+from openfl.node.peers import (
+    keep_remembered,
+    tell_of_absence,
+    tell_of_other_versions,
+    tell_of_peers,
+)
 from openfl.node.place import Place
 from openfl.node.solo import SoloTraining
 from openfl.node.views import NodeViews
@@ -234,6 +239,7 @@ class Node:
             await self._take_part(membership)
             nursery.start_soon(keep_remembered, self._discovery.remembered, self._keeper.remember)
             nursery.start_soon(tell_of_peers, self.network, self._log)
+            nursery.start_soon(tell_of_other_versions, lambda: self._finder.faults, self._log)
             self._compare(membership)
             nursery.start_soon(self._switcher.run)
             nursery.start_soon(self._late_join.run)

@@ -20,6 +20,7 @@ LASTING: Mapping[str, str] = {
     "not-invited": "",
     "not-joined": "joined-late",
     "not-saved": "saved-again",
+    "other-version": "",
 }
 """Event that begins it -> event that ends it; "": it lasts until the node is started again."""
 NOT_OF_THE_NEXT_GROUP = ("deaf", "not-invited", "not-joined")

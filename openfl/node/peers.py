@@ -4,7 +4,7 @@ Both go on until cancelled."""
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
@@ -16,6 +16,7 @@ from openfl.node.notices import waiting_text
 
 WATCH_SECONDS = 0.5
 REMEMBER_SECONDS = 5.0
+VERSION_SECONDS = 5.0
 ABSENCE_SECONDS = 60.0
 """Least time from one reason why nobody is there to the next that is told."""
 
@@ -51,6 +52,19 @@ async def tell_of_absence(discovery: Discovery, log: EventLog) -> None:
                 {"addresses": absence.addresses, "causes": list(absence.causes)},
             )
         await trio.sleep(WATCH_SECONDS)
+
+
+async def tell_of_other_versions(faults: Callable[[], Mapping[str, int]], log: EventLog) -> None:
+    """Return once a group of another protocol version was heard of, and told. `faults`: what the
+    directory has refused."""
+    while not faults().get("card-version"):  # noqa: ASYNC110 (a count)
+        await trio.sleep(VERSION_SECONDS)
+    log.tell(
+        "warning",
+        "other-version",
+        "a group of another protocol version is announced here: its members and this node do not"
+        " hear each other until both run the same version of OpenFL",
+    )
 
 
 async def keep_remembered(

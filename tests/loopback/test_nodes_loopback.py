@@ -435,6 +435,7 @@ async def test_a_full_disk_is_said_once_and_the_node_goes_on_and_saves_again_lat
         at = second.round
         await until(lambda: second.round > at + 4)
         (said,) = second.told("not-saved")
+        assert [notice.kind for notice in second.node.snapshot().notices] == ["not-saved"]
         assert said.level == "error"
         assert "disk is full" in said.message
         assert offline_snapshot(homes[1]).round <= at + 1  # type: ignore[union-attr]
