@@ -391,7 +391,9 @@ class GroupSession:
             heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
         if self._upkeep.next_wake <= now and self.phase != "joining":
-            effects += self._silence.advance(self._reachable, now)
+            # Of a closed group anybody may listen to what is said, but only members are heard.
+            members = frozenset(p for p in self._reachable if self.admission.admits(p))
+            effects += self._silence.advance(members, now)
         effects += self._upkeep.advance(now, keep=self.phase in ("waiting", "done"))
         return [*effects, *self._pull(now), *self._advance(now)]
 

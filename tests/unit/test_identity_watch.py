@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from openfl.group import events as ev
 from openfl.group.identity_watch import KIND, IdentityWatch
 from openfl.wire import messages as wire
-from tests.group_rig import Member, Rig, contribution, peer, quick
+from tests.group_rig import CHARTER, Member, Rig, contribution, peer, quick
 
 KEYS = (1, 2, 3)
 
@@ -93,6 +95,16 @@ def test_a_member_that_is_connected_to_nobody_is_alone_and_not_deaf() -> None:
     rig.connect()
     rig.pass_time(120.0)
     assert "deaf" not in original.kinds()
+
+
+def test_strangers_that_listen_to_a_closed_group_are_no_silent_members() -> None:
+    rig = Rig(quick(), replace(CHARTER, founder=peer(0)))
+    founder, stranger = rig.add(), rig.add()
+    rig.join(founder)
+    rig.join(stranger)
+    rig.pass_time(120.0)
+    assert founder.session.faults["not-invited"] > 0
+    assert "deaf" not in founder.kinds()
 
 
 def test_two_of_one_identity_do_not_overtake_each_other_without_end() -> None:
