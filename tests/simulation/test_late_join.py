@@ -14,6 +14,7 @@ from openfl.config import load_config
 from openfl.errors import NetworkError
 from openfl.group.selection import SelectionSettings
 from openfl.network.simulated import seed_trio
+from openfl.network.simulated_link import LinkSettings
 from openfl.telemetry import Notice
 from openfl.wire import messages as wire
 from openfl.workload import RatingWorkload
@@ -200,7 +201,9 @@ async def test_an_invited_node_founds_no_open_group_while_nobody_of_the_closed_o
 async def test_two_that_wait_for_each_other_do_not_change_places(
     part: Part, autojump_clock: MockClock
 ) -> None:
-    async with village() as town:
+    # Slow links, so that both would be on their way before either hears of the other's move.
+    slow = LinkSettings(latency_seconds=(0.9, 1.0))
+    async with village(links=slow) as town:
         places = [town.reserve(n) for n in range(2)]
         town.world.partition([places[0][1].peer_id], [places[1][1].peer_id])
         one = await town.start(part(0), number=0, at=places[0][0], bootstrap=(places[1][1],))
