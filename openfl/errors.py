@@ -85,4 +85,11 @@ class InvalidSignature(RemoteError):
 
 
 class RequestFailed(RemoteError):
-    """A request got no usable answer: peer unreachable, stream reset, timeout, answer too large."""
+    """A request got no usable answer: peer unreachable, stream reset, timeout, answer too large.
+
+    `cause`: in a few words, without addresses and ids, for lines that have no room for all.
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause or message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import trio
@@ -12,6 +13,7 @@ from openfl.errors import RemoteError
 from openfl.group.cards import GroupCards
 from openfl.group.directory import Directory, KnownCard
 from openfl.network.base import GossipMessage, Network, Sealer, Verdict
+from openfl.telemetry import DirectoryView
 from openfl.wire import messages as wire
 
 ASK_SECONDS = 3.0
@@ -33,6 +35,8 @@ class GroupFinder:
         self._network = network
         self._unix_time = unix_time
         self._issued_at = 0.0
+        self.asked = DirectoryView()
+        """What came of the last time that peers were asked."""
         self._cards = GroupCards(
             sealer, rng, lambda now: own_card(self._next_issue()), blame=network.penalize
         )
@@ -80,8 +84,9 @@ class GroupFinder:
         self._cards.forget_group(group_id)
 
     async def ask(self, peers: tuple[PeerId, ...] | None = None) -> None:
-        """Ask connected peers (or these) for the cards they know."""
+        """Ask connected peers (or these) for the cards they know; see `asked`."""
         asked = peers or tuple(peer.peer_id for peer in self._network.peers())
+        self.asked = DirectoryView(asked=min(MAX_ASKED, len(asked)))
         async with trio.open_nursery() as nursery:
             for peer in asked[:MAX_ASKED]:
                 nursery.start_soon(self._ask_one, peer)
@@ -98,9 +103,12 @@ class GroupFinder:
             except RemoteError:
                 return  # a peer that does not answer is no news
             try:
-                self._cards.answered(payload, trio.current_time())
+                gave = self._cards.answered(payload, trio.current_time())
             except RemoteError as error:
                 self._network.penalize(peer, str(error))
+                return
+            kind = "answered" if gave else "refused"
+            self.asked = replace(self.asked, **{kind: getattr(self.asked, kind) + 1})
 
     async def _answer(self, peer: PeerId, payload: bytes) -> bytes:
         return self._cards.answer(peer, payload, trio.current_time())

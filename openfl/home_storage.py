@@ -57,6 +57,7 @@ class _Standing(msgspec.Struct, forbid_unknown_fields=True):
     rounds_here: _Count
     pinned: bool
     owed: tuple[tuple[str, bytes], ...]
+    apart: bool = False
 
 
 class HomeStorage:
@@ -200,7 +201,7 @@ class HomeStorage:
                 remove(file)
 
     def _write_node(self, charter: Charter | None, standing: Standing) -> None:
-        content = {
+        content: dict[str, Any] = {
             "charter": None if charter is None else charter.to_plain(),
             "asked": self._asked,
             "port": self.port,
@@ -213,6 +214,9 @@ class HomeStorage:
                 "owed": [[owed.group_id, owed.envelope] for owed in standing.owed],
             },
         }
+        if standing.apart:
+            # Else left out: versions that do not know the word read what they always did.
+            content["standing"]["apart"] = True
         write_state(self._node_file, NODE_KIND, NODE_VERSION, content)
 
     @property
@@ -233,4 +237,4 @@ def _standing_of(plain: Any) -> Standing:
     except msgspec.ValidationError as error:
         raise ValueError(f"not a standing: {error}") from error
     owed = tuple(OwedLeave(GroupId(group_id), envelope) for group_id, envelope in saved.owed)
-    return Standing(saved.moves, saved.rounds, saved.rounds_here, saved.pinned, owed)
+    return Standing(saved.moves, saved.rounds, saved.rounds_here, saved.pinned, owed, saved.apart)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -12,7 +11,6 @@ from openfl.group.selection import Finding, SelectionSettings
 from openfl.group.settings import SessionSettings
 from openfl.membership_state import SavedMembership
 from openfl.network.base import PeerAddress
-from openfl.network.discovery import DialOutcome
 from openfl.scout import ScoutSettings
 from openfl.telemetry import GroupView
 
@@ -23,7 +21,8 @@ class NodeSettings:
     the node then never founds a group by itself). any_group: the owner named none, so a new node
     begins in the largest that fits. pin: whether the node is to stay in its group from now on;
     None leaves that as it was saved. closed: found a group for those invited only; invitations:
-    envelopes of those this node has."""
+    envelopes of those this node has. bootstrap_seconds: the node gives up when no bootstrap node
+    has answered by then; 0: it waits as long as it takes."""
 
     group_name: str
     home: str
@@ -35,6 +34,7 @@ class NodeSettings:
     scout: ScoutSettings = field(default_factory=ScoutSettings)
     any_group: bool = False
     pin: bool | None = None
+    bootstrap_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,15 @@ class OwedLeave:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a node keeps of its choice of groups; see `openfl.group.selection.Selector`."""
+    """What a node keeps of its choice of groups; see `openfl.group.selection.Selector`. apart: it
+    began by itself because nobody it was to join answered, and has not met them yet."""
 
     moves: int = 0
     rounds: int = 0
     rounds_here: int = 0
     pinned: bool = False
     owed: tuple[OwedLeave, ...] = ()
+    apart: bool = False
 
     def at_start(self, *, resumed: bool, pin: bool | None) -> Standing:
         """As it is when a run begins. resumed: in the group it was in; pin: None leaves that."""
@@ -82,11 +84,6 @@ class NodeStorage(Protocol):
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
         """Peers to try at the next start."""
-
-
-def no_answer(outcomes: Sequence[DialOutcome]) -> str:
-    """The line for the owner when nobody could be reached: what was tried, and what came of it."""
-    return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
 
 
 def group_view(

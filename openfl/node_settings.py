@@ -71,4 +71,5 @@ def node_settings(
         scout=ScoutSettings(switching.bytes_per_group, switching.bytes_per_minute),
         any_group=config.origin("group.name").kind == "default",
         pin=pin,
+        bootstrap_seconds=config.network.bootstrap_timeout_seconds,
     )

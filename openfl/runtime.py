@@ -28,9 +28,9 @@ from openfl.home_storage import HomeStorage
 from openfl.invitations import load_invitation
 from openfl.network.access_list import AccessList
 from openfl.network.base import Network, PeerAddress
-from openfl.network.discovery import Discovery
+from openfl.network.discovery import Discovery, no_answer
 from openfl.node import Node
-from openfl.node_parts import group_view, no_answer
+from openfl.node_parts import group_view
 from openfl.node_settings import node_settings, session_settings
 from openfl.offline import offline_recommend, with_remembered_data
 from openfl.privacy import PrivacyBudget
@@ -142,8 +142,6 @@ async def _open_parts(
             resume=resume,
             standing=storage.standing,
             faults=faults,
-            bootstrap_given=bool(bootstrap),
-            peers_remembered=bool(remembered),
             privacy=privacy,
         )
         storage.attach(workload, node.snapshot, _data_files(config))
@@ -340,6 +338,8 @@ async def discover_groups(
                     for peer in others:
                         nursery.start_soon(_connect, network, peer)
                 await finder.ask(tuple(peer.peer_id for peer in others))
+            if not finder.known() and not finder.asked.answered:
+                raise NetworkError(f"which groups there are is not known: {finder.asked.text}")
             now = trio.current_time()
             return tuple(
                 group_view(known, now, mine=False, problem=None) for known in finder.known()

@@ -96,6 +96,8 @@ class Scout:
         self._task: LearningTask | None = None
         self._unreached: dict[GroupId, tuple[int, float]] = {}
         """Group -> (failures in a row, when to try again)."""
+        self.gave_nothing: dict[GroupId, str] = {}
+        """Of the last look: group -> why there was nothing to judge."""
 
     def candidates(self, here: GroupId) -> tuple[Candidate, ...]:
         """Groups that this node could join, as their freshest cards tell."""
@@ -124,11 +126,16 @@ class Scout:
             if finding is not None:
                 findings.append(finding)
 
+        self.gave_nothing = {}
         charters = {k.card.charter.group_id: k.card.charter for k in self._directory.all_cards()}
         async with trio.open_nursery() as nursery:
             for candidate in groups:
                 charter = charters.get(candidate.group_id)
-                if charter is not None and self._may_fetch():
+                if charter is None:
+                    self.gave_nothing[candidate.group_id] = "it is not known any more"
+                elif not self._may_fetch():
+                    self.gave_nothing[candidate.group_id] = "enough was fetched for this minute"
+                else:
                     nursery.start_soon(look_at, candidate, charter)
         # In the order of the candidates, whoever answered first.
         order = {candidate.group_id: place for place, candidate in enumerate(groups)}
@@ -171,14 +178,19 @@ class Scout:
             pause = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0 ** (failures - 1))
             self._unreached[charter.group_id] = (failures, trio.current_time() + pause)
             log.debug("no look at group %s: %s", charter.name, fetched.reason)
+            self.gave_nothing[charter.group_id] = fetched.reason
             return None
         self._unreached.pop(charter.group_id, None)
         me = self._network.peer_id
         members = sum(state.peer_id != me for state in fetched.probe.replica.members())
         if not members:
+            self.gave_nothing[charter.group_id] = "nobody else has taught it anything"
             return None
         comparison = await self.compare(here, model, charter, fetched.probe.view(without=(me,)))
-        return None if comparison is None else Finding(candidate, members, comparison)
+        if comparison is None:
+            self.gave_nothing[charter.group_id] = "this node holds nothing back to compare by"
+            return None
+        return Finding(candidate, members, comparison)
 
     async def _fetch(self, charter: Charter) -> Fetched:
         reason, tried = "no member is known", 0

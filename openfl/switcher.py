@@ -36,6 +36,7 @@ from openfl.telemetry import DecisionView, SwitchingView
 LEAST_PAUSE_SECONDS = 0.5
 """Between two looks, however short the rounds are."""
 MAX_DECISIONS = 20
+MAX_REASONS = 3
 MAX_NAME_BYTES = 64
 
 Tell = Callable[[Literal["debug", "info", "warning", "error"], str, str, dict[str, Any]], None]
@@ -185,8 +186,19 @@ class Switcher:
             return  # the owner has said otherwise meanwhile
         if not findings and not look.groups and alone is None:
             return
-        decision = self.selector.decide(_here(place), findings, alone, unreached)
+        decision = self.selector.decide(
+            _here(place), findings, alone, unreached, self._why_unreached(look)
+        )
         await self._do(decision, charter)
+
+    def _why_unreached(self, look: Look) -> str:
+        """Of each group that gave nothing to judge, why; the first few."""
+        reasons = self._scout.gave_nothing
+        told = [f"{g.name}: {reasons[g.group_id]}" for g in look.groups if g.group_id in reasons]
+        if not look.groups:
+            return "none is known that this node could join"
+        more = len(told) - MAX_REASONS
+        return "; ".join([*told[:MAX_REASONS], *([f"and {more} more"] if more > 0 else [])])
 
     async def _compare_alone(self, charter: Charter, model: ModelView) -> Comparison | None:
         alone = self._host.alone_model()

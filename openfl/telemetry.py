@@ -127,6 +127,43 @@ class SwitchingView:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryView:
+    """What came of asking peers which groups there are, the last time: of `asked` peers, some
+    `answered`, some `refused`, the others gave no answer."""
+
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+
+    @property
+    def text(self) -> str:
+        """Why no other group is known, in words."""
+        if not self.asked:
+            return "no peer was there to ask"
+        if not self.answered:
+            refused = self.refused == self.asked
+            which = "the one peer asked" if self.asked == 1 else f"all {self.asked} peers asked"
+            return f"{which} {'refused' if refused else 'gave no answer'}"
+        answered = f"{self.answered} of {self.asked} peers asked answered"
+        return f"{answered}, and know of no other"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something wrong with the node's situation, for as long as it lasts (an event is told once).
+    `kind` is a stable word for scripts: `waiting` (nobody answers), `not-joined` (learning alone,
+    though a group was to be joined), `deaf` (nothing is heard of connected members),
+    `duplicate-identity` (another node has this one's key), `not-invited` (the invitation is no
+    longer good), `not-saved` (the disk takes nothing), `other-version` (others run another protocol
+    version). `text` is one line for people: what is the matter, what to do. `data` holds plain JSON
+    values."""
+
+    kind: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ResourcesView:
     """What the node holds at this moment. Under the same load and with as many peers it does not
     grow; what does is leaking."""
@@ -187,6 +224,9 @@ class NodeSnapshot:
     switching: SwitchingView = field(default_factory=SwitchingView)
     resources: ResourcesView | None = None
     """None when the node does not run."""
+    notices: tuple[Notice, ...] = ()
+    """What is wrong at this moment; empty when all is well."""
+    directory: DirectoryView = field(default_factory=DirectoryView)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
@@ -203,6 +243,8 @@ class NodeSnapshot:
         )
         values["members"] = tuple(MemberView(**m) for m in values["members"])
         values["events"] = tuple(NodeEvent(**e) for e in values["events"])
+        values["directory"] = DirectoryView(**values.get("directory", {}))
+        values["notices"] = tuple(Notice(**n) for n in values.get("notices", ()))
         if values.get("privacy") is not None:
             values["privacy"] = PrivacyView(**values["privacy"])
         if values.get("resources") is not None:

@@ -214,8 +214,8 @@ class Rig:
                 pass
 
     def _answer(self, member: Member, request: ev.Request) -> None:
-        asked = next(m for m in self.members if m.peer_id == request.peer)
-        if not asked.online or asked.peer_id in self.unanswered:
+        asked = next((m for m in self.members if m.peer_id == request.peer), None)
+        if asked is None or not asked.online or asked.peer_id in self.unanswered:
             self.give(member, ev.RequestFailed(request.token, request.peer, "no answer"))
             return
         event = ev.RequestReceived(member.peer_id, request.protocol, request.payload)

@@ -130,7 +130,12 @@ class Village:
         self,
         workload: Workload,
         *,
-        bootstrap: tuple[Villager, ...] | None = None,
+        bootstrap: tuple[Villager | PeerAddress, ...] | None = None,
+        at: SimulatedNetwork | None = None,
+        any_group: bool = False,
+        bootstrap_seconds: float = 0.0,
+        closed: bool = False,
+        invitations: tuple[bytes, ...] = (),
         group: str = "music",
         settings: SessionSettings = HURRIED,
         number: int | None = None,
@@ -143,16 +148,19 @@ class Village:
         standing: Standing | None = None,
         faults: FaultPoints | None = None,
     ) -> Villager:
-        """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first."""
+        """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first. `at`:
+        its place in the network, from `reserve`."""
         number = len(self.nodes) if number is None else number
         known = bootstrap if bootstrap is not None else tuple(self.nodes[:1])
         villager = Villager(number, peer(number), MemoryStorage())
         self.nodes.append(villager)
 
         async def live(*, task_status: Any) -> None:
+            running = False
             try:
                 with villager.scope:
-                    async with self.world.network(villager.peer_id) as network:
+                    place = at if at is not None else self.world.network(villager.peer_id)
+                    async with place as network:
                         villager.network = network
                         seed = f"{self._seed}/{len(self.nodes)}"
                         villager.node = Node(
@@ -160,7 +168,10 @@ class Village:
                             RigSealer(villager.peer_id),
                             Discovery(
                                 network,
-                                bootstrap=[address_of(other) for other in known],
+                                bootstrap=[
+                                    other if isinstance(other, PeerAddress) else address_of(other)
+                                    for other in known
+                                ],
                                 remembered=remembered,
                                 now=unix_time,
                                 rng=random.Random(seed),
@@ -168,7 +179,16 @@ class Village:
                             workload,
                             villager.storage,
                             NodeSettings(
-                                group, "", settings, alone_rounds, selection=selection, pin=pin
+                                group,
+                                "",
+                                settings,
+                                alone_rounds,
+                                closed=closed,
+                                invitations=invitations,
+                                selection=selection,
+                                any_group=any_group,
+                                pin=pin,
+                                bootstrap_seconds=bootstrap_seconds,
                             ),
                             np.random.default_rng(random.Random(seed).getrandbits(64)),
                             villager.events.append,
@@ -177,12 +197,11 @@ class Village:
                             resume=resume,
                             standing=standing,
                             faults=faults,
-                            bootstrap_given=bool(known),
-                            peers_remembered=bool(remembered),
                             privacy=privacy,
                         )
                         async with trio.open_nursery() as nursery:
                             await nursery.start(villager.node.run)
+                            running = True
                             task_status.started()
             except* UserError as mistakes:
                 found: BaseException = mistakes
@@ -190,12 +209,18 @@ class Village:
                     (found,) = found.exceptions
                 assert isinstance(found, UserError)
                 villager.failed = found
-                task_status.started()
+                if not running:
+                    task_status.started()
             finally:
                 villager.gone.set()
 
         await self._nursery.start(live)
         return villager
+
+    def reserve(self, number: int) -> tuple[SimulatedNetwork, PeerAddress]:
+        """Where the node of that number will be once it is started there, and its address."""
+        network = self.world.network(peer(number))
+        return network, PeerAddress(network.peer_id, (network.address,))
 
     async def crash(self, villager: Villager) -> None:
         """Gone without a word, as by SIGKILL."""

@@ -53,6 +53,8 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
             "dwell_rounds": snapshot.switching.dwell_rounds,
             "why": snapshot.switching.why,
         },
+        "directory": {**asdict(snapshot.directory), "text": snapshot.directory.text},
+        "notices": [asdict(notice) for notice in snapshot.notices],
         "resources": None if snapshot.resources is None else asdict(snapshot.resources),
         "deltas_merged": snapshot.deltas_merged,
         "faults": dict(snapshot.faults),

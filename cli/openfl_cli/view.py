@@ -60,7 +60,9 @@ class NodeView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.max_width, self.height or options.height
-        top = [*header(self.snapshot, self.running, width, bounded=height is not None), Text()]
+        top = [*header(self.snapshot, self.running, width, bounded=height is not None)]
+        # What was so when it was saved is told by its last events.
+        top += [*(notice_lines(self.snapshot) if self.running else ()), Text()]
         top += [*progress(self.snapshot, width, options.ascii_only), Text()]
         for line in top:
             line.overflow = "fold"
@@ -110,6 +112,13 @@ def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False)
         hidden = len(shot.multiaddrs) - len(shown)
         lines.append(Text(f"and {count_of(hidden, 'more address', 'more addresses')}", "dim"))
     return lines
+
+
+def notice_lines(shot: NodeSnapshot) -> list[Text]:
+    """What is wrong now, a line each."""
+    return [
+        Text.assemble(("note   ", "dim"), (clean(notice.text), "yellow")) for notice in shot.notices
+    ]
 
 
 def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:

@@ -46,6 +46,15 @@ class NetworkConfig:
         allowed="multiaddrs that end in /p2p/PEER_ID",
         check_text=peer_multiaddr_problem,
     )
+    bootstrap_timeout_seconds: float = setting(
+        0.0,
+        "How long to wait for the first of the `bootstrap` nodes before the node ends with exit"
+        " code 5, for scripts that want the failure. 0 waits as long as it takes: the node learns"
+        " alone meanwhile, and joins when one appears.",
+        unit="seconds",
+        minimum=0,
+        maximum=30 * 86_400,
+    )
     announce: tuple[str, ...] = setting(
         (),
         "Multiaddrs to tell others instead of the ones listened on, for a node behind a router"

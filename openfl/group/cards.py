@@ -171,8 +171,9 @@ class GroupCards:
             cards.append((known.envelope, wire.age_to_wire(known.age(now))))
         return wire.encode_answer(wire.CardsAnswer(tuple(cards)))
 
-    def answered(self, payload: bytes, now: float) -> None:
-        """A peer's answer to our question; RemoteError when it breaks the protocol."""
+    def answered(self, payload: bytes, now: float) -> bool:
+        """A peer's answer to our question; False: it refused. RemoteError when it breaks the
+        protocol."""
         answer = wire.decode_cards_answer(payload)
         if isinstance(answer, wire.CardsAnswer):
             for envelope, age in answer.cards:
@@ -180,6 +181,7 @@ class GroupCards:
                     self._take_in(envelope, age, now)
                 except wire.UnknownVersion:
                     self.faults["card-version"] += 1
+        return isinstance(answer, wire.CardsAnswer)
 
     def _take_in(
         self, envelope: bytes, age: float, now: float, author: PeerId | None = None

@@ -16,6 +16,7 @@ from openfl.contribution import PeerId
 from openfl.errors import InvalidContribution, InvalidSignature
 from openfl.group import events as ev
 from openfl.group.admission import Admission
+from openfl.group.identity_watch import IdentityWatch
 from openfl.group.publisher import Publisher
 from openfl.group.reader import Reader
 from openfl.group.repair import Gaps
@@ -43,6 +44,7 @@ class Intake:
         reader: Reader,
         merged: Callable[[PeerId], None],
         admission: Admission,
+        identity: IdentityWatch,
     ) -> None:
         self.deltas_merged = 0
         self._replica = replica
@@ -56,6 +58,7 @@ class Intake:
         self._reader = reader
         self._on_merged = merged
         self._admission = admission
+        self._identity = identity
         self._gone: dict[PeerId, int] = {}
         """author -> epoch that it left in, though some member still counts it: to be told."""
         self._hearsay: set[PeerId] = set()
@@ -123,6 +126,10 @@ class Intake:
         theirs = {v.author: Version(v.epoch, v.seqno) for v in message.versions}
         if message.seqno:
             theirs[author] = Version(message.epoch, message.seqno)
+        own = theirs.get(self._me, NOTHING)
+        if 0 < own.seqno < wire.GONE and self._identity.is_beyond(own.epoch, own.seqno):
+            # Its word alone proves nothing: ask for what is said to be signed with our key.
+            self._gaps.notice(self._me, own.epoch, own.seqno, author, now)
         for heard in message.versions:
             self._hear_of(heard.author, heard.epoch, now, heard.age_seconds)
         if message.replica == self._replica.digest():
@@ -219,8 +226,8 @@ class Intake:
         relayed: bool = False,
     ) -> tuple[MergeResult, list[ev.Effect]]:
         self._reader.validate(delta, self._replica.charter)
-        if author == self._me and delta.epoch >= self._publisher.epoch:
-            self._publisher.meet_own_past(delta.epoch)
+        if author == self._me and not self._identity.takes_in(delta.epoch, delta.seqno, now):
+            return MergeResult(MergeKind.STALE, "duplicate-identity"), []
         if relayed:
             # Lets an expired member back only when this sign of life is newer than its last.
             self._replica.heard(author, now, age)
@@ -241,8 +248,8 @@ class Intake:
         self, author: PeerId, leave: wire.Leave, envelope: bytes, now: float, age: float
     ) -> bool:
         """True when it was news."""
-        if author == self._me:
-            self._publisher.meet_own_past(leave.epoch)
+        if author == self._me and not self._identity.takes_in(leave.epoch, 1, now):
+            return False
         result = self._replica.leave(author, leave.epoch, envelope, now, age)
         if result.kind is not MergeKind.MERGED:
             return False

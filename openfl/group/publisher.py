@@ -87,9 +87,10 @@ class Publisher:
         return wire.LeaveNotice(self._sealer.seal(wire.LEAVE_TYPE, body))
 
     def meet_own_past(self, epoch: int) -> None:
-        """The group holds something of ours of `epoch`. When that is not of this membership (an
-        earlier run under a clock that was ahead), go on above it and publish everything again."""
-        if epoch > self.epoch or (epoch == self.epoch and not self.seqno):
+        """The group holds something of ours of `epoch` that is not of this membership (but of an
+        earlier run under a clock that was ahead, or of a node with the same identity): go on above
+        it and publish everything again."""
+        if epoch >= self.epoch:
             self.epoch = epoch + 1
             self.seqno = 0
             self._selector.forget()

@@ -257,9 +257,11 @@ class Selector:
         found: Collection[Finding],
         alone: Comparison | None = None,
         unreached: Collection[GroupId] = (),
+        why_unreached: str = "",
     ) -> Decision:
         """What to do after a look. `alone`: the model of training alone against the group's.
-        unreached: groups that were to be looked at, but none of their members answered."""
+        unreached: groups that were to be looked at, but gave nothing to judge; why_unreached: why
+        that was so, for people."""
         for finding in found:
             self.findings[finding.candidate.group_id] = replace(finding, round=self.rounds)
             self._tried[finding.candidate.group_id] = self.rounds
@@ -267,7 +269,7 @@ class Selector:
             self.findings.pop(group_id, None)
             self._tried[group_id] = self.rounds
         trusted = [f for f in found if not self.is_distrusted(f.candidate.group_id)]
-        self.latest = self._decide(here, trusted, alone)
+        self.latest = self._decide(here, trusted, alone, why_unreached)
         self._stays = self._stays + 1 if self.latest.action == "stay" else 0
         if self._fleeing and self.latest.action == "stay" and (trusted or alone is not None):
             self._fleeing, self._promise = False, None  # what it left for this is no better now
@@ -296,7 +298,9 @@ class Selector:
     def _free_again(self, group_id: GroupId) -> tuple[int, str]:
         return self._distrusted[group_id].until_round, group_id
 
-    def _decide(self, here: Here, found: list[Finding], alone: Comparison | None) -> Decision:
+    def _decide(
+        self, here: Here, found: list[Finding], alone: Comparison | None, why_unreached: str
+    ) -> Decision:
         settings = self.settings
         best = max(found, key=lambda f: f.comparison.gain, default=None)
         if best is not None and best.comparison.gain > 0:
@@ -325,7 +329,8 @@ class Selector:
                 )
                 return Decision("move", why, target.candidate, target.comparison.gain)
         if best is None:
-            return Decision("stay", "no other group was reached")
+            why = f": {why_unreached}" if why_unreached else ""
+            return Decision("stay", f"no other group was reached{why}")
         worse = f"{-100 * best.comparison.gain:.1f} % worse"
         return Decision("stay", f"{best.candidate.name}, the next best, is {worse}")
 

@@ -33,6 +33,7 @@ from openfl.group.answering import Answering
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.hearing import Hearing
 from openfl.group.heartbeat import HeartbeatWriter
+from openfl.group.identity_watch import IdentityWatch
 from openfl.group.intake import Intake
 from openfl.group.joining import Joined, Joining
 from openfl.group.presence import Presence
@@ -43,6 +44,7 @@ from openfl.group.roster import Roster
 from openfl.group.rounds import Rounds
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings
+from openfl.group.silence import Silence
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
 from openfl.network.base import Sealer, Verdict
@@ -111,9 +113,13 @@ class GroupSession:
             train_examples if settings.tells_fit else 0,
             settings.inline_limit_bytes,
         )
+        self._identity = IdentityWatch(self.me, self._publisher)
         self._screening = Screening(replica, settings.aggregation, self.me, self.count)
         self._presence = Presence(
             replica, self._roster, self._heartbeat, self.me, self._screening.reason
+        )
+        self._silence = Silence(
+            self.me, self._presence, self._publisher, self._gaps, settings.presence_seconds
         )
         self._intake = Intake(
             replica,
@@ -126,6 +132,7 @@ class GroupSession:
             reader,
             self._screening.heard,
             self.admission,
+            self._identity,
         )
         self._fetcher = Fetcher(
             replica, self._intake, self._gaps, settings, self.count, self.admission
@@ -173,6 +180,7 @@ class GroupSession:
         self._heartbeat.start(now)
         self._upkeep.start(now)
         self._presence.start(now)
+        self._identity.start(now)
 
     @property
     def next_wake(self) -> float:
@@ -337,7 +345,7 @@ class GroupSession:
         heard = self._hearing.hear(event, self._reachable, now)
         if not heard.let_in:
             return heard.effects
-        news = self._presence.news(now)
+        news = [*self._presence.news(now), *self._identity.news()]
         return [*heard.effects, *news, *self._pull(now), *self._advance(now)]
 
     def _on_answer(
@@ -350,7 +358,8 @@ class GroupSession:
             joined = self._joining.snapshot_ended(peer, end, now)
             if joined is not None:
                 effects += self._on_joined(joined, now)
-        return [*effects, *self._presence.news(now), *self._advance(now)]
+        news = [*self._presence.news(now), *self._identity.news()]
+        return [*effects, *news, *self._advance(now)]
 
     def _on_snapshot_given(self, peer: PeerId | None, now: float) -> list[ev.Effect]:
         if self._left or self.phase != "joining":
@@ -381,6 +390,10 @@ class GroupSession:
         if self._heartbeat.fire(now):
             heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
+        if self._upkeep.next_wake <= now and self.phase != "joining":
+            # Of a closed group anybody may listen to what is said, but only members are heard.
+            members = frozenset(p for p in self._reachable if self.admission.admits(p))
+            effects += self._silence.advance(members, now)
         effects += self._upkeep.advance(now, keep=self.phase in ("waiting", "done"))
         return [*effects, *self._pull(now), *self._advance(now)]
 

@@ -26,7 +26,7 @@ from typing import Any
 import trio
 
 from openfl.contribution import GroupId, PeerId
-from openfl.errors import RemoteError
+from openfl.errors import RemoteError, RequestFailed
 from openfl.network.base import Network, PeerAddress
 from openfl.network.missed_peers import MISSED_SECONDS, MissedPeers
 from openfl.network.peer_exchange import PeerExchange
@@ -62,6 +62,9 @@ RETRY_MISSED_SECONDS = 4.0
 back, and TCP asks again within it: after a partition somebody gets through within five seconds."""
 MAX_NEARBY = 64
 """Peers of the LAN that are kept in mind; of more, the newest."""
+RETRY_JITTER = 0.25
+"""By which part a pause between tries may be shorter: nodes that lost the same peer at the same
+moment are not to come back to it at the same moment."""
 MAX_MISSED_DIALS = 4
 """Missed members tried at once: one that answers is enough to be one group again."""
 
@@ -96,8 +99,34 @@ class DialOutcome:
         return f"{head}/p2p/{self.peer.peer_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Nobody is connected, and everybody who is known was dialled in vain. addresses: how many they
+    are; bootstrap: whether they were given as such; causes: why they failed, in a few words each;
+    next_try: on trio's clock."""
+
+    addresses: int
+    bootstrap: bool
+    causes: tuple[str, ...]
+    next_try: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Of the last dial: the `times`-th in a row. until: when to try again, on trio's clock."""
+
+    times: int
+    until: float
+    cause: str
+
+
+def no_answer(outcomes: Sequence[DialOutcome]) -> str:
+    """The line for the owner when nobody could be reached: what was tried, and what came of it."""
+    return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
+
+
 def retry_delay(failures: int, longest: float = RETRY_MAX_SECONDS) -> float:
-    """Seconds to leave a peer alone after `failures` (>= 1) failed dials in a row."""
+    """Seconds to leave a peer alone after `failures` (>= 1) failed dials in a row, at most."""
     return float(min(longest, RETRY_MIN_SECONDS * 2.0 ** min(failures - 1, 16)))
 
 
@@ -118,18 +147,45 @@ class Discovery:
         dial_members: int = 6,
     ) -> None:
         self._network = network
-        self._bootstrap = tuple(bootstrap)
+        # One list is often given to all nodes alike; nobody waits for itself.
+        self._bootstrap = tuple(p for p in bootstrap if p.peer_id != network.peer_id)
         self._now = now
         self._rng = rng
         self._dial_members = dial_members
         self._known: dict[PeerId, PeerAddress] = {}
         self._nearby: dict[PeerId, PeerAddress] = {}
-        self._failures: dict[PeerId, tuple[int, float]] = {}
+        self._failures: dict[PeerId, _Failure] = {}
         self._alone_since: float | None = None
-        self._missed = MissedPeers({peer.peer_id for peer in bootstrap})
+        self._missed = MissedPeers({peer.peer_id for peer in self._bootstrap})
         self._exchange = PeerExchange(network, lambda group_id: self.members(group_id))
-        for peer in [*bootstrap, *remembered]:
+        for peer in [*self._bootstrap, *remembered]:
             self._learn(peer)
+
+    @property
+    def bootstrap(self) -> tuple[PeerAddress, ...]:
+        """The peers to join the network through, without this one."""
+        return self._bootstrap
+
+    def absence(self) -> Absence | None:
+        """Whom this node waits for; None as long as anybody is connected, or nobody is known."""
+        if self._network.connected():
+            return None
+        awaited = self._bootstrap or tuple(self._known.values())
+        failures = [self._failures[p.peer_id] for p in awaited if p.peer_id in self._failures]
+        if not failures:
+            return None
+        causes = tuple(dict.fromkeys(failure.cause for failure in failures))
+        next_try = min(failure.until for failure in failures)
+        return Absence(len(awaited), bool(self._bootstrap), causes, next_try)
+
+    def unanswered(self) -> tuple[str, ...]:
+        """For people: each bootstrap address, and what came of dialling it."""
+        tried = [(p, self._failures.get(p.peer_id)) for p in self._bootstrap]
+        return tuple(
+            f"{DialOutcome(peer, False).address}: "
+            + ("no answer yet" if failure is None else failure.cause)
+            for peer, failure in tried
+        )
 
     def met_nearby(self, peer: PeerAddress) -> None:
         """A peer of the LAN says that it is there; dialled as long as there are too few others."""
@@ -344,17 +400,20 @@ class Discovery:
         return outcomes
 
     async def _dial_one(self, peer: PeerAddress, outcomes: list[DialOutcome]) -> None:
-        reason = "no answer in time"
+        reason = cause = "no answer in time"
         with trio.move_on_after(CONNECT_TIMEOUT_SECONDS):
             try:
                 await self._network.connect(peer)
                 reason = ""
+            except RequestFailed as error:
+                reason, cause = str(error), error.cause
             except RemoteError as error:
-                reason = str(error)
+                reason = cause = str(error)
         if reason:
             failures, now = self._failure_count(peer) + 1, trio.current_time()
             longest = RETRY_MISSED_SECONDS if self._is_missed(peer, now) else RETRY_MAX_SECONDS
-            self._failures[peer.peer_id] = (failures, now + retry_delay(failures, longest))
+            pause = retry_delay(failures, longest) * self._rng.uniform(1.0 - RETRY_JITTER, 1.0)
+            self._failures[peer.peer_id] = _Failure(failures, now + pause, cause)
             self._forget_old_failures()
         else:
             self._failures.pop(peer.peer_id, None)
@@ -367,10 +426,12 @@ class Discovery:
         return alone or peer.peer_id in self._missed.missed(now)
 
     def _may_dial(self, peer: PeerAddress) -> bool:
-        return trio.current_time() >= self._failures.get(peer.peer_id, (0, -1.0))[1]
+        failure = self._failures.get(peer.peer_id)
+        return failure is None or trio.current_time() >= failure.until
 
     def _failure_count(self, peer: PeerAddress) -> int:
-        return self._failures.get(peer.peer_id, (0, 0.0))[0]
+        failure = self._failures.get(peer.peer_id)
+        return 0 if failure is None else failure.times
 
     def _forget_old_failures(self) -> None:
         while len(self._failures) > MAX_CANDIDATES:

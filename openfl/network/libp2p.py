@@ -331,12 +331,14 @@ class Libp2pNetwork:
         if peer.multiaddrs and not order_addresses(addresses):
             raise RequestFailed(
                 f"none of the addresses of {peer.peer_id} is a TCP address: "
-                + ", ".join(peer.multiaddrs)
+                + ", ".join(peer.multiaddrs),
+                "no TCP address",
             )
         try:
             await self._swarm.dial_addresses(peer_id, addresses)
         except DialFailed as error:
-            raise RequestFailed(f"cannot reach {peer.peer_id}: {error}") from error
+            causes = ", ".join(dict.fromkeys(why for _, why in error.reasons))
+            raise RequestFailed(f"cannot reach {peer.peer_id}: {error}", causes) from error
         except SwarmException as error:
             raise RequestFailed(f"cannot reach {peer.peer_id}: {error}") from error
 

@@ -372,7 +372,7 @@ class SimulatedNetwork:
         why = await self._dial(peer.peer_id, addresses)
         if why:
             tried = ", ".join(addresses) or "no address known"
-            raise RequestFailed(f"cannot reach {peer.peer_id}: {tried}: {why}")
+            raise RequestFailed(f"cannot reach {peer.peer_id}: {tried}: {why}", why)
 
     async def _dial(self, peer_id: PeerId, addresses: tuple[str, ...]) -> str:
         """Why it failed; empty when there is a connection."""

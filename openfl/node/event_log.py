@@ -20,6 +20,8 @@ class EventLog:
         self._unix_time = unix_time
         self._on_event = on_event
         self._last: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
+        self.observers: list[Callable[[NodeEvent], None]] = []
+        """Parts of the node itself that are told of every event before its owner is."""
 
     @property
     def last(self) -> tuple[NodeEvent, ...]:
@@ -35,4 +37,6 @@ class EventLog:
     ) -> None:
         event = NodeEvent(self._unix_time(), level, kind, message, data or {})
         self._last.append(event)
+        for observer in self.observers:
+            observer(event)
         self._on_event(event)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from openfl.contribution import Charter, GroupId
-from openfl.errors import GroupError, NetworkError
+from openfl.errors import GroupError
 from openfl.group.directory import KnownCard
 from openfl.group_finder import GroupFinder
 from openfl.membership_state import SavedMembership
@@ -16,24 +16,22 @@ from openfl.network.base import Network
 from openfl.network.discovery import Discovery
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
-from openfl.node_parts import NodeSettings, no_answer
+from openfl.node_parts import NodeSettings
 from openfl.scout import Scout
 from openfl.workload import Workload
 
 FIND_GROUP_SECONDS = 4.0
 
 
-async def join_network(discovery: Discovery, log: EventLog, *, must_answer: bool) -> None:
-    """Dial the peers that are known, and tell what came of each. `must_answer`: NetworkError when
-    none of them does."""
+async def join_network(discovery: Discovery, log: EventLog) -> None:
+    """Dial the peers that are known, and tell what came of each. That nobody answers ends no node:
+    services and machines start in any order, and `Discovery` goes on dialling."""
     outcomes = await discovery.join()
     for outcome in outcomes:
         if outcome.ok:
             log.tell("info", "dialled", f"connected to {outcome.address}")
         else:
             log.tell("warning", "unreachable", outcome.reason)
-    if must_answer and outcomes and not any(outcome.ok for outcome in outcomes):
-        raise NetworkError(no_answer(outcomes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +50,34 @@ class FirstGroup:
         gets the largest that fits. GroupError when the wanted one cannot be joined."""
         if resume is not None:
             return self._saved(resume)
-        name = self.settings.group_name
-        own = self.workload.found(name)
-        if self.settings.closed:
-            own = replace(own, founder=self.network.peer_id)
         if self.network.connected():
             with trio.move_on_after(FIND_GROUP_SECONDS):
                 await self.finder.ask()
+        return self._wanted(GroupId(""))
+
+    def instead_of(self, here: GroupId) -> Charter | None:
+        """Where the node would have begun, had it not founded the group `here` knowing nobody; None
+        when that is nowhere else. Judged by the cards known now. GroupError as from `choose`."""
+        charter = self._wanted(here)
+        known = {k.card.charter.group_id for k in self.finder.known()}
+        return charter if charter.group_id in known - {here} else None
+
+    def _wanted(self, here: GroupId) -> Charter:
+        """The group to be in, of all that are known but `here`."""
+        name = self.settings.group_name
+        own = self.workload.found(name)
+        if self.settings.closed or self.settings.invitations:
+            # Whoever is invited is not to teach everybody while nobody of that group is there.
+            own = replace(own, founder=self.network.peer_id)
         if self.settings.any_group and self.settings.selection.enabled:
-            largest = self._largest(name)
+            largest = self._largest(name, here)
             if largest is not None:
                 return largest
-        found = [k for k in self.finder.find(name) if k.card.charter.name == name]
+        found = [
+            k
+            for k in self.finder.find(name)
+            if k.card.charter.name == name and k.card.charter.group_id != here
+        ]
         if not found or any(k.card.charter.group_id == own.group_id for k in found):
             return own
         return self._fitting(name, found, own)
@@ -75,8 +89,8 @@ class FirstGroup:
             raise GroupError(f"cannot go on in group {charter.name}: {uninvited}")
         return charter
 
-    def _largest(self, name: str) -> Charter | None:
-        fitting = self.scout.candidates(GroupId(""))
+    def _largest(self, name: str, here: GroupId) -> Charter | None:
+        fitting = self.scout.candidates(here)
         largest = max(fitting, key=lambda c: (c.members, c.name == name), default=None)
         if largest is None:
             return None

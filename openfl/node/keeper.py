@@ -44,6 +44,8 @@ class Keeper:
         self._changing = trio.Lock()
         """Held while what is kept of this node's place changes on disk."""
         self._failed = False
+        self.apart = False
+        """See `Standing.apart`."""
 
     # --- leaves that are owed ---------------------------------------------------------------------
 
@@ -80,7 +82,7 @@ class Keeper:
             self._tell_failed(error)
 
     async def _write_place(self, charter: Charter, **changes: Any) -> None:
-        standing = replace(self._standing(), owed=self.owed)
+        standing = replace(self._standing(), owed=self.owed, apart=self.apart)
         await self._storage.set_current(charter, replace(standing, **changes))
 
     # --- the membership, and peers ----------------------------------------------------------------

@@ -84,10 +84,23 @@ class Moves:
             ids = {k.card.charter.group_id for k in self._finder.known()}
             if charter.group_id in ids:
                 raise GroupError(f"there is a group {name} already (try: openfl-node switch)")
+            if not self._finder.asked.answered:
+                text = f"whether there is a group {name} already is not known"
+                self._log.tell("warning", "not-asked", f"{text}: {self._finder.asked.text}")
             text = f"founded group {name}, left {old.name}"
             await self._change.carry_out(Move(charter, "found", text, pin))
             (known,) = self._finder.find(charter.group_id)
             return self._view(known)
+
+    async def join_late(self, charter: Charter) -> None:
+        """To the group that the owner told this node to join, which nobody of was there before.
+        GroupError or StateError: the node stays where it was."""
+        async with self._one_at_a_time:
+            old = self._place.charter
+            pinned = self._switcher.view().pinned
+            text = f"joined group {charter.name} ({charter.group_id[:8]}), which was not there when"
+            text += f" this node began alone in {old.name} ({old.group_id[:8]})"
+            await self._change.carry_out(Move(charter, "switch", text, pinned))
 
     async def _find(self, reference: str) -> KnownCard:
         found = self._finder.find(reference)
@@ -95,9 +108,11 @@ class Moves:
             await self._finder.ask()
             found = self._finder.find(reference)
         if not found:
-            raise GroupError(
-                f"no group {reference!r} is known; openfl-node groups lists those that are"
+            known = any(
+                not self._place.is_in(k.card.charter.group_id) for k in self._finder.known()
             )
+            why = "openfl-node groups lists those that are" if known else self._finder.asked.text
+            raise GroupError(f"no group {reference!r} is known: {why}")
         if len(found) > 1:
             ids = ", ".join(k.card.charter.group_id for k in found)
             raise GroupError(f"{reference!r} may be any of these groups, name one by id: {ids}")

@@ -32,9 +32,16 @@ from openfl.node.farewell import Farewells
 from openfl.node.first_group import FirstGroup, join_network
 from openfl.node.group_change import GroupChange
 from openfl.node.keeper import Keeper
+from openfl.node.late_join import LateJoin, give_up_without_bootstrap
 from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
-from openfl.node.peers import keep_remembered, tell_of_peers
+from openfl.node.notices import Notices
+from openfl.node.peers import (
+    keep_remembered,
+    tell_of_absence,
+    tell_of_other_versions,
+    tell_of_peers,
+)
 from openfl.node.place import Place
 from openfl.node.solo import SoloTraining
 from openfl.node.views import NodeViews
@@ -68,8 +75,6 @@ class Node:
         unix_time: Callable[[], float] = time.time,
         resume: SavedMembership | None = None,
         standing: Standing | None = None,
-        bootstrap_given: bool = False,
-        peers_remembered: bool = False,
         privacy: PrivacyBudget | None = None,
         faults: FaultPoints | None = None,
     ) -> None:
@@ -80,9 +85,10 @@ class Node:
         self._workload = workload
         self._storage = storage
         self._resume = resume
-        self._must_answer = bootstrap_given and not peers_remembered
+        self._bootstrap_seconds = settings.bootstrap_seconds
         self._nursery: trio.Nursery | None = None
         self._log = EventLog(unix_time, on_event)
+        self._notices = Notices(discovery, self._log)
         self._place = Place()
         eligibility = Eligibility(workload, sealer, unix_time, settings.invitations)
         self._finder = GroupFinder(network, sealer, rng, unix_time, self._own_card)
@@ -124,6 +130,7 @@ class Node:
         self._keeper = Keeper(
             storage, self._place, self._switcher.standing, standing.owed, self._log
         )
+        self._keeper.apart = bool(discovery.bootstrap) and (resume is None or standing.apart)
         self._farewells = Farewells(network, discovery, self._place, self._keeper, self._log)
         self._solo = SoloTraining(
             workload, comparison_compute, rng, self._place, settings.alone_rounds
@@ -137,6 +144,7 @@ class Node:
             solo=self._solo,
             privacy=privacy,
             settings=settings,
+            notices=self._notices,
             log=self._log,
             unix_time=unix_time,
             started_at=unix_time(),
@@ -184,6 +192,16 @@ class Node:
             self._views.group,
             self._log,
         )
+        self._late_join = LateJoin(
+            network,
+            self._place,
+            self._finder,
+            self._first_group,
+            self._moves,
+            self._keeper,
+            self._notices,
+            self._log,
+        )
         for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
             network.set_handler(protocol, self._answerer(protocol), wire.LIMITS.max_request_bytes)
 
@@ -191,8 +209,8 @@ class Node:
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Join and take part until cancelled; the network must be open. Started once subscribed to
-        a group. NetworkError when none of the given bootstrap addresses answers and no other peer
-        is known; GroupError when the group cannot be joined with this node's data."""
+        a group, its own when nobody is there. NetworkError when nobody has answered within the
+        time given for that; GroupError when the group cannot be joined with this node's data."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._log.tell(
@@ -203,7 +221,15 @@ class Node:
             )
             nursery.start_soon(self._finder.run)
             self._place.own_phase = "joining"
-            await join_network(self._discovery, self._log, must_answer=self._must_answer)
+            if self._discovery.bootstrap and self._bootstrap_seconds:
+                nursery.start_soon(
+                    give_up_without_bootstrap,
+                    self.network,
+                    self._discovery,
+                    self._bootstrap_seconds,
+                )
+            await join_network(self._discovery, self._log)
+            nursery.start_soon(tell_of_absence, self._discovery, self._log)
             charter = await self._first_group.choose(self._resume)
             membership = self._factory.first(charter, self._resume)
             self._place.enter(membership)
@@ -213,8 +239,10 @@ class Node:
             await self._take_part(membership)
             nursery.start_soon(keep_remembered, self._discovery.remembered, self._keeper.remember)
             nursery.start_soon(tell_of_peers, self.network, self._log)
+            nursery.start_soon(tell_of_other_versions, lambda: self._finder.faults, self._log)
             self._compare(membership)
             nursery.start_soon(self._switcher.run)
+            nursery.start_soon(self._late_join.run)
             for owed in self._keeper.owed:
                 nursery.start_soon(self._farewells.say, owed)
             task_status.started()

@@ -14,6 +14,7 @@ from openfl.group_finder import GroupFinder
 from openfl.network.base import ConnectedPeer, Network
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
+from openfl.node.notices import Notices
 from openfl.node.place import Place
 from openfl.node.resources import resources_now
 from openfl.node.solo import SoloTraining
@@ -36,6 +37,7 @@ class NodeViews:
     solo: SoloTraining
     privacy: PrivacyBudget | None
     settings: NodeSettings
+    notices: Notices
     log: EventLog
     unix_time: Callable[[], float]
     started_at: float
@@ -85,6 +87,8 @@ class NodeViews:
             privacy=None if self.privacy is None else self.privacy.view,
             switching=self.switcher.view(),
             resources=resources_now(statistics),
+            notices=self.notices.now(now),
+            directory=self.finder.asked,
         )
 
     def group(self, known: KnownCard) -> GroupView:

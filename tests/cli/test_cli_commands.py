@@ -19,6 +19,7 @@ from cli_fakes import (
 
 from openfl.errors import GroupError, NotRunningError
 from openfl.store import Home
+from openfl.telemetry import DirectoryView
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import stop
 
@@ -229,6 +230,20 @@ def test_groups_of_an_empty_network_says_so(
 ) -> None:
     shown = output_of(capsys, "groups", "--bootstrap", BOOTSTRAP)
     assert shown == "the network knows no groups yet\n"
+
+
+def test_groups_says_why_no_other_is_known_and_json_stays_json(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import asdict, replace
+
+    shot = make_snapshot(directory=DirectoryView(asked=2, refused=2))
+    running.answers["snapshot"] = shot.to_plain()
+    running.answers["groups"] = [asdict(replace(GROUP, mine=True))]
+    assert main.run(["groups", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)) == 1
+    assert "no other group is known: all 2 peers asked refused" in printed.err
 
 
 def test_groups_marks_ours_and_says_why_another_does_not_fit(

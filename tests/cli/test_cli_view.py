@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from openfl.telemetry import NodeSnapshot, PrivacyView
+from openfl.telemetry import NodeSnapshot, Notice, PrivacyView
 from openfl_cli.view import NodeView, Rows, bar, lines_needed, rows_that_fit
 
 
@@ -136,6 +136,15 @@ def test_warnings_are_marked_in_words_not_only_in_colour() -> None:
     warning = make_event(1, level="warning", message="bootstrap unreachable")
     shot = NodeSnapshot(**{**vars_of(make_snapshot(events=0)), "events": (warning,)})
     assert "warning: bootstrap unreachable" in drawn(shot)
+
+
+def test_what_is_wrong_is_shown_as_long_as_it_lasts() -> None:
+    text = "waiting for 1 bootstrap address: connection refused, next try in 8 s"
+    shot = make_snapshot(notices=(Notice("waiting", text, {"addresses": 1}),))
+    assert f"note   {text}" in drawn(shot, 80, 24)
+    assert text not in drawn(shot, running=False)  # that was so when it was saved
+    assert NodeSnapshot.from_plain(shot.to_plain()) == shot
+    assert "note   " not in drawn(make_snapshot(), 80, 24)
 
 
 def test_a_saved_picture_says_that_the_node_is_not_running() -> None:

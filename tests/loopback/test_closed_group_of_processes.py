@@ -47,7 +47,7 @@ def test_only_who_has_the_key_connects_and_only_who_is_invited_learns(tmp_path: 
         founder.wait_for("round")
         joining = ("--bootstrap", founder.address)
 
-        code, said = refused_start(stranger_home, *joining)
+        code, said = refused_start(stranger_home, *joining, "--bootstrap-timeout", "5")
         assert code == 5
         assert one_line(said)
         assert "network key" in said

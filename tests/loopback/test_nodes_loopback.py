@@ -204,16 +204,27 @@ async def test_remembered_peers_make_a_restart_work_when_the_bootstrap_node_is_g
             assert again.node.network.peer_id == third.node.network.peer_id
 
 
-async def test_an_unreachable_bootstrap_is_an_error_that_says_what_was_tried(
+async def test_bootstrap_nodes_that_do_not_answer_in_the_time_given_end_it_and_are_named(
     homes: list[Path],
 ) -> None:
     nobody = "12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"
     address = f"/ip4/127.0.0.1/tcp/{unused_port()}"
+    # A name that cannot be resolved is somebody's absence, too.
+    unknown = "/dns4/nobody.invalid/tcp/4001"
+    other = "12D3KooWLJtG8fd2hkQzTn96MrLvThmnNQjTUFZwGEsLRz5EmSzc"
+    bootstrap = [f"{address}/p2p/{nobody}", f"{unknown}/p2p/{other}"]
+    config = configured(homes[0], bootstrap, network__bootstrap_timeout_seconds=3.0)
     with pytest.raises(NetworkError) as caught:
-        await run_until_it_fails(configured(homes[0], [f"{address}/p2p/{nobody}"]), homes[0])
-    for part in (nobody, address, "refused"):
+        await run_until_it_fails(config, homes[0])
+    for part in (nobody, address, "connection refused", unknown, "within 3 s"):
         assert part in str(caught.value)
     assert not (homes[0] / "control.sock").exists()
+    # What was learned alone is kept, and the next start still waits for them.
+    async with running(homes[0], bootstrap) as again:
+        assert "resumed" in again.kinds()
+        (notice,) = again.node.snapshot().notices
+        assert notice.text.startswith("waiting for 2 bootstrap addresses: ")
+        assert "connection refused" in notice.text
 
 
 async def test_a_malformed_bootstrap_address_is_an_error_before_anything_starts(
@@ -431,6 +442,7 @@ async def test_a_full_disk_is_said_once_and_the_node_goes_on_and_saves_again_lat
         at = second.round
         await until(lambda: second.round > at + 4)
         (said,) = second.told("not-saved")
+        assert [notice.kind for notice in second.node.snapshot().notices] == ["not-saved"]
         assert said.level == "error"
         assert "disk is full" in said.message
         assert offline_snapshot(homes[1]).round <= at + 1  # type: ignore[union-attr]

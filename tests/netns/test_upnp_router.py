@@ -96,7 +96,8 @@ def test_without_it_the_stranger_cannot_dial_the_node(tmp_path: Path) -> None:
         at_home, outside = deal_homes(tmp_path, "ab")
         nodes.append(start(net, net.homes[0], at_home))
         peer_id = nodes[0].wait_for("listening")["data"]["peer_id"]
-        nodes.append(start(net, net.public, outside, "--bootstrap", f"{ROUTER}/p2p/{peer_id}"))
+        joining = ("--bootstrap", f"{ROUTER}/p2p/{peer_id}", "--bootstrap-timeout", "10")
+        nodes.append(start(net, net.public, outside, *joining))
         assert nodes[1].process.wait(PATIENCE_SECONDS) == NETWORK
         assert members(nodes[0]) == 1
         assert not forwarded(net)

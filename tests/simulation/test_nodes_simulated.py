@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from openfl.config import load_config
 from openfl.contribution import Charter
-from openfl.errors import GroupError, NetworkError, StateError
+from openfl.errors import GroupError, StateError
 from openfl.learning.rating_charter import ITEMS
 from openfl.network.simulated import seed_trio
 from openfl.network.simulated_link import LinkSettings
@@ -106,17 +106,6 @@ async def test_a_node_that_finds_nobody_is_no_better_than_alone(
         assert snapshot.validation is not None
         assert snapshot.alone is not None
         assert snapshot.validation > 0.98 * snapshot.alone
-
-
-async def test_a_bootstrap_node_that_does_not_answer_is_an_error_that_names_it(
-    part: Part, autojump_clock: MockClock
-) -> None:
-    async with village() as town:
-        first = await town.start(part(0))
-        await town.crash(first)
-        second = await town.start(part(1), bootstrap=(first,))
-        assert isinstance(second.failed, NetworkError)
-        assert first.peer_id in str(second.failed)
 
 
 async def test_a_node_with_remembered_peers_starts_though_the_bootstrap_node_is_gone(
@@ -360,7 +349,10 @@ async def test_a_switch_that_cannot_be_saved_leaves_no_trace_in_either_group(
 
 @pytest.mark.parametrize(
     ("reference", "words"),
-    [("nowhere", "no group 'nowhere' is known"), ("music", "in group music already")],
+    [
+        ("nowhere", "no group 'nowhere' is known: 1 of 1 peers asked answered, and know of no"),
+        ("music", "in group music already"),
+    ],
 )
 async def test_a_switch_to_nowhere_or_to_where_one_is_says_so(
     part: Part, reference: str, words: str, autojump_clock: MockClock
@@ -372,6 +364,19 @@ async def test_a_switch_to_nowhere_or_to_where_one_is_says_so(
         with pytest.raises(GroupError, match=words):
             await nodes[1].node.switch(reference)
         assert nodes[1].group == before
+
+
+async def test_whoever_can_ask_nobody_which_groups_there_are_is_told(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        node = await town.start(part(0))
+        with pytest.raises(GroupError, match="'nowhere' is known: no peer was there to ask"):
+            await node.node.switch("nowhere")
+        await node.node.found_group("jazz")
+        (event,) = [event for event in node.events if event.kind == "not-asked"]
+        assert "no peer was there to ask" in event.message
+        assert node.node.snapshot().directory.text == "no peer was there to ask"
 
 
 # --- charters -------------------------------------------------------------------------------------

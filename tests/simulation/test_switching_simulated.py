@@ -177,3 +177,20 @@ async def test_a_leave_kept_back_by_a_crash_is_said_after_the_restart(
         await until(lambda: all(again.peer_id in other.teachers() for other in jazz))
         await until(lambda: again.storage.standing.owed == ())
         assert again.topics() == jazz[0].topics()
+
+
+async def test_why_no_other_group_was_reached_is_said(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        jazz = await town.start(part(0), group="jazz", selection=AT_REST)
+        await until(lambda: jazz.round >= 1)
+        node = await town.start(part(1), group="blues", selection=CURIOUS)
+        await until(lambda: bool(node.times("stayed")) or bool(node.times("switched")))
+        await town.crash(jazz)
+        stayed = len(node.times("stayed"))
+        await until(lambda: len(node.times("stayed")) > stayed, 200.0)
+        why = "no other group was reached: jazz: no member can be reached"
+        assert node.node.snapshot().switching.why.endswith(why)
+        event = [event for event in node.events if event.kind == "stayed"][-1]
+        assert event.data["why"] == why

@@ -447,6 +447,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "network.listen": ["/ip4/127.0.0.1/tcp/0"],
     "network.bootstrap": ["/ip4/192.0.2.7/tcp/1/p2p/12D3", "/ip4/192.0.2.8/tcp/1/p2p/12D4"],
     "network.announce": ["/dns4/a.example/tcp/1"],
+    "network.bootstrap_timeout_seconds": 60.0,
     "network.tls": False,
     "network.max_peers": 8,
     "network.dial_members": 3,

@@ -1,4 +1,5 @@
-"""Cards that this node issues while its clock is set to another day."""
+"""What this node tells of groups and hears of them: cards issued while its clock is set to another
+day, and why it knows no other group."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from openfl.contribution import GroupCard
+from openfl.contribution import GroupCard, PeerId
+from openfl.errors import RequestFailed
 from openfl.group_finder import GroupFinder
-from openfl.network.base import GossipHandler, RequestHandler
+from openfl.network.base import ConnectedPeer, GossipHandler, RequestHandler
+from openfl.wire import messages as wire
 from tests.group_rig import CHARTER, RigSealer, peer
 
 NOON, DAY = 1_700_000_000.0, 86_400.0
@@ -33,6 +36,51 @@ class DirectoryNetwork:
 
     def penalize(self, peer_id: str, reason: str) -> None:
         raise AssertionError(reason)
+
+
+class AnsweringNetwork(DirectoryNetwork):
+    """Its peers answer as they are told to: None never does."""
+
+    def __init__(self, *answers: bytes | Exception | None) -> None:
+        self.answers = {peer(number): answer for number, answer in enumerate(answers, start=1)}
+
+    def peers(self) -> tuple[ConnectedPeer, ...]:
+        return tuple(ConnectedPeer(p, (), frozenset(), frozenset()) for p in self.answers)
+
+    async def request(self, peer_id: PeerId, *_: object) -> bytes:
+        answer = self.answers[peer_id]
+        if answer is None:
+            await trio.sleep_forever()
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, bytes)
+        return answer
+
+
+KNOWS_NOTHING = wire.encode_answer(wire.CardsAnswer(()))
+REFUSES = wire.encode_answer(wire.Refusal("busy", "too many requests"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ((), "no peer was there to ask"),
+        ((KNOWS_NOTHING, REFUSES, None), "1 of 3 peers asked answered, and know of no other"),
+        ((REFUSES, REFUSES), "all 2 peers asked refused"),
+        ((None,), "the one peer asked gave no answer"),
+        ((RequestFailed("gone"), None), "all 2 peers asked gave no answer"),
+    ],
+)
+async def test_why_no_group_is_known_is_said_in_words(
+    autojump_clock: MockClock, answers: tuple[bytes | Exception | None, ...], text: str
+) -> None:
+    network: Any = AnsweringNetwork(*answers)
+    finder = GroupFinder(
+        network, RigSealer(peer(0)), np.random.default_rng(0), lambda: NOON, lambda _: None
+    )
+    await finder.ask()
+    assert finder.asked.text == text
+    assert finder.asked.asked == len(answers)
 
 
 @pytest.mark.parametrize("jump", [0.0, -DAY, DAY])

@@ -365,6 +365,19 @@ async def test_the_standing_is_kept_with_the_group_in_one_file(place: Home) -> N
     assert (resume.charter, again.standing) == (NEW, STANDING)
 
 
+async def test_that_a_node_began_apart_from_its_network_is_kept_until_it_has_met_it(
+    place: Home,
+) -> None:
+    await storage(place).set_current(NEW, replace(STANDING, apart=True))
+    again = storage(place)
+    again.load(None)
+    assert again.standing == replace(STANDING, apart=True)
+    await again.set_current(NEW, STANDING)
+    last = storage(place)
+    last.load(None)
+    assert last.standing == STANDING
+
+
 async def test_a_damaged_standing_is_told_and_the_group_kept(place: Home) -> None:
     await storage(place).set_current(NEW, replace(STANDING, moves=-1))
     again = storage(place)

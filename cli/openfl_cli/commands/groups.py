@@ -55,13 +55,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
     """From the running node, else as a light node. UsageError when there is nobody to ask."""
-    from openfl.telemetry import GroupView
+    from openfl.telemetry import GroupView, NodeSnapshot
     from openfl_cli import ask
 
     home = options.home_folder(arguments)
     try:
         answer = ask.running_node(home, "groups", timeout_seconds=30)
-        return [GroupView(**group) for group in answer]
+        groups = [GroupView(**group) for group in answer]
+        if all(group.mine for group in groups):
+            # On stderr, so that JSON stays what it is; status --json has it, too.
+            shot = NodeSnapshot.from_plain(ask.running_node(home, "snapshot"))
+            options.note(f"no other group is known: {shot.directory.text}")
+        return groups
     except NotRunningError:
         overrides = {"network.bootstrap": tuple(arguments.bootstrap)} if arguments.bootstrap else {}
         config = options.effective_config(arguments, home, overrides)

@@ -15,8 +15,9 @@ HELP = "run a node: join the network, train, exchange, recommend"
 DESCRIPTION = """\
 Run the node of this home folder. It finds the group through any one running node (--bootstrap) or
 through peers it remembers, trains on your ratings, and exchanges what it learned - never the
-ratings. Without a bootstrap node it is the first of a new network and waits for others. Now and
-then it tries other groups' models on ratings it held back, and moves to a group that predicts them
+ratings. Without a bootstrap node it is the first of a new network and waits for others; with one
+that does not answer yet it learns alone, goes on trying, and joins when it answers. Now and then
+it tries other groups' models on ratings it held back, and moves to a group that predicts them
 better (`openfl-node status --why` tells why it is where it is).
 
 On a terminal it shows a live view; without one, or with --no-view, it prints a line for each event.
@@ -34,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_bootstrap(
         parser, "any running node's address, to join its network; may be repeated"
+    )
+    parser.add_argument(
+        "--bootstrap-timeout",
+        type=options.positive_seconds,
+        metavar="SECONDS",
+        help="end with exit code 5 when no bootstrap node has answered by then"
+        " (default: wait, and learn alone meanwhile)",
     )
     parser.add_argument(
         "--group",
@@ -139,6 +147,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         for key, value in {
             "data.ratings_file": arguments.data,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
+            "network.bootstrap_timeout_seconds": arguments.bootstrap_timeout,
             "network.listen": tuple(arguments.listen) or None,
             "network.mdns": True if arguments.mdns else None,
             "network.upnp": True if arguments.upnp else None,

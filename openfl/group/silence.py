@@ -1,0 +1,68 @@
+"""`Silence`: members are connected, and nothing is heard of them.
+
+All looks well then: there are peers, they are in the mesh, rounds go on. One cause is known: peers
+send gossip to one connection of an identity only, the latest, so that of two nodes with one key the
+other hears nothing more. Requests still work, so it asks members for what its key has signed beyond
+its own word; see `IdentityWatch`.
+"""
+
+from __future__ import annotations
+
+from openfl.contribution import PeerId
+from openfl.group import events as ev
+from openfl.group.presence import Presence
+from openfl.group.publisher import Publisher
+from openfl.group.repair import Gaps
+
+KIND = "deaf"
+OVER = "heard-again"
+ASK_SECONDS = 10.0
+
+
+class Silence:
+    """`me`: this member. `patience_seconds`: within it every member that is there is heard of."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        presence: Presence,
+        publisher: Publisher,
+        gaps: Gaps,
+        patience_seconds: float,
+    ) -> None:
+        self._me = me
+        self._presence = presence
+        self._publisher = publisher
+        self._gaps = gaps
+        self._patience_seconds = patience_seconds
+        self._connected_since: float | None = None
+        self._told = False
+        self._next_ask = 0.0
+        self._turns = 0
+
+    def advance(self, reachable: frozenset[PeerId], now: float) -> list[ev.Effect]:
+        """Look; `reachable`: members connected now. To be called every few seconds."""
+        if not reachable:
+            self._connected_since = None
+        elif self._connected_since is None:
+            self._connected_since = now
+        if self._connected_since is None or self._presence.count(now) > 1:
+            was_told, self._told = self._told, False
+            return [ev.Tell("info", OVER, "members are heard again")] if was_told else []
+        if now - self._connected_since < self._patience_seconds:
+            return []
+        if now >= self._next_ask:
+            self._next_ask = now + ASK_SECONDS
+            source = sorted(reachable)[self._turns % len(reachable)]
+            self._turns += 1
+            mine = self._publisher
+            self._gaps.notice(self._me, mine.epoch, mine.seqno + 1, source, now)
+        if self._told:
+            return []
+        self._told = True
+        members = "a member" if len(reachable) == 1 else f"{len(reachable)} members"
+        text = (
+            f"connected to {members} of the group, but nothing is heard, so this node learns alone"
+            " in effect: is a copy of its home folder running elsewhere?"
+        )
+        return [ev.Tell("warning", KIND, text, {"members": len(reachable)})]
