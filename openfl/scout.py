@@ -98,9 +98,9 @@ class Scout:
         """Group -> (failures in a row, when to try again)."""
 
     def candidates(self, here: GroupId) -> tuple[Candidate, ...]:
-        """Groups that this node could join, as their freshest cards tell."""
+        """Groups that this node could join, as their cards tell."""
         now = trio.current_time()
-        known = [k.card for k in self._directory.freshest(now)]
+        known = [k.card for k in self._directory.listed(now)]
         ids = {card.charter.group_id for card in known}
         self._unreached = {g: failed for g, failed in self._unreached.items() if g in ids}
         return tuple(

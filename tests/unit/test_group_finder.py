@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from openfl.contribution import GroupCard
 from openfl.group_finder import GroupFinder
-from openfl.network.base import GossipHandler, RequestHandler
+from openfl.network.base import ConnectedPeer, GossipHandler, RequestHandler
 from tests.group_rig import CHARTER, RigSealer, peer
 
 NOON, DAY = 1_700_000_000.0, 86_400.0
@@ -30,6 +30,9 @@ class DirectoryNetwork:
 
     async def publish(self, topic: str, payload: bytes) -> None:
         await trio.lowlevel.checkpoint()
+
+    def peers(self) -> tuple[ConnectedPeer, ...]:
+        return ()
 
     def penalize(self, peer_id: str, reason: str) -> None:
         raise AssertionError(reason)
