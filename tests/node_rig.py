@@ -142,6 +142,7 @@ class Village:
         pin: bool | None = None,
         standing: Standing | None = None,
         faults: FaultPoints | None = None,
+        any_group: bool = False,
     ) -> Villager:
         """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first."""
         number = len(self.nodes) if number is None else number
@@ -168,7 +169,13 @@ class Village:
                             workload,
                             villager.storage,
                             NodeSettings(
-                                group, "", settings, alone_rounds, selection=selection, pin=pin
+                                group,
+                                "",
+                                settings,
+                                alone_rounds,
+                                selection=selection,
+                                any_group=any_group,
+                                pin=pin,
                             ),
                             np.random.default_rng(random.Random(seed).getrandbits(64)),
                             villager.events.append,
