@@ -6,12 +6,11 @@ A reporter never ends the node because its reader went away: output errors are r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 from openfl.telemetry import NodeEvent
-from openfl_cli.text import clean, clock
+from openfl_cli.text import clean, clock, to_json
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -85,7 +84,7 @@ class JsonLines(_Lines):
         self, time: float, level: str, kind: str, message: str, data: Mapping[str, Any]
     ) -> None:
         line = {"time": time, "level": level, "event": kind, "message": message, "data": data}
-        self.write(json.dumps(line, default=str))
+        self.write(to_json(line, allow_nan=True))
 
 
 def event_line(event: NodeEvent) -> str:

@@ -238,8 +238,9 @@ class Selector:
 
     def choose(self, here: Here, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """Whom to look at. Half of the places are for the best of those known, so that no flood of
-        new groups can hide them; the others for those tried longest ago or never. Of these come first the ones of whose members
-        this node has seen most itself; then chance decides, for what a card claims is free."""
+        new groups can hide them; the others for those tried longest ago or never. Of these come
+        first the ones of whose members this node has seen most itself; then chance decides, for
+        what a card claims is free."""
         others = [
             c
             for c in candidates

@@ -18,6 +18,7 @@ from cli_fakes import (
 )
 
 from openfl.errors import GroupError, NotRunningError
+from openfl.names import is_unseen
 from openfl.store import Home
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import stop
@@ -361,6 +362,38 @@ def test_recommend_shows_titles_or_ids_when_there_are_none(
     shown = output_of(capsys, "recommend", "--user", "ann")
     assert "song s1" in shown
     assert "artist" not in shown
+
+
+UNSEEN = "Son\u202eg\u200b \x1b[31m\u2028\x7f\ud800\u3164 \U000e0041"
+
+
+def test_what_a_titles_file_says_steers_no_terminal_and_is_kept_in_json(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = FakeRecommendations("ann", 1).to_plain()
+    plain["items"][0].update(title=UNSEEN, artist="Dvořák")
+    running.answers["recommend"] = plain
+    for options in ((), ("--json",)):
+        shown = output_of(capsys, "recommend", "--user", "ann", *options)
+        assert "Dvořák" in shown
+        assert not [c for c in shown if c != "\n" and is_unseen(c)]
+    assert json.loads(shown)[0]["title"] == UNSEEN
+
+
+def test_nor_does_a_group_or_a_reason_from_the_network(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = {**running.answers["groups"][0], "name": UNSEEN, "reason": UNSEEN, "compatible": False}
+    running.answers["groups"] = [group]
+    for options in ((), ("--json",)):
+        shown = output_of(capsys, "groups", *options)
+        assert not [c for c in shown if c != "\n" and is_unseen(c)]
+    assert json.loads(shown)[0]["name"] == UNSEEN
+
+
+def test_every_command_writes_json_through_the_one_function() -> None:
+    sources = {p: p.read_text() for p in Path(main.__file__).parent.rglob("*.py")}
+    assert [p.name for p, source in sources.items() if "json.dumps(" in source] == ["text.py"]
 
 
 def test_recommend_with_nothing_to_say_says_that(

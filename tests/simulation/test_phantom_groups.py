@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from openfl.workload import RatingWorkload
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.group_rig import RigSealer, peer
-from tests.node_rig import HURRIED, Village, Villager, address_of, unix_time, until, village
+from tests.node_rig import Village, Villager, address_of, unix_time, until, village
 
 SELECTION = SelectionSettings(warm_up_rounds=10**6)  # chooses a first group, and looks no more
 
