@@ -113,7 +113,12 @@ class GroupSession:
         )
         self._screening = Screening(replica, settings.aggregation, self.me, self.count)
         self._presence = Presence(
-            replica, self._roster, self._heartbeat, self.me, self._screening.reason
+            replica,
+            self._roster,
+            self._heartbeat,
+            self.me,
+            self._screening.reason,
+            self._screening.has_history,
         )
         self._intake = Intake(
             replica,
