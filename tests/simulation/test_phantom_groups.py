@@ -13,8 +13,10 @@ from trio.testing import MockClock
 
 from openfl.config import load_config
 from openfl.contribution import Charter, GroupCard
+from openfl.errors import GroupError
 from openfl.group.selection import SelectionSettings
 from openfl.group_finder import GroupFinder
+from openfl.membership_state import SavedMembership
 from openfl.network.simulated import seed_trio
 from openfl.wire import messages as wire
 from openfl.workload import RatingWorkload
@@ -148,3 +150,26 @@ async def test_outsiders_are_shown_what_members_say_not_what_a_stranger_repeats(
             await trio.sleep(20.0)
             shown = {view.name: view.members for view in await outsider.node.groups()}
             assert shown["films"] == 3
+
+
+async def test_a_group_of_a_name_from_before_the_rule_goes_on_and_its_members_are_told(
+    workloads: list[RatingWorkload], autojump_clock: MockClock
+) -> None:
+    old = workloads[0].found("music\u3164")
+    saved = SavedMembership(old, 0, 0, (), (), ())
+    async with village() as town:
+        node = await town.start(workloads[0], resume=saved)
+        await until(lambda: node.round > 2)
+        assert node.group == (old.group_id, old.name)
+        assert len(node.times("unclear-name")) == 1
+
+
+async def test_no_group_of_such_a_name_is_founded_by_hand(
+    workloads: list[RatingWorkload], autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        node = await town.start(workloads[0])
+        with pytest.raises(GroupError, match="U\\+3164 HANGUL FILLER"):
+            await node.node.found_group("music\u3164")
+        view = await node.node.found_group("cafe\u0301")
+        assert view.name == "caf\u00e9"
