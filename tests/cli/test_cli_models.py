@@ -172,3 +172,15 @@ def test_import_keeps_out_of_a_home_in_which_a_node_runs(
             capsys, "import", home / "model.safetensors", "--home", home, code=exit_codes.STATE
         )
     assert "running in this home" in shown
+
+
+def test_a_model_of_a_group_whose_name_may_deceive_is_imported_by_its_members_only(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str
+) -> None:
+    old = trained_home(tmp_path / "old", kind, "music\u3164")
+    file = tmp_path / "mine.safetensors"
+    ran(capsys, "export", file, "--home", old)
+    ran(capsys, "import", file, "--home", old)
+    shown = ran(capsys, "import", file, "--home", tmp_path / "other", code=exit_codes.STATE)
+    assert "must not hold U+3164 HANGUL FILLER" in shown
+    assert not (tmp_path / "other" / "model.safetensors").exists()
