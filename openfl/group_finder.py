@@ -19,6 +19,7 @@ from openfl.wire import messages as wire
 ASK_SECONDS = 3.0
 MAX_ASKED = 8
 ISSUE_STEP_SECONDS = 0.001
+TOPICS_SECONDS = 0.5
 
 
 class GroupFinder:
@@ -37,8 +38,10 @@ class GroupFinder:
         self._issued_at = 0.0
         self.asked = DirectoryView()
         """What came of the last time that peers were asked."""
+        self._subscribers: dict[str, frozenset[PeerId]] = {}
+        self._topics_at = -float("inf")
         self._cards = GroupCards(
-            sealer, rng, lambda now: own_card(self._next_issue()), blame=network.penalize
+            sealer, rng, lambda now: own_card(self._next_issue()), network.penalize, self._at_hand
         )
         network.set_handler(wire.GROUPS_PROTOCOL, self._answer, wire.LIMITS.max_request_bytes)
 
@@ -72,7 +75,7 @@ class GroupFinder:
         self._cards.changed(trio.current_time())
 
     def known(self) -> tuple[KnownCard, ...]:
-        """The freshest card of each group, our own included."""
+        """One card for each group, our own included."""
         return self._cards.known(trio.current_time())
 
     def find(self, reference: str) -> tuple[KnownCard, ...]:
@@ -112,6 +115,19 @@ class GroupFinder:
 
     async def _answer(self, peer: PeerId, payload: bytes) -> bytes:
         return self._cards.answer(peer, payload, trio.current_time())
+
+    def _at_hand(self, group_id: GroupId) -> frozenset[PeerId]:
+        """Connected peers that subscribe to the group's topic, as of a moment ago: a directory asks
+        for every group it knows."""
+        now = trio.current_time()
+        if now - self._topics_at > TOPICS_SECONDS:
+            subscribers: dict[str, set[PeerId]] = {}
+            for peer in self._network.peers():
+                for topic in peer.topics:
+                    subscribers.setdefault(topic, set()).add(peer.peer_id)
+            self._subscribers = {topic: frozenset(found) for topic, found in subscribers.items()}
+            self._topics_at = now
+        return self._subscribers.get(wire.deltas_topic(group_id), frozenset())
 
     def _on_card(self, message: GossipMessage) -> Verdict:
         return self._cards.heard(

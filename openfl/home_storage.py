@@ -22,6 +22,7 @@ import trio
 from openfl.contribution import Charter, GroupId, ModelView
 from openfl.errors import RemoteError, StateError
 from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
+from openfl.names import normal
 from openfl.network.base import PeerAddress
 from openfl.node_parts import OwedLeave, Standing
 from openfl.store import Home, RememberedPeers, peek_state, read_state, remove, write_state
@@ -47,6 +48,11 @@ def current_charter(place: Home) -> Charter | None:
         return None if plain is None else wire.charter_from_plain(plain)
     except RemoteError:
         return None
+
+
+def _is_one_of(wanted: str | None, *names: Any) -> bool:
+    """Whether no group is wanted by name, or one of these; however their letters are composed."""
+    return wanted is None or normal(wanted) in [normal(n) for n in names if isinstance(n, str)]
 
 
 class _Standing(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,7 +115,7 @@ class HomeStorage:
             charter = wire.charter_from_plain(content["charter"])
         except RemoteError as error:
             return None, [*problems, f"{self._node_file}: the group's charter is damaged: {error}"]
-        if wanted is not None and wanted not in (charter.name, content.get("asked")):
+        if not _is_one_of(wanted, charter.name, content.get("asked")):
             return None, problems
         path = self._place.state_file(charter.group_id)
         state = read_state(path, STATE_KIND, STATE_VERSION, time.time())
@@ -128,7 +134,7 @@ class HomeStorage:
         charter = content.get("charter") if isinstance(content, dict) else None
         if not isinstance(charter, dict):
             return None
-        if wanted not in (None, charter.get("name"), content.get("asked")):
+        if not _is_one_of(wanted, charter.get("name"), content.get("asked")):
             return None
         task = charter.get("task")
         return task if isinstance(task, str) else None

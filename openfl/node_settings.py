@@ -11,6 +11,7 @@ from openfl.config import Config
 from openfl.group.screening import AggregationSettings
 from openfl.group.selection import SelectionSettings
 from openfl.group.settings import SessionSettings
+from openfl.names import normal
 from openfl.node_parts import NodeSettings
 from openfl.scout import ScoutSettings
 
@@ -53,7 +54,7 @@ def node_settings(
     """What a node needs of the configuration beside its parts."""
     switching = config.switching
     return NodeSettings(
-        config.group.name,
+        normal(config.group.name),
         str(home),
         session_settings(config),
         config.training.alone_rounds,

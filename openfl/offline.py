@@ -28,6 +28,7 @@ from openfl.learning.rating_charter import TASK_KIND as RATING
 from openfl.learning.rating_charter import check_ratings_fit
 from openfl.learning.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
 from openfl.learning.recommend import Recommendations, recommend
+from openfl.names import name_problem
 from openfl.store import Home, atomic_write
 from openfl.workload import load_music, load_songs, split_of
 
@@ -157,6 +158,11 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
             raise GroupError(
                 f"{source}: a model of group {charter.name} ({charter.group_id[:8]}), but this home"
                 f" is in group {mine.name} ({mine.group_id[:8]}); --force imports it all the same"
+            )
+        unclear = name_problem(charter.name)
+        if unclear is not None and (mine is None or mine.group_id != charter.group_id):
+            raise StateError(
+                f"{source}: its group is called {charter.name!r}, but a group's name {unclear}"
             )
         catalogues = {table: known.songs.values() for table, known in named.names.items()}
         atomic_write(target, encode_model(charter, named.model, catalogues))

@@ -26,6 +26,7 @@ from openfl.fault_points import FaultPoints
 from openfl.group_finder import GroupFinder
 from openfl.home_storage import HomeStorage
 from openfl.invitations import load_invitation
+from openfl.names import name_problem, normal
 from openfl.network.access_list import AccessList
 from openfl.network.base import Network, PeerAddress
 from openfl.network.discovery import Discovery, no_answer
@@ -109,6 +110,8 @@ async def _open_parts(
     storage = HomeStorage(place, place.model_file(config.model.file), asked)
     remembered, problems = _load_remembered(place, storage)
     resume, more = storage.load(asked)
+    if resume is None:
+        _require_clear_name(config)
     privacy = await _open_budget(config, place)
     async with (
         _open_network(config, identity, storage, on_event) as network,
@@ -370,6 +373,14 @@ def _load_remembered(
     storage.remembered(peers)
     addresses = tuple(PeerAddress(PeerId(p.peer_id), p.multiaddrs) for p in peers.peers)
     return addresses, [] if read.problem is None else [read.problem]
+
+
+def _require_clear_name(config: Config) -> None:
+    """ConfigError when no node may begin in a group of that name. A home that is in one already
+    goes on (`openfl.names`)."""
+    problem = name_problem(normal(config.group.name))
+    if problem is not None:
+        raise ConfigError(f"group.name ({config.origin('group.name')}): {problem}")
 
 
 def _group_asked_for(config: Config) -> str | None:

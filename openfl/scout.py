@@ -43,6 +43,11 @@ MAX_AT_ONCE = 3
 RETRY_SECONDS = 5.0
 MAX_RETRY_SECONDS = 160.0
 """A group of which nobody answered is not looked at again for so long, doubling each time."""
+FIRST_LOOK_SECONDS = 10.0
+"""Until a new node begins somewhere, whoever has not answered."""
+FIRST_LOOK_MORE_SECONDS = 2.0
+"""How long others are waited for once one group's contributions have come."""
+FIRST_LOOK_GROUPS = 8
 MAX_SOURCES = 4
 """Members asked for one group's snapshot before it is given up."""
 
@@ -63,6 +68,15 @@ class Fetched:
     probe: Probe | None
     peer: PeerId | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A group of which a snapshot was fetched. members: whose signed contributions were in it, this
+    node not counted; 0 when nobody there has learned anything yet."""
+
+    charter: Charter
+    members: int
 
 
 class Scout:
@@ -100,13 +114,18 @@ class Scout:
         """Of the last look: group -> why there was nothing to judge."""
 
     def candidates(self, here: GroupId) -> tuple[Candidate, ...]:
-        """Groups that this node could join, as their freshest cards tell."""
+        """Groups that this node could join, as their cards tell."""
         now = trio.current_time()
-        known = [k.card for k in self._directory.freshest(now)]
+        known = [k.card for k in self._directory.listed(now)]
         ids = {card.charter.group_id for card in known}
         self._unreached = {g: failed for g, failed in self._unreached.items() if g in ids}
         return tuple(
-            Candidate(card.charter.group_id, card.charter.name, card.members)
+            Candidate(
+                card.charter.group_id,
+                card.charter.name,
+                card.members,
+                self._directory.standing(card.charter.group_id),
+            )
             for card in known
             if card.charter.group_id != here
             and now >= self._unreached.get(card.charter.group_id, (0, now))[1]
@@ -140,6 +159,30 @@ class Scout:
         # In the order of the candidates, whoever answered first.
         order = {candidate.group_id: place for place, candidate in enumerate(groups)}
         return sorted(findings, key=lambda f: order[f.candidate.group_id])
+
+    async def serving(self, groups: Sequence[Candidate]) -> list[Served]:
+        """What those of `groups` that answer serve, the one of most contributions first: for a node
+        that is in no group yet. What cards claim decides at most whom to ask; half of those asked
+        are drawn from all."""
+        served: list[Served] = []
+        charters = {k.card.charter.group_id: k.card.charter for k in self._directory.all_cards()}
+        with trio.move_on_after(FIRST_LOOK_SECONDS) as patience:
+
+            async def ask(charter: Charter) -> None:
+                fetched = await self.fetch(charter)
+                if fetched.probe is None:
+                    return
+                served.append(Served(charter, self._contributors(fetched.probe)))
+                if served[-1].members:
+                    soon = trio.current_time() + FIRST_LOOK_MORE_SECONDS
+                    patience.deadline = min(patience.deadline, soon)
+
+            async with trio.open_nursery() as nursery:
+                for candidate in self._to_ask_first(groups):
+                    nursery.start_soon(ask, charters[candidate.group_id])
+        for one in served:
+            self._probes.forget(one.charter.group_id)  # the membership fetches what is new itself
+        return sorted(served, key=lambda s: (-s.members, s.charter.group_id))
 
     async def compare(
         self, here: Charter, current: ModelView, there: Charter, candidate: ModelView
@@ -182,7 +225,7 @@ class Scout:
             return None
         self._unreached.pop(charter.group_id, None)
         me = self._network.peer_id
-        members = sum(state.peer_id != me for state in fetched.probe.replica.members())
+        members = self._contributors(fetched.probe)
         if not members:
             self.gave_nothing[charter.group_id] = "nobody else has taught it anything"
             return None
@@ -191,6 +234,16 @@ class Scout:
             self.gave_nothing[charter.group_id] = "this node holds nothing back to compare by"
             return None
         return Finding(candidate, members, comparison)
+
+    def _contributors(self, probe: Probe) -> int:
+        me = self._network.peer_id
+        return sum(state.peer_id != me for state in probe.replica.members())
+
+    def _to_ask_first(self, groups: Sequence[Candidate]) -> list[Candidate]:
+        order = sorted(groups, key=lambda c: (-c.standing, -c.members, c.group_id))
+        best, rest = order[: FIRST_LOOK_GROUPS // 2], order[FIRST_LOOK_GROUPS // 2 :]
+        drawn = self._rng.permutation(len(rest))[: FIRST_LOOK_GROUPS - len(best)]
+        return [*best, *(rest[place] for place in drawn.tolist())]
 
     async def _fetch(self, charter: Charter) -> Fetched:
         reason, tried = "no member is known", 0
@@ -208,6 +261,8 @@ class Scout:
                 tried += 1
                 problem = await self._fetch_from(address.peer_id, probe)
                 if problem is None:
+                    authors = [state.peer_id for state in probe.replica.members()]
+                    self._directory.fetched(charter.group_id, authors)
                     return Fetched(probe, address.peer_id)
                 reason = problem
         return Fetched(None, reason=reason)

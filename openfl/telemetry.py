@@ -40,6 +40,9 @@ class MemberView:
     age_seconds: float
     me: bool = False
     left_out: str = ""
+    history: bool | None = None
+    """Whether this node has seen it do its own data good (`openfl.aggregation.screening`); None of
+    ourselves, and where no member is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,11 @@ class NodeSnapshot:
     notices: tuple[Notice, ...] = ()
     """What is wrong at this moment; empty when all is well."""
     directory: DirectoryView = field(default_factory=DirectoryView)
+
+    @property
+    def strangers(self) -> int:
+        """Present members without a history with this node, as far as members are judged."""
+        return sum(member.history is False for member in self.members)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""

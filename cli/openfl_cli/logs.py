@@ -18,8 +18,10 @@ from openfl.errors import StateError
 from openfl.files import open_own
 from openfl.store import Home
 from openfl.telemetry import NodeEvent
+from openfl_cli.text import clean
 
 MAX_BYTES = 4_000_000
+MAX_MESSAGE_CHARS = 4_000
 
 
 class _QuietFileHandler(logging.handlers.RotatingFileHandler):
@@ -37,6 +39,19 @@ class _QuietFileHandler(logging.handlers.RotatingFileHandler):
         # What could not be written is tried once more at the end.
         with contextlib.suppress(OSError):
             super().close()
+
+
+class _OneLine(logging.Formatter):
+    """What peers and files had to say is shown as the terminal would show it, and ends no line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = clean(record.message, MAX_MESSAGE_CHARS)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        # The lines of a traceback, indented: none of them begins like a record.
+        lines = super().format(record).split("\n")
+        return "\n  ".join(clean(line, MAX_MESSAGE_CHARS) for line in lines)
 
 
 class LogFile:
@@ -62,7 +77,7 @@ def log_to_file(home: Path, level: str) -> Iterator[LogFile]:
         )
     except OSError as error:
         raise StateError(f"{place.log_file}: {error.strerror or error}") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("openfl")
     before = root.level, ours.level
     root.setLevel(logging.INFO if level == "debug" else logging.WARNING)

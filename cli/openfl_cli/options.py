@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openfl.errors import ConfigError, StateError, UsageError
+from openfl_cli.text import clean, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -167,12 +167,12 @@ def config_or_none(arguments: argparse.Namespace, home: Path) -> Config | None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    print(to_json(value, indent=2))
 
 
 def note(text: str) -> None:
     """A remark for people on stderr, so that stdout stays data."""
-    print(f"openfl-node: {text}", file=sys.stderr)
+    print(f"openfl-node: {clean(text, 2000)}", file=sys.stderr)
 
 
 def stdout_console() -> Console:

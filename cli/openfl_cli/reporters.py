@@ -7,12 +7,11 @@ reader went away, are left out (node.log has them).
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 from openfl.telemetry import NodeEvent
-from openfl_cli.text import clean, clock
+from openfl_cli.text import clean, clock, to_json
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -75,7 +74,7 @@ class JsonLines(_Lines):
         self, time: float, level: str, kind: str, message: str, data: Mapping[str, Any]
     ) -> None:
         line = {"time": time, "level": level, "event": kind, "message": message, "data": data}
-        self.write(json.dumps(line, default=str))
+        self.write(to_json(line, allow_nan=True))
 
 
 def event_line(event: NodeEvent) -> str:

@@ -28,6 +28,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
             "task": snapshot.task,
         },
         "members": len(snapshot.members),
+        "strangers": snapshot.strangers,
         "peers": len(snapshot.peers),
         "round": snapshot.round,
         "rounds": snapshot.rounds,
@@ -68,6 +69,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
                 "age_seconds": member.age_seconds,
                 "me": member.me,
                 "left_out": member.left_out,
+                "history": member.history,
             }
             for member in snapshot.members
         ],

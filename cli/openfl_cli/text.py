@@ -1,33 +1,54 @@
-"""Small pure formatters. `clean` stands between names from the network and the terminal."""
+"""Small pure formatters. Whatever strangers or files may have written goes out through one of two:
+`clean` for people (terminal, log file), `to_json` for programs, whose output people read too."""
 
 from __future__ import annotations
 
+import json
 import math
 import time as _time
-import unicodedata
+from typing import Any
+
+from openfl.names import MAX_MARKS, is_mark, is_unseen
 
 UNKNOWN = "-"
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_VARIATION_SELECTORS = "\ufe0e\ufe0f"
 
 
 def clean(text: str, limit: int = 500) -> str:
-    """`text` without anything that could steer a terminal (escapes, newlines, direction marks).
+    """`text` without anything that could steer a terminal (escapes, newlines, direction marks) or
+    that shows nothing where something is expected.
 
-    Group names, song titles and event texts can come from other peers; each unsafe character
-    becomes U+FFFD, a tab or newline a space, and more than `limit` characters are cut.
+    Group names, song titles and event texts can come from other peers; each unseen character
+    becomes U+FFFD, a tab or newline a space, a mark beyond `MAX_MARKS` on one letter is dropped
+    (those of emoji too), and more than `limit` characters are cut.
     """
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        " "
-        if character in "\t\n\r"
-        else "\ufffd"
-        if unicodedata.category(character) in _UNSAFE_CATEGORIES
-        else character
-        for character in text
-    )
+    shown: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if is_mark(character) else 0
+        if marks > MAX_MARKS or character in _VARIATION_SELECTORS:
+            continue
+        if character in "\t\n\r":
+            character = " "
+        shown.append("\ufffd" if is_unseen(character) else character)
+    return "".join(shown)
+
+
+def to_json(value: Any, *, indent: int | None = None, allow_nan: bool = False) -> str:
+    """`value` as JSON: letters of any script as they are, what is not seen as `\\uXXXX`. ValueError
+    for a number that is not finite, unless `allow_nan`."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=str)
+    # Outside of strings only the newlines of `indent` are not seen.
+    return "".join(c if c == "\n" or not is_unseen(c) else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    # The one control that json.dumps leaves bare is DEL.
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def short_peer(peer_id: str) -> str:

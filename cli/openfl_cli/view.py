@@ -36,6 +36,9 @@ UNBOUNDED = 12
 """Rows a list shows at most when the height is not bounded (`status`)."""
 BOUNDED_ADDRESSES = 2
 """Multiaddrs shown when the height is bounded."""
+ROUNDS_TO_KNOW = 5
+CROWD = 8
+"""Members from which on it is told that most of them are strangers."""
 LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 PHASES = {
     "starting": "opening the network",
@@ -164,12 +167,22 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
     lines.append(Text.assemble(("bytes  ", "dim"), traffic))
     if shot.switching.why:
         lines.append(Text.assemble(("why    ", "dim"), clean(shot.switching.why)))
+    if is_among_strangers(shot):
+        text = f"{shot.strangers:,} of {len(shot.members):,} members have no history with this node"
+        lines.append(Text.assemble(("crowd  ", "dim"), (text, "yellow")))
     faults = sum(shot.faults.values())
     if faults:
         worst = sorted(shot.faults.items(), key=lambda fault: (-fault[1], fault[0]))[:3]
         named = ", ".join(f"{clean(name, 40)} {count}" for name, count in worst)
         lines.append(Text.assemble(("faults ", "dim"), (f"{faults} survived: {named}", "yellow")))
     return lines
+
+
+def is_among_strangers(shot: NodeSnapshot) -> bool:
+    """Whether most members are unknown to a node that has had the time to know them. In a small
+    group that says little."""
+    enough = shot.round >= ROUNDS_TO_KNOW and len(shot.members) >= CROWD
+    return enough and 2 * shot.strangers > len(shot.members)
 
 
 def privacy_line(privacy: PrivacyView) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from openfl_cli import exit_codes, options
 from openfl_cli.ask import running_node
 from openfl_cli.screen import Screen, print_frame
 from openfl_cli.status_json import status_json
+from openfl_cli.text import to_json
 from openfl_cli.view import NodeView
 
 LINES_EVERY_SECONDS = 1.0
@@ -36,7 +36,7 @@ def watch(home: Path, as_json: bool) -> int:
         while True:
             shot = await current()
             if as_json:
-                print(json.dumps(status_json(shot, running=True)), flush=True)
+                print(to_json(status_json(shot, running=True)), flush=True)
             else:
                 console.print(NodeView(shot))
                 print(flush=True)

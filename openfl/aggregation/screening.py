@@ -27,6 +27,14 @@ member is then harmful below `pool_exclude_below`, until the median is at `pool_
 judge's own data has the last word where it is sure: above `sure` a member stays, below -2 `sure`
 it goes, whatever others say.
 
+*History.* Identities cost nothing, so whoever makes many of them would be the majority that medians
+take for honest. A member has a *history* with this judge when it was judged in a round, does the
+judge's own data good (z > 0) and is not left out. Of the opinions of members without one, at most
+half as many count as there are of members with one, the judge's own included; and once there are
+`MIN_MEMBERS` of the latter, this one included, sizes and weights are compared with their medians
+alone. That is no proof of honesty (who copies good work does good), and before there is any history
+nothing can tell the two apart.
+
 Everybody judges for itself, and the registers of a member that is left out stay and are passed on.
 """
 
@@ -34,7 +42,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -210,6 +218,17 @@ class Screen:
         standing = self._members.get(peer)
         return 0.0 if standing is None else standing.z
 
+    def has_history(self, peer: PeerId) -> bool:
+        """See the module's text."""
+        standing = self._members.get(peer)
+        return standing is not None and standing.judged and standing.z > 0 and not standing.reason
+
+    def _comparable(self, members: Iterable[PeerId]) -> list[PeerId]:
+        """Whose medians count: those of members with a history, once they are enough."""
+        everybody = list(members)
+        known = [peer for peer in everybody if self.has_history(peer)]
+        return known if len(known) + 1 >= MIN_MEMBERS else everybody
+
     def keep_only(self, members: set[PeerId]) -> None:
         """Forget everybody else."""
         for peer in self._members.keys() - members:
@@ -233,7 +252,9 @@ class Screen:
         known.update((peer, z) for peer, z in opinions.items() if peer in self._members)
         self._opinions[judge] = known  # the last to speak is the last to make room
         while len(self._opinions) > MAX_JUDGES:
-            del self._opinions[next(iter(self._opinions))]
+            # Strangers first: any number of them can speak as often as they like.
+            strangers = (judge for judge in self._opinions if not self.has_history(judge))
+            del self._opinions[next(strangers, next(iter(self._opinions)))]
 
     # --- size and weight --------------------------------------------------------------------------
 
@@ -244,7 +265,8 @@ class Screen:
             for standing in self._members.values():
                 standing.heavy = False
             return
-        self._median_evidence = statistics.median([*claims.values(), own])
+        comparable = [claims[peer] for peer in self._comparable(claims)]
+        self._median_evidence = statistics.median([*comparable, own])
         for peer, claim in claims.items():
             self._judge_weight(self._of(peer), claim)
 
@@ -256,12 +278,13 @@ class Screen:
         """
         for peer, size in sizes.items():
             self._of(peer).size = size
-        steps = [s.size.step for s in self._members.values() if s.size is not None]
-        if len(steps) + 1 < MIN_MEMBERS:
+        measured = {p: s.size.step for p, s in self._members.items() if s.size is not None}
+        if len(measured) + 1 < MIN_MEMBERS:
             self._median_step = 0.0
             for standing in self._members.values():
                 standing.gross = False
             return
+        steps = [measured[peer] for peer in self._comparable(measured)]
         self._median_step = statistics.median(steps)
         for peer in sizes:
             self._judge_size(self._of(peer))
@@ -315,9 +338,12 @@ class Screen:
     def _is_harmful(self, peer: PeerId, standing: _Standing) -> bool:
         settings, z = self.settings, standing.z
         opinions = [standing.z]
+        of_strangers: list[float] = []
         for judge, about in self._opinions.items():
             if judge != peer and peer in about and not self.reason(judge):
-                opinions.append(about[peer])
+                known = opinions if self.has_history(judge) else of_strangers
+                known.append(about[peer])
+        opinions += of_strangers[-(len(opinions) // 2) :] if len(opinions) > 1 else []
         if len(opinions) < MIN_JUDGES:
             if standing.harmful:
                 return z < settings.readmit_at

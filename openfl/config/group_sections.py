@@ -16,7 +16,7 @@ class GroupConfig:
         "music",
         "Name of the group to join. When the network knows none of that name whose data fits ours,"
         " this node founds it.",
-        allowed="1 to 64 bytes",
+        allowed="1 to 64 bytes, nothing unseen in it",
         check_text=group_name_problem,
     )
     closed: bool = setting(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from openfl.config.load import ENV_PREFIX, RESERVED_ENV, SECTIONS, SETTINGS, env_name
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Setting, Value
+from openfl.names import is_unseen
 
 _WIDTH = 98
 
@@ -102,8 +103,9 @@ def toml_value(value: Value) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
     if isinstance(value, str):
-        # JSON's escapes are a subset of TOML's; DEL is the one character JSON leaves bare.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        # JSON's escapes are a subset of TOML's; what it leaves bare and is not seen is escaped too.
+        text = json.dumps(value, ensure_ascii=False)
+        return "".join(f"\\U{ord(c):08x}" if is_unseen(c) else c for c in text)
     return repr(value)
 
 

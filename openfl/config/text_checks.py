@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from openfl.names import normal
+
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _SCALE = re.compile(rf"({_NUMBER})-({_NUMBER})")
 _PEER_ID = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
@@ -39,9 +41,10 @@ def peer_id_problem(text: str) -> str | None:
 
 
 def group_name_problem(text: str) -> str | None:
+    # No more: it may be that of a group that this home is in since before `openfl.names`.
     if not text.strip() or text != text.strip():
         return "must not be empty or begin or end with a space"
-    return None if len(text.encode()) <= 64 else "must be at most 64 bytes"
+    return None if len(normal(text).encode()) <= 64 else "must be at most 64 bytes"
 
 
 def model_file_problem(text: str) -> str | None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from openfl.contribution import GroupCard, GroupId, PeerId
 from openfl.errors import InvalidSignature, RemoteError
-from openfl.group.directory import Directory, KnownCard
+from openfl.group.directory import Directory, KnownCard, nobody_at_hand
 from openfl.group.session import GroupSession
 from openfl.group.trickle import Trickle
 from openfl.network.base import Sealer, Verdict
@@ -60,9 +60,17 @@ def nobody(peer: PeerId, reason: str) -> None:
     """Blames nobody."""
 
 
+_PASSED_OVER: Mapping[type[RemoteError], str] = {
+    wire.UnknownVersion: "card-version",
+    wire.UnclearName: "card-name",
+}
+"""Cards that are counted and not listed: whoever issues or relays them is not to blame."""
+
+
 class GroupCards:
     """`own_card(now)` is our group's card as of now, or None when we are in no group.
-    `blame(peer, reason)`: told of a peer that broke the rules itself."""
+    `blame(peer, reason)`: told of a peer that broke the rules itself. `at_hand(group)`: connected
+    peers that subscribe to the group's topic."""
 
     def __init__(
         self,
@@ -70,8 +78,9 @@ class GroupCards:
         rng: np.random.Generator,
         own_card: Callable[[float], GroupCard | None],
         blame: Callable[[PeerId, str], None] = nobody,
+        at_hand: Callable[[GroupId], Collection[PeerId]] = nobody_at_hand,
     ) -> None:
-        self.directory = Directory()
+        self.directory = Directory(me=sealer.peer_id, at_hand=at_hand)
         self.faults: Counter[str] = Counter()
         """What was refused, by name."""
         self._blame = blame
@@ -119,9 +128,9 @@ class GroupCards:
     # --- what is known ----------------------------------------------------------------------------
 
     def known(self, now: float) -> tuple[KnownCard, ...]:
-        """The freshest card of each group, our own included."""
+        """One card for each group, our own included; see `Directory.listed`."""
         self._refresh_own(now)
-        return self.directory.freshest(now)
+        return self.directory.listed(now)
 
     def find(self, reference: str, now: float) -> tuple[KnownCard, ...]:
         """Groups of this name, or whose id begins so."""
@@ -143,8 +152,8 @@ class GroupCards:
         try:
             envelope = wire.decode_directory(payload)
             card, news = self._take_in(envelope, 0.0, now, author)
-        except wire.UnknownVersion:
-            self.faults["card-version"] += 1
+        except (wire.UnknownVersion, wire.UnclearName) as error:
+            self.faults[_PASSED_OVER[type(error)]] += 1
             return Verdict.IGNORE
         except RemoteError:
             return Verdict.REJECT
@@ -164,7 +173,8 @@ class GroupCards:
             return wire.encode_answer(wire.Refusal("busy", "too many requests"))
         cards: list[tuple[bytes, int]] = []
         free = wire.LIMITS.max_page_bytes
-        for known in sorted(self.known(now), key=lambda known: known.age(now)):
+        self._refresh_own(now)
+        for known in self.directory.by_worth(now):
             free -= len(known.envelope) + 16
             if free < 0 or len(cards) >= wire.LIMITS.max_cards:
                 break
@@ -179,8 +189,8 @@ class GroupCards:
             for envelope, age in answer.cards:
                 try:
                     self._take_in(envelope, age, now)
-                except wire.UnknownVersion:
-                    self.faults["card-version"] += 1
+                except (wire.UnknownVersion, wire.UnclearName) as error:
+                    self.faults[_PASSED_OVER[type(error)]] += 1
         return isinstance(answer, wire.CardsAnswer)
 
     def _take_in(

@@ -14,7 +14,8 @@ from openfl.telemetry import MemberView
 
 class Presence:
     """`me`: this member, which is always here. `heartbeat`: starts anew when somebody arrives.
-    `left_out(peer)`: why a member is not part of the model; "" when it is."""
+    `left_out(peer)`: why a member is not part of the model; "" when it is. `history(peer)`: whether
+    it has one with this member; None when that is not known of anybody."""
 
     def __init__(
         self,
@@ -23,12 +24,14 @@ class Presence:
         heartbeat: Trickle,
         me: PeerId,
         left_out: Callable[[PeerId], str],
+        history: Callable[[PeerId], bool | None],
     ) -> None:
         self._replica = replica
         self._roster = roster
         self._heartbeat = heartbeat
         self._me = me
         self._left_out = left_out
+        self._history = history
 
     def start(self, now: float) -> None:
         """This member is here; that is no news."""
@@ -74,6 +77,7 @@ class Presence:
                 age_seconds=max(0.0, now - entry.heard_at),
                 me=peer == self._me,
                 left_out=self._left_out(peer),
+                history=None if peer == self._me else self._history(peer),
             )
             for peer, entry in self._roster.present(now)
         ]

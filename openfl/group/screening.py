@@ -132,6 +132,11 @@ class Screening:
         self._measure_speakers()
         return self._screen.reason(peer) if self._screens else ""
 
+    def has_history(self, peer: PeerId) -> bool | None:
+        """Whether this member has done this one's own data good; None when nobody is judged by it.
+        See `openfl.aggregation.screening`."""
+        return self._screen.has_history(peer) if self._screens and self._judges else None
+
     def model(self) -> DenseModel:
         """The model now; the same object until something changes."""
         if self._settings.rule == "mean" or (self._screens and not self.left_out):

@@ -33,6 +33,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -77,11 +78,13 @@ class SelectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A group this node could join, as its card tells. members: as claimed."""
+    """A group this node could join. members: as its card claims. standing: of whoever tells of it,
+    as this node has seen itself (`openfl.group.directory.Standing`)."""
 
     group_id: GroupId
     name: str
     members: int
+    standing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class Selector:
         """The latest of each group that was looked at."""
         self.latest = Decision("stay", "no look at other groups yet")
         self._rng = rng
+        self._secret = rng.spawn(1)[0].bytes(16)  # spawned: what rng draws stays the same
         self._tried: dict[GroupId, int] = {}
         """The round of the latest try to look at each group, whether it was reached or not."""
         self._promise: _Promise | None = None
@@ -234,7 +238,9 @@ class Selector:
 
     def choose(self, here: Here, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """Whom to look at. Half of the places are for the best of those known, so that no flood of
-        new groups can hide them; the others for those tried longest ago or never, largest first."""
+        new groups can hide them; the others for those tried longest ago or never. Of these come
+        first the ones of whose members this node has seen most itself; then chance decides, for
+        what a card claims is free."""
         others = [
             c
             for c in candidates
@@ -244,12 +250,16 @@ class Selector:
         known.sort(key=lambda c: (-self.findings[c.group_id].comparison.gain, c.group_id))
         best = known[: max(1, self.settings.max_candidates // 2)]
 
-        def urgency(candidate: Candidate) -> tuple[int, int, str]:
+        def urgency(candidate: Candidate) -> tuple[int, int, bytes]:
             tried = self._tried.get(candidate.group_id, -1)
-            return (tried, -candidate.members, candidate.group_id)
+            return (tried, -candidate.standing, self._lot(candidate.group_id))
 
         rest = sorted((c for c in others if c not in best), key=urgency)
         return tuple((best + rest)[: self.settings.max_candidates])
+
+    def _lot(self, group_id: GroupId) -> bytes:
+        """In an order of this node's own, which nobody can make a group's id for."""
+        return blake2b(group_id.encode(), key=self._secret, digest_size=8).digest()
 
     def decide(
         self,

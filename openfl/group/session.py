@@ -116,7 +116,12 @@ class GroupSession:
         self._identity = IdentityWatch(self.me, self._publisher)
         self._screening = Screening(replica, settings.aggregation, self.me, self.count)
         self._presence = Presence(
-            replica, self._roster, self._heartbeat, self.me, self._screening.reason
+            replica,
+            self._roster,
+            self._heartbeat,
+            self.me,
+            self._screening.reason,
+            self._screening.has_history,
         )
         self._silence = Silence(
             self.me, self._presence, self._publisher, self._gaps, settings.presence_seconds

@@ -12,12 +12,13 @@ from openfl.errors import GroupError
 from openfl.group.directory import KnownCard
 from openfl.group_finder import GroupFinder
 from openfl.membership_state import SavedMembership
+from openfl.names import name_problem
 from openfl.network.base import Network
 from openfl.network.discovery import Discovery
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node_parts import NodeSettings
-from openfl.scout import Scout
+from openfl.scout import Scout, Served
 from openfl.workload import Workload
 
 FIND_GROUP_SECONDS = 4.0
@@ -44,25 +45,30 @@ class FirstGroup:
     eligibility: Eligibility
     finder: GroupFinder
     scout: Scout
+    log: EventLog
 
     async def choose(self, resume: SavedMembership | None) -> Charter:
         """The saved group, or one of the wanted name that fits, or a new one. Whoever named none
-        gets the largest that fits. GroupError when the wanted one cannot be joined."""
+        gets the largest that fits. GroupError when the wanted one cannot be joined.
+
+        Cards only tell whom to ask. A group is begun in when one of its members has served a
+        snapshot, and the largest is the one of which most members' signed contributions came.
+        """
         if resume is not None:
             return self._saved(resume)
         if self.network.connected():
             with trio.move_on_after(FIND_GROUP_SECONDS):
                 await self.finder.ask()
-        return self._wanted(GroupId(""))
+        return await self._wanted(GroupId(""))
 
-    def instead_of(self, here: GroupId) -> Charter | None:
+    async def instead_of(self, here: GroupId) -> Charter | None:
         """Where the node would have begun, had it not founded the group `here` knowing nobody; None
         when that is nowhere else. Judged by the cards known now. GroupError as from `choose`."""
-        charter = self._wanted(here)
+        charter = await self._wanted(here)
         known = {k.card.charter.group_id for k in self.finder.known()}
         return charter if charter.group_id in known - {here} else None
 
-    def _wanted(self, here: GroupId) -> Charter:
+    async def _wanted(self, here: GroupId) -> Charter:
         """The group to be in, of all that are known but `here`."""
         name = self.settings.group_name
         own = self.workload.found(name)
@@ -70,7 +76,7 @@ class FirstGroup:
             # Whoever is invited is not to teach everybody while nobody of that group is there.
             own = replace(own, founder=self.network.peer_id)
         if self.settings.any_group and self.settings.selection.enabled:
-            largest = self._largest(name, here)
+            largest = await self._largest(own, here)
             if largest is not None:
                 return largest
         found = [
@@ -80,36 +86,60 @@ class FirstGroup:
         ]
         if not found or any(k.card.charter.group_id == own.group_id for k in found):
             return own
-        return self._fitting(name, found, own)
+        return await self._fitting(name, found, own, here)
 
     def _saved(self, resume: SavedMembership) -> Charter:
         charter = resume.charter
         uninvited = self.eligibility.admission(charter, resume.invitations).problem()
         if uninvited is not None:
             raise GroupError(f"cannot go on in group {charter.name}: {uninvited}")
+        unclear = name_problem(charter.name)
+        if unclear is not None:
+            text = f"this group's name {unclear}; nodes of this version on do not list the group,"
+            text += " so nobody new finds it: found one of another name (openfl-node found NAME)"
+            self.log.tell("warning", "unclear-name", text, {"group": charter.group_id})
         return charter
 
-    def _largest(self, name: str, here: GroupId) -> Charter | None:
-        fitting = self.scout.candidates(here)
-        largest = max(fitting, key=lambda c: (c.members, c.name == name), default=None)
-        if largest is None:
-            return None
-        (known,) = self.finder.find(largest.group_id)
-        return known.card.charter
+    async def _largest(self, own: Charter, here: GroupId) -> Charter | None:
+        """None when nobody serves a group that fits. Of equals the one this node would found, then
+        one of its name."""
+        served = await self.scout.serving(self.scout.candidates(here))
 
-    def _fitting(self, name: str, found: Sequence[KnownCard], own: Charter) -> Charter:
+        def size(one: Served) -> tuple[int, bool, bool]:
+            same = one.charter.group_id == own.group_id
+            return one.members, same, one.charter.name == own.name
+
+        largest = max(served, key=size, default=None)
+        return None if largest is None else largest.charter
+
+    async def _fitting(
+        self, name: str, found: Sequence[KnownCard], own: Charter, here: GroupId
+    ) -> Charter:
         """The best of the groups of that name; `own`, when a closed one is asked for and none of
-        them lets this node in."""
-        closed, problems = self.settings.closed, []
+        them lets this node in, or when nobody serves any that does."""
+        closed, problems, fitting = self.settings.closed, [], []
         if closed:
             found = [k for k in found if k.card.charter.founder is not None]
-        # Whoever has an invitation means that group.
-        for known in sorted(found, key=lambda k: (k.card.charter.founder is None, -k.card.members)):
+        for known in found:
             charter = known.card.charter
             problem = self.eligibility.problem(charter)
             if problem is None:
-                return charter
-            problems.append(f"{charter.group_id[:8]}: {problem}")
+                fitting.append(charter)
+            else:
+                problems.append(f"{charter.group_id[:8]}: {problem}")
+        invited = [charter for charter in fitting if charter.founder is not None]
+        if len(invited) == 1:
+            return invited[0]  # the founder's signed word says that this one is meant
+        if fitting:
+            ids = {charter.group_id for charter in invited or fitting}
+            candidates = self.scout.candidates(here)
+            served = await self.scout.serving([c for c in candidates if c.group_id in ids])
+            if served or invited:
+                return served[0].charter if served else invited[0]
+            if not here:
+                text = f"cards tell of a group {name}, but no member of it answers: founding one"
+                self.log.tell("warning", "nobody-serves", text, {"groups": sorted(ids)})
+            return own
         if closed:
             return own
         raise GroupError(

@@ -89,7 +89,7 @@ class LateJoin:
         pause, patient = RETRY_SECONDS, False
         while self._network.connected() and self._is_alone_in(here):
             await self._finder.ask()
-            charter = self._elsewhere(here)
+            charter = await self._elsewhere(here)
             if charter is not None and (patient or here > charter.group_id):
                 if await self._move(charter):
                     return
@@ -105,10 +105,10 @@ class LateJoin:
             while self._network.connected() and self._is_alone_in(here):  # noqa: ASYNC110
                 await trio.sleep(WATCH_SECONDS)
 
-    def _elsewhere(self, here: GroupId) -> Charter | None:
+    async def _elsewhere(self, here: GroupId) -> Charter | None:
         """The group to be in instead; None: there is none, or it cannot be joined."""
         try:
-            charter = self._first_group.instead_of(here)
+            charter = await self._first_group.instead_of(here)
         except GroupError as error:
             self._say(f"learning alone: {error}")
             return None

@@ -12,6 +12,7 @@ from openfl.errors import GroupError
 from openfl.group.directory import KnownCard
 from openfl.group.selection import Candidate
 from openfl.group_finder import GroupFinder
+from openfl.names import name_problem, normal
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.group_change import GroupChange, Move
@@ -76,8 +77,10 @@ class Moves:
     async def found(self, name: str, pin: bool) -> GroupView:
         """See `Node.found_group`."""
         async with self._one_at_a_time:
+            name = normal(name)
             charter, old = self._workload.found(name), self._place.charter
-            wrong = charter_problem(charter)
+            unclear = name_problem(name)
+            wrong = charter_problem(charter) if unclear is None else f"a name {unclear}"
             if wrong is not None:
                 raise GroupError(f"no group can be called {name!r}: {wrong}")
             await self._finder.ask()

@@ -150,7 +150,7 @@ class Node:
             started_at=unix_time(),
         )
         self._first_group = FirstGroup(
-            network, workload, settings, eligibility, self._finder, scout
+            network, workload, settings, eligibility, self._finder, scout, self._log
         )
         self._factory = MembershipFactory(
             network=network,

@@ -67,7 +67,7 @@ class NodeViews:
             group_name=group_name,
             task=task,
             metric=metric,
-            peers=peer_views(self.network.peers(), self.finder.directory.freshest(now), session),
+            peers=peer_views(self.network.peers(), self.finder.directory.listed(now), session),
             members=() if session is None else session.members(now),
             round=0 if session is None else session.round,
             rounds=self.settings.session.rounds if session is None else session.last_round,

@@ -13,11 +13,12 @@ import numpy as np
 
 from openfl.aggregation.delta import Delta, Leave
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
-from openfl.contribution import Encoding, GroupCard, PeerId
+from openfl.contribution import PROTOCOL_VERSION, Encoding, GroupCard, PeerId
 from openfl.errors import DecodeError
+from openfl.names import name_problem
 from openfl.wire import cbor, tensors
 from openfl.wire.cbor import Tagged
-from openfl.wire.charters import charter_from_plain
+from openfl.wire.charters import UnclearName, charter_from_plain
 from openfl.wire.limits import LIMITS
 from openfl.wire.schema import (
     Fit,
@@ -158,8 +159,14 @@ def encode_card(card: GroupCard) -> bytes:
 
 
 def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
-    """The card that `issuer` signed. UnknownVersion when its charter is of another protocol."""
+    """The card that `issuer` signed. UnknownVersion when its charter is of another protocol,
+    UnclearName when its group's name may deceive."""
     message = convert(cbor.decode(body, LIMITS.max_card_bytes), _CardBody)
+    name = message.charter.get("name")
+    if message.charter.get("version") == PROTOCOL_VERSION and isinstance(name, str):
+        problem = name_problem(name)
+        if problem is not None:
+            raise UnclearName(f"a group's name {problem}")
     if message.issued_at < 0:
         raise DecodeError("a card issued before 1970")
     require_printable(message.fit_metric or "", "a metric's name")

@@ -36,6 +36,11 @@ class UnknownVersion(DecodeError):
     """A well-formed charter of another protocol version: nobody is to blame."""
 
 
+class UnclearName(DecodeError):
+    """A well-formed charter of a group whose name may deceive (`openfl.names`). Nodes before that
+    rule accept it, and those of another version of Unicode may: nobody is to blame."""
+
+
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: _Name
     width: int
@@ -97,7 +102,11 @@ def charter_from_plain(plain: Any) -> Charter:
 
 
 def charter_problem(charter: Charter) -> str | None:
-    """What is wrong with a charter, one's own or a stranger's; None when it is fine."""
+    """What is wrong with a charter, one's own or a stranger's; None when it is fine.
+
+    A new name must pass `openfl.names.name_problem` too: this asks no more of it than what a home
+    of any version may hold.
+    """
     if not 1 <= len(charter.name) <= LIMITS.max_name_chars or not charter.name.isprintable():
         return f"a name has 1 to {LIMITS.max_name_chars} printable characters"
     if len(charter.task) > LIMITS.max_task_chars or not _WORD.fullmatch(charter.task):

@@ -17,7 +17,7 @@ from openfl.wire.bodies import (
     encode_delta,
     encode_leave,
 )
-from openfl.wire.charters import UnknownVersion, charter_from_plain, charter_problem
+from openfl.wire.charters import UnclearName, UnknownVersion, charter_from_plain, charter_problem
 from openfl.wire.exchange import (
     AnswerItem,
     CardsAnswer,
@@ -91,6 +91,7 @@ __all__ = [
     "PullRequest",
     "Refusal",
     "SnapshotRequest",
+    "UnclearName",
     "UnknownVersion",
     "age_to_wire",
     "charter_from_plain",

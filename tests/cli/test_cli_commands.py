@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from cli_fakes import (
     make_snapshot,
 )
 
+from openfl.contribution import PeerId
 from openfl.errors import GroupError, NotRunningError
+from openfl.names import is_unseen
 from openfl.store import Home
-from openfl.telemetry import DirectoryView
+from openfl.telemetry import DirectoryView, MemberView
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import stop
 
@@ -376,6 +379,69 @@ def test_recommend_shows_titles_or_ids_when_there_are_none(
     shown = output_of(capsys, "recommend", "--user", "ann")
     assert "song s1" in shown
     assert "artist" not in shown
+
+
+UNSEEN = "Son\u202eg\u200b \x1b[31m\u2028\x7f\ud800\u3164 \U000e0041"
+
+
+def test_what_a_titles_file_says_steers_no_terminal_and_is_kept_in_json(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = FakeRecommendations("ann", 1).to_plain()
+    plain["items"][0].update(title=UNSEEN, artist="Dvořák")
+    running.answers["recommend"] = plain
+    for options in ((), ("--json",)):
+        shown = output_of(capsys, "recommend", "--user", "ann", *options)
+        assert "Dvořák" in shown
+        assert not [c for c in shown if c != "\n" and is_unseen(c)]
+    assert json.loads(shown)[0]["title"] == UNSEEN
+
+
+def test_nor_does_a_group_or_a_reason_from_the_network(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = {**running.answers["groups"][0], "name": UNSEEN, "reason": UNSEEN, "compatible": False}
+    running.answers["groups"] = [group]
+    for options in ((), ("--json",)):
+        shown = output_of(capsys, "groups", *options)
+        assert not [c for c in shown if c != "\n" and is_unseen(c)]
+    assert json.loads(shown)[0]["name"] == UNSEEN
+
+
+def test_names_that_may_be_taken_for_another_are_marked_in_the_list(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = {**running.answers["groups"][0], "mine": False}
+    names = ("music", "musi\u0441", "Jazz", "films")
+    running.answers["groups"] = [
+        {**group, "id": f"{n:032x}", "name": name} for n, name in enumerate(names)
+    ]
+    shown = " ".join(output_of(capsys, "groups").split())
+    assert shown.count("another has such a name: go by the id") == 2
+    assert shown.count("mixes cyrillic and latin letters") == 1
+
+
+def test_status_says_that_most_members_are_strangers(
+    running: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(known: int, round_number: int = 9) -> str:
+        members = [
+            MemberView(PeerId(f"p{n}"), 1, 0.5, 9, 1.0, n == 0, "", None if n == 0 else n <= known)
+            for n in range(200)
+        ]
+        shot = replace(make_snapshot(), members=tuple(members), round=round_number)
+        running.answers["snapshot"] = shot.to_plain()
+        return output_of(capsys, "status")
+
+    assert "195 of 200 members have no history with this node" in told(4)
+    assert json_of(capsys, "status")["strangers"] == 195
+    assert "no history" not in told(150)
+    assert "no history" not in told(0, round_number=2), "it has had no time to know anybody"
+
+
+def test_every_command_writes_json_through_the_one_function() -> None:
+    sources = {p: p.read_text() for p in Path(main.__file__).parent.rglob("*.py")}
+    assert [p.name for p, source in sources.items() if "json.dumps(" in source] == ["text.py"]
 
 
 def test_recommend_with_nothing_to_say_says_that(

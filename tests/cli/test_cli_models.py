@@ -190,3 +190,15 @@ def test_recommendations_that_nobody_reads_end_silently(tmp_path: Path) -> None:
     )
     assert done.returncode == exit_codes.BROKEN_PIPE
     assert "error" not in done.stderr
+
+
+def test_a_model_of_a_group_whose_name_may_deceive_is_imported_by_its_members_only(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str
+) -> None:
+    old = trained_home(tmp_path / "old", kind, "music\u3164")
+    file = tmp_path / "mine.safetensors"
+    ran(capsys, "export", file, "--home", old)
+    ran(capsys, "import", file, "--home", old)
+    shown = ran(capsys, "import", file, "--home", tmp_path / "other", code=exit_codes.STATE)
+    assert "must not hold U+3164 HANGUL FILLER" in shown
+    assert not (tmp_path / "other" / "model.safetensors").exists()

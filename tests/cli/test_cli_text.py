@@ -12,6 +12,12 @@ def test_a_name_that_would_steer_the_terminal_is_made_harmless() -> None:
     assert text.clean("a\x1b[31mb\u202ec\x07") == "a\ufffd[31mb\ufffdc\ufffd"
 
 
+def test_what_shows_nothing_and_stacked_marks_are_made_harmless() -> None:
+    assert text.clean("mu\u3164sic\u2800") == "mu\ufffdsic\ufffd"
+    assert text.clean("a" + "\u0301" * 50) == "a" + "\u0301" * 4
+    assert text.clean("\u2764\ufe0f") == "\u2764"
+
+
 def test_an_honest_name_in_any_script_is_left_alone() -> None:
     assert text.clean("Dvořák: Rusalka 夜曲 🎵") == "Dvořák: Rusalka 夜曲 🎵"
 

@@ -34,6 +34,9 @@ class DirectoryNetwork:
     async def publish(self, topic: str, payload: bytes) -> None:
         await trio.lowlevel.checkpoint()
 
+    def peers(self) -> tuple[ConnectedPeer, ...]:
+        return ()
+
     def penalize(self, peer_id: str, reason: str) -> None:
         raise AssertionError(reason)
 

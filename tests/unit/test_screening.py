@@ -203,11 +203,14 @@ def test_whoever_is_gone_is_forgotten():
 # --- together -------------------------------------------------------------------------------------
 
 
+DOES_GOOD = Influence(1.0, 1.0)
+
+
 def judged_by(opinions: list[float], own: float) -> Screen:
     """A screen whose judge's own z on the first member is `own`; others' opinions as given."""
     screen = Screen()
     screen.compare(sizes([1.0] * 6))
-    screen.judge({PEERS[0]: Influence(0.0, 1.0)})
+    screen.judge({PEERS[0]: Influence(0.0, 1.0), **dict.fromkeys(PEERS[1:], DOES_GOOD)})
     for judge, opinion in zip(PEERS[1:], opinions, strict=False):
         screen.told(judge, {PEERS[0]: opinion})
     # S1 = 0.7 * 0 + total, S2 = 0.7 + 1: total is chosen so that z is `own`.
@@ -246,11 +249,55 @@ def test_members_that_are_left_out_are_not_asked():
 def test_what_a_member_says_of_itself_does_not_count():
     screen = Screen()
     screen.compare(sizes([1.0] * 6))
-    screen.judge({PEERS[0]: Influence(0.0, 1.0)})
+    screen.judge({PEERS[0]: Influence(0.0, 1.0), **dict.fromkeys(PEERS[1:], DOES_GOOD)})
     for judge, opinion in zip(PEERS, (15.0, -1.0, -1.0, -0.9), strict=False):
         screen.told(judge, {PEERS[0]: opinion})
     screen.judge({PEERS[0]: Influence(-0.5, 1.0)})
     assert screen.left_out == {PEERS[0]: HARMFUL}
+
+
+# --- identities that cost nothing -----------------------------------------------------------------
+
+SYBILS = [PeerId(f"s{n:03}") for n in range(195)]
+
+
+def among_sybils() -> Screen:
+    """Five honest, this judge one of them, who know each other; then 195 others come."""
+    screen = Screen()
+    honest = {peer: Size(1.0, 100.0, 400) for peer in PEERS[:4]}
+    screen.compare(honest)
+    screen.judge(dict.fromkeys(honest, DOES_GOOD))
+    crowd = {peer: Size(1e-6, 1.0, 400) for peer in SYBILS}  # as if they moved nothing
+    screen.weigh({peer: size.evidence for peer, size in {**honest, **crowd}.items()}, own=100.0)
+    screen.compare({**honest, **crowd})
+    return screen
+
+
+def test_any_number_of_strangers_does_not_make_known_members_look_too_large_or_too_heavy():
+    assert among_sybils().left_out == {}
+
+
+def test_nor_do_their_opinions_outvote_those_of_known_members():
+    screen = among_sybils()
+    for judge in PEERS[1:4]:
+        screen.told(judge, {PEERS[0]: 1.0})
+    for sybil in SYBILS:
+        screen.told(sybil, {PEERS[0]: -15.0})
+    screen.judge({PEERS[0]: Influence(-0.1, 1.0)})
+    assert 0 < screen.z(PEERS[0]) < screen.settings.sure, "its own data does not decide alone"
+    assert screen.left_out == {}
+
+
+def test_a_history_is_what_this_judge_has_seen_to_do_good():
+    screen = among_sybils()
+    assert [screen.has_history(peer) for peer in (PEERS[0], SYBILS[0], PEERS[5])] == [
+        True,
+        False,
+        False,
+    ]
+    screen.judge({SYBILS[0]: Influence(-1.0, 1.0), SYBILS[1]: DOES_GOOD})
+    assert not screen.has_history(SYBILS[0])
+    assert screen.has_history(SYBILS[1])
 
 
 def test_an_opinion_is_told_once_there_is_one():

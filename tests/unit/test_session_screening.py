@@ -272,3 +272,37 @@ def test_an_author_that_floods_with_bytes_is_ignored_beyond_its_quota():
     assert first.session.faults["gossip-bytes"] == 2
     rig.now += 10
     assert rig.gossip(second, announce, first).reason != "bytes"
+
+
+def test_195_identities_that_come_to_five_honest_members_do_not_take_their_model_from_them():
+    """All on virtual time. The crowd signs what pulls the model away, and says of every
+    honest member that it does harm."""
+    rig = group(quick(row_fraction=1.0))
+    honest = list(rig.members)
+    good = [TRUTH - 1.0] * 5
+    rounds(rig, good, 4, Judge())
+    assert all(not member.session.left_out for member in honest)
+    crowd = []
+    for _ in range(195):
+        sybil = rig.add()
+        sybil.online = False  # what it says is handed over below
+        crowd.append(sybil)
+    rig.members = honest
+    for sybil in crowd:
+        messages, _ = sybil.session._publisher.publish(work(-TRUTH), 1, None, rig.now)
+        for message in messages:
+            for member in honest:
+                rig.gossip(sybil, wire.encode_gossip(message), member)
+        slander = tuple(wire.HeardVersion(m.peer_id, m.session.epoch, 1, 0, -15.0) for m in honest)
+        lie = wire.Heartbeat(sybil.session.epoch, 1, 1, 9, None, 200, slander, bytes(16))
+        for member in honest:
+            rig.gossip(sybil, wire.encode_gossip(lie), member)
+    assert len(honest[0].session.members(rig.now)) == 200
+    rounds(rig, good, 6, Judge())
+    known = {member.peer_id for member in honest}
+    for member in honest:
+        assert not known & member.session.left_out.keys()
+        views = member.session.members(rig.now)
+        assert sum(view.history is False for view in views) >= 195
+        rows = member.session.model().rows(TABLE.name, np.array(KEYS, dtype=np.uint64))
+        assert float(rows[:, 0].mean()) > TRUTH / 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from openfl.errors import LearningError, UsageError
 from openfl_cli import exit_codes, options
+from openfl_cli.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -184,7 +185,9 @@ class MoveLines:
         for number, event in view.events:
             if (number, event.time) not in self._told and event.kind == "switched":
                 self._told.add((number, event.time))
-                print(f"{view.seconds:5.1f} s  node-{number + 1} {event.message}", flush=True)
+                print(
+                    f"{view.seconds:5.1f} s  node-{number + 1} {clean(event.message)}", flush=True
+                )
 
 
 def play(settings: Settings, folder: Path, quiet: bool) -> tuple[Ending, list[str]]:
@@ -221,7 +224,7 @@ def close(settings: Settings, ending: Ending, favourites: list[str], as_json: bo
         if ending.recommendations is not None:
             if favourites:
                 user = ending.recommendations["user"]
-                console.print(f"Listener {user} of node-1 liked {'; '.join(favourites)}.")
+                console.print(f"Listener {user} of node-1 liked {clean('; '.join(favourites))}.")
             console.print(RecommendationTable(ending.recommendations))
             console.print()
         if not failures:
@@ -326,5 +329,5 @@ def told(group: BaseExceptionGroup[BaseException]) -> LearningError:
         ended = ended.exceptions[0]  # type: ignore[assignment]
     assert isinstance(ended, ChildEnded)
     for line in ended.child.lines:
-        print(f"{ended.child.name} | {line}", file=sys.stderr)
+        print(f"{ended.child.name} | {clean(line)}", file=sys.stderr)
     return ended

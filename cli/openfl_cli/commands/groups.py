@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openfl.errors import NotRunningError, UsageError
@@ -117,9 +118,23 @@ def fit_for_me(group: GroupView) -> str:
     return f"{abs(100 * group.gain):.1f} % {word} \u00b1 {100 * group.gain_error:.1f}"
 
 
+def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
+    """What to know before one takes the name for what it looks like. likeness: skeleton -> groups
+    listed that have it."""
+    from openfl.names import mixed_scripts, skeleton
+
+    doubts = []
+    if mixed := mixed_scripts(name):
+        doubts.append(f"a word of its name mixes {' and '.join(mixed)} letters")
+    if likeness[skeleton(name)] > 1:
+        doubts.append("another has such a name: go by the id")
+    return doubts
+
+
 def as_table(groups: Sequence[GroupView]) -> Any:
     from rich.table import Table
 
+    from openfl.names import skeleton
     from openfl_cli.text import clean, human_age, metric_label, metric_value
 
     metrics = {group.fit_metric for group in groups if group.fit_metric}
@@ -136,8 +151,11 @@ def as_table(groups: Sequence[GroupView]) -> Any:
     table.add_column("heard", justify="right")
     table.add_column("for me", justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
+    likeness = Counter(skeleton(group.name) for group in groups)
     for group in sorted(groups, key=lambda group: (not group.mine, -group.members, group.name)):
         remark = "this node's" if group.mine else "" if group.compatible else clean(group.reason)
+        doubts = name_doubts(group.name, likeness)
+        remark = "; ".join(part for part in (remark, *doubts) if part)
         table.add_row(
             "*" if group.mine else "",
             clean(group.name, 64),

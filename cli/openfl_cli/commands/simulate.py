@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl_cli import exit_codes, options
+from openfl_cli.text import clean, to_json
 
 if TYPE_CHECKING:
     from openfl.network.base import Sealer
@@ -95,19 +95,19 @@ def run(arguments: argparse.Namespace) -> int:
         def on_record(record: RoundRecord) -> None:
             show(record)
             if arguments.json:
-                print(json.dumps(record.to_plain(), allow_nan=False), flush=True)
+                print(to_json(record.to_plain()), flush=True)
 
         outcome = simulate(scenario, crowd, on_record, sealer_of)
     if arguments.plot is not None:
         plot.draw(arguments.plot, outcome.summary, outcome.records)
     if arguments.json:
-        print(json.dumps(outcome.summary.to_plain(), allow_nan=False))
+        print(to_json(outcome.summary.to_plain()))
         return exit_codes.SUCCESS
     from openfl_cli.simulation.table import result_table, sentences
 
     console = options.stdout_console()
     if scenario.run.description:
-        console.print(f"{scenario.name}: {scenario.run.description}")
+        console.print(clean(f"{scenario.name}: {scenario.run.description}", 2000))
     console.print(result_table(outcome.records))
     console.print()
     for sentence in sentences(outcome.summary):
@@ -146,7 +146,7 @@ def list_scenarios() -> int:
     from openfl_cli import scenarios
 
     for name in scenarios.shipped():
-        print(f"{name:18} {load_scenario(scenarios.find(name)).run.description}")
+        print(f"{name:18} {clean(load_scenario(scenarios.find(name)).run.description, 2000)}")
     return exit_codes.SUCCESS
 
 
