@@ -7,10 +7,10 @@ model. Embed a node with your own workload to learn something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
@@ -22,6 +22,7 @@ from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.plays import load_plays
+from openfl.learning.rating_scale import Scale
 from openfl.learning.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -34,6 +35,9 @@ from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
 from openfl.wire.charters import charter_problem
+
+FEW_USERS = 2
+"""So few are not hidden among each other in what a node publishes."""
 
 
 class Workload(Protocol):
@@ -57,6 +61,30 @@ class Workload(Protocol):
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """Write the model where other programs can read it; StateError when that fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to tell the owner about the data when a node starts: as an event of this kind."""
+
+    level: Literal["info", "warning"]
+    kind: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """What a workload may offer beside a `Workload`: what its owner should know of the data."""
+
+    def remarks(self) -> tuple[Remark, ...]:
+        """To be told once at each start."""
+        ...
+
+    @property
+    def skipped_rows(self) -> int:
+        """How many rows of the files were left out because they cannot be used."""
         ...
 
 
@@ -152,17 +180,75 @@ class MusicWorkload:
 
     kind: str
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resumed: Charter | None = None) -> None:
         """DataError when the data is missing or malformed."""
         self._config = config
-        self.ratings, self.catalogue = load_music(config, self.kind)
+        self.ratings, self.catalogue = load_music(config, self.kind, resumed)
         self._split = split_of(config, self.ratings)
+
+    @property
+    def skipped_rows(self) -> int:
+        return self.ratings.skipped + self.catalogue.skipped
+
+    def remarks(self) -> tuple[Remark, ...]:
+        ratings, catalogue = self.ratings, self.catalogue
+        facts = f"{len(ratings):,} {'ratings' if self.kind == 'rating' else 'played songs'} of"
+        facts += f" {len(ratings.users):,} users and {len(ratings.songs):,} songs"
+        if ratings.duplicates:
+            facts += f"; {ratings.duplicates:,} rows name a user and a song again"
+        rows = (ratings.source, ratings.skipped), ("the catalogue", catalogue.skipped)
+        remarks = [_of_data(facts, rows, len(ratings))]
+        if ratings.doubt:
+            remarks.append(Remark("warning", "data-doubtful", ratings.doubt))
+        named = sum(song in catalogue for song in ratings.songs)
+        if len(catalogue) and not named:
+            remarks.append(
+                Remark(
+                    "warning",
+                    "catalogue-of-others",
+                    f"none of the {len(ratings.songs):,} songs of {ratings.source} is among the"
+                    f" {len(catalogue):,} of the catalogue: are the ids written alike?"
+                    " (data.catalogue_file)",
+                )
+            )
+        if (told := self._few_users()) is not None:
+            remarks.append(told)
+        return tuple(remarks)
+
+    def _few_users(self) -> Remark | None:
+        """That whoever reads what the node publishes learns what its one or two users like; None
+        when they are more, or nothing of that kind is published."""
+        config, users = self._config, len(self.ratings.users)
+        hides = config.training.min_row_evidence > users or config.privacy.enabled
+        if users > FEW_USERS or hides or not config.training.auto_start:
+            return None
+        whose = "a single user" if users == 1 else f"{users} users"
+        return Remark(
+            "warning",
+            "few-users",
+            f"the data is of {whose}: what this node publishes tells the group nearly all of what"
+            f" they like (docs/privacy.md). To teach less: training.min_row_evidence = {users + 1},"
+            " privacy.enabled = true, or follow without teaching: training.auto_start = false",
+            {"users": users},
+        )
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         return recommend(charter, model, self.ratings, self.catalogue, user, top)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         save_model(path, charter, model, atomic_write)
+
+
+def _of_data(facts: str, rows: Iterable[tuple[str, int]], examples: int) -> Remark:
+    """What was read, and how many rows of which file were not."""
+    skipped = {source: count for source, count in rows if count}
+    left_out = "".join(
+        f"; {count:,} rows of {source} cannot be used and were skipped"
+        for source, count in skipped.items()
+    )
+    level: Literal["info", "warning"] = "warning" if skipped else "info"
+    data = {"examples": examples, "skipped_rows": sum(skipped.values())}
+    return Remark(level, "data", f"{facts}{left_out}", data)
 
 
 class RatingWorkload(MusicWorkload):
@@ -262,6 +348,18 @@ class ClassificationWorkload:
             charter, self.data, self._split, self._config.training.min_row_evidence
         )
 
+    @property
+    def skipped_rows(self) -> int:
+        return self.data.skipped
+
+    def remarks(self) -> tuple[Remark, ...]:
+        data = self.data
+        facts = f"{len(data):,} examples of {len(data.classes):,} classes, {len(data.features):,}"
+        facts += " columns of numbers"
+        if data.ignored:
+            facts += f"; without numbers, and left out: {', '.join(data.ignored)}"
+        return (_of_data(facts, [(data.source, data.skipped)], len(data)),)
+
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """GroupError: it recommends nothing."""
         raise GroupError(
@@ -273,15 +371,16 @@ class ClassificationWorkload:
         save_model(path, charter, model, atomic_write)
 
 
-def load_workload(config: Config) -> Workload:
-    """The workload that `task.kind` asks for, on the configured data; DataError when unusable."""
+def load_workload(config: Config, resumed: Charter | None = None) -> Workload:
+    """The workload that `task.kind` asks for, on the configured data; DataError when unusable.
+    `resumed`: of the group that the node was in before, and may go on in."""
     match config.task.kind:
         case "implicit":
-            return ImplicitWorkload(config)
+            return ImplicitWorkload(config, resumed)
         case "classification":
             return ClassificationWorkload(config)
         case _:
-            return RatingWorkload(config)
+            return RatingWorkload(config, resumed)
 
 
 def split_of(config: Config, ratings: Ratings) -> Split:
@@ -290,19 +389,34 @@ def split_of(config: Config, ratings: Ratings) -> Split:
     return split_ratings(ratings, data.validation_fraction, data.test_fraction, data.split_seed)
 
 
-def load_music(config: Config, kind: str = rating_charter.TASK_KIND) -> tuple[Ratings, Catalogue]:
+def load_music(
+    config: Config, kind: str = rating_charter.TASK_KIND, group: Charter | None = None
+) -> tuple[Ratings, Catalogue]:
     """The ratings, or plays, that a task of `kind` learns from, and the catalogue (empty when there
-    is none); DataError when unusable."""
+    is none); DataError when unusable. `group`: one that learned from this data before, whose scale
+    is then no reason to doubt it."""
     if not config.data.ratings_file:
         raise DataError(
             "no ratings to learn from: name a CSV file with --data, or set data.ratings_file"
         )
     path = Path(config.data.ratings_file)
     if kind == implicit_charter.TASK_KIND:
-        ratings = load_plays(path, config.data.min_strength)
+        data = config.data
+        ratings = load_plays(path, data.min_strength, data.skip_bad_rows, data.max_plays)
     else:
-        ratings = load_ratings(path, config.data.rating_scale)
+        ratings = load_ratings(
+            path, config.data.rating_scale, config.data.skip_bad_rows, _scale_of(group)
+        )
     return ratings, load_songs(config)
+
+
+def _scale_of(group: Charter | None) -> Scale | None:
+    if group is None or group.task != rating_charter.TASK_KIND:
+        return None
+    try:
+        return rating_charter.rating_parameters(group).scale
+    except GroupError:
+        return None
 
 
 def load_examples(config: Config) -> Labelled:
@@ -312,14 +426,17 @@ def load_examples(config: Config) -> Labelled:
         raise DataError(
             "no examples to learn from: name a CSV file with --data, or set data.ratings_file"
         )
-    return load_labelled(Path(data.ratings_file), data.label_column, data.feature_columns)
+    return load_labelled(
+        Path(data.ratings_file), data.label_column, data.feature_columns, data.skip_bad_rows
+    )
 
 
 def load_songs(config: Config) -> Catalogue:
     """The configured catalogue, else the one beside the ratings file, else an empty one."""
+    skip = config.data.skip_bad_rows
     if config.data.catalogue_file:
-        return load_catalogue(Path(config.data.catalogue_file))
+        return load_catalogue(Path(config.data.catalogue_file), skip)
     if not config.data.ratings_file:
         return EMPTY_CATALOGUE
     beside = Path(config.data.ratings_file).parent / "songs.csv"
-    return load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
+    return load_catalogue(beside, skip) if beside.exists() else EMPTY_CATALOGUE

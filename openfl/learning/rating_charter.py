@@ -25,8 +25,8 @@ from openfl.learning.charter_values import (
     refuse_unusable,
     whole,
 )
-from openfl.learning.rating_scale import Scale, format_scale
-from openfl.learning.ratings import Ratings, locate_rating_outside
+from openfl.learning.rating_scale import STRAY_WIDENS, Scale, format_scale
+from openfl.learning.ratings import MAX_RATING, Ratings, locate_rating_outside
 
 TASK_KIND = "rating"
 ITEMS = "items"
@@ -171,10 +171,12 @@ def check_ratings_fit(charter: Charter, ratings: Ratings) -> RatingParameters:
             f"{worst:g}",
         )
         raise DataError(f"{at}: column rating: {value} is outside {group}")
-    if ratings.scale[1] - ratings.scale[0] < 0.2 * (high - low):
+    if STRAY_WIDENS * (ratings.scale[1] - ratings.scale[0]) < high - low:
         raise DataError(
-            f"{ratings.source or 'ratings'}: the ratings are on the scale "
-            f"{format_scale(ratings.scale)}, far narrower than {group}"
+            f"{ratings.source or 'ratings'}: the ratings are on the scale"
+            f" {format_scale(ratings.scale)}, and {group} is far wider. Nothing is wrong with these"
+            " ratings: the group rates otherwise, or was founded with a wrong rating among its"
+            " founder's"
         )
     return parameters
 
@@ -214,8 +216,10 @@ def _problems(parameters: RatingParameters) -> list[str]:
     )
     problems = out_of_range(ranges)
     width = high - low
-    if not (math.isfinite(width) and width > 1e-6 and max(abs(low), abs(high)) <= 1e9):
+    if not (math.isfinite(width) and width > 1e-6):
         problems.append(
-            f"the rating scale {low:g} to {high:g} must be two numbers, the smaller first"
+            f"the rating scale {low:.9g} to {high:.9g} must be two numbers, the smaller first"
         )
+    elif max(abs(low), abs(high)) > MAX_RATING:
+        problems.append(f"the rating scale {low:.9g} to {high:.9g} must lie within +-1e9")
     return problems

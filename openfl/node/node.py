@@ -44,7 +44,7 @@ from openfl.scout import Scout
 from openfl.switcher import Switcher
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.wire import messages as wire
-from openfl.workload import Workload
+from openfl.workload import Remarking, Workload
 
 FINISH_MOVE_SECONDS = 2.0
 """How long stopping waits for a move under way."""
@@ -201,6 +201,9 @@ class Node:
                 f"listening on {', '.join(self.network.multiaddrs)}",
                 {"multiaddrs": list(self.network.multiaddrs), "peer_id": self.network.peer_id},
             )
+            if isinstance(self._workload, Remarking):
+                for remark in self._workload.remarks():
+                    self._log.tell(remark.level, remark.kind, remark.text, dict(remark.data))
             nursery.start_soon(self._finder.run)
             self._place.own_phase = "joining"
             await join_network(self._discovery, self._log, must_answer=self._must_answer)

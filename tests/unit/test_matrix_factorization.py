@@ -585,7 +585,7 @@ def test_ratings_outside_the_groups_scale_are_refused_with_their_line(tmp_path: 
 
 
 def test_stars_are_refused_by_a_group_that_rates_in_percent() -> None:
-    with pytest.raises(DataError, match="far narrower"):
+    with pytest.raises(DataError, match=r"far wider\. Nothing is wrong with these ratings"):
         check_ratings_fit(rating_charter("m", (0, 100)), some_ratings())
     check_ratings_fit(rating_charter("m", (0, 10)), some_ratings())
 
