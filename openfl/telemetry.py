@@ -85,6 +85,24 @@ class GroupView:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsView:
+    """How many of this node's songs or classes (`noun`) other members of its group know."""
+
+    noun: str
+    mine: int
+    known: int
+    """Of `mine`."""
+    group: int
+    """That others in the group have told, in all."""
+
+    @property
+    def text(self) -> str:
+        return (
+            f"{self.known:,} of your {self.mine:,} {self.noun} are among the group's {self.group:,}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PrivacyView:
     """What was spent of the privacy budget. releases: made so far; releases_left: how many more
     fit, 0 when it is spent."""
@@ -187,6 +205,10 @@ class NodeSnapshot:
     switching: SwitchingView = field(default_factory=SwitchingView)
     resources: ResourcesView | None = None
     """None when the node does not run."""
+    items: ItemsView | None = None
+    """None while nobody else has told any, or what is learned has no names."""
+    skipped_rows: int = 0
+    """Of the data files: rows that cannot be used, left out because the owner said so."""
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
@@ -205,6 +227,8 @@ class NodeSnapshot:
         values["events"] = tuple(NodeEvent(**e) for e in values["events"])
         if values.get("privacy") is not None:
             values["privacy"] = PrivacyView(**values["privacy"])
+        if values.get("items") is not None:
+            values["items"] = ItemsView(**values["items"])
         if values.get("resources") is not None:
             values["resources"] = ResourcesView(**values["resources"])
         if "switching" in values:  # saved by this version

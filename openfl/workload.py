@@ -222,13 +222,14 @@ class MusicWorkload:
         hides = config.training.min_row_evidence > users or config.privacy.enabled
         if users > FEW_USERS or hides or not config.training.auto_start:
             return None
+        private = " privacy.enabled = true," if self.kind == rating_charter.TASK_KIND else ""
         whose = "a single user" if users == 1 else f"{users} users"
         return Remark(
             "warning",
             "few-users",
             f"the data is of {whose}: what this node publishes tells the group nearly all of what"
             f" they like (docs/privacy.md). To teach less: training.min_row_evidence = {users + 1},"
-            " privacy.enabled = true, or follow without teaching: training.auto_start = false",
+            f"{private} or follow without teaching: training.auto_start = false",
             {"users": users},
         )
 

@@ -31,6 +31,7 @@ from openfl.node.event_log import EventLog
 from openfl.node.farewell import Farewells
 from openfl.node.first_group import FirstGroup, join_network
 from openfl.node.group_change import GroupChange
+from openfl.node.items_watch import ItemsWatch
 from openfl.node.keeper import Keeper
 from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
@@ -128,6 +129,7 @@ class Node:
         self._solo = SoloTraining(
             workload, comparison_compute, rng, self._place, settings.alone_rounds
         )
+        self._items = ItemsWatch(network.peer_id, self._log)
         self._views = NodeViews(
             network=network,
             place=self._place,
@@ -136,6 +138,8 @@ class Node:
             eligibility=eligibility,
             solo=self._solo,
             privacy=privacy,
+            items=self._items,
+            skipped_rows=workload.skipped_rows if isinstance(workload, Remarking) else 0,
             settings=settings,
             log=self._log,
             unix_time=unix_time,
@@ -326,6 +330,9 @@ class Node:
 
     def _on_tell(self, tell: ev.Tell) -> None:
         self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
+        membership = self._place.membership
+        if membership is not None and tell.kind in ("joined", "round"):
+            self._items.look(membership)
         if tell.kind == "round":
             self._switcher.round_done()
         if tell.kind in ("member-joined", "member-left", "member-away", "joined"):

@@ -14,6 +14,7 @@ from openfl.group_finder import GroupFinder
 from openfl.network.base import ConnectedPeer, Network
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
+from openfl.node.items_watch import ItemsWatch
 from openfl.node.place import Place
 from openfl.node.resources import resources_now
 from openfl.node.solo import SoloTraining
@@ -35,6 +36,8 @@ class NodeViews:
     eligibility: Eligibility
     solo: SoloTraining
     privacy: PrivacyBudget | None
+    items: ItemsWatch
+    skipped_rows: int
     settings: NodeSettings
     log: EventLog
     unix_time: Callable[[], float]
@@ -85,6 +88,8 @@ class NodeViews:
             privacy=None if self.privacy is None else self.privacy.view,
             switching=self.switcher.view(),
             resources=resources_now(statistics),
+            items=self.items.view(membership),
+            skipped_rows=self.skipped_rows,
         )
 
     def group(self, known: KnownCard) -> GroupView:

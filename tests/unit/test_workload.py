@@ -40,6 +40,63 @@ def configure(tmp_path: Path) -> Configure:
     return make
 
 
+def kinds(workload: RatingWorkload | ImplicitWorkload) -> dict[str, str]:
+    return {remark.kind: remark.text for remark in workload.remarks()}
+
+
+def test_what_was_read_is_told_with_the_rows_that_were_not(configure: Configure) -> None:
+    assert kinds(RatingWorkload(configure())) == {"data": "240 ratings of 12 users and 20 songs"}
+    text = RATINGS + "u1,s1,2\nu1,s2,bad\nu2\n"
+    workload = RatingWorkload(configure(text, data__skip_bad_rows=True))
+    (remark,) = workload.remarks()
+    assert remark.level == "warning"
+    assert "; 1 rows name a user and a song again; 2 rows of " in remark.text
+    assert remark.data == {"examples": 240, "skipped_rows": 2}
+    assert workload.skipped_rows == 2
+
+
+ONE = "user_id,song_id,rating\n" + "".join(f"ann,s{n},{1 + n % 5}\n" for n in range(20))
+TWO = ONE + "bob,s1,3\n"
+
+
+@pytest.mark.parametrize(("ratings", "who", "least"), [(ONE, "a single", 2), (TWO, "2 users", 3)])
+def test_data_of_one_or_two_users_is_warned_of_with_what_can_be_done(
+    configure: Configure, ratings: str, who: str, least: int
+) -> None:
+    for workload in (RatingWorkload(configure(ratings)), ImplicitWorkload(configure(ratings))):
+        text = kinds(workload)["few-users"]
+        assert who in text
+        assert f"training.min_row_evidence = {least}" in text
+        assert "training.auto_start = false" in text
+        assert ("privacy.enabled = true" in text) == isinstance(workload, RatingWorkload)
+    for ways in (
+        {"training__auto_start": False},
+        {"training__min_row_evidence": least},
+        {"privacy__enabled": True, "data__rating_scale": "0.5-5"},
+    ):
+        assert "few-users" not in kinds(RatingWorkload(configure(ratings, SONGS, **ways)))
+
+
+def test_a_catalogue_of_other_ids_is_told(configure: Configure) -> None:
+    songs = SONGS.replace("s1,", "1,").replace("s2,", "2,")
+    workload = RatingWorkload(configure(songs=songs))
+    assert "none of the 20 songs" in kinds(workload)["catalogue-of-others"]
+    assert "catalogue-of-others" not in kinds(RatingWorkload(configure(songs=SONGS)))
+
+
+def test_a_home_that_learned_on_a_wide_scale_goes_on_and_says_which_rating_is_far_off(
+    configure: Configure,
+) -> None:
+    config = configure(RATINGS + "u1,s99,50\n")
+    with pytest.raises(DataError, match=":242: column rating: 50 is far off"):
+        load_workload(config)
+    workload = load_workload(config, rating_charter("music", (0.0, 100.0)))
+    assert isinstance(workload, RatingWorkload)
+    assert ":242: column rating: 50 is far off" in kinds(workload)["data-doubtful"]
+    with pytest.raises(DataError):
+        load_workload(config, rating_charter("music", (0.5, 5.0)))
+
+
 # --- the data -------------------------------------------------------------------------------------
 
 
