@@ -97,8 +97,12 @@ class ItemsView:
 
     @property
     def text(self) -> str:
+        """In words; with the question it raises when none is known."""
+        words = "labels" if self.noun == "classes" else "ids"
+        asked = "" if self.known else f": are the {words} written alike?"
         return (
-            f"{self.known:,} of your {self.mine:,} {self.noun} are among the group's {self.group:,}"
+            f"{self.known:,} of your {self.mine:,} {self.noun} are among the group's"
+            f" {self.group:,}{asked}"
         )
 
 

@@ -31,6 +31,7 @@ from openfl.learning.csv_dialect import (
     never_closed,
     quoted,
     separator_hint,
+    separator_of,
 )
 
 if TYPE_CHECKING:
@@ -334,8 +335,8 @@ def _header(path: Path, stream: TextIO) -> tuple[int, list[str]]:
         except csv.Error as error:
             if never_closed(taken) is not None and len(taken) < MAX_HEADER_LINES:
                 continue  # a name may go on on the next line
-            hint = separator_hint(taken[0], path) or f": {error}"
-            raise DataError(f"{path}:{first}: the header is not valid CSV{hint}") from None
+            what = columns_found(path, taken[:1]) if separator_of(taken[0]) else str(error)
+            raise DataError(f"{path}:{first}: the header is not valid CSV: {what}") from None
         if not _is_blank(row):
             return last, row
         taken.clear()

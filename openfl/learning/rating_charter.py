@@ -170,7 +170,13 @@ def check_ratings_fit(charter: Charter, ratings: Ratings) -> RatingParameters:
             ratings.source or "ratings",
             f"{worst:g}",
         )
-        raise DataError(f"{at}: column rating: {value} is outside {group}")
+        values = ratings.values
+        outside = int(((values < np.float32(low)) | (values > np.float32(high))).sum())
+        raise DataError(
+            f"{at}: column rating: {value} is outside {group} ({outside:,} of {len(values):,} here"
+            f' are); data.rating_scale = "{format_scale((low, high))}" with'
+            " data.skip_bad_rows = true goes on without them"
+        )
     if STRAY_WIDENS * (ratings.scale[1] - ratings.scale[0]) < high - low:
         raise DataError(
             f"{ratings.source or 'ratings'}: the ratings are on the scale"

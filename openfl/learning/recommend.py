@@ -111,10 +111,11 @@ def recommend(
         all_of = "the only song" if len(learned) == 1 else f"all {len(learned):,} songs"
         notes.append(f"user {user} has {head.verb} {all_of} that the model knows")
     elif len(candidates) < top:
-        if len(candidates) or met:
-            count = f"only {len(candidates)}" if len(candidates) else "no"
-            noun = "song is" if len(candidates) == 1 else "songs are"
-            notes.append(f"{count} {noun} left that user {user} has not {head.verb}")
+        if len(candidates):
+            plural = "song is" if len(candidates) == 1 else "songs are"
+            notes.append(
+                f"only {len(candidates)} {plural} left that user {user} has not {head.verb}"
+            )
         if nameless:
             notes.append(_nameless(nameless, len(learned), catalogue))
     # Candidates are sorted by id, and the sort is stable: equal scores keep that order.

@@ -54,9 +54,6 @@ class ItemsWatch:
     def _tell(self, view: ItemsView, words: str, found: int) -> None:
         text = view.text
         if found:
-            text += f"; {found:,} would be, written {words}"
-        elif not view.known:
-            ids = "labels" if view.noun == "classes" else "ids"
-            text += f": are the {ids} written alike?"
+            text += f" ({found:,} would be, written {words})"
         odd = found or not view.known
         self._log.tell("warning" if odd else "info", KIND, text, asdict(view))

@@ -56,8 +56,10 @@ def test_the_view_in_a_terminal_too_small_for_a_large_group(
 def test_how_many_items_the_group_knows_and_rows_that_were_skipped_are_seen() -> None:
     shot = make_snapshot(items=ItemsView("songs", 300, 0, 301), skipped_rows=5)
     text = drawn(shot, 80)
-    assert "known  0 of your 300 songs are among the group's 301" in text
-    assert "5 rows of the data skipped" in " ".join(text.split())
+    words = " ".join(text.split())
+    asked = "known 0 of your 300 songs are among the group's 301: are the ids written alike?"
+    assert asked in words
+    assert "5 rows of the data skipped" in words
     plain = status_json(shot, running=True)
     assert plain["items"] == {"noun": "songs", "mine": 300, "known": 0, "group": 301}
     assert plain["skipped_rows"] == 5

@@ -66,8 +66,8 @@ async def test_a_node_whose_ids_nobody_else_has_is_told_so_once_and_in_what_they
             (event,) = told(node)
             assert event.level == "warning"
             assert event.message == (
-                "0 of your 29 songs are among the group's 29; 28 would be, written"
-                f' {words} ".0" at the end'
+                "0 of your 29 songs are among the group's 29: are the ids written alike?"
+                f' (28 would be, written {words} ".0" at the end)'
             )
             assert node.node.snapshot().items == ItemsView("songs", 29, 0, 29)
 
@@ -134,7 +134,8 @@ async def test_labels_that_nobody_else_has_are_told_like_ids(
             nodes.append(await town.start(workload, settings=ROUNDS))
         await town.all_done()
         assert told(nodes[1])[0].message == (
-            "0 of your 2 classes are among the group's 2; 2 would be, written in lower case"
+            "0 of your 2 classes are among the group's 2: are the labels written alike?"
+            " (2 would be, written in lower case)"
         )
 
 

@@ -582,6 +582,8 @@ def test_ratings_outside_the_groups_scale_are_refused_with_their_line(tmp_path: 
     with pytest.raises(DataError) as caught:
         MatrixFactorization.from_charter(rating_charter("m", (0.5, 5)), ratings)
     assert str(caught.value).startswith(f"{path}:3: column rating: 0 is outside the scale 0.5-5")
+    assert "(1 of 2 here are)" in str(caught.value)
+    assert 'data.rating_scale = "0.5-5" with data.skip_bad_rows = true' in str(caught.value)
 
 
 def test_stars_are_refused_by_a_group_that_rates_in_percent() -> None:

@@ -212,6 +212,7 @@ def test_other_separators_are_named_with_what_to_type(file: File, content: str, 
     message = message_about(file(content))
     assert "fields must be separated by commas, not " in message
     assert hint in message
+    assert '"User-ID"' not in content or 'found: "User-ID", "ISBN", "Book-Rating")' in message
 
 
 def test_no_command_is_offered_that_would_mix_up_commas_of_another_meaning(file: File) -> None:
