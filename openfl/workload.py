@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
 from openfl.errors import DataError, GroupError
@@ -22,7 +24,7 @@ from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.plays import load_plays
-from openfl.learning.rating_scale import Scale
+from openfl.learning.rating_scale import Scale, format_scale
 from openfl.learning.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -195,11 +197,25 @@ class MusicWorkload:
         facts = f"{len(ratings):,} {'ratings' if self.kind == 'rating' else 'played songs'} of"
         facts += f" {len(ratings.users):,} users and {len(ratings.songs):,} songs"
         if ratings.duplicates:
-            facts += f"; {ratings.duplicates:,} rows name a user and a song again"
+            facts += f"; {_rows(ratings.duplicates)} of a user and a song that occur again"
+        if ratings.left_out:
+            weak = sum(map(len, ratings.left_out.values()))
+            facts += f"; {weak:,} are below data.min_strength, and left out"
         rows = (ratings.source, ratings.skipped), ("the catalogue", catalogue.skipped)
         remarks = [_of_data(facts, rows, len(ratings))]
         if ratings.doubt:
-            remarks.append(Remark("warning", "data-doubtful", ratings.doubt))
+            scale = format_scale(ratings.scale)
+            text = f"{ratings.doubt}; the group has learned from it on the scale {scale}"
+            remarks.append(Remark("warning", "data-doubtful", text))
+        if self.kind == rating_charter.TASK_KIND and len(np.unique(ratings.values)) == 1:
+            remarks.append(
+                Remark(
+                    "warning",
+                    "all-alike",
+                    f"every rating is {ratings.values[0]:g}: that says nothing of who likes what"
+                    ' (which songs are chosen at all is learned with task.kind = "implicit")',
+                )
+            )
         named = sum(song in catalogue for song in ratings.songs)
         if len(catalogue) and not named:
             remarks.append(
@@ -240,11 +256,15 @@ class MusicWorkload:
         save_model(path, charter, model, atomic_write)
 
 
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def _of_data(facts: str, rows: Iterable[tuple[str, int]], examples: int) -> Remark:
     """What was read, and how many rows of which file were not."""
     skipped = {source: count for source, count in rows if count}
     left_out = "".join(
-        f"; {count:,} rows of {source} cannot be used and were skipped"
+        f"; {_rows(count)} of {source} cannot be used, and skipped"
         for source, count in skipped.items()
     )
     level: Literal["info", "warning"] = "warning" if skipped else "info"
@@ -359,7 +379,11 @@ class ClassificationWorkload:
         facts += " columns of numbers"
         if data.ignored:
             facts += f"; without numbers, and left out: {', '.join(data.ignored)}"
-        return (_of_data(facts, [(data.source, data.skipped)], len(data)),)
+        told = _of_data(facts, [(data.source, data.skipped)], len(data))
+        if len(data.classes) > 1:
+            return (told,)
+        alike = f"every example is of class {data.classes[0]}: others are learned from others alone"
+        return told, Remark("warning", "all-alike", alike)
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """GroupError: it recommends nothing."""

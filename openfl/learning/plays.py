@@ -17,10 +17,16 @@ from numpy.typing import NDArray
 from openfl.errors import ConfigError, DataError
 from openfl.learning.csv_table import Columns, Table, column_names, not_a_number, read_table
 from openfl.learning.rating_scale import looks_like_unix_time
-from openfl.learning.ratings import Ratings, Rows, last_of_each_pair, read_rows, to_floats
+from openfl.learning.ratings import (
+    PLAYS_COLUMNS,
+    Ratings,
+    Rows,
+    last_of_each_pair,
+    read_rows,
+    to_floats,
+)
 
-COUNT_COLUMNS = ("plays", "count")
-STRENGTH_COLUMNS = (*COUNT_COLUMNS, "rating")
+STRENGTH_COLUMNS = (*PLAYS_COLUMNS, "rating")
 MAX_PLAYS = 1e9
 STRAY_PLAYS = 1e6
 STRAY_FACTOR = 100.0
@@ -42,7 +48,7 @@ def load_plays(
     path = Path(path)
     names = column_names(path)
     column = next((name for name in STRENGTH_COLUMNS if name in names), None)
-    counted = column in COUNT_COLUMNS
+    counted = column in PLAYS_COLUMNS
     limit = (most or MAX_PLAYS) if counted else np.inf
     wanted = ("user_id", "song_id") if column is None else ("user_id", "song_id", column)
     table = Table(path, wanted, problem=lambda row: _row_problem(row, column, limit))

@@ -21,6 +21,7 @@ from openfl.learning.csv_table import (
     Columns,
     Table,
     canonical,
+    column_names,
     not_a_number,
     read_table,
     rows_with_lines,
@@ -35,6 +36,7 @@ from openfl.learning.rating_scale import (
 )
 
 RATING_COLUMNS = ("user_id", "song_id", "rating")
+PLAYS_COLUMNS = ("plays", "count")
 MAX_RATING = 1e9
 
 
@@ -118,6 +120,12 @@ def load_ratings(
     result has a `doubt` about the first of them. ConfigError when `scale` is not a scale.
     """
     path = Path(path)
+    names = column_names(path)
+    if "rating" not in names and (plays := next((c for c in PLAYS_COLUMNS if c in names), None)):
+        raise DataError(
+            f"{path}:1: missing column rating in the header; what is in column {plays} is learned"
+            ' with task.kind = "implicit"'
+        )
     wanted_scale = parse_scale(scale) if isinstance(scale, str) else scale
     table = Table(path, RATING_COLUMNS, problem=lambda row: _row_problem(row, wanted_scale))
     # Without the bad rows at first, so that ratings that are astray are told together with them.

@@ -15,7 +15,14 @@ from openfl.errors import DataError, GroupError
 from openfl.learning.central import train_alone
 from openfl.learning.model_file import load_model
 from openfl.learning.rating_charter import rating_charter
-from openfl.workload import ImplicitWorkload, RatingWorkload, load_music, load_workload
+from openfl.workload import (
+    ClassificationWorkload,
+    ImplicitWorkload,
+    RatingWorkload,
+    Remarking,
+    load_music,
+    load_workload,
+)
 from tests.group_rig import CHARTER
 
 RATINGS = "user_id,song_id,rating\n" + "".join(
@@ -40,7 +47,7 @@ def configure(tmp_path: Path) -> Configure:
     return make
 
 
-def kinds(workload: RatingWorkload | ImplicitWorkload) -> dict[str, str]:
+def kinds(workload: Remarking) -> dict[str, str]:
     return {remark.kind: remark.text for remark in workload.remarks()}
 
 
@@ -50,7 +57,7 @@ def test_what_was_read_is_told_with_the_rows_that_were_not(configure: Configure)
     workload = RatingWorkload(configure(text, data__skip_bad_rows=True))
     (remark,) = workload.remarks()
     assert remark.level == "warning"
-    assert "; 1 rows name a user and a song again; 2 rows of " in remark.text
+    assert "; 1 row of a user and a song that occur again; 2 rows of " in remark.text
     assert remark.data == {"examples": 240, "skipped_rows": 2}
     assert workload.skipped_rows == 2
 
@@ -75,6 +82,26 @@ def test_data_of_one_or_two_users_is_warned_of_with_what_can_be_done(
         {"privacy__enabled": True, "data__rating_scale": "0.5-5"},
     ):
         assert "few-users" not in kinds(RatingWorkload(configure(ratings, SONGS, **ways)))
+
+
+def test_ratings_or_labels_that_are_all_alike_are_told(configure: Configure) -> None:
+    alike = "user_id,song_id,rating\n" + "".join(f"u{n},s{n},5\n" for n in range(5))
+    assert "every rating is 5" in kinds(RatingWorkload(configure(alike)))["all-alike"]
+    assert "all-alike" not in kinds(ImplicitWorkload(configure(alike)))
+    config = configure("x,label\n1,a\n2,a\n", task__kind="classification")
+    assert "every example is of class a" in kinds(ClassificationWorkload(config))["all-alike"]
+
+
+def test_plays_that_do_not_count_are_told(configure: Configure) -> None:
+    config = configure(RATINGS, data__min_strength=4)
+    weak = sum(map(len, ImplicitWorkload(config).ratings.left_out.values()))
+    assert weak
+    assert f"; {weak:,} are below data.min_strength" in kinds(ImplicitWorkload(config))["data"]
+
+
+def test_plays_in_a_group_of_ratings_are_told_which_kind_learns_them(configure: Configure) -> None:
+    with pytest.raises(DataError, match=r'task\.kind = "implicit"'):
+        RatingWorkload(configure("user_id,song_id,plays\n1,a,4\n"))
 
 
 def test_a_catalogue_of_other_ids_is_told(configure: Configure) -> None:
