@@ -51,6 +51,11 @@ _SPELLINGS: tuple[tuple[str, Callable[[str], str], Callable[[str, int], int]], .
     ('without ".0" at the end', lambda i: i.removesuffix(".0"), item_key),
     ('with ".0" at the end', lambda i: i + ".0" if i.isdigit() else i, item_key),
     ("without zeros in front", lambda i: i.lstrip("0") or i, item_key),
+    (
+        "without spaces and invisible characters",
+        lambda i: "".join(c for c in i if c.isprintable() and not c.isspace()),
+        item_key,
+    ),
     ("in lower case", str.lower, item_key),
     ("in upper case", str.upper, item_key),
     (

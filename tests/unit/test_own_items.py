@@ -32,6 +32,7 @@ def test_items_are_counted_by_their_keys() -> None:
         (("17.0", "18.0"), ("17", "18"), 'without ".0" at the end'),
         (("17", "18"), ("17.0", "18.0"), 'with ".0" at the end'),
         (("0017", "0018"), ("17", "18"), "without zeros in front"),
+        (("a b", "c\u200bd"), ("ab", "cd"), "without spaces and invisible characters"),
         (("ABC", "DEF"), ("abc", "def"), "in lower case"),
         (("abc", "def"), ("ABC", "DEF"), "in upper case"),
     ],
