@@ -7,12 +7,10 @@ model. Embed a node with your own workload to learn something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
-
-import numpy as np
+from typing import Protocol, runtime_checkable
 
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
@@ -24,7 +22,7 @@ from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.plays import load_plays
-from openfl.learning.rating_scale import Scale, format_scale
+from openfl.learning.rating_scale import Scale
 from openfl.learning.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -33,13 +31,11 @@ from openfl.learning.ratings import (
     load_ratings,
 )
 from openfl.learning.recommend import Recommendations, recommend
+from openfl.learning.remarks import Remark, remarks_on_examples, remarks_on_music
 from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
 from openfl.wire.charters import charter_problem
-
-FEW_USERS = 2
-"""So few are not hidden among each other in what a node publishes."""
 
 
 class Workload(Protocol):
@@ -64,16 +60,6 @@ class Workload(Protocol):
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """Write the model where other programs can read it; StateError when that fails."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something to tell the owner about the data when a node starts: as an event of this kind."""
-
-    level: Literal["info", "warning"]
-    kind: str
-    text: str
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -193,83 +179,13 @@ class MusicWorkload:
         return self.ratings.skipped + self.catalogue.skipped
 
     def remarks(self) -> tuple[Remark, ...]:
-        ratings, catalogue = self.ratings, self.catalogue
-        facts = f"{len(ratings):,} {'ratings' if self.kind == 'rating' else 'played songs'} of"
-        facts += f" {len(ratings.users):,} users and {len(ratings.songs):,} songs"
-        if ratings.duplicates:
-            facts += f"; {_rows(ratings.duplicates)} of a user and a song that occur again"
-        if ratings.left_out:
-            weak = sum(map(len, ratings.left_out.values()))
-            facts += f"; {weak:,} are below data.min_strength, and left out"
-        rows = (ratings.source, ratings.skipped), ("the catalogue", catalogue.skipped)
-        remarks = [_of_data(facts, rows, len(ratings))]
-        if ratings.doubt:
-            scale = format_scale(ratings.scale)
-            text = f"{ratings.doubt}; the group has learned from it on the scale {scale}"
-            remarks.append(Remark("warning", "data-doubtful", text))
-        if self.kind == rating_charter.TASK_KIND and len(np.unique(ratings.values)) == 1:
-            remarks.append(
-                Remark(
-                    "warning",
-                    "all-alike",
-                    f"every rating is {ratings.values[0]:g}: that says nothing of who likes what"
-                    ' (which songs are chosen at all is learned with task.kind = "implicit")',
-                )
-            )
-        named = sum(song in catalogue for song in ratings.songs)
-        if len(catalogue) and not named:
-            remarks.append(
-                Remark(
-                    "warning",
-                    "catalogue-of-others",
-                    f"none of the {len(ratings.songs):,} songs of {ratings.source} is among the"
-                    f" {len(catalogue):,} of the catalogue: are the ids written alike?"
-                    " (data.catalogue_file)",
-                )
-            )
-        if (told := self._few_users()) is not None:
-            remarks.append(told)
-        return tuple(remarks)
-
-    def _few_users(self) -> Remark | None:
-        """That whoever reads what the node publishes learns what its one or two users like; None
-        when they are more, or nothing of that kind is published."""
-        config, users = self._config, len(self.ratings.users)
-        hides = config.training.min_row_evidence > users or config.privacy.enabled
-        if users > FEW_USERS or hides or not config.training.auto_start:
-            return None
-        private = " privacy.enabled = true," if self.kind == rating_charter.TASK_KIND else ""
-        whose = "a single user" if users == 1 else f"{users} users"
-        return Remark(
-            "warning",
-            "few-users",
-            f"the data is of {whose}: what this node publishes tells the group nearly all of what"
-            f" they like (docs/privacy.md). To teach less: training.min_row_evidence = {users + 1},"
-            f"{private} or follow without teaching: training.auto_start = false",
-            {"users": users},
-        )
+        return remarks_on_music(self._config, self.kind, self.ratings, self.catalogue)
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         return recommend(charter, model, self.ratings, self.catalogue, user, top)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         save_model(path, charter, model, atomic_write)
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def _of_data(facts: str, rows: Iterable[tuple[str, int]], examples: int) -> Remark:
-    """What was read, and how many rows of which file were not."""
-    skipped = {source: count for source, count in rows if count}
-    left_out = "".join(
-        f"; {_rows(count)} of {source} cannot be used, and skipped"
-        for source, count in skipped.items()
-    )
-    level: Literal["info", "warning"] = "warning" if skipped else "info"
-    data = {"examples": examples, "skipped_rows": sum(skipped.values())}
-    return Remark(level, "data", f"{facts}{left_out}", data)
 
 
 class RatingWorkload(MusicWorkload):
@@ -374,16 +290,7 @@ class ClassificationWorkload:
         return self.data.skipped
 
     def remarks(self) -> tuple[Remark, ...]:
-        data = self.data
-        facts = f"{len(data):,} examples of {len(data.classes):,} classes, {len(data.features):,}"
-        facts += " columns of numbers"
-        if data.ignored:
-            facts += f"; without numbers, and left out: {', '.join(data.ignored)}"
-        told = _of_data(facts, [(data.source, data.skipped)], len(data))
-        if len(data.classes) > 1:
-            return (told,)
-        alike = f"every example is of class {data.classes[0]}: others are learned from others alone"
-        return told, Remark("warning", "all-alike", alike)
+        return remarks_on_examples(self.data)
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """GroupError: it recommends nothing."""
