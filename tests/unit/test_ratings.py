@@ -21,6 +21,7 @@ from openfl.learning.rating_scale import (
 )
 from openfl.learning.ratings import Ratings, load_catalogue, load_ratings
 from openfl.learning.splitting import Split, split_ratings
+from openfl_cli.main import error_text
 
 GOOD = "user_id,song_id,rating\n1,a,4\n1,b,2.5\n2,a,5\n"
 
@@ -555,3 +556,15 @@ def test_a_bad_catalogue_is_refused(file: File, content: str, message: str) -> N
     with pytest.raises(DataError) as caught:
         load_catalogue(file(content))
     assert message in str(caught.value)
+
+
+def test_the_message_in_the_docs_is_the_one_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"u{n},s{n % 50},{n % 5 + 1}" for n in range(2003)]
+    rows[1], rows[6], rows[7] = 'u1,"s1,2', "u6,s6,great", "u7,4"
+    (tmp_path / "ratings.csv").write_text("\n".join(["user_id,song_id,rating", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    printed = error_text(message_about(Path("ratings.csv")))
+    docs = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert f"```\n{printed}\n```" in docs.read_text(encoding="utf-8")
