@@ -10,6 +10,7 @@ by column. The group's model is the precision-weighted mean of all members' prop
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -211,6 +212,20 @@ class GroupCard:
 
 
 def item_key(item_id: str, key_bits: int = 64) -> int:
-    """The row key of an item: the first `key_bits` bits of BLAKE2b over its UTF-8 id."""
-    digest = hashlib.blake2b(item_id.encode(), digest_size=8).digest()
+    """The row key of an item: the first `key_bits` bits of BLAKE2b over its id in the normal form C
+    of Unicode, encoded in UTF-8. So an id is one row however its accents are encoded."""
+    if not item_id.isascii():
+        item_id = unicodedata.normalize("NFC", item_id)
+    return plain_key(item_id, key_bits)
+
+
+def plain_key(text: str, key_bits: int = 64) -> int:
+    """The key of `text` exactly as it is: what members of versions before `item_key` knew of normal
+    forms use, and what they saved. Equal to `item_key` for nearly all ids."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - key_bits)
+
+
+def is_key_of(key: int, name: str, key_bits: int) -> bool:
+    """Whether a row may be called `name`, by this version or an older one."""
+    return key in (item_key(name, key_bits), plain_key(name, key_bits))

@@ -4,12 +4,17 @@ import."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from openfl.config import Config
+from openfl.config.learning_sections import DataConfig
+from openfl.config.load import SETTINGS
+from openfl.config.settings import Problem
 from openfl.contribution import Charter, GroupId
 from openfl.errors import DataError, GroupError, StateError
 from openfl.home_storage import HomeStorage
@@ -59,7 +64,7 @@ def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recomm
     ratings: Ratings | None = None
     catalogue = EMPTY_CATALOGUE
     if config.data.ratings_file or not len(named):
-        ratings, catalogue = load_music(config, charter.task)
+        ratings, catalogue = load_music(config, charter.task, charter)
         if charter.task == RATING:
             check_ratings_fit(charter, ratings)
     everything = Catalogue({**named.songs, **catalogue.songs})
@@ -115,7 +120,8 @@ def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelRepor
     path = _existing_model(config, home) if model is None else model
     loaded = load_model(path)
     head_of(loaded.charter, loaded)
-    ratings, _ = load_music(with_remembered_data(config, Home(home)), loaded.charter.task)
+    config = with_remembered_data(config, Home(home))
+    ratings, _ = load_music(config, loaded.charter.task, loaded.charter)
     return evaluate_model(loaded, ratings, split_of(config, ratings))
 
 
@@ -179,7 +185,26 @@ def with_remembered_data(config: Config, place: Home) -> Config:
         ratings_file=files.get("ratings_file", ""),
         catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
     )
-    return replace(config, data=data)
+    remembered: dict[str, Any] = {}
+    for key in _READING:
+        if key in files and config.origin(f"data.{key}").kind == "default":
+            with suppress(Problem):  # of another version
+                remembered[key] = SETTINGS[f"data.{key}"].parse(files[key])
+    return replace(config, data=replace(data, **remembered))
+
+
+_READING = ("skip_bad_rows", "rating_scale", "max_plays")
+
+
+def reading_settings(data: DataConfig) -> dict[str, str]:
+    """How the data is read, as far as that is not as usual: to be kept with where it is, since the
+    same file must be read alike the next time."""
+    usual = DataConfig()
+    return {
+        key: str(getattr(data, key))
+        for key in _READING
+        if getattr(data, key) != getattr(usual, key)
+    }
 
 
 def _existing_model(config: Config, home: Path) -> Path:
@@ -216,7 +241,7 @@ def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
     """Songs of the ratings file (by their id) and of the catalogue, which wins."""
     try:
         if config.data.ratings_file:
-            ratings, catalogue = load_music(config, charter.task)
+            ratings, catalogue = load_music(config, charter.task, charter)
             songs = {song_id: Song(song_id, song_id) for song_id in ratings.songs}
         else:
             songs, catalogue = {}, load_songs(config)

@@ -19,12 +19,12 @@ import numpy as np
 import trio
 
 from openfl.config import Config
-from openfl.contribution import PeerId
+from openfl.contribution import Charter, PeerId
 from openfl.control import serve_control
 from openfl.errors import ConfigError, NetworkError, RemoteError, UsageError, UserError
 from openfl.fault_points import FaultPoints
 from openfl.group_finder import GroupFinder
-from openfl.home_storage import HomeStorage
+from openfl.home_storage import HomeStorage, current_charter
 from openfl.invitations import load_invitation
 from openfl.names import name_problem, normal
 from openfl.network.access_list import AccessList
@@ -33,7 +33,7 @@ from openfl.network.discovery import Discovery, no_answer
 from openfl.node import Node
 from openfl.node_parts import group_view
 from openfl.node_settings import node_settings, session_settings
-from openfl.offline import offline_recommend, with_remembered_data
+from openfl.offline import offline_recommend, reading_settings, with_remembered_data
 from openfl.privacy import PrivacyBudget
 from openfl.store import Home, RememberedPeers
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
@@ -83,7 +83,8 @@ async def open_node(
         place = Home(home)
         config = _with_remembered_kind(with_remembered_data(config, place), place)
         if workload is None:
-            workload = await trio.to_thread.run_sync(load_workload, config)
+            resumed = _group_to_resume(config, place)
+            workload = await trio.to_thread.run_sync(load_workload, config, resumed)
         place.prepare()
         with place.lock():
             faults = faults if faults is not None else FaultPoints.from_environment(os.environ)
@@ -400,10 +401,17 @@ def _with_remembered_kind(config: Config, place: Home) -> Config:
     return config
 
 
+def _group_to_resume(config: Config, place: Home) -> Charter | None:
+    """The group this home is in, unless another is asked for."""
+    charter, asked = current_charter(place), _group_asked_for(config)
+    return charter if charter is None or asked in (None, charter.name) else None
+
+
 def _data_files(config: Config) -> dict[str, str]:
     data = config.data
     files = {"ratings_file": data.ratings_file, "catalogue_file": data.catalogue_file}
-    return {key: str(Path(path).absolute()) for key, path in files.items() if path}
+    kept = {key: str(Path(path).absolute()) for key, path in files.items() if path}
+    return {**kept, **reading_settings(data)}
 
 
 def _listen_address(host: str, port: int) -> str:

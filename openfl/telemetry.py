@@ -88,6 +88,28 @@ class GroupView:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsView:
+    """How many of this node's songs or classes (`noun`) other members of its group know."""
+
+    noun: str
+    mine: int
+    known: int
+    """Of `mine`."""
+    group: int
+    """That others in the group have told, in all."""
+
+    @property
+    def text(self) -> str:
+        """In words; with the question it raises when none is known."""
+        words = "labels" if self.noun == "classes" else "ids"
+        asked = "" if self.known else f": are the {words} written alike?"
+        return (
+            f"{self.known:,} of your {self.mine:,} {self.noun} are among the group's"
+            f" {self.group:,}{asked}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PrivacyView:
     """What was spent of the privacy budget. releases: made so far; releases_left: how many more
     fit, 0 when it is spent."""
@@ -230,6 +252,10 @@ class NodeSnapshot:
     notices: tuple[Notice, ...] = ()
     """What is wrong at this moment; empty when all is well."""
     directory: DirectoryView = field(default_factory=DirectoryView)
+    items: ItemsView | None = None
+    """None while nobody else has told any, or what is learned has no names."""
+    skipped_rows: int = 0
+    """Of the data files: rows that cannot be used, left out because the owner said so."""
 
     @property
     def strangers(self) -> int:
@@ -255,6 +281,8 @@ class NodeSnapshot:
         values["notices"] = tuple(Notice(**n) for n in values.get("notices", ()))
         if values.get("privacy") is not None:
             values["privacy"] = PrivacyView(**values["privacy"])
+        if values.get("items") is not None:
+            values["items"] = ItemsView(**values["items"])
         if values.get("resources") is not None:
             values["resources"] = ResourcesView(**values["resources"])
         if "switching" in values:  # saved by this version

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openfl.config import Config
 from openfl.contribution import Charter, ModelView
@@ -22,6 +22,7 @@ from openfl.learning.linear import LinearClassifier
 from openfl.learning.matrix_factorization import MatrixFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.plays import load_plays
+from openfl.learning.rating_scale import Scale
 from openfl.learning.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -30,6 +31,7 @@ from openfl.learning.ratings import (
     load_ratings,
 )
 from openfl.learning.recommend import Recommendations, recommend
+from openfl.learning.remarks import Remark, remarks_on_examples, remarks_on_music
 from openfl.learning.splitting import Split, split_ratings
 from openfl.learning.task import LearningTask
 from openfl.store import atomic_write
@@ -57,6 +59,20 @@ class Workload(Protocol):
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """Write the model where other programs can read it; StateError when that fails."""
+        ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """What a workload may offer beside a `Workload`: what its owner should know of the data."""
+
+    def remarks(self) -> tuple[Remark, ...]:
+        """To be told once at each start."""
+        ...
+
+    @property
+    def skipped_rows(self) -> int:
+        """How many rows of the files were left out because they cannot be used."""
         ...
 
 
@@ -152,11 +168,18 @@ class MusicWorkload:
 
     kind: str
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resumed: Charter | None = None) -> None:
         """DataError when the data is missing or malformed."""
         self._config = config
-        self.ratings, self.catalogue = load_music(config, self.kind)
+        self.ratings, self.catalogue = load_music(config, self.kind, resumed)
         self._split = split_of(config, self.ratings)
+
+    @property
+    def skipped_rows(self) -> int:
+        return self.ratings.skipped + self.catalogue.skipped
+
+    def remarks(self) -> tuple[Remark, ...]:
+        return remarks_on_music(self._config, self.kind, self.ratings, self.catalogue)
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         return recommend(charter, model, self.ratings, self.catalogue, user, top)
@@ -262,6 +285,13 @@ class ClassificationWorkload:
             charter, self.data, self._split, self._config.training.min_row_evidence
         )
 
+    @property
+    def skipped_rows(self) -> int:
+        return self.data.skipped
+
+    def remarks(self) -> tuple[Remark, ...]:
+        return remarks_on_examples(self.data)
+
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """GroupError: it recommends nothing."""
         raise GroupError(
@@ -273,15 +303,16 @@ class ClassificationWorkload:
         save_model(path, charter, model, atomic_write)
 
 
-def load_workload(config: Config) -> Workload:
-    """The workload that `task.kind` asks for, on the configured data; DataError when unusable."""
+def load_workload(config: Config, resumed: Charter | None = None) -> Workload:
+    """The workload that `task.kind` asks for, on the configured data; DataError when unusable.
+    `resumed`: of the group that the node was in before, and may go on in."""
     match config.task.kind:
         case "implicit":
-            return ImplicitWorkload(config)
+            return ImplicitWorkload(config, resumed)
         case "classification":
             return ClassificationWorkload(config)
         case _:
-            return RatingWorkload(config)
+            return RatingWorkload(config, resumed)
 
 
 def split_of(config: Config, ratings: Ratings) -> Split:
@@ -290,19 +321,34 @@ def split_of(config: Config, ratings: Ratings) -> Split:
     return split_ratings(ratings, data.validation_fraction, data.test_fraction, data.split_seed)
 
 
-def load_music(config: Config, kind: str = rating_charter.TASK_KIND) -> tuple[Ratings, Catalogue]:
+def load_music(
+    config: Config, kind: str = rating_charter.TASK_KIND, group: Charter | None = None
+) -> tuple[Ratings, Catalogue]:
     """The ratings, or plays, that a task of `kind` learns from, and the catalogue (empty when there
-    is none); DataError when unusable."""
+    is none); DataError when unusable. `group`: one that learned from this data before, whose scale
+    is then no reason to doubt it."""
     if not config.data.ratings_file:
         raise DataError(
             "no ratings to learn from: name a CSV file with --data, or set data.ratings_file"
         )
     path = Path(config.data.ratings_file)
     if kind == implicit_charter.TASK_KIND:
-        ratings = load_plays(path, config.data.min_strength)
+        data = config.data
+        ratings = load_plays(path, data.min_strength, data.skip_bad_rows, data.max_plays)
     else:
-        ratings = load_ratings(path, config.data.rating_scale)
+        ratings = load_ratings(
+            path, config.data.rating_scale, config.data.skip_bad_rows, _scale_of(group)
+        )
     return ratings, load_songs(config)
+
+
+def _scale_of(group: Charter | None) -> Scale | None:
+    if group is None or group.task != rating_charter.TASK_KIND:
+        return None
+    try:
+        return rating_charter.rating_parameters(group).scale
+    except GroupError:
+        return None
 
 
 def load_examples(config: Config) -> Labelled:
@@ -312,14 +358,17 @@ def load_examples(config: Config) -> Labelled:
         raise DataError(
             "no examples to learn from: name a CSV file with --data, or set data.ratings_file"
         )
-    return load_labelled(Path(data.ratings_file), data.label_column, data.feature_columns)
+    return load_labelled(
+        Path(data.ratings_file), data.label_column, data.feature_columns, data.skip_bad_rows
+    )
 
 
 def load_songs(config: Config) -> Catalogue:
     """The configured catalogue, else the one beside the ratings file, else an empty one."""
+    skip = config.data.skip_bad_rows
     if config.data.catalogue_file:
-        return load_catalogue(Path(config.data.catalogue_file))
+        return load_catalogue(Path(config.data.catalogue_file), skip)
     if not config.data.ratings_file:
         return EMPTY_CATALOGUE
     beside = Path(config.data.ratings_file).parent / "songs.csv"
-    return load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
+    return load_catalogue(beside, skip) if beside.exists() else EMPTY_CATALOGUE

@@ -127,10 +127,13 @@ def _code_of(error: BaseException) -> int:
 
 
 def error_text(message: str) -> str:
-    """`openfl-node: error: ...`; several problems (a line each) are counted and listed below."""
+    """`openfl-node: error: ...`; several problems (a line each) are counted and listed below; a
+    first line that ends with a colon is their heading already."""
     lines = [clean(line, 2000) for line in message.splitlines() if line.strip()]
     if len(lines) < 2:
         return f"openfl-node: error: {lines[0] if lines else 'unknown'}"
+    if lines[0].endswith(":"):
+        return "\n  ".join([f"openfl-node: error: {lines[0]}", *lines[1:]])
     return "\n  ".join([f"openfl-node: error: {len(lines)} problems:", *lines])
 
 

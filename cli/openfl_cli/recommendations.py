@@ -32,7 +32,7 @@ class RecommendationTable:
         yield Text(title.format(user=clean(str(self.plain["user"]), 64)), "bold")
         items = self.plain["items"]
         if not items:
-            yield Text("  nothing to recommend yet: the model knows no song new to this user")
+            yield Text("  nothing to recommend")
         else:
             yield self._table(items)
         for remark in self.plain["notes"]:

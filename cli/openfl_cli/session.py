@@ -217,7 +217,8 @@ def user_to_recommend_to(config: Config) -> str:
         return config.recommend.user
     try:
         for _, (user,) in rows_with_lines(Path(config.data.ratings_file), ("user_id",)):
-            return user
+            if user:  # rows without one may have been skipped
+                return user
     except DataError:
         pass  # the node has read the file already; what has become of it since is no reason to end
     return ""

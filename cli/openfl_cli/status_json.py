@@ -34,6 +34,8 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
         "rounds": snapshot.rounds,
         "train_examples": snapshot.train_examples,
         "model_rows": snapshot.model_rows,
+        "items": None if snapshot.items is None else asdict(snapshot.items),
+        "skipped_rows": snapshot.skipped_rows,
         "metrics": {
             "metric": metric,
             f"validation_{metric}": snapshot.validation,

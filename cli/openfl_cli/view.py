@@ -158,6 +158,11 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
             f"{count_of(shot.deltas_merged, 'contribution')} merged",
         )
     )
+    if shot.skipped_rows:
+        lines[-1].append(f", {count_of(shot.skipped_rows, 'row')} of the data skipped", "yellow")
+    if shot.items is not None:
+        style = "" if shot.items.known else "yellow"
+        lines.append(Text.assemble(("known  ", "dim"), (clean(shot.items.text), style)))
     if shot.privacy is not None:
         lines.append(privacy_line(shot.privacy))
     traffic = (

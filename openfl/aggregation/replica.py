@@ -42,7 +42,7 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.registers import Plan, SumsChange, TableRegisters
 from openfl.aggregation.sums import LiveSums, TableSums
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
-from openfl.contribution import MAX_PRECISION, Charter, Floats, PeerId, TableSchema
+from openfl.contribution import MAX_PRECISION, Charter, Floats, Keys, PeerId, TableSchema
 from openfl.model_view import DenseModel, DenseTable, initial_rows
 
 __all__ = [
@@ -265,6 +265,13 @@ class Replica:
                 )
             )
         return tuple(states)
+
+    def keys_beside(self, author: PeerId, table: str) -> Keys:
+        """uint64[n], ascending: the rows that somebody else than `author` has evidence on. KeyError
+        for an unknown table."""
+        member = self._members.get(author)
+        own = None if member is None else member.tables.get(table)
+        return self._sums[table].keys_beside(np.zeros(0, np.uint64) if own is None else own.keys)
 
     def member_rows(self, author: PeerId, table: str) -> MemberRows:
         """One member's registers; empty when it has none. KeyError for an unknown table."""

@@ -95,6 +95,12 @@ class TableSums:
         if self._dead > MIN_DEAD_ROWS and 2 * self._dead > len(self._keys):
             self._compact()
 
+    def keys_beside(self, own: Keys) -> Keys:
+        """Ascending: rows with registers beside one each of the rows `own`, which have them."""
+        registers = self._registers[self._slots]
+        registers[np.searchsorted(self._keys, own)] -= 1
+        return self._keys[registers > 0]
+
     def live(self) -> LiveSums:
         """Copies of the sums of all rows with registers, by ascending key."""
         alive = self._registers[self._slots] > 0

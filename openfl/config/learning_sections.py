@@ -34,7 +34,8 @@ class DataConfig:
     rating_scale: str = setting(
         "auto",
         'Lowest and highest possible rating, such as "0.5-5". "auto" detects it when a group is'
-        " founded and takes the group's when one is joined.",
+        " founded and takes the group's when one is joined; a few ratings far off the scale of all"
+        " others are then refused as mistakes, and a scale given here says that they are none.",
         allowed='"auto" or "LOWEST-HIGHEST"',
         check_text=rating_scale_problem,
     )
@@ -46,6 +47,19 @@ class DataConfig:
         minimum=0,
         above_minimum=True,
         maximum=1e6,
+    )
+    max_plays: float = setting(
+        0.0,
+        "Implicit only: most plays that a row can have. 0: a few rows of a million or more, and a"
+        " hundred times as many as all others, are refused as mistakes.",
+        unit="plays",
+        minimum=0,
+        maximum=1e9,
+    )
+    skip_bad_rows: bool = setting(
+        False,
+        "Leave out rows that cannot be used (no number, a field too few, far off the scale) and say"
+        " how many. When false, such a file is refused, and the rows are listed.",
     )
     label_column: str = setting(
         "label",

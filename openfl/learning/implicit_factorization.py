@@ -49,6 +49,7 @@ from openfl.contribution import (
 )
 from openfl.errors import DataError
 from openfl.learning.implicit_charter import (
+    ITEM_KEY_BITS,
     ITEMS,
     LISTENERS,
     ONLY_ROW,
@@ -59,6 +60,7 @@ from openfl.learning.implicit_charter import (
 from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.matrix_factorization import item_keys
 from openfl.learning.metrics import rank
+from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import proposed
 from openfl.learning.ratings import Ratings
 from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations, solve_ridge
@@ -103,6 +105,7 @@ class ImplicitFactorization:
         self._split = split
         # Two songs whose ids collide in the key share a row, here as everywhere in the group.
         self._keys, row_of_song = np.unique(item_keys(plays.songs), return_inverse=True)
+        self.own_items = OwnItems(ITEMS, self._keys, plays.songs, ITEM_KEY_BITS, "songs")
         self._rows = row_of_song.astype(np.int32)[plays.song_index]
         self._strength = np.minimum(plays.values.astype(np.float64), parameters.plays_limit)
         self._train = self._matrix(split.train)

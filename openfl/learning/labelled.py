@@ -7,19 +7,24 @@ files with the same columns mean the same whatever the order of theirs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openfl.errors import DataError
+from openfl.learning.csv_dialect import columns_found, quoted
 from openfl.learning.csv_table import (
+    BadRows,
+    Columns,
+    Table,
+    canonical,
     column_chunks,
     column_names,
-    quoted,
+    not_a_number,
+    read_table,
     rows_with_lines,
     to_number,
 )
@@ -39,7 +44,8 @@ class Labelled:
     """`values[n, f]` describes example n, which is of class `classes[label_index[n]]`.
 
     features: names of the columns of `values`, ascending. classes: ascending. ignored: columns of
-    the file that hold no numbers. The arrays are made read-only.
+    the file that hold no numbers. skipped: rows of the file that could not be used, and were left
+    out because the owner said so. The arrays are made read-only.
     """
 
     features: tuple[str, ...]
@@ -48,6 +54,7 @@ class Labelled:
     label_index: NDArray[np.int32]
     ignored: tuple[str, ...] = ()
     source: str = ""
+    skipped: int = 0
 
     def __post_init__(self) -> None:
         for array in (self.values, self.label_index):
@@ -58,30 +65,32 @@ class Labelled:
 
 
 def load_labelled(
-    path: Path | str, label_column: str = "label", feature_columns: Sequence[str] = ()
+    path: Path | str,
+    label_column: str = "label",
+    feature_columns: Sequence[str] = (),
+    skip_bad_rows: bool = False,
 ) -> Labelled:
     """The examples in a CSV file (UTF-8, with a header); `feature_columns`: only these (default:
     all numeric columns but the label).
 
-    A column in which no value is a number is left out. DataError names the file, line, column and
-    value of what is wrong.
+    A column in which no value is a number is left out. DataError names the file, and the line,
+    column and value of each row that is wrong (unless they are to be skipped).
     """
     path = Path(path)
-    label = label_column.strip().lower()
     names = column_names(path)
     if not names:
         raise DataError(f"{path}: the file is empty; its first line must name its columns")
+    label = _column_called(label_column, names)
     if label not in names:
-        found = ", ".join(quoted(name) for name in names[:20])
         raise DataError(
-            f"{path}:1: there is no column {quoted(label)} to learn (columns found: {found});"
+            f"{path}:1: there is no column {quoted(label)} to learn {columns_found(path, names)};"
             " name it with data.label_column"
         )
-    wanted = [name.strip().lower() for name in feature_columns]
+    wanted = [_column_called(name, names) for name in feature_columns]
     if label in wanted:
         raise DataError(f"{path}:1: column {quoted(label)} is the label; it cannot be a feature")
     columns = sorted(set(wanted) or set(names) - {label, ""})
-    values, labels, ignored = _read(path, columns, label, bool(wanted))
+    (values, labels, ignored), skipped = _read(path, columns, label, bool(wanted), skip_bad_rows)
     features = tuple(name for name in columns if name not in ignored)
     if not features:
         raise DataError(f"{path}: no column but {quoted(label)} holds numbers to learn from")
@@ -98,6 +107,7 @@ def load_labelled(
         label_index.astype(np.int32),
         ignored,
         str(path),
+        skipped,
     )
 
 
@@ -109,19 +119,29 @@ def load_features(
     A label may be empty here. DataError as `load_labelled`.
     """
     path = Path(path)
-    label = label_column.strip().lower()
-    has_labels = label in column_names(path)
-    parts: list[Matrix] = []
-    labels: list[str] = []
-    for *columns, label_values in column_chunks(path, features, (label,)):
-        numbers = [_numbers(column) for column in columns]
-        if any(column is None for column in numbers):
-            _explain(path, features, None)
-        parts.append(np.array(numbers, dtype=np.float64).T)
-        labels.extend(label_values)
+    names = column_names(path)
+    label = _column_called(label_column, names)
+
+    def take(chunks: Iterator[Columns]) -> tuple[list[Matrix], list[str]]:
+        parts: list[Matrix] = []
+        labels: list[str] = []
+        for *columns, label_values in chunks:
+            numbers = [_numbers(column) for column in columns]
+            if any(column is None for column in numbers):
+                raise BadRows
+            parts.append(np.array(numbers, dtype=np.float64).T)
+            labels.extend(label_values)
+        return parts, labels
+
+    def problem(row: Sequence[str]) -> str | None:
+        return _row_problem(row, features, None)
+
+    # Nothing is skipped here: an answer for each row is what was asked for.
+    table = Table(path, features, (label,), problem, may_skip=False)
+    (parts, labels), _ = read_table(table, take, skip=False)
     if not parts:
         raise DataError(f"{path}: the file has a header but no examples")
-    return np.concatenate(parts), tuple(labels) if has_labels else None
+    return np.concatenate(parts), tuple(labels) if label in names else None
 
 
 def split_examples(
@@ -163,25 +183,55 @@ def class_name_problem(name: str) -> str | None:
     return None if name.isprintable() else "holds characters that cannot be printed"
 
 
+def _column_called(wanted: str, names: Sequence[str]) -> str:
+    """The column of that name, in whichever form of Unicode its file has it."""
+    wanted = wanted.strip().lower()
+    return next((n for n in names if n == wanted or canonical(n) == canonical(wanted)), wanted)
+
+
+_Examples = tuple[Matrix, list[str], tuple[str, ...]]
+"""(float64[n, kept columns], the labels, the columns left out)"""
+
+
 def _read(
-    path: Path, columns: Sequence[str], label: str, all_wanted: bool
-) -> tuple[Matrix, list[str], tuple[str, ...]]:
-    """(float64[n, kept columns], the labels, the columns left out)."""
-    parts: list[list[Matrix | None]] = [[] for _ in columns]
-    labels: list[str] = []
-    for *chunk, label_values in column_chunks(path, columns, (label,)):
-        labels.extend(label_values)
-        for part, texts in zip(parts, chunk, strict=True):
-            part.append(_numbers(texts))
-    if not labels:
-        raise DataError(f"{path}: the file has a header but no examples")
-    bad = [name for name, part in zip(columns, parts, strict=True) if any(p is None for p in part)]
-    ignored = () if all_wanted or not bad else _without_numbers(path, bad)
-    if set(bad) - set(ignored) or any(class_name_problem(name) for name in set(labels)):
-        _explain(path, [name for name in columns if name not in ignored], label)
-    kept = [part for name, part in zip(columns, parts, strict=True) if name not in ignored]
-    values = [np.concatenate([p for p in part if p is not None]) for part in kept]
-    return np.array(values, dtype=np.float64).reshape(len(kept), len(labels)).T, labels, ignored
+    path: Path, columns: Sequence[str], label: str, all_wanted: bool, skip: bool
+) -> tuple[_Examples, int]:
+    """The examples, and how many bad rows were left out."""
+
+    def take(chunks: Iterator[Columns]) -> tuple[Matrix, list[str]]:
+        parts: list[Matrix] = []
+        labels: list[str] = []
+        for *chunk, label_values in chunks:
+            numbers = [_numbers(texts) for texts in chunk]
+            if any(column is None for column in numbers):
+                raise BadRows
+            parts.append(
+                np.array(numbers, dtype=np.float64).reshape(len(chunk), len(label_values)).T
+            )
+            labels.extend(label_values)
+        if any(class_name_problem(name) for name in set(labels)):
+            raise BadRows
+        if not labels:
+            raise DataError(f"{path}: the file has a header but no examples")
+        return np.concatenate(parts), labels
+
+    ignored: tuple[str, ...] = ()
+    if not all_wanted:
+        try:
+            return (*take(column_chunks(path, columns, (label,))), ignored), 0
+        except BadRows:
+            ignored = _without_numbers(path, columns)
+    features = [name for name in columns if name not in ignored]
+
+    def problem(row: Sequence[str]) -> str | None:
+        return _row_problem(row, features, label)
+
+    table = Table(path, features, (label,), problem, advice=_CHOOSING if features else "")
+    (values, labels), skipped = read_table(table, take, skip)
+    return (values, labels, ignored), skipped
+
+
+_CHOOSING = "data.feature_columns chooses columns"
 
 
 def _numbers(texts: tuple[str, ...]) -> Matrix | None:
@@ -198,27 +248,28 @@ def _numbers(texts: tuple[str, ...]) -> Matrix | None:
 def _without_numbers(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
     """Those of `columns` in which not a single value is a number."""
     numeric = [False] * len(columns)
-    for chunk in column_chunks(path, columns):
-        for n, texts in enumerate(chunk):
-            numeric[n] = numeric[n] or any(to_number(text) is not None for text in texts)
+    try:
+        for chunk in column_chunks(path, columns):
+            for n, texts in enumerate(chunk):
+                numeric[n] = numeric[n] or any(to_number(text) is not None for text in texts)
+    except BadRows:
+        for _, row in rows_with_lines(path, columns):
+            for n, text in enumerate(row):
+                numeric[n] = numeric[n] or to_number(text) is not None
     return tuple(name for name, some in zip(columns, numeric, strict=True) if not some)
 
 
-def _explain(path: Path, columns: Sequence[str], label: str | None) -> NoReturn:
-    """The second, slow pass: raise the DataError for the first bad value."""
-    optional = () if label is None else (label,)
-    for line, row in rows_with_lines(path, columns, optional):
-        for column, text in zip(columns, row, strict=False):
-            value = to_number(text)
-            if value is None:
-                what = "is empty" if not text else f"{quoted(text)} is not a finite number"
-                hint = "" if label is None else " (data.feature_columns chooses columns)"
-                raise DataError(f"{path}:{line}: column {column}: {what}{hint}")
-            if abs(value) > MAX_FEATURE:
-                raise DataError(
-                    f"{path}:{line}: column {column}: {text} is beyond +-{MAX_FEATURE:,.0f}; give"
-                    " the column in another unit"
-                )
-        if label is not None and (problem := class_name_problem(row[-1])) is not None:
-            raise DataError(f"{path}:{line}: column {label}: {quoted(row[-1])} {problem}")
-    raise DataError(f"{path}: the file changed while it was read")
+def _row_problem(row: Sequence[str], columns: Sequence[str], label: str | None) -> str | None:
+    """What is wrong with the values of `columns`, and of `label`, which follows them."""
+    for column, text in zip(columns, row, strict=False):
+        value = to_number(text)
+        if value is None:
+            return f"column {column}: {not_a_number(text)}"
+        if abs(value) > MAX_FEATURE:
+            return (
+                f"column {column}: {text} is beyond +-{MAX_FEATURE:,.0f}; give the column in"
+                " another unit"
+            )
+    if label is not None and (problem := class_name_problem(row[-1])) is not None:
+        return f"column {label}: {quoted(row[-1])} {problem}"
+    return None

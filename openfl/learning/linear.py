@@ -37,6 +37,7 @@ from openfl.contribution import (
     Keys,
     ModelView,
     RowBlock,
+    is_key_of,
     item_key,
 )
 from openfl.errors import DataError, GroupError
@@ -53,6 +54,7 @@ from openfl.learning.classification_charter import (
     classification_parameters,
 )
 from openfl.learning.labelled import MAX_CLASS_BYTES, Labelled, class_name_problem, split_examples
+from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import newton_step
 from openfl.learning.splitting import Split
 
@@ -95,6 +97,7 @@ class LinearClassifier:
         if not len(self._train):
             raise DataError(f"{data.source or 'data'}: no example is left to train on")
         self._label_keys = keys
+        self.own_items = OwnItems(CLASSES, np.unique(keys), data.classes, CLASS_KEY_BITS, "classes")
         # Two classes whose names collide in the key are one, here as everywhere in the group.
         self._own_keys, first = np.unique(keys[told], return_index=True)
         self._own_names = tuple(np.asarray(data.classes, dtype=object)[told][first])
@@ -351,7 +354,7 @@ def class_names(model: ModelView, keys: Keys) -> tuple[str, ...]:
     names = []
     for key, row, is_known in zip(keys, rows, known, strict=True):
         name = _decoded_name(row) if is_known else None
-        matches = name is not None and item_key(name, CLASS_KEY_BITS) == int(key)
+        matches = name is not None and is_key_of(int(key), name, CLASS_KEY_BITS)
         names.append(name if matches and name is not None else f"#{int(key):010x}")
     return tuple(names)
 

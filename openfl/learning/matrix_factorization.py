@@ -44,6 +44,7 @@ from openfl.errors import ConfigError, DataError
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.listeners import restored_listeners, saved_listeners
 from openfl.learning.metrics import rmse
+from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import newton_step, proposed
 from openfl.learning.rating_charter import (
     ITEM_KEY_BITS,
@@ -96,6 +97,7 @@ class MatrixFactorization:
         song_keys = item_keys(ratings.songs)
         # Two songs whose ids collide in the key share a row, here as everywhere in the group.
         self._keys, row_of_song = np.unique(song_keys, return_inverse=True)
+        self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, ITEM_KEY_BITS, "songs")
         self._rows = row_of_song.astype(np.int32)[ratings.song_index]
         self._values = parameters.to_units(ratings.values)
 

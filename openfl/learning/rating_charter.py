@@ -25,8 +25,8 @@ from openfl.learning.charter_values import (
     refuse_unusable,
     whole,
 )
-from openfl.learning.rating_scale import Scale, format_scale
-from openfl.learning.ratings import Ratings, locate_rating_outside
+from openfl.learning.rating_scale import STRAY_WIDENS, Scale, format_scale
+from openfl.learning.ratings import MAX_RATING, Ratings, locate_rating_outside
 
 TASK_KIND = "rating"
 ITEMS = "items"
@@ -170,11 +170,19 @@ def check_ratings_fit(charter: Charter, ratings: Ratings) -> RatingParameters:
             ratings.source or "ratings",
             f"{worst:g}",
         )
-        raise DataError(f"{at}: column rating: {value} is outside {group}")
-    if ratings.scale[1] - ratings.scale[0] < 0.2 * (high - low):
+        values = ratings.values
+        outside = int(((values < np.float32(low)) | (values > np.float32(high))).sum())
         raise DataError(
-            f"{ratings.source or 'ratings'}: the ratings are on the scale "
-            f"{format_scale(ratings.scale)}, far narrower than {group}"
+            f"{at}: column rating: {value} is outside {group} ({outside:,} of {len(values):,} here"
+            f' are); data.rating_scale = "{format_scale((low, high))}" with'
+            " data.skip_bad_rows = true goes on without them"
+        )
+    if STRAY_WIDENS * (ratings.scale[1] - ratings.scale[0]) < high - low:
+        raise DataError(
+            f"{ratings.source or 'ratings'}: the ratings are on the scale"
+            f" {format_scale(ratings.scale)}, and {group} is far wider. Nothing is wrong with these"
+            " ratings: the group rates otherwise, or was founded with a wrong rating among its"
+            " founder's"
         )
     return parameters
 
@@ -214,8 +222,10 @@ def _problems(parameters: RatingParameters) -> list[str]:
     )
     problems = out_of_range(ranges)
     width = high - low
-    if not (math.isfinite(width) and width > 1e-6 and max(abs(low), abs(high)) <= 1e9):
+    if not (math.isfinite(width) and width > 1e-6):
         problems.append(
-            f"the rating scale {low:g} to {high:g} must be two numbers, the smaller first"
+            f"the rating scale {low:.9g} to {high:.9g} must be two numbers, the smaller first"
         )
+    elif max(abs(low), abs(high)) > MAX_RATING:
+        problems.append(f"the rating scale {low:.9g} to {high:.9g} must lie within +-1e9")
     return problems

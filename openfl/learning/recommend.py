@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from openfl.contribution import Charter, ModelView
+from openfl.learning.csv_table import canonical
 from openfl.learning.heads import head_of
 from openfl.learning.matrix_factorization import item_keys
 from openfl.learning.rating_head import one_listener
@@ -80,10 +81,13 @@ def recommend(
         raise ValueError("top must be at least 1")
     head = head_of(charter, model)
     given = own if own is not None else (ratings.of_user(user) if ratings is not None else {})
-    met = set(given) if ratings is None else {*given, *ratings.left_out.get(user, ())}
+    given = {canonical(song): value for song, value in given.items()}
+    met = set(given) if ratings is None else {*given, *ratings.left_out.get(canonical(user), ())}
     known_songs = set(catalogue) | set(ratings.songs if ratings is not None else ())
     candidates = np.array(sorted(known_songs - met), dtype=object)
     keys = item_keys(tuple(candidates))
+    learned = model.keys(head.items)
+    nameless = len(learned) - int(np.isin(learned, item_keys(tuple(known_songs))).sum())
     known_to_group = model.evidence(head.items, keys) > 0
     candidates, keys = candidates[known_to_group], keys[known_to_group]
 
@@ -101,11 +105,19 @@ def recommend(
         kind = "popular"
         scores = head.popularity(keys)
         notes.append(f"user {user} {head.nothing}")
-    if not len(candidates):
-        notes.append("the model knows no song that could be recommended")
+    if not len(learned):
+        notes.append("nothing is learned yet: the model knows no song")
+    elif not len(candidates) and not nameless:
+        all_of = "the only song" if len(learned) == 1 else f"all {len(learned):,} songs"
+        notes.append(f"user {user} has {head.verb} {all_of} that the model knows")
     elif len(candidates) < top:
-        plural = "song is" if len(candidates) == 1 else "songs are"
-        notes.append(f"only {len(candidates)} {plural} left that user {user} has not {head.verb}")
+        if len(candidates):
+            plural = "song is" if len(candidates) == 1 else "songs are"
+            notes.append(
+                f"only {len(candidates)} {plural} left that user {user} has not {head.verb}"
+            )
+        if nameless:
+            notes.append(_nameless(nameless, len(learned), catalogue))
     # Candidates are sorted by id, and the sort is stable: equal scores keep that order.
     best = np.argsort(-scores, kind="stable")[:top]
     shown = head.shown(scores)
@@ -115,6 +127,20 @@ def recommend(
         head=head.name,
         items=tuple(_named(catalogue, candidates[n], float(shown[n])) for n in best),
         notes=tuple(notes),
+    )
+
+
+def _nameless(count: int, of: int, catalogue: Catalogue) -> str:
+    """Why songs that the model knows cannot be recommended here: keys are no names."""
+    songs = f"{count:,} of the {of:,} songs that the model knows"
+    if not len(catalogue):
+        return (
+            f"{songs} have no name here and cannot be recommended: give a songs.csv with song_id"
+            " and title (data.catalogue_file)"
+        )
+    return (
+        f"{songs} are not in the catalogue of {len(catalogue):,} (data.catalogue_file) and cannot"
+        " be recommended: are there others, or are the ids written otherwise?"
     )
 
 

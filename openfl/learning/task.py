@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.contribution import ChangedRows, Charter, Contribution, Evaluation, Keys, ModelView
 from openfl.learning.differential_privacy import RandomBytes, Release
+from openfl.learning.own_items import OwnItems
 
 
 class LearningTask(Protocol):
@@ -75,6 +76,14 @@ class InfluenceJudge(Protocol):
         Worlds come in parts so that memory stays bounded in large groups.
         """
         ...
+
+
+@runtime_checkable
+class NamesItems(Protocol):
+    """What a task may offer beside a `LearningTask` when rows stand for things with names, so that
+    its node can tell whether the group calls them the same."""
+
+    own_items: OwnItems
 
 
 @runtime_checkable

@@ -31,6 +31,7 @@ from openfl.node.event_log import EventLog
 from openfl.node.farewell import Farewells
 from openfl.node.first_group import FirstGroup, join_network
 from openfl.node.group_change import GroupChange
+from openfl.node.items_watch import ItemsWatch
 from openfl.node.keeper import Keeper
 from openfl.node.late_join import LateJoin, give_up_without_bootstrap
 from openfl.node.membership_factory import MembershipFactory
@@ -51,7 +52,7 @@ from openfl.scout import Scout
 from openfl.switcher import Switcher
 from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.wire import messages as wire
-from openfl.workload import Workload
+from openfl.workload import Remarking, Workload
 
 FINISH_MOVE_SECONDS = 2.0
 """How long stopping waits for a move under way."""
@@ -135,6 +136,7 @@ class Node:
         self._solo = SoloTraining(
             workload, comparison_compute, rng, self._place, settings.alone_rounds
         )
+        self._items = ItemsWatch(network.peer_id, self._log)
         self._views = NodeViews(
             network=network,
             place=self._place,
@@ -143,6 +145,8 @@ class Node:
             eligibility=eligibility,
             solo=self._solo,
             privacy=privacy,
+            items=self._items,
+            skipped_rows=workload.skipped_rows if isinstance(workload, Remarking) else 0,
             settings=settings,
             notices=self._notices,
             log=self._log,
@@ -219,6 +223,9 @@ class Node:
                 f"listening on {', '.join(self.network.multiaddrs)}",
                 {"multiaddrs": list(self.network.multiaddrs), "peer_id": self.network.peer_id},
             )
+            if isinstance(self._workload, Remarking):
+                for remark in self._workload.remarks():
+                    self._log.tell(remark.level, remark.kind, remark.text, dict(remark.data))
             nursery.start_soon(self._finder.run)
             self._place.own_phase = "joining"
             if self._discovery.bootstrap and self._bootstrap_seconds:
@@ -352,6 +359,9 @@ class Node:
 
     def _on_tell(self, tell: ev.Tell) -> None:
         self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
+        membership = self._place.membership
+        if membership is not None and tell.kind in ("joined", "round"):
+            self._items.look(membership)
         if tell.kind == "round":
             self._switcher.round_done()
         if tell.kind in ("member-joined", "member-left", "member-away", "joined"):

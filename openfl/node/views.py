@@ -14,6 +14,7 @@ from openfl.group_finder import GroupFinder
 from openfl.network.base import ConnectedPeer, Network
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
+from openfl.node.items_watch import ItemsWatch
 from openfl.node.notices import Notices
 from openfl.node.place import Place
 from openfl.node.resources import resources_now
@@ -36,6 +37,8 @@ class NodeViews:
     eligibility: Eligibility
     solo: SoloTraining
     privacy: PrivacyBudget | None
+    items: ItemsWatch
+    skipped_rows: int
     settings: NodeSettings
     notices: Notices
     log: EventLog
@@ -89,6 +92,8 @@ class NodeViews:
             resources=resources_now(statistics),
             notices=self.notices.now(now),
             directory=self.finder.asked,
+            items=self.items.view(membership),
+            skipped_rows=self.skipped_rows,
         )
 
     def group(self, known: KnownCard) -> GroupView:

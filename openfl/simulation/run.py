@@ -78,8 +78,9 @@ def load_crowd(scenario: Scenario, sample_folder: Callable[[], Path]) -> Crowd:
         return Crowd(ratings, tastes=tastes)
     path = sample_folder() / "ratings.csv" if source == MUSIC else Path(source)
     beside = path.parent / "songs.csv"
-    catalogue = load_catalogue(beside) if beside.exists() else EMPTY_CATALOGUE
-    return Crowd(load_ratings(path), catalogue)
+    skip = scenario.data.skip_bad_rows
+    catalogue = load_catalogue(beside, skip) if beside.exists() else EMPTY_CATALOGUE
+    return Crowd(load_ratings(path, scenario.data.rating_scale, skip), catalogue)
 
 
 def simulate(

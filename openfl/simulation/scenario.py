@@ -11,6 +11,7 @@ from typing import Literal
 
 from openfl.aggregation.robust_view import RULES
 from openfl.config.settings import setting
+from openfl.config.text_checks import rating_scale_problem
 from openfl.simulation.attacks import ATTACKS
 
 MAX_NODES = 10_000
@@ -51,6 +52,15 @@ class DataSection:
         "music",
         'A CSV file of ratings, "music" (the sample data), "synthetic" (made from the seed) or '
         '"communities" (made from the seed: people of different tastes, who rate the same items).',
+    )
+    rating_scale: str = setting(
+        "auto",
+        "Lowest and highest possible rating in a file, as for a node.",
+        allowed='"auto" or "LOWEST-HIGHEST"',
+        check_text=rating_scale_problem,
+    )
+    skip_bad_rows: bool = setting(
+        False, "Leave out rows of a file that cannot be used, instead of refusing it."
     )
     split: str = setting(
         "user",

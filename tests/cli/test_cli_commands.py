@@ -448,7 +448,7 @@ def test_recommend_with_nothing_to_say_says_that(
     running: FakeControl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running.answers["recommend"] = FakeRecommendations("ann", 0).to_plain()
-    assert "nothing to recommend yet" in output_of(capsys, "recommend", "--user", "ann")
+    assert "nothing to recommend" in output_of(capsys, "recommend", "--user", "ann")
 
 
 # --- stop --------------------------------------------------------------------------------------

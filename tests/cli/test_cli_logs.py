@@ -6,8 +6,9 @@ import logging
 from pathlib import Path
 
 from openfl.names import is_unseen
+from openfl.store import Home
 from openfl.telemetry import NodeEvent
-from openfl_cli.logs import LOG_FILE, log_to_file
+from openfl_cli.logs import log_to_file
 
 
 def test_what_others_wrote_is_one_harmless_line(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_what_others_wrote_is_one_harmless_line(tmp_path: Path) -> None:
             raise ValueError(hostile)
         except ValueError:
             logging.getLogger("openfl.x").exception("from %s", hostile)
-    text = (tmp_path / LOG_FILE).read_text()
+    text = Home(tmp_path).log_file.read_text()
     assert not [c for c in text if c != "\n" and is_unseen(c)]
     lines = text.splitlines()
     assert "Traceback" in lines[2]

@@ -154,6 +154,9 @@ def test_exit_codes_of_the_error_tree_are_all_documented() -> None:
 def test_several_problems_are_counted_and_listed() -> None:
     assert main.error_text("a: b\nc: d\n") == "openfl-node: error: 2 problems:\n  a: b\n  c: d"
     assert main.error_text("a: b\n") == "openfl-node: error: a: b"
+    assert main.error_text("f: 2 rows:\nf:3: x\nf:5: y") == (
+        "openfl-node: error: f: 2 rows:\n  f:3: x\n  f:5: y"
+    )
 
 
 def test_an_error_cannot_steer_the_terminal(

@@ -70,6 +70,14 @@ def test_without_a_user_named_the_first_of_the_data_is_recommended_to(
     assert "For " not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("options", "skips"), [([], False), (["--skip-bad-rows"], True)])
+def test_bad_rows_are_skipped_only_when_asked(
+    options: list[str], skips: bool, runtime: FakeRuntime
+) -> None:
+    start("--rounds", "1", *options)
+    assert runtime.nodes[0].config.data.skip_bad_rows is skips
+
+
 def test_recommendations_can_be_turned_off(
     runtime: FakeRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from openfl.telemetry import NodeSnapshot, Notice, PrivacyView
+from openfl.telemetry import ItemsView, NodeSnapshot, Notice, PrivacyView
+from openfl_cli.status_json import status_json
 from openfl_cli.view import NodeView, Rows, bar, lines_needed, rows_that_fit
 
 
@@ -50,6 +51,20 @@ def test_the_view_in_a_terminal_too_small_for_a_large_group(
     width: int, height: int, snapshot: SnapshotAssertion
 ) -> None:
     assert drawn(make_snapshot(members=30, events=20), width, height) == snapshot
+
+
+def test_how_many_items_the_group_knows_and_rows_that_were_skipped_are_seen() -> None:
+    shot = make_snapshot(items=ItemsView("songs", 300, 0, 301), skipped_rows=5)
+    text = drawn(shot, 80)
+    words = " ".join(text.split())
+    asked = "known 0 of your 300 songs are among the group's 301: are the ids written alike?"
+    assert asked in words
+    assert "5 rows of the data skipped" in words
+    plain = status_json(shot, running=True)
+    assert plain["items"] == {"noun": "songs", "mine": 300, "known": 0, "group": 301}
+    assert plain["skipped_rows"] == 5
+    assert "known" not in drawn(make_snapshot(), 80)
+    assert status_json(make_snapshot(), running=True)["items"] is None
 
 
 def with_left_out(reason: str) -> NodeSnapshot:

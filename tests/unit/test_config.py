@@ -474,6 +474,8 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "task.alpha": 2.0,
     "task.plays_limit": 5.0,
     "data.min_strength": 4.0,
+    "data.max_plays": 1e6,
+    "data.skip_bad_rows": True,
     "task.factors": 4,
     "task.damping": 2.25,
     "task.prior": 1e-05,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from openfl.config import load_config
 from openfl.contribution import Charter, ModelView, PeerId
 from openfl.errors import StateError
 from openfl.home_storage import NODE_KIND, NODE_VERSION, HomeStorage
@@ -17,6 +18,7 @@ from openfl.membership_state import SavedMembership
 from openfl.model_view import DenseModel
 from openfl.network.base import PeerAddress
 from openfl.node_parts import OwedLeave, Standing
+from openfl.offline import reading_settings, with_remembered_data
 from openfl.store import Home, RememberedPeers, read_state, write_state
 from openfl.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView, ResourcesView
 from tests.group_rig import CHARTER, peer
@@ -342,6 +344,25 @@ async def test_where_the_data_is_can_be_asked_when_the_node_does_not_run(place: 
     assert storage(place).load_data_files() == files
     await where.forget(OLD.group_id)
     assert storage(place).load_data_files() == files
+
+
+async def test_how_the_data_was_read_is_remembered_with_where_it_is(place: Home) -> None:
+    """Or a file that was accepted once would be refused at the next start."""
+    asked = {
+        "data.ratings_file": "/music/ratings.csv",
+        "data.skip_bad_rows": True,
+        "data.rating_scale": "0-100",
+    }
+    config = load_config(None, {}, asked)
+    where = storage(place)
+    files = {"ratings_file": config.data.ratings_file, **reading_settings(config.data)}
+    where.attach(Models(), lambda: SNAPSHOT, files)  # type: ignore[arg-type]
+    await where.set_current(OLD)
+    again = with_remembered_data(load_config(None, {}, {}), place).data
+    assert again == config.data
+    other = load_config(None, {}, {"data.skip_bad_rows": False, "data.rating_scale": "0-10"})
+    assert with_remembered_data(other, place).data.rating_scale == "0-10"
+    assert with_remembered_data(other, place).data.skip_bad_rows is False
 
 
 @pytest.mark.parametrize("files", [None, [], "ratings.csv"])

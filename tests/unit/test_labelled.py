@@ -38,7 +38,7 @@ def test_a_column_without_any_number_is_left_out_and_named(write: Write) -> None
 
 
 def test_a_column_with_some_numbers_is_an_error_at_the_first_that_is_none(write: Write) -> None:
-    with pytest.raises(DataError, match=r"data\.csv:3: column a: \"n/a\" is not a finite number"):
+    with pytest.raises(DataError, match=r"data\.csv:3: column a: \"n/a\" is not a number"):
         load_labelled(write("a,b,label\n1,5,x\nn/a,6,y\n"))
 
 
@@ -62,6 +62,30 @@ def test_a_column_with_some_numbers_is_an_error_at_the_first_that_is_none(write:
 def test_bad_files_are_refused_by_line_and_column(write: Write, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         load_labelled(write(text))
+
+
+def test_all_bad_rows_are_told_in_one_go_and_can_be_left_out(write: Write) -> None:
+    path = write("a,b,label\n1,2,x\n1,,x\nn/a,2,y\n3,4,\n5,6,y\n7\n")
+    with pytest.raises(DataError) as caught:
+        load_labelled(path)
+    head, *bad = str(caught.value).split("\n")
+    assert "4 of 6 rows cannot be used" in head
+    assert [line.removeprefix(f"{path}:")[:2] for line in bad[:4]] == ["3:", "4:", "5:", "7:"]
+    assert any("skip_bad_rows" in line for line in bad[4:])
+    data = load_labelled(path, skip_bad_rows=True)
+    assert (data.values.tolist(), data.skipped) == ([[1.0, 2.0], [5.0, 6.0]], 4)
+
+
+def test_rows_to_predict_cannot_be_left_out(write: Write) -> None:
+    with pytest.raises(DataError) as caught:
+        load_features(write("a\n1\nx\ny\n"), ("a",), "label")
+    assert "2 of 3 rows" in str(caught.value)
+    assert "skip" not in str(caught.value)
+
+
+def test_classes_and_columns_are_the_same_however_their_accents_are_encoded(write: Write) -> None:
+    data = load_labelled(write("a,gro\u0308\u00dfe\n1,e\u0301\n2,\u00e9\n"), "gr\u00f6\u00dfe")
+    assert data.classes == ("\u00e9",)
 
 
 def test_the_label_may_have_another_name_in_any_case(write: Write) -> None:

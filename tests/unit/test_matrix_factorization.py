@@ -582,10 +582,12 @@ def test_ratings_outside_the_groups_scale_are_refused_with_their_line(tmp_path: 
     with pytest.raises(DataError) as caught:
         MatrixFactorization.from_charter(rating_charter("m", (0.5, 5)), ratings)
     assert str(caught.value).startswith(f"{path}:3: column rating: 0 is outside the scale 0.5-5")
+    assert "(1 of 2 here are)" in str(caught.value)
+    assert 'data.rating_scale = "0.5-5" with data.skip_bad_rows = true' in str(caught.value)
 
 
 def test_stars_are_refused_by_a_group_that_rates_in_percent() -> None:
-    with pytest.raises(DataError, match="far narrower"):
+    with pytest.raises(DataError, match=r"far wider\. Nothing is wrong with these ratings"):
         check_ratings_fit(rating_charter("m", (0, 100)), some_ratings())
     check_ratings_fit(rating_charter("m", (0, 10)), some_ratings())
 

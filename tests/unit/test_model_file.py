@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from openfl.contribution import plain_key
 from openfl.errors import StateError
+from openfl.learning import model_file
 from openfl.learning.matrix_factorization import item_keys
 from openfl.learning.model_file import (
     decode_model,
@@ -201,3 +203,27 @@ def test_a_file_that_is_missing_or_no_model_is_named(tmp_path: Path) -> None:
     path.write_bytes(DATA[:-1])
     with pytest.raises(StateError, match=r"model\.safetensors: not a usable model file"):
         load_model(path)
+
+
+def test_a_file_of_an_older_version_with_a_decomposed_name_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its row has a key that no id leads to any more, and so no name; all others have theirs."""
+    old_id = "cafe\u0301"
+    keys = np.array(sorted((plain_key(old_id, 40), plain_key("hit", 40))), np.uint64)
+    rows = np.zeros((2, 3), np.float32)
+    whole = model()
+    old = DenseModel(
+        GROUP,
+        {
+            ITEMS: DenseTable(keys, rows, np.ones(2)),
+            MEAN: DenseTable(MEAN_KEYS, whole.rows(MEAN, MEAN_KEYS), np.ones(1)),
+        },
+    )
+    with monkeypatch.context() as before:
+        before.setattr(model_file, "item_key", plain_key)
+        songs = [Song(old_id, "Caf\u00e9"), Song("hit", "Hit")]
+        data = encode_model(GROUP, old, {ITEMS: songs})
+    found = decode_named_model(data)
+    assert len(found.model.keys(ITEMS)) == 2
+    assert list(found.names[ITEMS]) == ["hit"]

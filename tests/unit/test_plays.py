@@ -94,3 +94,47 @@ def test_what_is_wrong_is_named(write: Write, text: str, complaint: str) -> None
 def test_a_least_strength_of_zero_makes_no_sense(write: Write) -> None:
     with pytest.raises(ConfigError, match="above 0"):
         load_plays(write("user_id,song_id\nann,s1\n"), at_least=0)
+
+
+PLAYS = "user_id,song_id,plays\n" + "".join(f"ann,s{n},{n * n}\n" for n in range(1, 40))
+
+
+@pytest.mark.parametrize("typo", ["1000000000", "3000000"])
+def test_plays_far_above_all_others_are_told_with_their_line(write: Write, typo: str) -> None:
+    path = write(PLAYS + f"bob,s1,{typo}\nbob,s2,3\n")
+    with pytest.raises(DataError) as caught:
+        load_plays(path)
+    message = str(caught.value)
+    assert f"{path}:41: column plays: {typo} is far off: all others are at most 1521" in message
+    assert f"data.max_plays = {typo} says that it is meant" in message
+    meant = load_plays(path, most=1e9)
+    assert pairs(meant)[("bob", "s1")] == pytest.approx(float(typo))
+    skipping = load_plays(path, skip_bad_rows=True)
+    assert (len(skipping), skipping.skipped) == (40, 1)
+
+
+def test_unequal_plays_are_honest(write: Write) -> None:
+    """As in Last.fm, where one listener has 324,663 plays of one song and 2,441 of the next."""
+    assert len(load_plays(write(PLAYS + "bob,s1,352698\nbob,s2,1\n"))) == 41
+
+
+def test_all_bad_plays_are_told_in_one_go(write: Write) -> None:
+    path = write(PLAYS + "bob,s1,-1\n,s2,3\nbob,s3,x\nbob,s4,2000000000\n")
+    with pytest.raises(DataError) as caught:
+        load_plays(path)
+    head, *bad, way = str(caught.value).split("\n")
+    assert "4 of 43 rows" in head
+    assert [line.removeprefix(f"{path}:")[:2] for line in bad] == ["41", "42", "43", "44"]
+    assert "skip_bad_rows" in way
+
+
+def test_unix_times_are_no_plays(write: Write) -> None:
+    with pytest.raises(DataError, match="look like unix times"):
+        load_plays(write("user_id,song_id,plays\nann,s1,978300760\nann,s2,978302109\n"))
+
+
+def test_fractions_of_plays_are_taken_as_they_are(write: Write) -> None:
+    text = "user_id,song_id,plays\nann,s1,2.5\nann,s2,0.5\n"
+    assert pairs(load_plays(write(text))) == {("ann", "s1"): 2.5}
+    with pytest.raises(DataError, match=r"min_strength\): the most is 2\.5"):
+        load_plays(write(text), at_least=3)

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 
 from openfl.errors import ConfigError, DataError
 from openfl.learning import csv_table
-from openfl.learning.rating_scale import detect_scale, format_scale, parse_scale
+from openfl.learning.rating_scale import (
+    detect_scale,
+    format_scale,
+    parse_scale,
+    scale_without_strays,
+)
 from openfl.learning.ratings import Ratings, load_catalogue, load_ratings
 from openfl.learning.splitting import Split, split_ratings
+from openfl_cli.main import error_text
 
 GOOD = "user_id,song_id,rating\n1,a,4\n1,b,2.5\n2,a,5\n"
 
@@ -133,6 +139,196 @@ def test_a_bad_file_is_refused_with_its_line_column_and_value(
     assert "\n" not in str(caught.value)
 
 
+def message_about(path: Path, *args: object) -> str:
+    with pytest.raises(DataError) as caught:
+        load_ratings(path, *args)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+SIX_BAD = "user_id,song_id,rating\n1,a,4\n,b,2\n1,c\n2,a,great\n2,b,4,5\n2,c,nan\n3,a,1_0\n"
+SIX_BAD += "3,b,4.5\n3,c,1\n"
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4096])
+def test_all_bad_rows_of_a_file_are_told_in_one_go_lowest_line_first(
+    file: File, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
+) -> None:
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", chunk_rows)
+    path = file(SIX_BAD)
+    head, *bad, way = message_about(path).split("\n")
+    assert head == f"{path}: 6 of 9 rows cannot be used:"
+    assert [line.removeprefix(f"{path}:").partition(":")[0] for line in bad] == list("345678")
+    assert "data.skip_bad_rows = true (or start --skip-bad-rows)" in way
+
+
+def test_of_many_bad_rows_the_first_ten_are_told_and_all_are_counted(file: File) -> None:
+    lines = message_about(file(GOOD + "1,x,bad\n" * 23)).split("\n")
+    assert "23 of 26 rows cannot be used; the first 10:" in lines[0]
+    assert len(lines) == 1 + 10 + 1
+    assert ":14: " in lines[10]
+
+
+def test_bad_rows_are_left_out_when_the_owner_says_so_and_are_counted(file: File) -> None:
+    ratings = load_ratings(file(SIX_BAD), skip_bad_rows=True)
+    assert triples(ratings) == {("1", "a", 4.0), ("3", "b", 4.5), ("3", "c", 1.0)}
+    assert ratings.skipped == 6
+    assert load_ratings(file(GOOD), skip_bad_rows=True).skipped == 0
+
+
+def test_a_file_of_bad_rows_alone_cannot_be_skipped_away(file: File) -> None:
+    text = "user_id,song_id,rating\n1,a,x\n1,b,y\n"
+    assert "skip" not in message_about(file(text), "auto", True)
+
+
+def test_a_quote_that_is_never_closed_is_told_at_the_line_where_it_opens(file: File) -> None:
+    rows = [f"{n},a,{n % 5 + 1}" for n in range(2000)]
+    path = file("\n".join(["user_id,song_id,rating", "x,y,1", '1,"a,4', *rows]) + "\n")
+    assert message_about(path).startswith(f"{path}:3: not valid CSV: the quote that opens on this")
+    ratings = load_ratings(path, skip_bad_rows=True)
+    assert (len(ratings), ratings.skipped) == (2001, 1)
+
+
+def test_a_quote_that_another_row_ends_is_told_where_it_opens(file: File) -> None:
+    path = file(GOOD + '3,"a,4\n3,b,5\n4,"a",5\n4,b,bad\n')
+    _, first, second, _ = message_about(path).split("\n")
+    assert ":5: not valid CSV: a quote that opens on this line ends on line 7" in first
+    assert ':8: column rating: "bad"' in second
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ('"User-ID";"ISBN";"Book-Rating"\n"1";"a";"4"\n', """by ";" (sed 's/;/,/g' < """),
+        ("1::1193::5::978300760\n", """by "::" (sed 's/::/,/g' < ratings.csv > NEW.csv)"""),
+        ("196\t242\t3\t881250949\n", """by tabs (tr '\\t' , < """),
+        ("user_id|song_id|rating\n1|a|4\n", 'by "|"'),
+        ("user_id;song_id;rating\n1;a;4,5\n", 'by ";"'),
+        (
+            GOOD + "3;a;4\n",
+            ":5: the row has 1 fields, the header has 3; fields must be separated by",
+        ),
+    ],
+)
+def test_other_separators_are_named_with_what_to_type(file: File, content: str, hint: str) -> None:
+    message = message_about(file(content))
+    assert "fields must be separated by commas, not " in message
+    assert hint in message
+    assert '"User-ID"' not in content or 'found: "User-ID", "ISBN", "Book-Rating")' in message
+
+
+def test_no_command_is_offered_that_would_mix_up_commas_of_another_meaning(file: File) -> None:
+    assert "sed" not in message_about(file("user_id;song_id;rating\n1;a;4,5\n"))
+
+
+def test_a_header_of_data_is_said_to_name_no_columns(file: File) -> None:
+    message = message_about(file("1::1193::5::978300760\n"))
+    assert 'columns found: "1", "1193", "5", "978300760"' in message
+    assert "the first line must name the columns" in message
+
+
+@pytest.mark.parametrize("times", [(978300760, 978302109), (1112486027000, 1112484676000)])
+def test_unix_times_where_ratings_should_be_are_called_that(
+    file: File, times: tuple[int, int]
+) -> None:
+    text = "user_id,song_id,rating\n" + "".join(f"1,{t},{t}\n" for t in times)
+    assert "looks like unix times, not ratings" in message_about(file(text))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (GOOD.encode("utf-16"), "UTF-16"),
+        (GOOD.encode("utf-16-le"), "UTF-16"),
+        ((GOOD + "3,Größe,4\n").encode("latin-1"), ":5: not UTF-8 text (byte 0xf6"),
+        (GOOD.encode() + b"3,a\0b,4\n", ":5: holds a NUL character"),
+        (GOOD + '3,a,"4,5"\n', ':5: column rating: "4,5" is not a number (numbers are written'),
+        (GOOD + '3,a,"1,234.5"\n', "nothing between thousands"),
+        (GOOD + "3,a,5e9\n", ":5: column rating: 5e9 is beyond +-1e9"),
+        ('user_id,song_id,rating,"when\n1,a,4,2\n', ":1: not valid CSV: the quote that opens"),
+    ],
+    ids=["utf16", "utf16-no-bom", "latin1", "nul", "comma", "thousands", "huge", "header-quote"],
+)
+def test_what_else_a_file_can_be_is_told(file: File, content: str | bytes, words: str) -> None:
+    assert words in message_about(file(content))
+
+
+def test_bytes_that_are_no_text_do_not_matter_in_columns_that_are_ignored(file: File) -> None:
+    rows = b"user_id,song_id,rating,title\n1,a,4,caf\xe9\n"
+    assert len(load_ratings(file(rows))) == 1
+
+
+def stars(values: list[float]) -> str:
+    return "user_id,song_id,rating\n" + "".join(f"u,{n},{v:g}\n" for n, v in enumerate(values))
+
+
+HONEST = [0.5, 1, 3, 4.5, 5, 2, 3.5, 4] * 5
+
+
+@pytest.mark.parametrize("typo", [50, 9999, 4000, -99])
+def test_a_rating_far_off_all_others_is_told_with_its_line_and_not_made_a_scale(
+    file: File, typo: float
+) -> None:
+    path = file(stars([*HONEST, typo, 3]))
+    message = message_about(path)
+    assert message.startswith(
+        f"{path}:42: column rating: {typo} is far off: all others lie within 0.5 to 5"
+    )
+    assert "data.rating_scale = " in message
+    assert "--skip-bad-rows" in message
+    assert load_ratings(path, f"{min(typo, 0)}-{max(typo, 100)}").scale[1] >= 100
+    skipping = load_ratings(path, skip_bad_rows=True)
+    assert (skipping.scale, skipping.skipped, len(skipping)) == ((0.5, 5.0), 1, 41)
+
+
+def test_a_rating_far_off_is_told_together_with_rows_that_are_bad_otherwise(file: File) -> None:
+    lines = message_about(file(stars([*HONEST, 50]) + "u,x,great\n")).split("\n")
+    assert "2 of 42 rows" in lines[0]
+    assert ":42: column rating: 50 is far off" in lines[1]
+    assert ":43:" in lines[2]
+
+
+def test_a_group_that_has_learned_from_such_a_rating_goes_on_and_the_owner_is_told(
+    file: File,
+) -> None:
+    ratings = load_ratings(file(stars([*HONEST, 50])), believed=(0.0, 100.0))
+    assert ratings.scale == (0.0, 100.0)
+    assert ":42: column rating: 50 is far off" in ratings.doubt
+
+
+RNG = np.random.default_rng(3)
+HONEST_DATA = {
+    "stars": RNG.choice([1, 2, 3, 4, 5], 400, p=[0.01, 0.01, 0.03, 0.35, 0.6]),
+    "books": np.where(RNG.random(400) < 0.62, 0, RNG.integers(1, 11, 400)),
+    "jokes": np.clip(RNG.normal(0.8, 5, 400), -10, 10),
+    "percent": np.clip(RNG.normal(70, 25, 400), 0, 100).round(),
+    "thumbs": RNG.choice([0, 100], 400, p=[0.995, 0.005]),
+    "ten-once": np.array([3, 4, 5, 2, 10] * 80),
+}
+
+
+@pytest.mark.parametrize("name", HONEST_DATA)
+@pytest.mark.parametrize("count", [1, 2, 5, 12, 40, 400])
+def test_honest_ratings_are_never_taken_for_mistakes(name: str, count: int) -> None:
+    for start in range(0, 400 - count + 1, max(1, count // 2)):
+        values = HONEST_DATA[name][start : start + count].astype(np.float32)
+        assert scale_without_strays(values) is None
+
+
+def test_a_mark_for_what_is_missing_is_no_rating(file: File) -> None:
+    jokes = [*np.round(HONEST_DATA["jokes"], 2), *([99] * 50)]
+    assert "50 of 450 rows" in message_about(file(stars(jokes)))
+
+
+def test_an_id_is_the_same_however_its_accents_are_encoded(file: File) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    ratings = load_ratings(
+        file(f"user_id,song_id,rating\n{composed},{decomposed},4\n{decomposed},{composed},5\n")
+    )
+    assert (ratings.users, ratings.songs, ratings.duplicates) == ((composed,), (composed,), 1)
+    assert ratings.has_user(decomposed)
+    assert ratings.of_user(decomposed) == {composed: 5.0}
+
+
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.csv: no such file"):
         load_ratings(tmp_path / "absent.csv")
@@ -171,8 +367,10 @@ def test_any_text_gives_ratings_or_a_data_error(file: File, body: str) -> None:
         assert len(ratings) > 0
         assert np.isfinite(ratings.values).all()
         return
-    assert message.startswith(str(path))
-    assert "\n" not in message
+    first, *others = message.split("\n")
+    assert first.startswith(str(path))
+    assert not others or "rows cannot be used" in first
+    assert all(o.startswith((f"{path}:", "data.")) for o in others)
 
 
 @pytest.mark.parametrize(
@@ -358,3 +556,15 @@ def test_a_bad_catalogue_is_refused(file: File, content: str, message: str) -> N
     with pytest.raises(DataError) as caught:
         load_catalogue(file(content))
     assert message in str(caught.value)
+
+
+def test_the_message_in_the_docs_is_the_one_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"u{n},s{n % 50},{n % 5 + 1}" for n in range(2003)]
+    rows[1], rows[6], rows[7] = 'u1,"s1,2', "u6,s6,great", "u7,4"
+    (tmp_path / "ratings.csv").write_text("\n".join(["user_id,song_id,rating", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    printed = error_text(message_about(Path("ratings.csv")))
+    docs = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert f"```\n{printed}\n```" in docs.read_text(encoding="utf-8")

@@ -131,7 +131,48 @@ def test_equal_scores_come_in_the_order_of_their_ids() -> None:
 def test_a_model_that_has_learned_nothing_recommends_nothing_and_says_so() -> None:
     found = recommend(GROUP, DenseModel.empty(GROUP), DATA, CATALOGUE, "1", 5)
     assert found.items == ()
-    assert "the model knows no song that could be recommended" in found.notes
+    assert "nothing is learned yet: the model knows no song" in found.notes
+
+
+def test_songs_whose_names_are_missing_are_told_apart_from_songs_that_are_none() -> None:
+    """What a node finds that has never seen songs.csv: the group knows more, but only as keys."""
+    everything = ratings({"1": METALHEAD})
+    found = recommend(GROUP, model(), everything, EMPTY_CATALOGUE, "1", 5)
+    assert found.items == ()
+    assert any(
+        note.startswith("5 of the 7 songs that the model knows have no name here")
+        and "data.catalogue_file" in note
+        for note in found.notes
+    )
+
+
+def test_a_catalogue_of_other_ids_is_told_to_name_nothing() -> None:
+    catalogue = Catalogue({f"{s}.0": Song(f"{s}.0", s) for s in SONGS})
+    found = recommend(GROUP, model(), ratings({"1": METALHEAD}), catalogue, "1", 5)
+    assert found.items == ()
+    assert any("not in the catalogue of 7 (data.catalogue_file)" in note for note in found.notes)
+
+
+def test_a_listener_who_has_rated_all_that_the_model_knows_is_told_so() -> None:
+    everything = dict.fromkeys(SONGS, 4.0)
+    found = recommend(GROUP, model(), ratings({"1": everything}), CATALOGUE, "1", 5)
+    assert found.items == ()
+    assert "user 1 has rated all 7 songs that the model knows" in found.notes
+    assert not any("catalogue" in note for note in found.notes)
+
+
+def test_names_that_are_missing_are_told_to_strangers_too() -> None:
+    found = recommend(GROUP, model(), None, EMPTY_CATALOGUE, "x", 5)
+    assert any("data.catalogue_file" in note for note in found.notes)
+
+
+def test_a_listener_and_songs_are_found_however_their_accents_are_encoded() -> None:
+    songs = {"caf\u00e9": (0.5, 0.0, 50), "hit": (0.0, 0.8, 400)}
+    of = ratings({"Zo\u00eb": {"hit": 4.0}})
+    found = recommend(GROUP, model(songs), of, CATALOGUE, "Zoe\u0308", 5)
+    assert found.kind == "known"
+    named = Catalogue({"cafe\u0301": Song("cafe\u0301", "Caf\u00e9")})
+    assert ids(recommend(GROUP, model(songs), of, named, "Zo\u00eb", 5)) == ["cafe\u0301"]
 
 
 def test_recommendations_survive_json() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from openfl.errors import ConfigError
+from openfl.errors import ConfigError, DataError
 from openfl.simulation.reference import reference_markdown
+from openfl.simulation.run import load_crowd
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import SETTINGS, load_scenario, parse_scenario
 
@@ -111,3 +112,17 @@ def test_every_key_has_a_meaning() -> None:
 def test_the_reference_in_the_docs_is_that_of_the_code() -> None:
     text = (FOLDER.parents[1] / "docs" / "simulation.md").read_text(encoding="utf-8")
     assert text.endswith(reference_markdown())
+
+
+def test_a_file_of_ratings_with_bad_rows_is_read_as_a_node_would_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "ratings.csv"
+    file.write_text("user_id,song_id,rating\n1,a,4\n2,a,bad\n2,b,3\n")
+    given = {"data.source": str(file)}
+    with pytest.raises(DataError, match=":3: column rating"):
+        load_crowd(parse_scenario("", "x", overrides=given), Path)
+    skipping = parse_scenario("", "x", overrides={**given, "data.skip_bad_rows": True})
+    assert len(load_crowd(skipping, Path).ratings) == 2
+    scaled = parse_scenario(
+        "", "x", overrides={**given, "data.skip_bad_rows": True, "data.rating_scale": "0-100"}
+    )
+    assert load_crowd(scaled, Path).ratings.scale == (0, 100)

@@ -15,7 +15,14 @@ from openfl.errors import DataError, GroupError
 from openfl.learning.central import train_alone
 from openfl.learning.model_file import load_model
 from openfl.learning.rating_charter import rating_charter
-from openfl.workload import ImplicitWorkload, RatingWorkload, load_music, load_workload
+from openfl.workload import (
+    ClassificationWorkload,
+    ImplicitWorkload,
+    RatingWorkload,
+    Remarking,
+    load_music,
+    load_workload,
+)
 from tests.group_rig import CHARTER
 
 RATINGS = "user_id,song_id,rating\n" + "".join(
@@ -38,6 +45,83 @@ def configure(tmp_path: Path) -> Configure:
         return load_config(None, {}, overrides, cwd=tmp_path)
 
     return make
+
+
+def kinds(workload: Remarking) -> dict[str, str]:
+    return {remark.kind: remark.text for remark in workload.remarks()}
+
+
+def test_what_was_read_is_told_with_the_rows_that_were_not(configure: Configure) -> None:
+    assert kinds(RatingWorkload(configure())) == {"data": "240 ratings of 12 users and 20 songs"}
+    text = RATINGS + "u1,s1,2\nu1,s2,bad\nu2\n"
+    workload = RatingWorkload(configure(text, data__skip_bad_rows=True))
+    (remark,) = workload.remarks()
+    assert remark.level == "warning"
+    assert "; 1 row of a user and a song that occur again; 2 rows of " in remark.text
+    assert remark.data == {"examples": 240, "skipped_rows": 2}
+    assert workload.skipped_rows == 2
+
+
+ONE = "user_id,song_id,rating\n" + "".join(f"ann,s{n},{1 + n % 5}\n" for n in range(20))
+TWO = ONE + "bob,s1,3\n"
+
+
+@pytest.mark.parametrize(("ratings", "who", "least"), [(ONE, "a single", 2), (TWO, "2 users", 3)])
+def test_data_of_one_or_two_users_is_warned_of_with_what_can_be_done(
+    configure: Configure, ratings: str, who: str, least: int
+) -> None:
+    for workload in (RatingWorkload(configure(ratings)), ImplicitWorkload(configure(ratings))):
+        text = kinds(workload)["few-users"]
+        assert who in text
+        assert f"training.min_row_evidence = {least}" in text
+        assert "training.auto_start = false" in text
+        assert ("privacy.enabled = true" in text) == isinstance(workload, RatingWorkload)
+    for ways in (
+        {"training__auto_start": False},
+        {"training__min_row_evidence": least},
+        {"privacy__enabled": True, "data__rating_scale": "0.5-5"},
+    ):
+        assert "few-users" not in kinds(RatingWorkload(configure(ratings, SONGS, **ways)))
+
+
+def test_ratings_or_labels_that_are_all_alike_are_told(configure: Configure) -> None:
+    alike = "user_id,song_id,rating\n" + "".join(f"u{n},s{n},5\n" for n in range(5))
+    assert "every rating is 5" in kinds(RatingWorkload(configure(alike)))["all-alike"]
+    assert "all-alike" not in kinds(ImplicitWorkload(configure(alike)))
+    config = configure("x,label\n1,a\n2,a\n", task__kind="classification")
+    assert "every example is of class a" in kinds(ClassificationWorkload(config))["all-alike"]
+
+
+def test_plays_that_do_not_count_are_told(configure: Configure) -> None:
+    config = configure(RATINGS, data__min_strength=4)
+    weak = sum(map(len, ImplicitWorkload(config).ratings.left_out.values()))
+    assert weak
+    assert f"; {weak:,} are below data.min_strength" in kinds(ImplicitWorkload(config))["data"]
+
+
+def test_plays_in_a_group_of_ratings_are_told_which_kind_learns_them(configure: Configure) -> None:
+    with pytest.raises(DataError, match=r'task\.kind = "implicit"'):
+        RatingWorkload(configure("user_id,song_id,plays\n1,a,4\n"))
+
+
+def test_a_catalogue_of_other_ids_is_told(configure: Configure) -> None:
+    songs = SONGS.replace("s1,", "1,").replace("s2,", "2,")
+    workload = RatingWorkload(configure(songs=songs))
+    assert "none of the 20 songs" in kinds(workload)["catalogue-of-others"]
+    assert "catalogue-of-others" not in kinds(RatingWorkload(configure(songs=SONGS)))
+
+
+def test_a_home_that_learned_on_a_wide_scale_goes_on_and_says_which_rating_is_far_off(
+    configure: Configure,
+) -> None:
+    config = configure(RATINGS + "u1,s99,50\n")
+    with pytest.raises(DataError, match=":242: column rating: 50 is far off"):
+        load_workload(config)
+    workload = load_workload(config, rating_charter("music", (0.0, 100.0)))
+    assert isinstance(workload, RatingWorkload)
+    assert ":242: column rating: 50 is far off" in kinds(workload)["data-doubtful"]
+    with pytest.raises(DataError):
+        load_workload(config, rating_charter("music", (0.5, 5.0)))
 
 
 # --- the data -------------------------------------------------------------------------------------
@@ -140,7 +224,7 @@ def test_a_group_of_other_hyperparameters_fits_it_as_well(configure: Configure) 
     ("charter", "word"),
     [
         (rating_charter("music", scale=(1.0, 4.0)), "scale 1-4"),
-        (rating_charter("music", scale=(0.0, 100.0)), "narrower"),
+        (rating_charter("music", scale=(0.0, 100.0)), "far wider. Nothing is wrong with these"),
         (CHARTER, "learns"),
     ],
     ids=["too-narrow", "too-wide", "other-task"],

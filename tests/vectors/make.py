@@ -23,7 +23,15 @@ from openfl.aggregation.delta import Delta, Leave
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Replica
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, PeerId, TableSchema
+from openfl.contribution import (
+    Charter,
+    Evaluation,
+    GroupCard,
+    GroupId,
+    PeerId,
+    TableSchema,
+    item_key,
+)
 from openfl.model_view import initial_rows
 from openfl.network.discovery import NETWORK_KEY, group_key
 from openfl.wire import cbor, tensors
@@ -636,6 +644,28 @@ def seeded() -> list[dict[str, Any]]:
     ]
 
 
+NAMES = (
+    "17",
+    "17.0",
+    "caf\u00e9",
+    "cafe\u0301",
+    "\u1112\u1161\u11ab",
+    "\ufb01 \u212b",
+    "a\u0323\u0307",
+)
+"""Plain, and in other normal forms of Unicode than C (the second to last are compatibility and
+singleton characters: normal form C keeps the first and replaces the second)."""
+
+
+def keys() -> list[dict[str, Any]]:
+    """Rows that stand for names."""
+    return [
+        {"name": name, "key_bits": bits, "key": str(item_key(name, bits))}
+        for name in NAMES
+        for bits in (40, 64)
+    ]
+
+
 def envelopes() -> list[dict[str, Any]]:
     """Signed envelopes; Ed25519 signatures are deterministic, so these are exact."""
     from libp2p.crypto.ed25519 import create_new_key_pair
@@ -672,6 +702,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "names.json": names,
     "seeded.json": seeded,
     "envelopes.json": envelopes,
+    "keys.json": keys,
 }
 
 

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FILE", help="your ratings: CSV with user_id,song_id,rating (or plays)"
     )
+    parser.add_argument(
+        "--skip-bad-rows", action="store_true", help="leave out rows of FILE that cannot be used"
+    )
     options.add_bootstrap(
         parser, "any running node's address, to join its network; may be repeated"
     )
@@ -146,6 +149,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         key: value
         for key, value in {
             "data.ratings_file": arguments.data,
+            "data.skip_bad_rows": True if arguments.skip_bad_rows else None,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.bootstrap_timeout_seconds": arguments.bootstrap_timeout,
             "network.listen": tuple(arguments.listen) or None,
