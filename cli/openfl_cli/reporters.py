@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
-from openfl.telemetry import NodeEvent
+from openfl.telemetry import NodeEvent, json_plain
 from openfl_cli.text import clean, clock
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -85,7 +85,7 @@ class JsonLines(_Lines):
         self, time: float, level: str, kind: str, message: str, data: Mapping[str, Any]
     ) -> None:
         line = {"time": time, "level": level, "event": kind, "message": message, "data": data}
-        self.write(json.dumps(line, default=str))
+        self.write(json.dumps(json_plain(line), default=str, allow_nan=False))
 
 
 def event_line(event: NodeEvent) -> str:

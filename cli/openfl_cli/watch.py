@@ -36,7 +36,7 @@ def watch(home: Path, as_json: bool) -> int:
         while True:
             shot = await current()
             if as_json:
-                print(json.dumps(status_json(shot, running=True)), flush=True)
+                print(json.dumps(status_json(shot, running=True), allow_nan=False), flush=True)
             else:
                 console.print(NodeView(shot))
                 print(flush=True)
