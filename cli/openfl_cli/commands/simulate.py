@@ -104,10 +104,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(outcome.summary.to_plain(), allow_nan=False))
         return exit_codes.SUCCESS
     from openfl_cli.simulation.table import result_table, sentences
+    from openfl_cli.text import clean
 
     console = options.stdout_console()
     if scenario.run.description:
-        console.print(f"{scenario.name}: {scenario.run.description}")
+        console.print(f"{clean(scenario.name)}: {clean(scenario.run.description, 1000)}")
     console.print(result_table(outcome.records))
     console.print()
     for sentence in sentences(outcome.summary):
@@ -136,7 +137,7 @@ def toml_value(text: str) -> object:
 
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # TOMLDecodeError, or int()'s own for thousands of digits
         return text
 
 
