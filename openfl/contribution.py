@@ -142,7 +142,9 @@ class RowBlock:
 class Evaluation:
     """A metric on this node's own held-out data. `value` is better when lower.
 
-    `standard_error` is that of `value`; `count` is the number of held-out examples.
+    `standard_error` is that of `value`; `count` is the number of held-out examples. With none both
+    are NaN; otherwise both are finite (one example says nothing of its spread: the error is then as
+    large as the value). They are told to the group: whatever is not finite stays at home.
     """
 
     metric: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -117,5 +118,7 @@ def group_view(
 
 
 def metric_value(evaluation: Evaluation | None) -> float | None:
-    """None where there was nothing to evaluate on."""
-    return None if evaluation is None or evaluation.count == 0 else evaluation.value
+    """None where there was nothing to evaluate on, or nothing came out that is a number."""
+    if evaluation is None or evaluation.count == 0 or not math.isfinite(evaluation.value):
+        return None
+    return evaluation.value

@@ -73,13 +73,19 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """A running node for as long as the block is open; it is saved and closed at the end.
 
-    The block is entered as soon as the node listens; joining goes on in the background. Raises
-    UserError (DataError, NetworkError, StateError, GroupError...), also into the block, when the
-    node cannot start or go on. A configuration without a ratings file means the one the node last
+    The block is entered as soon as the node listens; joining goes on in the background.
+
+    What the block raises comes out as it is: the same exception, not in a group. When the node
+    cannot start or go on, the block is cancelled and one UserError (DataError, NetworkError,
+    StateError, GroupError...) comes out. Only when both happen, the block raises and the node fails
+    (as when it cannot save at the end), is it an ExceptionGroup of the block's exception and the
+    node's. A bug in the node comes out in the groups of the nurseries it fell through.
+
+    A configuration without a ratings file means the one the node last
     ran with. `workload` replaces the ratings named in the configuration. `pin`: whether the node is
     to stay in its group from now on; None: as it was. `faults`: for tests.
     """
-    with _one_user_error():
+    with _one_error() as of_block:
         place = Home(home)
         config = _with_remembered_kind(with_remembered_data(config, place), place)
         if workload is None:
@@ -89,7 +95,13 @@ async def open_node(
         with place.lock():
             faults = faults if faults is not None else FaultPoints.from_environment(os.environ)
             async with _open_parts(config, place, on_event, workload, pin, faults) as node:
-                yield node
+                try:
+                    yield node
+                except trio.Cancelled:
+                    raise
+                except BaseException as error:
+                    of_block.append(error)
+                    raise
 
 
 @contextlib.asynccontextmanager
@@ -319,7 +331,7 @@ async def discover_groups(
     settings = Libp2pSettings(
         identity=identity, start_seqno=time.time_ns(), listen=(), network_key=network_key
     )
-    with _one_user_error():
+    with _one_error():
         async with Libp2pNetwork(settings) as network:
             discovery = Discovery(
                 network,
@@ -427,18 +439,49 @@ def _port_of(multiaddrs: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _one_user_error() -> Iterator[None]:
-    """Turn a group of exceptions that holds a UserError and nothing worse into that UserError.
+def _one_error() -> Iterator[list[BaseException]]:
+    """Takes one exception out of the groups that nurseries wrap around it. For every context
+    manager that holds a nursery open around other people's code: what they raise is theirs, and
+    they catch it by its type.
 
-    A user's mistake surfaces from a nursery as a group; a bug among it must not be hidden.
+    The block appends what the caller's code raised. That comes out as the same object; a UserError
+    of the node without its group; of both, a group of the two. A bug among them is not hidden.
     """
+    of_block: list[BaseException] = []
     try:
-        yield
+        yield of_block
+        return
     except BaseExceptionGroup as group:
-        mistakes, rest = group.split(UserError)
-        if mistakes is None or (rest is not None and rest.split(trio.Cancelled)[1] is not None):
+        found = _one_of(group, of_block)
+        if found is None:
             raise
-        first: BaseException = mistakes
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+    # Out here, so that the group does not become its context; nor is its cause touched.
+    raise found
+
+
+def _one_of(
+    group: BaseExceptionGroup[BaseException], of_block: Sequence[BaseException]
+) -> BaseException | None:
+    """What to raise in place of `group`; None: the group itself."""
+    # Leaves are compared: trio splits groups, and a group the block raised may be another by now.
+    blocks = {id(leaf) for error in of_block for leaf in _leaves(error)}
+    others = [
+        leaf
+        for leaf in _leaves(group)
+        if id(leaf) not in blocks and not isinstance(leaf, trio.Cancelled)
+    ]
+    if of_block:
+        if not others:
+            return of_block[0]
+        return BaseExceptionGroup("the block failed, and so did the node", [*of_block, *others])
+    if others and all(isinstance(leaf, UserError) for leaf in others):
+        return others[0]
+    return None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

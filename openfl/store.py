@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import stat
 import tempfile
@@ -429,19 +430,21 @@ class RememberedPeers:
             if len(data) > _MAX_PEERS_FILE_BYTES:
                 raise ValueError("too large")
             peers = tuple(_peer_from_plain(plain) for plain in json.loads(data)["peers"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return cls(), _set_aside(path, "corrupt", "is not a list of remembered peers", now)
         newest_first = sorted(peers, key=lambda peer: -peer.seen_at)
         return cls(tuple(newest_first[:MAX_REMEMBERED_PEERS])), StateRead(content=True, version=1)
 
 
 def _peer_from_plain(plain: Any) -> RememberedPeer:
-    """ValueError, KeyError or TypeError when `plain` is not a remembered peer."""
+    """ValueError, KeyError, TypeError or OverflowError when `plain` is not a remembered peer."""
     peer_id, addresses, seen_at = plain["peer_id"], plain["multiaddrs"], plain["seen_at"]
     if not isinstance(peer_id, str) or not isinstance(addresses, list):
         raise TypeError("not a remembered peer")
     if not all(isinstance(address, str) for address in addresses):
         raise TypeError("not a list of multiaddrs")
-    if isinstance(seen_at, bool) or not isinstance(seen_at, int | float) or seen_at != seen_at:
+    if isinstance(seen_at, bool) or not isinstance(seen_at, int | float):
+        raise TypeError("not a time")
+    if not math.isfinite(seen_at):
         raise TypeError("not a time")
     return RememberedPeer(peer_id, tuple(addresses[:MAX_REMEMBERED_ADDRESSES]), float(seen_at))

@@ -99,8 +99,10 @@ class Switcher:
             return
         here = _here(place)
         candidates = self._scout.candidates(here.group_id)
-        look = self.selector.round_done(here, candidates, place.session.validation)
-        if look is not None and self._look is None:
+        fit = place.session.validation
+        look = self.selector.round_done(here, candidates, fit)
+        # Groups are compared on held-out data. Without any a look could end in nothing.
+        if look is not None and self._look is None and fit is not None:
             self._look = look
             self._look_wanted.set()
 
@@ -154,6 +156,8 @@ class Switcher:
             return f"pinned to {name} by its owner"
         if not self._auto:
             return f"in {name}: moving by itself is switched off"
+        if place.session.validation is None and place.session.round:
+            return f"in {name}: there is no held-out data to judge other groups by"
         return f"{_VERBS[self.selector.latest.action]} {name}: {self.selector.latest.why}"
 
     # --- looking around ---------------------------------------------------------------------------

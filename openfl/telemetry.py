@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -13,6 +14,18 @@ Phase = Literal["starting", "joining", "learning", "waiting", "done", "stopping"
 rounds go on. waiting: joined, but `auto_start` is off or too few members are there. done: all
 `rounds` finished, still serving. stopped: as saved on disk by a node that runs no more.
 """
+
+
+def json_plain(value: Any) -> Any:
+    """`value` with NaN and infinities as None: JSON has no word for them. For whatever becomes
+    JSON (`status --json`, event lines, the control socket, records of simulations)."""
+    if isinstance(value, Mapping):
+        return {key: json_plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,8 @@ class GroupView:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        plain: dict[str, Any] = json_plain(asdict(self))
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +278,8 @@ class NodeSnapshot:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain JSON values; `from_plain` is its inverse."""
-        return asdict(self)
+        plain: dict[str, Any] = json_plain(asdict(self))
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> NodeSnapshot:

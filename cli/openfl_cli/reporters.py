@@ -74,7 +74,7 @@ class JsonLines(_Lines):
         self, time: float, level: str, kind: str, message: str, data: Mapping[str, Any]
     ) -> None:
         line = {"time": time, "level": level, "event": kind, "message": message, "data": data}
-        self.write(to_json(line, allow_nan=True))
+        self.write(to_json(line))
 
 
 def event_line(event: NodeEvent) -> str:

@@ -38,10 +38,14 @@ def clean(text: str, limit: int = 500) -> str:
     return "".join(shown)
 
 
-def to_json(value: Any, *, indent: int | None = None, allow_nan: bool = False) -> str:
-    """`value` as JSON: letters of any script as they are, what is not seen as `\\uXXXX`. ValueError
-    for a number that is not finite, unless `allow_nan`."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=str)
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON: letters of any script as they are, what is not seen as `\\uXXXX`, a number
+    that is not finite as null."""
+    from openfl.telemetry import json_plain  # here: --help is faster without NumPy
+
+    text = json.dumps(
+        json_plain(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str
+    )
     # Outside of strings only the newlines of `indent` are not seen.
     return "".join(c if c == "\n" or not is_unseen(c) else _escaped(c) for c in text)
 

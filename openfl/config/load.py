@@ -243,6 +243,9 @@ def _read_file(file: Path, problems: list[str]) -> Iterator[tuple[str, object]]:
     except RecursionError:
         problems.append(f"{file}: not a configuration: nested too deeply")
         return
+    except ValueError:  # of int(): tomllib lets it through
+        problems.append(f"{file}: not a configuration: a number of thousands of digits")
+        return
     for section, table in document.items():
         if section not in SECTIONS:
             problems.append(f"{file}: {_unknown_section(section, table)}")

@@ -7,6 +7,9 @@ pace, whenever the others have changed it.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from openfl.contribution import Contribution, Evaluation
@@ -17,6 +20,8 @@ from openfl.group.settings import SessionSettings
 from openfl.wire import messages as wire
 
 MAX_HISTORY = 240
+FEW_HELD_OUT = 10
+"""Fewer held-out examples than that are said to be few."""
 ROUND_JITTER = 0.1
 """Part of the interval by which a round may come earlier or later."""
 
@@ -41,7 +46,7 @@ class Rounds:
         self.last_round = last_round
         """The round after which all are done; 0: they go on until the session is stopped."""
         self.validation: Evaluation | None = None
-        self.history: list[float] = list(history[-MAX_HISTORY:])
+        self.history = [value for value in history[-MAX_HISTORY:] if math.isfinite(value)]
         self.done = False
         self.busy = False
         """A `Train` or `Evaluate` is under way."""
@@ -53,6 +58,10 @@ class Rounds:
         self._met_strangers = False
         """Whether new members were judged since the last round."""
         self._evaluated: object | None = None
+        self._judged = False
+        """Whether there was an evaluation at all."""
+        self._is_finite = True
+        """Whether the last metric was a number to go by."""
 
     @property
     def next_wake(self) -> float:
@@ -99,19 +108,19 @@ class Rounds:
         self._evaluated = model
         return [ev.Evaluate(model, case), *self._screening.news()]
 
-    def evaluated(self, event: ev.EvaluationFinished) -> None:
+    def evaluated(self, event: ev.EvaluationFinished) -> list[ev.Effect]:
         """What came of an `Evaluate`."""
         self.busy = False
-        self._note(event.validation)
         self._screening.judged(event.influence)
+        return self._note(event.validation)
 
     def trained(self, event: ev.TrainingFinished, members: int, now: float) -> list[ev.Effect]:
         """What came of a `Train`: the round is done, and told to the group."""
         self.busy = False
         self.round += 1
-        self._note(event.validation)
+        effects = self._note(event.validation)
         self._screening.judged(event.influence)
-        effects = self._publish(event.contribution, now)
+        effects += self._publish(event.contribution, now)
         effects.append(
             ev.Tell(
                 "info",
@@ -138,14 +147,59 @@ class Rounds:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))
         return effects
 
-    def _note(self, evaluation: Evaluation | None) -> None:
-        if evaluation is None or evaluation.count == 0:
-            return
+    def _note(self, evaluation: Evaluation | None) -> list[ev.Effect]:
+        """Keep an evaluation, as far as there is one. Nothing that is not finite gets past here: it
+        could be neither sent nor shown."""
+        effects: list[ev.Effect] = []
+        if evaluation is None:
+            return effects
+        if not self._judged:
+            self._judged = True
+            effects += _too_little(evaluation, self._publisher.examples)
+        if evaluation.count == 0:
+            return effects
+        was_finite, self._is_finite = self._is_finite, math.isfinite(evaluation.value)
+        if not self._is_finite:
+            self.validation = None
+            if was_finite:
+                text = (
+                    f"the held-out {evaluation.metric} is {evaluation.value}: the model does not"
+                    " fit this data at all, or the task has a bug; it is not told to the group"
+                )
+                effects.append(ev.Tell("warning", "not-measured", text))
+            return effects
+        if not (math.isfinite(evaluation.standard_error) and evaluation.standard_error >= 0):
+            # A task of the owner's own, which says that it does not know.
+            evaluation = replace(evaluation, standard_error=abs(evaluation.value))
         self.validation = evaluation
         self.history.append(evaluation.value)
         del self.history[:-MAX_HISTORY]
+        return effects
 
     def _fit_text(self) -> str:
         if self.validation is None:
-            return "no held-out data"
+            return "no held-out data" if self._is_finite else "the held-out metric is not finite"
         return f"{self.validation.metric} {self.validation.value:.4f}"
+
+
+def _too_little(evaluation: Evaluation, examples: int) -> list[ev.Effect]:
+    """What the owner of very little data is to know of it."""
+    count = evaluation.count
+    if count >= FEW_HELD_OUT:
+        return []
+    data = {"training_examples": examples, "held_out": count}
+    if not count:
+        text = (
+            f"no held-out data ({_number(examples, 'training example')}): the error stays unknown,"
+            " and moving to other groups by itself is off"
+        )
+        return [ev.Tell("warning", "little-data", text, data)]
+    text = (
+        f"{_number(count, 'held-out example')}: the error says little, and so do moves to other"
+        " groups that go by it"
+    )
+    return [ev.Tell("info", "little-data", text, data)]
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

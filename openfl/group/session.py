@@ -221,8 +221,7 @@ class GroupSession:
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
             case ev.EvaluationFinished():
-                self._rounds.evaluated(event)
-                return self._advance(now)
+                return [*self._rounds.evaluated(event), *self._advance(now)]
             case ev.TimerFired():
                 return self._on_timer(now)
             case ev.LeaveRequested():

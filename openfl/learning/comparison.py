@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from openfl.contribution import Evaluation, ModelView
 from openfl.learning.task import LearningTask
 
+MOST_GAIN = 1e6
+"""Gains and their errors are cut off there: next to a metric of nearly 0 any other is infinitely
+far off, and gains are told and shown."""
+
 
 @runtime_checkable
 class PairedTask(Protocol):
@@ -30,7 +34,8 @@ class PairedTask(Protocol):
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """gain: by which part of its value the metric is better (lower) under the candidate; negative
-    when it is worse. standard_error: of the gain. count: held-out examples."""
+    when it is worse. standard_error: of the gain; both within +-`MOST_GAIN`. count: held-out
+    examples."""
 
     current: Evaluation
     candidate: Evaluation
@@ -59,6 +64,7 @@ def compare(
     if count == 0 or not (math.isfinite(before.value) and math.isfinite(after.value)):
         return None
     gain = (before.value - after.value) / abs(before.value) if before.value else 0.0
+    gain = max(-MOST_GAIN, min(gain, MOST_GAIN))
     if isinstance(task, PairedTask) and isinstance(other, PairedTask):
         differences = task.held_out_losses(current) - other.held_out_losses(candidate)
         error = _relative_error(differences) * abs(gain)
@@ -66,6 +72,8 @@ def compare(
         error = math.hypot(before.standard_error, after.standard_error) / abs(before.value)
     else:
         error = 0.0
+    if not error <= MOST_GAIN:  # NaN neither
+        error = MOST_GAIN
     return Comparison(before, after, gain, error, count)
 
 

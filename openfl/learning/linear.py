@@ -54,6 +54,7 @@ from openfl.learning.classification_charter import (
     classification_parameters,
 )
 from openfl.learning.labelled import MAX_CLASS_BYTES, Labelled, class_name_problem, split_examples
+from openfl.learning.metrics import mean_with_error
 from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import newton_step
 from openfl.learning.splitting import Split
@@ -374,9 +375,7 @@ def softmax(scores: Matrix) -> Matrix:
 def log_loss_of(probabilities: Matrix) -> Evaluation:
     """The mean of -log p over the probabilities given to the true classes."""
     losses = -np.log(np.maximum(probabilities, MIN_PROBABILITY))
-    count = len(losses)
-    error = float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    return Evaluation(METRIC, float(losses.mean()), error, count)
+    return Evaluation(METRIC, *mean_with_error(losses), len(losses))
 
 
 def largest_eigenvalue(z: Matrix) -> float:

@@ -51,6 +51,19 @@ def rmse(predicted: Floats64, actual: Floats64) -> tuple[float, float]:
     return value, spread / (2 * value * math.sqrt(count)) if value > 0 else 0.0
 
 
+def mean_with_error(values: Floats64) -> tuple[float, float]:
+    """(mean, its standard error), both finite when `values` are; NaN for nothing.
+
+    Of one example the error is as large as the mean, as for `rmse`: never infinite, since errors
+    are sent to others and shown.
+    """
+    count = len(values)
+    if count == 0:
+        return math.nan, math.nan
+    mean = float(values.mean()) + 0.0  # no zero is negative
+    return mean, abs(mean) if count == 1 else float(values.std(ddof=1)) / math.sqrt(count)
+
+
 def best_columns(scores: Floats64, top: int) -> NDArray[np.intp]:
     """intp[users, min(top, columns)]: the columns with the highest scores, best first."""
     songs = scores.shape[1]

@@ -7,6 +7,9 @@ it, since the format itself would not notice a flipped bit.
 An exported model also says which songs its rows are, where known: `<table>.names` (uint8[n]) is a
 JSON list (UTF-8) with an entry a row of that table, in the order of its keys: null, or [id,
 title, artist] of which the last two may be null.
+
+A model file is a stranger's message: sizes are checked before anything is read, and its charter by
+the very function that checks charters from the network (`openfl.wire.charters`).
 """
 
 from __future__ import annotations
@@ -27,13 +30,16 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from openfl.contribution import Charter, ModelView, TableSchema, is_key_of, item_key
-from openfl.errors import StateError
+from openfl.errors import DecodeError, StateError
 from openfl.files import open_named
 from openfl.learning.ratings import Catalogue, Song
 from openfl.model_view import DenseModel, DenseTable
+from openfl.wire.charters import charter_from_plain
 
 FORMAT = "openfl-model-1"
 MAX_MODEL_BYTES = 1 << 30
+MAX_HEADER_BYTES = 4 << 20
+"""Of the JSON in front, which holds the charter."""
 MAX_NAME_CHARS = 1_000
 NAMES = "names"
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
@@ -100,10 +106,7 @@ def load_named_model(path: Path | str) -> NamedModel:
     """`load_model`, with the names of its songs."""
     path = Path(path)
     try:
-        with open_named(path) as file:
-            if os.fstat(file.fileno()).st_size > MAX_MODEL_BYTES:
-                raise StateError(f"{path}: larger than any model file ({MAX_MODEL_BYTES} bytes)")
-            data = file.read()
+        data = _read(path)
     except FileNotFoundError:
         raise StateError(f"{path}: no such model file") from None
     except OSError as error:
@@ -112,6 +115,19 @@ def load_named_model(path: Path | str) -> NamedModel:
         return decode_named_model(data)
     except StateError as error:
         raise StateError(f"{path}: not a usable model file: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    """The whole file, unless it is none, or too large; OSError or StateError."""
+    with open_named(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_MODEL_BYTES:
+            raise StateError(f"{path}: larger than any model file ({MAX_MODEL_BYTES} bytes)")
+        start = file.read(8)
+        header = int.from_bytes(start, "little")
+        if len(start) < 8 or header > min(MAX_HEADER_BYTES, size - 8):
+            raise StateError(f"{path}: not a usable model file: it is cut short, or another kind")
+        return start + file.read(size - 8)
 
 
 def decode_model(data: bytes) -> DenseModel:
@@ -124,21 +140,23 @@ def decode_named_model(data: bytes) -> NamedModel:
     try:
         tensors = load_tensors(data)
         header_bytes = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header_bytes]).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + header_bytes]).get("__metadata__")
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(f"it is damaged, or of another kind ({error})") from error
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        metadata = {}
     return _checked(metadata, tensors)
 
 
 def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.generic]]) -> NamedModel:
     if metadata.get("format") != FORMAT:
-        raise StateError(f"its format is {metadata.get('format', 'missing')}, not {FORMAT}")
+        raise StateError(f"its format is {metadata.get('format', 'missing')[:40]}, not {FORMAT}")
     text = metadata.get("charter", "")
     if metadata.get("digest") != _digest(text, tensors):
         raise StateError("its content does not match its digest")
     try:
-        charter = msgspec.convert(json.loads(text), type=Charter, strict=True)
-    except (ValueError, RecursionError) as error:
+        charter = charter_from_plain(json.loads(text, parse_constant=_refused))
+    except (DecodeError, ValueError, RecursionError) as error:
         raise StateError(f"its charter cannot be read ({error})") from error
     if charter.group_id != metadata.get("group_id"):
         raise StateError("its charter does not match its group id")
@@ -151,6 +169,10 @@ def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.gener
         parts: dict[str, Any] = {part: tensors[f"{schema.name}.{part}"] for part in _PARTS}
         if any(parts[part].dtype != kind for part, kind in _PARTS.items()):
             raise StateError(f"table {schema.name} holds another type of numbers")
+        count = parts["keys"].size
+        shapes = {"keys": (count,), "rows": (count, schema.width), "evidence": (count,)}
+        if any(parts[part].shape != shape for part, shape in shapes.items()):
+            raise StateError(f"table {schema.name}: its arrays do not match {count} keys")
         table = DenseTable(**parts)
         if not _is_possible(table, schema):
             raise StateError(f"table {schema.name} holds impossible values")
@@ -165,6 +187,10 @@ def _checked(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.gener
         if (name := f"{schema.name}.{NAMES}") in tensors
     }
     return NamedModel(model, names)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
 
 
 def _is_possible(table: DenseTable, schema: TableSchema) -> bool:
@@ -204,7 +230,7 @@ def _decode_names(
 
 
 def _digest(charter: str, tensors: Mapping[str, NDArray[np.generic]]) -> str:
-    state = hashlib.blake2b(charter.encode(), digest_size=32)
+    state = hashlib.blake2b(charter.encode(errors="backslashreplace"), digest_size=32)
     for name in sorted(tensors):
         array = tensors[name]
         state.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())

@@ -50,6 +50,7 @@ from openfl.contribution import (
     TableSchema,
 )
 from openfl.errors import DataError, GroupError, LearningError, UsageError
+from openfl.learning.metrics import mean_with_error
 from openfl.learning.splitting import Split
 
 TASK_KIND = "torch"
@@ -293,9 +294,7 @@ class TorchTask:
         losses = np.concatenate(
             [self._model.losses(o, t).double().numpy().ravel() for o, t in parts]
         )
-        count = len(losses)
-        error = float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-        return Evaluation(self._model.metric, float(losses.mean()), error, count)
+        return Evaluation(self._model.metric, *mean_with_error(losses), len(losses))
 
     def accuracy(self, model: ModelView, split: str = "test") -> float:
         """The part of held-out examples whose highest output is the target; NaN without any."""

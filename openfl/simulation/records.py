@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from openfl.contribution import Evaluation
+from openfl.telemetry import json_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class RoundRecord:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values: numbers that are not known are None."""
-        found: dict[str, Any] = plain({"kind": "round", **asdict(self)})
+        found: dict[str, Any] = json_plain({"kind": "round", **asdict(self)})
         return found
 
 
@@ -124,16 +125,5 @@ class Summary:
     grouping: Grouping | None = None
 
     def to_plain(self) -> dict[str, Any]:
-        found: dict[str, Any] = plain({"kind": "summary", **asdict(self)})
+        found: dict[str, Any] = json_plain({"kind": "summary", **asdict(self)})
         return found
-
-
-def plain(value: Any) -> Any:
-    """`value` with NaN and infinities as None, for JSON."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

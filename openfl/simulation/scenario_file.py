@@ -60,6 +60,8 @@ def parse_scenario(
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{label}: not valid TOML: {error}") from None
+    except ValueError:  # of int(): tomllib lets it through
+        raise ConfigError(f"{label}: a number of thousands of digits") from None
     problems: list[str] = []
     values: dict[str, Any] = {}
     for section, table in document.items():

@@ -35,10 +35,32 @@ class Tagged:
     data: bytes
 
 
+_WITHOUT_FLOATS = frozenset({int, str, bytes, bool, type(None), Tagged})
+
+
 def encode(value: Any) -> bytes:
-    """`value` (None, bool, int, float, str, bytes, list, tuple, dict, Tagged) as canonical CBOR."""
+    """`value` (None, bool, int, float, str, bytes, list, tuple, dict, Tagged) as canonical CBOR.
+
+    ValueError for a float that is not finite: nobody would take such a message, and who made it is
+    here to be found.
+    """
+    _require_finite(value)
     encoded: bytes = cbor2.dumps(value, canonical=True, default=_encode_tagged)
     return encoded
+
+
+def _require_finite(value: Any, where: str = "") -> None:
+    kind = type(value)
+    if kind is dict:
+        for key, entry in value.items():
+            if type(entry) not in _WITHOUT_FLOATS:
+                _require_finite(entry, f"{where}.{key}")
+    elif kind is list or kind is tuple:
+        for entry in value:
+            if type(entry) not in _WITHOUT_FLOATS:
+                _require_finite(entry, f"{where}[]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where.lstrip('.') or 'a message'} is {value}: not a finite number")
 
 
 def _encode_tagged(encoder: Any, value: Any) -> None:

@@ -72,8 +72,14 @@ def fit_from_wire(fit: Fit | None) -> Evaluation | None:
 
 
 def fit_to_wire(fit: Evaluation | None) -> dict[str, Any] | None:
+    """ValueError for what nobody would take: that is a bug of the task that made it."""
     if fit is None:
         return None
+    if not 1 <= len(fit.metric) <= LIMITS.max_metric_chars or not fit.metric.isprintable():
+        raise ValueError(
+            f"a metric's name has 1 to {LIMITS.max_metric_chars} printable characters,"
+            f" not {fit.metric!r:.80}"
+        )
     return {
         "metric": fit.metric,
         "value": float(fit.value),

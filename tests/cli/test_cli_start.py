@@ -363,6 +363,14 @@ def test_lines_below_the_level_are_left_out_but_never_the_addresses() -> None:
     assert kinds == ["round", "listening"]
 
 
+def test_a_json_line_is_json_whatever_the_event_holds() -> None:
+    stream = io.StringIO()
+    data = {"fit": float("nan"), "gains": [float("inf"), 1.0]}
+    JsonLines(stream, "info").event(NodeEvent(0.0, "info", "round", "", data))
+    line = json.loads(stream.getvalue(), parse_constant=pytest.fail)
+    assert line["data"] == {"fit": None, "gains": [None, 1.0]}
+
+
 def test_a_text_line_is_one_line_whatever_the_event_says() -> None:
     stream = io.StringIO()
     TextLines(stream, "info").event(make_event(1, "warning", "a\nb\x1b[2J"))

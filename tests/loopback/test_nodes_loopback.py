@@ -475,9 +475,8 @@ async def test_a_bug_in_the_block_comes_out_and_the_node_is_saved(homes: list[Pa
             await until(lambda: node.round > 0)
             raise ZeroDivisionError
 
-    with pytest.raises(BaseExceptionGroup) as caught:
+    with pytest.raises(ZeroDivisionError):
         await use()
-    assert caught.value.subgroup(ZeroDivisionError) is not None
     assert offline_snapshot(homes[0]) is not None
 
 

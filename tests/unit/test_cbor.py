@@ -37,6 +37,13 @@ def depth(value: object) -> int:
     return 1 if isinstance(value, Tagged) else 0
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan")])
+def test_what_is_not_finite_is_refused_where_it_is_made(value: float) -> None:
+    for message in (value, [1, value], {"fit": {"error": value}}, {"a": [(value,)]}):
+        with pytest.raises(ValueError, match="not a finite number"):
+            encode(message)
+
+
 @settings(deadline=None)
 @given(plain_values)
 def test_what_is_encoded_decodes_to_itself(value: object) -> None:

@@ -105,3 +105,16 @@ def test_with_nothing_held_out_or_no_finite_metric_there_is_no_comparison() -> N
     assert compare(Paired(), Model(HARD[:0]), Model(HARD[:0])) is None
     assert compare(Paired(), Model(HARD), Model(HARD * np.inf)) is None
     assert compare(Paired(), Model(HARD), Model(HARD)) is not None
+
+
+@pytest.mark.parametrize("kind", [Task, Paired])
+@pytest.mark.parametrize(("now", "then"), [(1e-320, 1.0), (0.0, 1.0), (1.0, 0.0), (1e-320, 1e100)])
+def test_next_to_nothing_every_gain_is_finite(kind: type[Task], now: float, then: float) -> None:
+    for count in (1, 2, 3):
+        found = compare(
+            kind(), Model(np.full(count, now)), Model(np.linspace(then, 2 * then, count))
+        )
+        assert found is not None
+        assert math.isfinite(found.gain)
+        assert math.isfinite(found.standard_error)
+        assert math.isfinite(found.z)

@@ -317,6 +317,7 @@ def test_reserved_variables_are_not_settings(name: str) -> None:
         ("a = [1,\n", "config.toml:2: not valid TOML: "),
         (b"# ok\n# \xff\n", "config.toml:2: not UTF-8 text"),
         ("a = " + "[" * 3000, "config.toml: not a configuration: nested too deeply"),
+        ("a = " + "9" * 5000, "config.toml: not a configuration: a number of thousands of digits"),
     ],
 )
 def test_a_file_that_is_not_toml_is_named_with_its_line(

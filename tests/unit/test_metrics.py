@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from openfl.learning import metrics
-from openfl.learning.metrics import best_columns, ndcg, rank, recall, rmse
+from openfl.learning.metrics import best_columns, mean_with_error, ndcg, rank, recall, rmse
 
 LOG3 = 1 / math.log2(3)
 
@@ -29,6 +29,14 @@ def test_rmse_of_one_example_has_a_finite_error_and_of_none_nothing() -> None:
     assert rmse(np.array([1.0]), np.array([3.0])) == (2.0, 2.0)
     assert rmse(np.array([3.0]), np.array([3.0])) == (0.0, 0.0)
     assert all(math.isnan(number) for number in rmse(np.empty(0), np.empty(0)))
+
+
+def test_a_mean_of_one_example_has_a_finite_error_and_of_none_nothing() -> None:
+    mean, error = mean_with_error(np.array([1.0, 2.0, 6.0]))
+    assert (mean, error) == (3.0, pytest.approx(math.sqrt(7 / 3)))
+    assert mean_with_error(np.array([2.0])) == (2.0, 2.0)
+    assert mean_with_error(np.array([-2.0])) == (-2.0, 2.0)
+    assert all(math.isnan(number) for number in mean_with_error(np.empty(0)))
 
 
 def test_the_best_columns_come_best_first_and_ties_go_to_the_smaller() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
+import cbor2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +29,7 @@ from openfl.learning.model_file import (
 from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
 from openfl.learning.ratings import Song
 from openfl.model_view import DenseModel, DenseTable
+from openfl_cli import exit_codes, main
 
 GROUP = rating_charter("Müsik", (0, 10), factors=2, seed=7)
 
@@ -227,3 +231,92 @@ def test_a_file_of_an_older_version_with_a_decomposed_name_is_read(
     found = decode_named_model(data)
     assert len(found.model.keys(ITEMS)) == 2
     assert list(found.names[ITEMS]) == ["hit"]
+
+
+# --- a stranger's file ----------------------------------------------------------------------------
+
+
+def with_header(header: object) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+def changed_charter(**changes: object) -> bytes:
+    """A file that is right in all but its charter."""
+    plain = {**GROUP.to_plain(), **changes}
+    tensors = load(DATA)
+    try:
+        group_id = hashlib.sha256(cbor2.dumps(plain, canonical=True)).hexdigest()[:32]
+    except (ValueError, OverflowError):
+        group_id = GROUP.group_id
+    return rewritten(tensors, charter=json.dumps(plain), group_id=group_id)
+
+
+def changed_table(**changes: object) -> bytes:
+    first, *rest = GROUP.to_plain()["tables"]
+    return changed_charter(tables=[{**first, **changes}, *rest])
+
+
+STRANGE = {
+    "no metadata": with_header({"__metadata__": None}),
+    "metadata of numbers": with_header({"__metadata__": {"format": 1}}),
+    "negative key bits": changed_table(key_bits=-1),
+    "many key bits": changed_table(key_bits=10**30),
+    "no width": changed_table(width=0),
+    "a lone surrogate": changed_charter(name="mus\ud800ic"),
+    "a bell": changed_charter(name="mus\x07ic"),
+    "a huge seed": changed_charter(seed=10**300),
+    "another version": changed_charter(version=99),
+    "a long founder": changed_charter(founder="1" * 100_000),
+    "a long name": changed_charter(name="x" * 5_000_000),
+    "no name": changed_charter(name=""),
+    "no tables": changed_charter(tables=[]),
+    "an unknown field": changed_charter(extra=1),
+    "a prior of NaN": changed_table(prior=[float("nan")] * 3),
+    "an endless limit": changed_table(value_limit=float("inf")),
+    "an endless hyperparameter": changed_charter(hyperparameters={"x": 1e999}),
+    "a list for a charter": rewritten(load(DATA), charter="[]"),
+    "a deep charter": rewritten(load(DATA), charter="[" * 100_000),
+    "keys without a shape": rewritten({**load(DATA), "items.keys": np.array(5, np.uint64)}),
+    "no evidence": rewritten({**load(DATA), "items.evidence": np.zeros(0)}),
+    "an endless header": (1 << 62).to_bytes(8, "little") + b"{}",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_importing_a_strange_file_is_refused_in_one_line_and_replaces_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, source = tmp_path / "model.safetensors", tmp_path / "strange"
+    kept.write_bytes(DATA)
+    source.write_bytes(STRANGE[name])
+    argv = ["import", str(source), "--home", str(tmp_path), "--force"]
+    assert main.run(argv) == exit_codes.STATE
+    said = capsys.readouterr().err
+    assert said.startswith(f"openfl-node: error: {source}: ")
+    assert said.count("\n") == 1
+    assert len(said) < 1000
+    assert kept.read_bytes() == DATA
+
+
+plain_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=80),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(field=st.sampled_from(sorted(GROUP.to_plain())), value=plain_json)
+def test_whatever_stands_in_a_charter_the_file_is_a_model_or_refused(
+    field: str, value: object
+) -> None:
+    with contextlib.suppress(StateError):
+        decode_model(changed_charter(**{field: value}))
+
+
+@given(field=st.sampled_from(sorted(GROUP.to_plain()["tables"][0])), value=plain_json)
+def test_whatever_stands_in_a_table_the_file_is_a_model_or_refused(
+    field: str, value: object
+) -> None:
+    with contextlib.suppress(StateError):
+        decode_model(changed_table(**{field: value}))

@@ -39,6 +39,10 @@ def test_the_scenarios_promised_are_shipped() -> None:
     assert {"quick", "churn", "lossy", "hostile", "one-user-per-node", "thousand"} <= names
 
 
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    assert problems("[run]\nnodes = " + "9" * 5000) == ["scenario: a number of thousands of digits"]
+
+
 def test_all_problems_are_told_together() -> None:
     text = """
     [run]

@@ -15,9 +15,10 @@ from openfl.simulation.agenda import Agenda
 from openfl.simulation.connections import connections
 from openfl.simulation.links import Links
 from openfl.simulation.member import SimulatedMember
-from openfl.simulation.records import Fits, plain
+from openfl.simulation.records import Fits
 from openfl.simulation.scenario import NetworkSection
 from openfl.simulation.sealing import OnceReader, OnceSealer, StandInSealer
+from openfl.telemetry import json_plain
 from openfl.wire import messages as wire
 
 
@@ -99,7 +100,7 @@ def test_fits_weigh_by_ratings_only_when_pooled() -> None:
     assert (fits.mean, fits.median, fits.worst) == (1.5, 1.5, 2.0)
     nothing = Fits.of([Evaluation("rmse", math.nan, math.nan, 0)])
     assert math.isnan(nothing.pooled)
-    assert plain({"a": [math.nan, math.inf, 1.0]}) == {"a": [None, None, 1.0]}
+    assert json_plain({"a": [math.nan, math.inf, 1.0]}) == {"a": [None, None, 1.0]}
 
 
 def test_the_agenda_goes_by_time_then_by_order_of_planning_and_never_back() -> None:

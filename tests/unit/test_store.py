@@ -533,6 +533,8 @@ def test_no_remembered_peers_is_no_problem(tmp_path: Path) -> None:
         "[]",
         "{}",
         '{"peers": {}}x',
+        '{"peers": [{"peer_id": "a", "multiaddrs": [], "seen_at": 1%s}]}' % ("0" * 400),
+        '{"peers": [{"peer_id": "a", "multiaddrs": [], "seen_at": 1e999}]}',
         '{"peers": 5}',
         '{"peers": [5]}',
         '{"peers": [{"peer_id": "a", "multiaddrs": "b", "seen_at": 1}]}',

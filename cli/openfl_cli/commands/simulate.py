@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(to_json(outcome.summary.to_plain()))
         return exit_codes.SUCCESS
     from openfl_cli.simulation.table import result_table, sentences
+    from openfl_cli.text import clean
 
     console = options.stdout_console()
     if scenario.run.description:
@@ -136,7 +137,7 @@ def toml_value(text: str) -> object:
 
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # TOMLDecodeError, or int()'s own for thousands of digits
         return text
 
 
