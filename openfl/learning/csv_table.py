@@ -45,7 +45,7 @@ CHUNK_ROWS = 4096
 MAX_HEADER_LINES = 20
 MAX_SHOWN = 10
 """Bad rows that a message lists."""
-SKIPPING = "data.skip_bad_rows = true (or start --skip-bad-rows) goes on without"
+SKIPPING = "start --skip-bad-rows (data.skip_bad_rows = true) goes on without"
 
 Columns = tuple[tuple[str, ...], ...]
 T = TypeVar("T")
@@ -222,7 +222,7 @@ def _listed(table: Table, bad: _Bad) -> str:
     if table.may_skip and bad.count < bad.rows:
         ways.append(f"{SKIPPING} {'this row' if one else 'these rows'}")
     if one:
-        return bad.shown[0] + (f" ({'; '.join(ways)})" if ways else "")
+        return "; ".join([bad.shown[0], *ways])
     first = "" if bad.count <= MAX_SHOWN else f"; the first {MAX_SHOWN}"
     head = f"{table.path}: {bad.count:,} of {bad.rows:,} rows cannot be used{first}:"
     return "\n".join([head, *bad.shown, *ways])

@@ -158,7 +158,7 @@ def test_all_bad_rows_of_a_file_are_told_in_one_go_lowest_line_first(
     head, *bad, way = message_about(path).split("\n")
     assert head == f"{path}: 6 of 9 rows cannot be used:"
     assert [line.removeprefix(f"{path}:").partition(":")[0] for line in bad] == list("345678")
-    assert "data.skip_bad_rows = true (or start --skip-bad-rows)" in way
+    assert "start --skip-bad-rows (data.skip_bad_rows = true)" in way
 
 
 def test_of_many_bad_rows_the_first_ten_are_told_and_all_are_counted(file: File) -> None:
@@ -370,7 +370,7 @@ def test_any_text_gives_ratings_or_a_data_error(file: File, body: str) -> None:
     first, *others = message.split("\n")
     assert first.startswith(str(path))
     assert not others or "rows cannot be used" in first
-    assert all(o.startswith((f"{path}:", "data.")) for o in others)
+    assert all(o.startswith((f"{path}:", "data.", "start --skip")) for o in others)
 
 
 @pytest.mark.parametrize(
@@ -567,4 +567,4 @@ def test_the_message_in_the_docs_is_the_one_that_is_printed(
     monkeypatch.chdir(tmp_path)
     printed = error_text(message_about(Path("ratings.csv")))
     docs = Path(__file__).parents[2] / "docs" / "cli.md"
-    assert f"```\n{printed}\n```" in docs.read_text(encoding="utf-8")
+    assert f"```text\n{printed}\n```" in docs.read_text(encoding="utf-8")
