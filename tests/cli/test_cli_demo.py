@@ -28,6 +28,7 @@ from openfl_cli.demo.outcome import NodeResult, as_json, problems, ready, result
 from openfl_cli.demo.picture import DemoView, Row, closing_table
 from openfl_cli.demo.polling import Ending, Settings
 from openfl_cli.demo.tastes import Listeners
+from tests.patience import PATIENCE_SECONDS
 
 # --- dealing -----------------------------------------------------------------------------------
 
@@ -279,11 +280,11 @@ LISTENING = json.dumps(
 
 
 async def test_the_first_nodes_address_is_read_from_its_output(tmp_path: Path) -> None:
-    script = f"import time; print({LISTENING!r}, flush=True); time.sleep(60)"
+    script = f"import time; print({LISTENING!r}, flush=True); time.sleep(600)"
     children = [await child_of(script, tmp_path)]
     async with ended_together(children), trio.open_nursery() as nursery:
         nursery.start_soon(children[0].follow)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             await children[0].listening.wait()
         assert children[0].multiaddrs == ["/x"]
         nursery.cancel_scope.cancel()
@@ -301,7 +302,7 @@ async def test_a_child_that_ends_early_is_told_with_its_last_lines(tmp_path: Pat
 
 
 async def test_children_are_ended_when_the_block_is_left_by_an_error(tmp_path: Path) -> None:
-    children = [await child_of("import time; time.sleep(60)", tmp_path) for _ in range(2)]
+    children = [await child_of("import time; time.sleep(600)", tmp_path) for _ in range(2)]
     with pytest.raises(KeyboardInterrupt):
         async with ended_together(children):
             raise KeyboardInterrupt
@@ -314,7 +315,7 @@ async def test_a_child_that_ignores_the_polite_signal_is_killed(
     monkeypatch.setattr("openfl_cli.demo.children.END_SECONDS", 0.2)
     script = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        f"print({LISTENING!r}, flush=True); time.sleep(60)"
+        f"print({LISTENING!r}, flush=True); time.sleep(600)"
     )
     children = [await child_of(script, tmp_path)]
     async with ended_together(children), trio.open_nursery() as nursery:
@@ -359,7 +360,7 @@ def test_ctrl_c_ends_the_demo_its_nodes_and_its_folder(sample: Path, tmp_path: P
     """The demo runs as a process; its nodes are stand-ins that only sleep."""
     stub = tmp_path / "stub"
     stub.mkdir()
-    (stub / "openfl_cli.py").write_text("import time; time.sleep(60)")
+    (stub / "openfl_cli.py").write_text("import time; time.sleep(600)")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     script = (
@@ -376,13 +377,13 @@ def test_ctrl_c_ends_the_demo_its_nodes_and_its_folder(sample: Path, tmp_path: P
     demo = subprocess.Popen([sys.executable, "-c", script], env=environment)
     try:
         nodes: list[psutil.Process] = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not nodes and time.monotonic() < deadline:
             nodes = [child for child in psutil.Process(demo.pid).children() if is_node(child)]
             time.sleep(0.05)
         assert nodes, "no node was started"
         demo.send_signal(2)
-        assert demo.wait(30) == exit_codes.INTERRUPTED
+        assert demo.wait(PATIENCE_SECONDS) == exit_codes.INTERRUPTED
     finally:
         demo.kill()
         demo.wait()

@@ -15,6 +15,7 @@ from openfl import errors
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import COMMANDS
 from openfl_cli.options import home_folder
+from tests.patience import PATIENCE_SECONDS
 
 
 def home_of(*argv: str) -> Path:
@@ -208,7 +209,7 @@ def test_output_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     process.stdout.close()  # before the process has come to print anything
-    _, errors_shown = process.communicate(timeout=60)
+    _, errors_shown = process.communicate(timeout=PATIENCE_SECONDS)
     assert errors_shown == ""
     assert process.returncode == exit_codes.BROKEN_PIPE
 

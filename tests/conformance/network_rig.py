@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 
 from openfl.network.base import Network, PeerAddress
-from tests.patience import PATIENCE_SECONDS
 from tests.situation import until_seen
 
 
 @dataclass(frozen=True)
 class Rig:
-    """`networks(n)` gives n entered networks on loopback that are not connected to each other."""
+    """`networks(n)` gives n entered networks on loopback that are not connected to each other.
+    `standing_streams`: open between two peers once they have introduced themselves."""
 
     name: str
     networks: Callable[[int], AbstractAsyncContextManager[tuple[Any, ...]]]
     unused_address: Callable[[], str]
+    standing_streams: int
 
 
 @asynccontextmanager
@@ -63,8 +64,9 @@ async def simulated_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
 def rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "libp2p":
         # Port 1 (tcpmux) is served nowhere.
-        return Rig("libp2p", libp2p_networks, lambda: "/ip4/127.0.0.1/tcp/1")
-    return Rig("simulated", simulated_networks, lambda: "/memory/9999")
+        # Of gossip there is one stream in each direction.
+        return Rig("libp2p", libp2p_networks, lambda: "/ip4/127.0.0.1/tcp/1", 2)
+    return Rig("simulated", simulated_networks, lambda: "/memory/9999", 0)
 
 
 def address_of(network: Network) -> PeerAddress:
@@ -75,9 +77,9 @@ def address_of(network: Network) -> PeerAddress:
     )
 
 
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that happens soon; the networks have no events to wait for."""
-    await until_seen(condition, seconds=seconds, every=0.01)
+    await until_seen(condition, every=0.01)
 
 
 async def join(*networks: Network, topic: str) -> None:

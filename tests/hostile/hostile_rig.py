@@ -95,6 +95,19 @@ class Victim:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
+    def is_asleep(self) -> bool:
+        """Whether its main thread has nothing to do just now."""
+        pid = self.node.process.pid
+        stat = Path(f"/proc/{pid}/task/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "S"
+
+    def comes_to_rest(self) -> None:
+        """No attack has left it busy: it sleeps, time and again. How much of a processor it takes
+        is measured by `benchmarks/attacks.py`."""
+        for _ in range(20):
+            until(self.is_asleep, "a moment of rest")
+            time.sleep(0.02)
+
     def files(self) -> int:
         return int(self.process.num_fds())
 
@@ -183,8 +196,34 @@ def make_network(identity: bytes | None = None, **settings: Any) -> Libp2pNetwor
 async def attacker(victim: Victim, identity: bytes | None = None) -> AsyncIterator[Libp2pNetwork]:
     """A stranger that is connected to the victim."""
     async with make_network(identity) as network:
-        await network.connect(victim.address)
+        await seen_connected(network, victim)
         yield network
+
+
+async def seen_connected(network: Libp2pNetwork, victim: Victim) -> None:
+    """Dial until somebody answers: on a busy machine the first handshake may take too long."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(RequestFailed):
+                await network.connect(victim.address)
+                return
+            await trio.sleep(0.1)
+
+
+async def offend(
+    network: Libp2pNetwork, victim: Victim, offence: Callable[[], Awaitable[object]]
+) -> None:
+    """Offend until thrown out, however long the victim takes to read it; a refusal in the middle
+    of an offence stops nobody."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        for number in itertools.count():
+            if not any(p.peer_id == victim.address.peer_id for p in network.peers()):
+                break
+            with contextlib.suppress(Exception):
+                await offence()
+            # Ten are enough when none is lost or forgiven meanwhile: let them be read.
+            await trio.sleep(0 if number < 10 else 0.2)
+    await thrown_out(network, victim)
 
 
 async def thrown_out(network: Libp2pNetwork, victim: Victim) -> None:

@@ -124,7 +124,7 @@ async def test_a_node_that_joins_through_a_liar_still_joins_and_learns(
     ):
         if answer is dripping:
             network._host.set_stream_handler(wire.SNAPSHOT_PROTOCOL, drip)
-        with trio.fail_after(40):
+        with trio.fail_after(PATIENCE_SECONDS):
             while node.snapshot().round < 2:  # noqa: ASYNC110
                 await trio.sleep(0.05)
         status = node.snapshot()
@@ -194,11 +194,16 @@ async def test_answers_of_liars_about_groups_do_not_keep_a_newcomer_out(
             liars.append(network)
         addresses = [*(liar.multiaddrs[0] for liar in liars), group.node.address]
         node = await stack.enter_async_context(newcomer(home, addresses))
-        with trio.fail_after(40):
+        with trio.fail_after(PATIENCE_SECONDS):
             while node.snapshot().round < 1:  # noqa: ASYNC110
                 await trio.sleep(0.05)
-        status = node.snapshot()
-        assert status.group_id == group.charters[0].group_id
-        assert status.faults.get("answer-too-large", 0) >= 1, status.faults
-        penalties = {name for name in status.faults if name.startswith("penalized-")}
-        assert len(penalties) >= 2, status.faults
+        assert node.snapshot().group_id == group.charters[0].group_id
+
+        def counted() -> bool:
+            faults = node.snapshot().faults
+            penalties = {name for name in faults if name.startswith("penalized-")}
+            return faults.get("answer-too-large", 0) >= 1 and len(penalties) >= 2
+
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not counted():
+                await node.groups()  # asks again: what was late is not read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +11,15 @@ import pytest
 import trio
 from hostile_rig import (
     MOST_ROWS,
+    PATIENCE_SECONDS,
     Liar,
     Victim,
     attacker,
     mouth,
+    offend,
     reset_or_ended,
     seen,
     signed,
-    thrown_out,
 )
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_uvarint
@@ -101,16 +101,14 @@ async def test_a_member_that_signs_lies_is_refused_and_thrown_out(victim: Victim
     liar = Liar(victim)
     async with attacker(victim, liar.identity) as network:
         said = await mouth(network, victim)
-        with contextlib.suppress(Exception):
-            for _ in range(10):
-                await said.say(liar.delta_message(lie(liar)))
-        await thrown_out(network, victim)
+        await offend(network, victim, lambda: said.say(liar.delta_message(lie(liar))))
     assert victim.faults("gossip-rejected") >= 8
     assert liar.peer_id not in {m["peer_id"] for m in victim.status()["members"]}
 
 
 async def test_a_million_tiny_rows_do_not_fit(victim: Victim) -> None:
-    """Every delta is as it should be; together they are fifty times what the node keeps."""
+    """Every delta is as it should be; together they are fifty times what the node keeps. (What an
+    author may say in a second is a matter of the session: see its tests.)"""
     liar, count = Liar(victim), 10_000
     async with attacker(victim, liar.identity) as network:
         said = await mouth(network, victim)
@@ -118,10 +116,18 @@ async def test_a_million_tiny_rows_do_not_fit(victim: Victim) -> None:
             keys = range(seqno * count, (seqno + 1) * count)
             await said.say(liar.delta_message(body(liar.charter, seqno=seqno, keys=keys)))
         await seen(lambda: victim.faults("refused-max-rows") > 0, "a refusal")
-        await seen(lambda: victim.faults("gossip-bytes") > 0, "more than an author may say")
+        await said.say(liar.message(b"junk"))  # read after all of them
+        await seen(lambda: victim.faults("gossip-rejected") > 0, "an end of it")
         assert rows_of(victim, liar) <= MOST_ROWS
-        await said.say(liar.message(leave(liar)))
-        await seen(lambda: rows_of(victim, liar) == 0, "room for others")
+
+        async def left() -> bool:
+            # Ignored as long as its author has said too much.
+            await said.say(liar.message(leave(liar)))
+            return await trio.to_thread.run_sync(rows_of, victim, liar) == 0
+
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not await left():  # noqa: ASYNC110 (it asks another process)
+                await trio.sleep(0.2)
 
 
 def leave(member: Liar) -> bytes:
@@ -137,10 +143,7 @@ async def test_the_delta_of_another_is_not_taken_from_who_did_not_sign_it(victim
     payload = wire.encode_gossip(wire.InlineDelta(envelope))
     async with attacker(victim, forger.identity) as network:
         said = await mouth(network, victim)
-        with contextlib.suppress(Exception):
-            for _ in range(10):
-                await said.say(forger.message(payload))
-        await thrown_out(network, victim)
+        await offend(network, victim, lambda: said.say(forger.message(payload)))
     assert victim.faults("bad-signature") >= 8
     assert author.peer_id not in {m["peer_id"] for m in victim.status()["members"]}
 
@@ -150,12 +153,13 @@ async def test_a_message_with_a_forged_signature_counts_against_who_sends_it(
 ) -> None:
     async with attacker(victim) as network:
         said = await mouth(network, victim)
-        with contextlib.suppress(Exception):
-            for _ in range(10):
-                message = signed(generate_identity(), victim.topic, b"x")
-                message.signature = bytes(64)
-                await said.say(message)
-        await thrown_out(network, victim)
+
+        async def forge() -> None:
+            message = signed(generate_identity(), victim.topic, b"x")
+            message.signature = bytes(64)
+            await said.say(message)
+
+        await offend(network, victim, forge)
     assert victim.faults("gossip-bad-signature") >= 8
 
 
@@ -171,12 +175,14 @@ async def test_replays_and_jumps_change_nothing_twice(victim: Victim) -> None:
         await seen(lambda: rows_of(victim, member) == 5, "five rows")
         for _ in range(30):
             await said.say(first, jump, again)
-        await trio.sleep(0.5)
+        # Read in order: what is rejected last has all others before it.
+        await said.say(member.message(b"junk"))
+        await seen(lambda: victim.faults("gossip-rejected") == 1, "the first marker")
         assert rows_of(victim, member) == 5
         await said.say(member.message(leave(member)))
         await seen(lambda: rows_of(victim, member) == 0, "no rows")
-        await said.say(member.message(first.data))
-        await trio.sleep(0.5)
+        await said.say(member.message(first.data), member.message(b"junk"))
+        await seen(lambda: victim.faults("gossip-rejected") == 2, "the second marker")
         assert rows_of(victim, member) == 0
 
 
@@ -188,21 +194,21 @@ def rows_of(victim: Victim, member: Liar) -> int:
 async def test_a_thousand_messages_a_second_are_slowed_and_their_author_thrown_out(
     victim: Victim,
 ) -> None:
-    before, cpu, memory = victim.status()["deltas_merged"], victim.cpu_seconds(), victim.rss_mib()
+    before, memory = victim.status()["deltas_merged"], victim.rss_mib()
     liar = Liar(victim)
     payload = wire.encode_gossip(wire.Heartbeat(1, 0, 0, 0, None, 0, (), bytes(16)))
     async with attacker(victim, liar.identity) as network:
         said = await mouth(network, victim)
-        start = trio.current_time()
-        with contextlib.suppress(Exception), trio.move_on_after(6):
-            for number in range(6000):
-                await said.say(liar.message(payload))
-                await trio.sleep(max(0, start + number / 1000 - trio.current_time()))
-        await thrown_out(network, victim)
-    seconds = trio.current_time() - start
+
+        async def a_thousand() -> None:
+            """In twenty frames, which are made before: no machine is too slow for that."""
+            messages = [liar.message(payload) for _ in range(1000)]
+            for first in range(0, 1000, 50):
+                await said.say(*messages[first : first + 50])
+
+        await offend(network, victim, a_thousand)
     assert victim.faults("gossip-rate") >= 8
     assert victim.rss_mib() - memory < 40
-    assert victim.cpu_seconds() - cpu < 3 + 0.8 * seconds
     await seen(lambda: victim.status()["deltas_merged"] > before, "honest deltas meanwhile")
 
 
@@ -215,9 +221,8 @@ async def test_a_flood_by_made_up_authors_is_read_no_faster_than_one_peer_may_sp
     messages = [liar.message(payload) for liar in liars for _ in range(40)]
     async with attacker(victim) as network:
         said = await mouth(network, victim)
-        with contextlib.suppress(Exception), trio.move_on_after(3):
-            for message in messages:
-                await said.say(message)
+        # In one frame: what is said at once, however slowly it is read.
+        await said.say(*messages)
         await seen(lambda: victim.faults("gossip-throttled") > 0, "the brake")
 
 
@@ -283,10 +288,11 @@ async def test_cards_of_junk_and_cards_of_others_are_refused(victim: Victim) -> 
         identity = generate_identity()
         async with attacker(victim, identity) as network:
             said = await mouth(network, victim)
-            with contextlib.suppress(Exception):
-                for _ in range(10):
-                    await said.say(signed(identity, wire.DIRECTORY_TOPIC, lie))
-            await thrown_out(network, victim)
+
+            async def tell(lie: bytes = lie, identity: bytes = identity, said: Any = said) -> None:
+                await said.say(signed(identity, wire.DIRECTORY_TOPIC, lie))
+
+            await offend(network, victim, tell)
     assert victim.faults("gossip-rejected") >= 24
 
 
@@ -303,9 +309,9 @@ async def test_a_flood_of_cards_neither_fills_the_directory_nor_hides_the_group(
                 card = GroupCard(charter, 10**9, 1, "rmse", 0.0, 0.0, sealer.peer_id, 1e9 + number)
                 envelope = sealer.seal(wire.CARD_TYPE, wire.encode_card(card))
                 message = signed(identity, wire.DIRECTORY_TOPIC, wire.encode_directory(envelope))
-                with contextlib.suppress(Exception):
-                    await said.say(message)
-        await trio.sleep(1)
+                await said.say(message)
+        await said.frame(b"\xff" * 6)  # read after all of them
+        await seen(lambda: victim.faults("gossip-malformed") > 0, "an end of it")
         answer = wire.decode_cards_answer(
             await network.request(
                 victim.address.peer_id,

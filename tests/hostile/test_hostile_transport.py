@@ -17,8 +17,10 @@ from hostile_rig import (
     attacker,
     make_network,
     mouth,
+    offend,
     reset_or_ended,
     seen,
+    seen_connected,
     thrown_out,
     until,
 )
@@ -29,6 +31,7 @@ from multiaddr import Multiaddr
 
 from openfl.errors import RequestFailed
 from openfl.network.libp2p_hardening import MAX_RPC_BYTES
+from openfl.wire import messages as wire
 
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
 
@@ -40,7 +43,7 @@ def sockets(victim: Victim, count: int, source: str = "127.0.0.1") -> Iterator[l
         links = []
         for _ in range(count):
             link = stack.enter_context(socket.socket())
-            link.settimeout(5)
+            link.settimeout(PATIENCE_SECONDS)
             link.bind((source, 0))
             link.connect(("127.0.0.1", victim.port))
             links.append(link)
@@ -78,8 +81,8 @@ def test_handshakes_of_junk_or_silence_are_given_up(victim: Victim) -> None:
             with contextlib.suppress(OSError):  # closed while we still talk
                 link.sendall(junk)
         for link, name in zip(links, HANDSHAKES, strict=True):
-            until(lambda link=link: closed(link), f"an end of {name}", seconds=15)
-    until(lambda: victim.faults("handshake-refused") >= len(HANDSHAKES), "the count", seconds=5)
+            until(lambda link=link: closed(link), f"an end of {name}")
+    until(lambda: victim.faults("handshake-refused") >= len(HANDSHAKES), "the count")
 
 
 def test_a_negotiation_message_of_a_gigabyte_is_not_collected(victim: Victim) -> None:
@@ -99,9 +102,8 @@ async def test_a_flood_of_connections_takes_no_files_and_no_place_from_others(
 ) -> None:
     files = victim.files()
     with sockets(victim, 300, "127.0.0.66") as links:
-        await trio.sleep(0.5)
+        await seen(lambda: sum(map(closed, links)) >= 250, "refusals")
         assert victim.files() - files <= 40
-        assert sum(map(closed, links)) >= 250
         # While those that got in still hold their places:
         async with attacker(victim) as honest:
             await seen(lambda: honest.peer_id in victim.connected(), "somebody else's connection")
@@ -120,9 +122,10 @@ async def test_many_identities_of_one_address_leave_places_for_others(victim: Vi
                 task_status.started()
                 await trio.sleep_forever()
 
-        for _ in range(16):  # one after another: a flood of handshakes is another case
-            await nursery.start(sybil)
-        await seen(lambda: victim.faults("address-full") > 0, "a refusal")
+        # One after another: a flood of handshakes is another case.
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not victim.faults("address-full"):
+                await nursery.start(sybil)
         assert len(victim.connected()) <= PLACES // 2 + 1
         nursery.cancel_scope.cancel()
     await seen(lambda: len(victim.connected()) < 5, "an end of it")
@@ -140,19 +143,15 @@ async def test_data_beyond_the_window_ends_the_connection(victim: Victim) -> Non
     async with attacker(victim) as network:
         mux = network._swarm.newest_connection(victim.id).muxed_conn
         first = mux.next_stream_id
-        with trio.move_on_after(15), contextlib.suppress(Exception):
+        with trio.move_on_after(PATIENCE_SECONDS), contextlib.suppress(Exception):
             for number in range(60):
                 # Never read: nobody handles a stream that negotiates nothing.
                 head = frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 4 << 20)
                 await mux._write_frame(head + bytes(4 << 20))
-        await thrown_out_or_gone(network, victim)
-    assert victim.faults("window-exceeded") > 0
-
-
-async def thrown_out_or_gone(network: object, victim: Victim) -> None:
-    with trio.fail_after(20):
-        while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
-            await trio.sleep(0.05)
+        await seen(lambda: victim.faults("window-exceeded") > 0, "the count")
+        with trio.fail_after(PATIENCE_SECONDS):
+            while network.peers():  # noqa: ASYNC110
+                await trio.sleep(0.05)
 
 
 async def test_a_flood_of_streams_is_bounded(victim: Victim) -> None:
@@ -160,7 +159,7 @@ async def test_a_flood_of_streams_is_bounded(victim: Victim) -> None:
     async with attacker(victim) as network:
         mux = network._swarm.newest_connection(victim.id).muxed_conn
         first = mux.next_stream_id
-        with trio.move_on_after(15), contextlib.suppress(Exception):
+        with trio.move_on_after(PATIENCE_SECONDS), contextlib.suppress(Exception):
             for number in range(8000):
                 await mux._write_frame(frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 1) + b"\x13")
         await seen(lambda: victim.faults("stream-refused") >= 8, "refusals")
@@ -185,14 +184,17 @@ async def test_strange_yamux_frames_harm_that_connection_only(
         mux = network._swarm.newest_connection(victim.id).muxed_conn
         with contextlib.suppress(Exception):
             await mux._write_frame(frames)
-        await trio.sleep(0.2)
+        # Answered after it has read the frames, if it has not closed the connection.
+        with contextlib.suppress(RequestFailed):
+            await network.request(
+                victim.address.peer_id, wire.GROUPS_PROTOCOL, wire.encode_groups_request()
+            )
 
 
 # --- identify -------------------------------------------------------------------------------------
 
 
 async def test_an_identity_with_a_hundred_thousand_addresses_is_trimmed(victim: Victim) -> None:
-    before = victim.cpu_seconds()
     async with attacker(victim) as network:
         for round_number in range(20):
             pushed = Identify(
@@ -205,11 +207,10 @@ async def test_an_identity_with_a_hundred_thousand_addresses_is_trimmed(victim: 
             stream = await network._host.open_stream(victim.id, ["/ipfs/id/push/1.0.0"])
             with contextlib.suppress(Exception):
                 await stream.write(encode_varint_prefixed(pushed.SerializeToString()))
-                await stream.close()
-        await trio.sleep(1)
+                await stream.close_write()
+            await reset_or_ended(stream)
         (me,) = [p for p in victim.status()["peers"] if p["peer_id"] == network.peer_id]
-        assert len(me["multiaddrs"]) <= 16
-    assert victim.cpu_seconds() - before < 8
+        assert 0 < len(me["multiaddrs"]) <= 16
 
 
 @pytest.mark.parametrize("length", [MAX_RPC_BYTES + 1, (1 << 35) - 1, 1 << 40])
@@ -236,11 +237,12 @@ async def test_identities_of_junk_are_refused_and_their_sender_thrown_out(
     victim: Victim, junk: bytes
 ) -> None:
     async with attacker(victim) as network:
-        with contextlib.suppress(Exception):
-            for _ in range(10):
-                stream = await network._host.open_stream(victim.id, ["/ipfs/id/push/1.0.0"])
-                await stream.write(junk)
-        await thrown_out(network, victim)
+
+        async def push() -> None:
+            stream = await network._host.open_stream(victim.id, ["/ipfs/id/push/1.0.0"])
+            await stream.write(junk)
+
+        await offend(network, victim, push)
     assert victim.faults("identify-malformed") >= 8
 
 
@@ -258,5 +260,5 @@ async def test_peers_that_give_no_identity_when_asked_are_given_up(victim: Victi
                 await stream.close()
 
             network._host.set_stream_handler("/ipfs/id/1.0.0", tell)
-            await network.connect(victim.address)
+            await seen_connected(network, victim)
         await seen(lambda: victim.faults("identify-failed") >= len(lies), "four counts")

@@ -191,6 +191,6 @@ async def exchange(js: JsPeer, live: Live) -> None:
 
 
 async def connected(js: JsPeer) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_SECONDS):
         while not await js.call("peers"):  # noqa: ASYNC110
             await trio.sleep(0.05)

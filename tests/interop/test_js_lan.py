@@ -12,11 +12,11 @@ import trio
 from tests.interop.interop_rig import deal_homes
 from tests.interop.js_rig import JsPeer, js_peer
 from tests.netns.lan_rig import address, inside, lan, why_not
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, ending
 
 REASON = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
-PATIENCE_SECONDS = 60.0
 APART_SECONDS = 15.0
 """js-libp2p asks every ten seconds."""
 

@@ -11,10 +11,10 @@ import trio
 
 from tests.interop.interop_rig import ROWS, deal_homes
 from tests.interop.js_rig import JsPeer, js_peer
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, ending
 
 pytestmark = pytest.mark.slow
-PATIENCE_SECONDS = 60.0
 
 
 async def test_a_js_member_is_counted_by_the_commands_of_two_nodes(tmp_path: Path) -> None:

@@ -125,7 +125,6 @@ async def test_two_hidden_nodes_learn_together_over_a_relay_of_js(tmp_path: Path
             assert one.group_id == two.group_id
 
 
-@pytest.mark.timeout(300)
 async def test_a_circuit_that_js_ended_at_its_limit_is_opened_anew_and_nothing_is_lost(
     tmp_path: Path,
 ) -> None:

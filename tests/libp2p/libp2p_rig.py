@@ -12,7 +12,6 @@ from libp2p.utils.varint import encode_varint_prefixed
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.envelope import generate_identity
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
-from tests.patience import PATIENCE_SECONDS
 from tests.situation import until_seen, within
 
 TOPIC = "/openfl/1/test/deltas"
@@ -48,8 +47,8 @@ class Heard:
         return Verdict.ACCEPT
 
 
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    await until_seen(condition, seconds=seconds, every=0.01)
+async def until(condition: Callable[[], bool]) -> None:
+    await until_seen(condition, every=0.01)
 
 
 async def meshed(one: Libp2pNetwork, other: Libp2pNetwork, topic: str = TOPIC) -> None:

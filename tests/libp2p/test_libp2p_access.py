@@ -50,14 +50,12 @@ async def test_what_crosses_the_wire_of_a_private_network_names_no_protocol() ->
         port = listener.socket.getsockname()[1]
         for network, named in ((private, False), (plain, True)):
             heard.clear()
-            with trio.move_on_after(1):
-                await network.connect(
-                    PeerAddress(
-                        (plain if network is private else private).peer_id,
-                        (f"/ip4/127.0.0.1/tcp/{port}",),
-                    )
-                )
-            await until(lambda: len(heard) >= 20)
+            other = plain if network is private else private
+            async with trio.open_nursery() as dialling:
+                address = PeerAddress(other.peer_id, (f"/ip4/127.0.0.1/tcp/{port}",))
+                dialling.start_soon(network.connect, address)
+                await until(lambda: len(heard) >= 20)
+                dialling.cancel_scope.cancel()
             assert (b"/multistream/1.0.0" in heard) is named
         nursery.cancel_scope.cancel()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from cryptography import x509
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
@@ -37,6 +38,7 @@ from openfl.network.libp2p_transport import (
     HardenedYamux,
     YamuxUpgrader,
 )
+from tests.patience import PATIENCE_SECONDS
 
 # Security
 
@@ -61,18 +63,24 @@ IDENTIFY = "/ipfs/id/1.0.0"
 async def test_streams_that_a_peer_never_closes_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 0.5)
     async with make_network() as a, make_network() as b:
         await a.connect(address_of(b))
+        monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 10 * PATIENCE_SECONDS)
         asked = [await a._host.open_stream(id_of(b), [IDENTIFY]) for _ in range(20)]
         assert b.statistics().streams >= 20
         # What it was answered has arrived, and is still there to be read.
         assert all([await stream.read(65536) for stream in asked])
-        await until(lambda: b.statistics().streams < 10)
+        monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 0.2)
+        for _ in range(20):
+            asked.append(await a._host.open_stream(id_of(b), [IDENTIFY]))
+        await until(lambda: b.statistics().streams < 30)
         assert b.statistics().faults.get("stream-refused", 0) == 0
 
 
-async def test_streams_that_wait_for_their_peer_to_close_count_as_open() -> None:
+async def test_streams_that_wait_for_their_peer_to_close_count_as_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p_swarm, "LINGER_SECONDS", 10 * PATIENCE_SECONDS)
     limit = libp2p_swarm.MAX_STREAMS_PER_CONNECTION
     async with make_network() as a, make_network() as b:
         await a.connect(address_of(b))
@@ -92,8 +100,9 @@ async def test_what_nobody_read_of_a_closed_stream_is_not_kept(
         await a.connect(address_of(b))
         for _ in range(20):
             stream = await a._host.open_stream(id_of(b), [IDENTIFY])
-            await stream.write(bytes(1000))
-            await stream.close()
+            with contextlib.suppress(Exception):  # it may have been given up by now
+                await stream.write(bytes(1000))
+                await stream.close()
         await until(lambda: b.statistics().streams < 10)
 
 
@@ -193,13 +202,20 @@ async def test_a_connection_outlives_those_beside_it_that_are_closed_and_still_l
         assert not first.is_closed
 
 
-async def test_nobody_is_dialled_unasked() -> None:
+async def test_nobody_is_dialled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled: list[Any] = []
+
+    async def dial(peer_id: ID) -> Any:
+        dialled.append(peer_id)
+        raise RawConnError("not here")
+
     async with make_network() as a, make_network() as b:
         peer = address_of(b)
         a._swarm.peerstore.add_addrs(id_of(b), [Multiaddr(text) for text in peer.multiaddrs], 3600)
+        monkeypatch.setattr(a._swarm, "dial_peer", dial)
         await a._swarm.auto_connector.maybe_connect()
-        await trio.sleep(0.2)
-        assert a.peers() == ()
+        await trio.testing.wait_all_tasks_blocked()
+        assert dialled == []
 
 
 class FakeConnection:
@@ -225,7 +241,7 @@ class FakeConnection:
         self.closed.set()
 
 
-async def test_a_cancelled_write_leaves_no_half_frame() -> None:
+async def test_a_cancelled_write_leaves_no_half_frame(autojump_clock: Any) -> None:
     connection = FakeConnection()
     yamux = HardenedYamux(connection, ID(b"p" * 34), is_initiator=True, faults=Faults())
     with trio.move_on_after(0.01) as scope:
@@ -234,10 +250,7 @@ async def test_a_cancelled_write_leaves_no_half_frame() -> None:
     assert connection.written == b"0123456789"
 
 
-async def test_a_peer_that_stops_reading_loses_its_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(libp2p_transport, "FRAME_WRITE_TIMEOUT_SECONDS", 0.05)
+async def test_a_peer_that_stops_reading_loses_its_connection(autojump_clock: Any) -> None:
     connection = FakeConnection()
     connection.pause_seconds = 60
     yamux = HardenedYamux(connection, ID(b"p" * 34), is_initiator=True, faults=Faults())
@@ -281,7 +294,7 @@ async def negotiate(port: int, protocol: bytes) -> bytes:
         await stream.send_all(b"\x13/multistream/1.0.0\n")
         await stream.send_all(bytes([len(protocol) + 1]) + protocol + b"\n")
         received = b""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             while received.count(b"\n") < 2:
                 received += await stream.receive_some(1024)
         return received.split(b"\n")[1][1:]
@@ -313,11 +326,12 @@ async def test_a_node_without_tls_and_one_with_it_understand_each_other() -> Non
 
 
 async def test_closing_leaves_no_thread_and_no_open_port() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     async with make_network() as a, make_network() as b:
         port = int(a.multiaddrs[0].split("/")[4])
         await b.connect(address_of(a))
-    assert threading.active_count() == before
+    # Fewer is fine: idle workers of trio end by themselves.
+    assert set(threading.enumerate()) <= before
     with pytest.raises(OSError, match="all attempts"):
         await trio.open_tcp_stream("127.0.0.1", port)
 
@@ -416,9 +430,18 @@ async def test_dialling_a_silent_listener_ends_in_time(monkeypatch: pytest.Monke
     port = listener.socket.getsockname()[1]
     async with listener, make_network() as a, make_network() as b:
         silent = f"/ip4/127.0.0.1/tcp/{port}"
+        shake_hands = a._swarm.upgrade_outbound_raw_conn
+
+        async def with_the_next_as_long_as_it_takes(*arguments: Any) -> Any:
+            monkeypatch.setattr(libp2p_swarm, "UPGRADE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+            return await shake_hands(*arguments)
+
         with pytest.raises(RequestFailed, match=f"{silent}: no answer in time"):
             await a.connect(PeerAddress(b.peer_id, (silent,)))
         # Nor is the peer blocked for a minute afterwards, as with py-libp2p's own dialler.
+        monkeypatch.setattr(
+            a._swarm, "upgrade_outbound_raw_conn", with_the_next_as_long_as_it_takes
+        )
         await a.connect(PeerAddress(b.peer_id, (silent, *address_of(b).multiaddrs)))
 
 
@@ -435,8 +458,8 @@ async def test_our_dht_is_not_the_public_one() -> None:
 async def test_a_peer_that_dialled_us_enters_the_routing_table() -> None:
     async with make_network() as a, make_network() as b:
         await a.connect(address_of(b))
-        await until(lambda: b._dht.routing_table.peer_in_table(id_of(a)), seconds=5)
-        await until(lambda: a._dht.routing_table.peer_in_table(id_of(b)), seconds=5)
+        await until(lambda: b._dht.routing_table.peer_in_table(id_of(a)))
+        await until(lambda: a._dht.routing_table.peer_in_table(id_of(b)))
 
 
 async def test_values_of_strangers_are_not_stored() -> None:
@@ -494,11 +517,14 @@ async def test_provider_records_are_bounded_and_the_oldest_makes_room(
         assert b"49" in store.providers
 
 
-async def test_dialling_takes_milliseconds_on_loopback() -> None:
+async def test_an_address_that_answers_is_not_kept_waiting_by_any_timer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes some 10 ms on loopback; py-libp2p's dialler first waits for 250."""
+    monkeypatch.setattr(libp2p_swarm, "DIAL_STAGGER_SECONDS", 10 * PATIENCE_SECONDS)
     async with make_network() as a, make_network() as b:
-        started = time.monotonic()
-        await a.connect(address_of(b))
-        assert time.monotonic() - started < 2.0  # usually 10 ms; py-libp2p's dialler waits 250
+        with trio.fail_after(PATIENCE_SECONDS):
+            await a.connect(address_of(b))
 
 
 async def test_a_node_that_only_dials_has_no_address_and_is_no_provider() -> None:
@@ -510,7 +536,7 @@ async def test_a_node_that_only_dials_has_no_address_and_is_no_provider() -> Non
         await light.provide(b"k" * 32)
         assert await answers(a, light)
         found: tuple[PeerAddress, ...] = ()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not found:
                 found = await b.find_providers(b"k" * 32)
         assert found == (address_of(a),)
@@ -540,7 +566,7 @@ async def test_a_request_whose_connection_is_closed_goes_on_over_the_other_one(
             raw = await a._swarm._tcp.dial(Multiaddr(address))
             await a._swarm.upgrade_outbound_raw_conn(raw, id_of(b))
             await until(lambda count=count: len(b._swarm.get_connections(id_of(a))) == count + 1)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             if other_left:
                 assert await a.request(b.peer_id, "/test-close/1", b"?") == b"?"
                 assert asked == 2

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from libp2p.exceptions import ParseError
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.protocol_muxer.exceptions import MultiselectClientError
@@ -261,9 +262,11 @@ async def test_without_hole_punching_they_stay_on_the_relay() -> None:
         make_network(relay=True) as relay,
         relayed_node() as a,
         relayed_node(hole_punching=False) as b,
+        relayed_node() as later,
     ):
         await meet(relay, b, a)
-        await trio.sleep(1)
+        await meet(relay, later, a)
+        await until(lambda: "direct" in ways(a, later))
         assert ways(a, b) == ways(b, a) == ["relayed"]
         assert all(p.relayed for p in a.peers() if p.peer_id == b.peer_id)
 
@@ -444,8 +447,7 @@ async def test_of_the_addresses_that_a_stranger_names_only_public_ones_are_diall
         await say(stream, HolePunch.CONNECT, *inside, "/ip4/192.0.2.7/tcp/4001")
         await read_hole_punch(StreamReader(stream), HolePunch.CONNECT)
         await say(stream, HolePunch.SYNC)
-        await until(lambda: bool(dialled))
-        await trio.sleep(0.1)
+        await trio.testing.wait_all_tasks_blocked()  # all of one try are dialled at once
         assert dialled == [("192.0.2.7", 4001)]
 
 

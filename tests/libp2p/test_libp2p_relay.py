@@ -14,9 +14,11 @@ import trio
 from libp2p_rig import TOPIC, Heard, address_of, answers, id_of, make_network, until
 
 from openfl.errors import RequestFailed
+from openfl.network import libp2p_reachability as reachability
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import Libp2pNetwork
 from openfl.network.libp2p_relay import Relay, RelayLimits
+from tests.patience import PATIENCE_SECONDS
 
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)
 
@@ -34,6 +36,30 @@ def circuits(network: Libp2pNetwork) -> PeerAddress:
 async def placed(node: Libp2pNetwork, relay: Libp2pNetwork) -> None:
     await node.connect(address_of(relay))
     await until(lambda: bool(circuits(node).multiaddrs))
+
+
+class Looks:
+    """Counts how often a node has looked for relays."""
+
+    def __init__(self, node: Libp2pNetwork) -> None:
+        self._count = 0
+        look = node._reachability._keep_places
+
+        async def counted() -> None:
+            await look()
+            self._count += 1
+
+        node._reachability._keep_places = counted  # type: ignore[method-assign]
+
+    async def two_more(self) -> None:
+        """One whole look, and the rest of one that is going on."""
+        before = self._count
+        await until(lambda: self._count >= before + 2)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability, "LOOK_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("key", [None, bytes(range(32))], ids=["open", "private network"])
@@ -68,7 +94,11 @@ async def test_a_relay_tells_others_where_its_guests_are() -> None:
 async def test_a_node_that_is_no_relay_gives_no_place() -> None:
     async with make_network() as ordinary, private() as a:
         await a.connect(address_of(ordinary))
-        await trio.sleep(2.5)
+        looks = Looks(a)
+        store = a._swarm.peerstore
+        await until(lambda: store.has_peer(id_of(ordinary)))
+        await until(lambda: bool(store.get_protocols(id_of(ordinary))))
+        await looks.two_more()
         assert not circuits(a).multiaddrs
 
 
@@ -118,7 +148,7 @@ async def test_a_circuit_ends_when_its_bytes_are_used_up() -> None:
             return b""
 
         a.set_handler("/test-big/1", swallow, 1 << 20)
-        with pytest.raises(RequestFailed), trio.fail_after(20):
+        with pytest.raises(RequestFailed), trio.fail_after(PATIENCE_SECONDS):
             await b.request(a.peer_id, "/test-big/1", bytes(300_000))
         assert relay.statistics().faults["relay-limit-reached"] == 1
         await until(lambda: relay._relay._circuits_open == 0)  # type: ignore[union-attr]

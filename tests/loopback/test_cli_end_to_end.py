@@ -63,8 +63,14 @@ def test_two_nodes_answer_every_command_running_and_stopped(
 
     empty = str(first.home.parent / "empty")
     address = openfl_node("id", "--home", other, "--address").strip()
-    (seen,) = json.loads(openfl_node("groups", "--home", empty, "--bootstrap", address, "--json"))
-    assert (seen["id"], seen["members"], seen["mine"]) == (group["id"], 2, False)
+    outside = ("groups", "--home", empty, "--bootstrap", address, "--json")
+    until(
+        lambda: (
+            [(g["id"], g["members"], g["mine"]) for g in json.loads(openfl_node(*outside))]
+            == [(group["id"], 2, False)]
+        ),
+        "an outsider's right count",
+    )
 
     user = (first.home / "ratings.csv").read_text().splitlines()[1].split(",")[0]
     running = json.loads(openfl_node("recommend", "--home", home, "--user", user, "--json"))

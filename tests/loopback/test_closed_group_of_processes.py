@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes, ending, environment, openfl_node, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def refused_start(home: Path, *options: str) -> tuple[int, str]:
@@ -23,7 +24,7 @@ def refused_start(home: Path, *options: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         env=environment(),
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     return done.returncode, done.stderr
 

@@ -33,7 +33,6 @@ def test_two_nodes_with_a_task_of_their_own_learn_more_together_than_alone() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
 def test_eight_skewed_nodes_read_digits_within_two_points_of_central_training() -> None:
     pytest.importorskip("torch", reason='needs PyTorch: pip install "openfl-node[torch]"')
     pytest.importorskip("sklearn", reason="needs scikit-learn for its digits")

@@ -39,10 +39,17 @@ from openfl.runtime import offline_snapshot, open_node
 from openfl.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
+from tests.patience import PATIENCE_SECONDS
 
 PARTS = 12
-PATIENCE_SECONDS = 45.0
-CLOSE_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def no_deadline_for_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node closes within five seconds, whatever is left to do then (`FINISH_SECONDS` and
+    `CLOSE_SECONDS` see to it). Here it is to end by itself, and a slow machine is to save all."""
+    monkeypatch.setattr("openfl.runtime.FINISH_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr("openfl.network.libp2p.CLOSE_SECONDS", 10 * PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -127,12 +134,12 @@ async def timed_close(opened: AbstractAsyncContextManager[Node], live: Live) -> 
     live.closed_in = trio.current_time() - end
 
 
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    with trio.move_on_after(seconds):
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.move_on_after(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 (nodes have no event for everything)
             await trio.sleep(0.02)
         return
-    raise AssertionError(f"did not happen within {seconds} s: {condition.__qualname__}")
+    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {condition.__qualname__}")
 
 
 async def ask(home: Path, command: str, **arguments: Any) -> Any:
@@ -149,7 +156,7 @@ async def test_a_restart_keeps_identity_port_round_and_model(homes: list[Path]) 
     async with running(homes[0], training__rounds=3) as first:
         await first.node.wait_done()
         before, digest = first.node.snapshot(), first.replica.digest()
-    assert first.closed_in < CLOSE_SECONDS
+    assert first.closed_in < PATIENCE_SECONDS
     async with running(homes[0], training__auto_start=False) as again:
         after = again.node.snapshot()
         assert (after.peer_id, after.multiaddrs) == (before.peer_id, before.multiaddrs)
@@ -306,28 +313,28 @@ async def test_small_deltas_are_not_announced(
     assert announced == []
 
 
-async def test_a_leaver_is_forgotten_by_the_others_and_closes_in_time(homes: list[Path]) -> None:
+async def test_a_leaver_is_forgotten_by_the_others_and_closes_by_itself(homes: list[Path]) -> None:
     async with running(homes[0]) as first:
         async with running(homes[1], [first.address]) as second:
             leaver = second.node.network.peer_id
             await until(lambda: first.replica.member_count == 2)
             await ask(homes[1], "stop", leave=True)
             await second.node.wait_done()
-        assert second.closed_in < CLOSE_SECONDS
-        await until(lambda: leaver not in first.replica.version_vector(), 5.0)
+        assert second.closed_in < PATIENCE_SECONDS
+        await until(lambda: leaver not in first.replica.version_vector())
         assert "member-left" in first.kinds()
         async with running(homes[1], training__auto_start=False) as again:
             assert "resumed" not in again.kinds()
             assert set(again.replica.version_vector()) == {first.node.network.peer_id}
 
 
-async def test_a_node_closes_in_time_while_it_learns_with_others(homes: list[Path]) -> None:
+async def test_a_node_closes_by_itself_while_it_learns_with_others(homes: list[Path]) -> None:
     async with running(homes[0]) as first:
         async with running(homes[1], [first.address]) as second:
             await until(lambda: first.members() == second.members() == 2 and second.round > 1)
-        assert second.closed_in < CLOSE_SECONDS
+        assert second.closed_in < PATIENCE_SECONDS
         assert second.node.network.peer_id in first.replica.version_vector()
-    assert first.closed_in < CLOSE_SECONDS
+    assert first.closed_in < PATIENCE_SECONDS
 
 
 # --- ports ----------------------------------------------------------------------------------------
@@ -444,7 +451,7 @@ async def test_a_disk_that_is_full_at_the_end_does_not_keep_the_node_from_closin
         await until(lambda: node.round > 1)
         monkeypatch.setattr(os, "write", full)
     assert node.told("not-saved")
-    assert node.closed_in < CLOSE_SECONDS
+    assert node.closed_in < PATIENCE_SECONDS
 
 
 # --- errors of whoever opened the node ------------------------------------------------------------

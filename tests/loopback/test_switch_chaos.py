@@ -42,7 +42,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningNode
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_a_node_killed_at_any_step_of_a_move_is_in_exactly_one_group_after_a_restart(
     town: tuple[RunningNode, RunningNode], tmp_path: Path
 ) -> None:

@@ -18,8 +18,11 @@ from openfl.runtime import open_node
 from openfl.telemetry import NodeEvent
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60.0
+SIX_ROUNDS: dict[str, Any] = {"training__rounds": 6, "training__when_done": "serve"}
+"""A group that is taught, and then at rest: five nodes that train all the time in one process leave
+a slow machine no time for what they have to say to each other."""
 
 
 class Live:
@@ -83,18 +86,19 @@ async def running(
         yield live
 
 
-async def until(condition: Any, what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    with trio.move_on_after(seconds):
+async def until(condition: Any, what: str) -> None:
+    with trio.move_on_after(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 (nodes have no event for everything)
             await trio.sleep(0.02)
         return
-    raise AssertionError(f"did not happen within {seconds} s: {what}")
+    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {what}")
 
 
 @asynccontextmanager
 async def two_groups(homes: list[Path]) -> AsyncIterator[tuple[list[Live], list[Live]]]:
     """Two nodes of community 0 in `jazz`, two of community 1 in `blues`; none of them moves."""
-    jazz_name, blues_name = {"group__name": "jazz"}, {"group__name": "blues"}
+    jazz_name = {"group__name": "jazz", **SIX_ROUNDS}
+    blues_name = {"group__name": "blues", **SIX_ROUNDS}
     async with (
         running(homes[0], **jazz_name) as one,
         running(homes[2], [one.address], **jazz_name) as two,
@@ -112,7 +116,7 @@ async def test_a_node_whose_data_fit_the_other_group_moves_there_by_itself(
 ) -> None:
     curious: dict[str, Any] = {"switching__auto": True, "switching__look_probability": 1.0}
     async with two_groups(homes) as (jazz, blues):
-        me = {"group__name": "blues", **curious}
+        me = {"group__name": "blues", "training__interval_seconds": 1.0, **curious}
         async with running(homes[4], [blues[0].address], **me) as node:
             assert node.group == "blues"
             peer = node.node.network.peer_id

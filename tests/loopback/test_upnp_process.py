@@ -17,10 +17,17 @@ from openfl.network import upnp_router
 from openfl.network.upnp import PERMANENT_ONLY, TAKEN, Mapping, RouterFailed, RouterView
 from openfl.network.upnp_router import LanRouter
 from tests.fake_router import FakeRouter, serving
+from tests.patience import PATIENCE_SECONDS
 
 HERE = IPv4Address("127.0.0.1")
 OUTSIDE = "93.184.216.34"
 MAPPING = Mapping(4001, 4002, HERE)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question starts a process, which a busy machine may be slow to do."""
+    monkeypatch.setattr(upnp_router, "ASK_SECONDS", PATIENCE_SECONDS)
 
 
 async def refused_word(router: LanRouter, url: str, mapping: Mapping = MAPPING) -> str:
@@ -125,7 +132,7 @@ class Hostile:
         finally:
             with contextlib.suppress(OSError):  # nobody came, or it is closed
                 self._server.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive(), "the visitor is still there"
 
 
@@ -140,7 +147,7 @@ async def test_a_question_that_is_cancelled_leaves_no_process() -> None:
     with Hostile(drip).running() as router:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(LanRouter().look, router.url)
-            assert await trio.to_thread.run_sync(router.visited.wait, 30)
+            assert await trio.to_thread.run_sync(router.visited.wait, PATIENCE_SECONDS)
             nursery.cancel_scope.cancel()
         assert set(psutil.Process().children()) == others
 

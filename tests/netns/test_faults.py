@@ -12,6 +12,7 @@ from openfl.control import call
 from tests.netns.fault_group import fault_group
 from tests.netns.nat_rig import why_not
 from tests.netns.small_disk import SmallDisk, small_disk
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes, ending, until
 
 REASON = why_not()
@@ -19,7 +20,6 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.slow,
     pytest.mark.skipif(REASON is not None, reason=REASON or ""),
-    pytest.mark.timeout(300),
 ]
 
 STATE_ERROR = 6
@@ -59,7 +59,7 @@ def test_a_full_disk_costs_one_line_and_nothing_that_was_learned(tmp_path: Path)
         until(lambda: nodes[0].find("saved-again"), "saving again")
         rounds = call(disk.seen(home), "snapshot")["round"]
         nodes[0].process.send_signal(signal.SIGTERM)
-        assert nodes[0].process.wait(timeout=30) == 0
+        assert nodes[0].process.wait(PATIENCE_SECONDS) == 0
 
         nodes.append(start(home, disk))
         resumed = nodes[1].wait_for("resumed")
@@ -77,7 +77,7 @@ def test_a_read_only_state_folder_is_one_clear_line_and_the_exit_code_for_state(
         disk.remount("ro")
         with (tmp_path / "errors").open("w+", encoding="utf-8") as errors:
             nodes.append(RunningNode(home, inside=disk.inside, errors=errors))
-            assert nodes[0].process.wait(timeout=60) == STATE_ERROR
+            assert nodes[0].process.wait(PATIENCE_SECONDS) == STATE_ERROR
             errors.seek(0)
             (line,) = errors.read().splitlines()
         assert line.startswith(f"openfl-node: error: {home / 'state'}")

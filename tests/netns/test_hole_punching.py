@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from nat_rig import Internet, internet, why_not
-from test_behind_nat import MEETING_SECONDS, learned_from, peer_id, three
+from test_behind_nat import learned_from, peer_id, three
 
 from tests.process_rig import RunningNode, ending, openfl_node, until
 
@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.slow,
     pytest.mark.skipif(REASON is not None, reason=REASON or ""),
-    pytest.mark.timeout(300),
 ]
 
 
@@ -54,7 +53,7 @@ def round_heard(node: RunningNode, other: RunningNode) -> int:
 
 def until_learning(a: RunningNode, b: RunningNode) -> None:
     for near, far in ((a, b), (b, a)):
-        until(lambda near=near, far=far: learned_from(near, far), "learning", MEETING_SECONDS)
+        until(lambda near=near, far=far: learned_from(near, far), "learning")
 
 
 def test_two_nodes_behind_routers_end_on_a_direct_connection(tmp_path: Path) -> None:
@@ -64,7 +63,7 @@ def test_two_nodes_behind_routers_end_on_a_direct_connection(tmp_path: Path) -> 
         nodes += started(net, tmp_path)
         relay, a, b = nodes
         for near, far in ((a, b), (b, a)):
-            until(lambda near=near, far=far: relayed(near, far) is False, "direct", MEETING_SECONDS)
+            until(lambda near=near, far=far: relayed(near, far) is False, "direct")
         until_learning(a, b)
         assert faults(a)["hole-punched"] == faults(b)["hole-punched"] == 1
         assert "(relay)" not in openfl_node("peers", "--home", str(a.home))
@@ -83,7 +82,7 @@ def test_behind_routers_with_a_new_port_for_everybody_they_stay_on_the_relay(
         nodes += started(net, tmp_path)
         _, a, b = nodes
         failed = "hole-punch-failed"
-        until(lambda: failed in faults(a) | faults(b), "failing", MEETING_SECONDS)
+        until(lambda: failed in faults(a) | faults(b), "failing")
         until_learning(a, b)
         assert relayed(a, b)
         assert relayed(b, a)

@@ -12,6 +12,7 @@ import pytest
 
 from openfl_cli.exit_codes import NETWORK
 from tests.netns.nat_rig import Internet, internet, tool_path, why_not
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import (
     RunningNode,
     deal_homes,
@@ -26,7 +27,6 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.slow,
     pytest.mark.skipif(REASON is not None, reason=REASON or ""),
-    pytest.mark.timeout(180),
 ]
 
 WIDE = "5.6.7"
@@ -80,13 +80,13 @@ def test_a_stranger_dials_the_node_behind_the_router_and_learns_with_it(tmp_path
         address = f"{ROUTER}/p2p/{peer_id}"
         assert address in a.ask("status")["multiaddrs"]
         nodes.append(start(net, net.public, outside, "--bootstrap", address))
-        until(lambda: all(members(node) == 2 for node in nodes), "two members", 60.0)
+        until(lambda: all(members(node) == 2 for node in nodes), "two members")
         (peer,) = nodes[1].ask("peers")
         assert peer["peer_id"] == peer_id
         assert ROUTER in peer["multiaddrs"]
         assert forwarded(net)
         openfl_node("stop", "--home", str(at_home))
-        a.process.wait(60)
+        a.process.wait(PATIENCE_SECONDS)
         assert not forwarded(net)
 
 
@@ -97,6 +97,6 @@ def test_without_it_the_stranger_cannot_dial_the_node(tmp_path: Path) -> None:
         nodes.append(start(net, net.homes[0], at_home))
         peer_id = nodes[0].wait_for("listening")["data"]["peer_id"]
         nodes.append(start(net, net.public, outside, "--bootstrap", f"{ROUTER}/p2p/{peer_id}"))
-        assert nodes[1].process.wait(60) == NETWORK
+        assert nodes[1].process.wait(PATIENCE_SECONDS) == NETWORK
         assert members(nodes[0]) == 1
         assert not forwarded(net)

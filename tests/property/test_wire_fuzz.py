@@ -192,15 +192,15 @@ def bombs() -> dict[str, bytes]:
 def test_the_worst_messages_cost_bounded_time_and_memory(name: str) -> None:
     data = bombs()[name]
     for kind in KINDS:
-        started = time.perf_counter()
+        started = time.process_time()
         tracemalloc.start()
         try:
             outcome(kind, data)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        # About 0.1 s on an idle machine, with tracing; the point is that it is not minutes.
-        assert time.perf_counter() - started < 5
+        # About 0.1 s of the processor, with tracing; the point is that it is not minutes.
+        assert time.process_time() - started < 60
         assert peak < 40 * LIMITS.max_delta_bytes
 
 

@@ -32,7 +32,7 @@ import * as Digest from 'multiformats/hashes/digest'
 import { open, seal } from './envelope.js'
 import { Member } from './member.js'
 import { Replica, seededRow } from './replica.js'
-import { request } from './streams.js'
+import { PATIENCE_MS, request } from './streams.js'
 import { DECODE, ENCODE, decodeDelta, groupIdOf, hex, isScaled, readable, sha256, unhex } from './wire.js'
 
 const DEFAULTS = {
@@ -112,11 +112,11 @@ const COMMANDS = {
 
   // DHT
   provide: async ({ key }) => {
-    await node.contentRouting.provide(cidOf(key), { signal: AbortSignal.timeout(15_000) })
+    await node.contentRouting.provide(cidOf(key), { signal: AbortSignal.timeout(PATIENCE_MS) })
   },
   'find-providers': async ({ key }) => {
     const found = {}
-    for await (const { id, multiaddrs } of node.contentRouting.findProviders(cidOf(key), { signal: AbortSignal.timeout(15_000) })) {
+    for await (const { id, multiaddrs } of node.contentRouting.findProviders(cidOf(key), { signal: AbortSignal.timeout(PATIENCE_MS) })) {
       found[id.toString()] = multiaddrs.map(String)
     }
     return found

@@ -3,7 +3,7 @@
 import { peerIdFromString } from '@libp2p/peer-id'
 import { MAX } from './wire.js'
 
-const PATIENCE_MS = 50_000 // less than the tests wait for an answer
+export const PATIENCE_MS = 200_000 // less than the tests wait for an answer
 
 async function readFrame (stream, most) {
   const chunks = []
