@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import trio
 
 from openfl.control import call
-from openfl_cli.logs import LOG_FILE
+from openfl.store import Home
 from openfl_cli.task_tree import END, task_tree
 from tests.patience import PATIENCE_SECONDS
 
@@ -105,7 +105,7 @@ def _tasks_of(node: NodeProcess) -> str:
     """As the node itself writes them into its log when asked by a signal."""
     if not _minds(node.process.pid, signal.SIGUSR1):
         return "it is not so far that it could tell, or is no openfl-node"
-    log = node.home / LOG_FILE
+    log = Home(node.home).log_file
     before = log.stat().st_size
     os.kill(node.process.pid, signal.SIGUSR1)
     deadline = time.monotonic() + ANSWER_SECONDS

@@ -202,7 +202,7 @@ async def attacker(victim: Victim, identity: bytes | None = None) -> AsyncIterat
 
 async def seen_connected(network: Libp2pNetwork, victim: Victim) -> None:
     """Dial until somebody answers: on a busy machine the first handshake may take too long."""
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         while True:
             with contextlib.suppress(RequestFailed):
                 await network.connect(victim.address)
@@ -215,7 +215,7 @@ async def offend(
 ) -> None:
     """Offend until thrown out, however long the victim takes to read it; a refusal in the middle
     of an offence stops nobody."""
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         for number in itertools.count():
             if not any(p.peer_id == victim.address.peer_id for p in network.peers()):
                 break
