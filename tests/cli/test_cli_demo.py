@@ -29,6 +29,7 @@ from openfl_cli.demo.picture import DemoView, Row, closing_table
 from openfl_cli.demo.polling import Ending, Settings
 from openfl_cli.demo.tastes import Listeners
 from tests.patience import PATIENCE_SECONDS
+from tests.situation import within
 
 # --- dealing -----------------------------------------------------------------------------------
 
@@ -284,7 +285,7 @@ async def test_the_first_nodes_address_is_read_from_its_output(tmp_path: Path) -
     children = [await child_of(script, tmp_path)]
     async with ended_together(children), trio.open_nursery() as nursery:
         nursery.start_soon(children[0].follow)
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             await children[0].listening.wait()
         assert children[0].multiaddrs == ["/x"]
         nursery.cancel_scope.cancel()

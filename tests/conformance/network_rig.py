@@ -10,10 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import trio
 
 from openfl.network.base import Network, PeerAddress
-from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,8 @@ def address_of(network: Network) -> PeerAddress:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens soon; fails with the condition's name when it hangs."""
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 (the networks have no events to wait for)
-            await trio.sleep(0.01)
-        return
-    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {condition.__qualname__}")
+    """Wait for something that happens soon; the networks have no events to wait for."""
+    await until_seen(condition, every=0.01)
 
 
 async def join(*networks: Network, topic: str) -> None:

@@ -12,6 +12,7 @@ from openfl.contribution import PeerId
 from openfl.errors import DecodeError, RequestFailed
 from openfl.network.base import GossipMessage, Network, PeerAddress, Verdict
 from tests.patience import PATIENCE_SECONDS
+from tests.situation import within
 
 TOPIC = "/openfl/1/test/deltas"
 ECHO = "/openfl/test-echo/1"
@@ -174,7 +175,7 @@ async def test_a_topic_can_be_joined_again_with_another_handler(rig: Rig) -> Non
 
         # The mesh is closed for some seconds after leaving it: what is published meanwhile reaches
         # the peer as one of those that it is pushed to again.
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not heard():
                 await a.publish(TOPIC, b"welcome back")
                 await trio.sleep(0.25)
@@ -358,7 +359,7 @@ async def test_a_request_to_a_peer_that_leaves_fails(rig: Rig) -> None:
             await asked.wait()
             await b.disconnect(a.peer_id)
 
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(leave)
                 with pytest.raises(RequestFailed):
@@ -380,7 +381,7 @@ async def test_providers_are_found_through_a_peer_in_between(rig: Rig) -> None:
         await c.connect(address_of(b))
         await a.provide(b"k" * 32)
         found: list[PeerAddress] = []
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not found:
                 found = list(await c.find_providers(b"k" * 32))
         assert found == [address_of(a)]
@@ -394,7 +395,7 @@ async def test_a_provider_finds_the_others_and_never_itself(rig: Rig) -> None:
         await c.connect(address_of(b))
         for network in (a, b, c):
             await network.provide(b"k" * 32)
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while True:
                 found = {peer.peer_id for peer in await a.find_providers(b"k" * 32)}
                 assert a.peer_id not in found

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from hostile_rig import PATIENCE_SECONDS, Liar, Victim, lying_member, make_network, thrown_out
+from hostile_rig import Liar, Victim, lying_member, make_network, thrown_out
 from test_hostile_gossip import body
 
 from openfl.aggregation.replica import Completeness, Cursor
@@ -22,6 +22,7 @@ from openfl.node import Node
 from openfl.runtime import open_node
 from openfl.wire import messages as wire
 from tests.process_rig import deal_homes
+from tests.situation import within
 
 Answer = Callable[[Liar, bytes], Awaitable[bytes]]
 
@@ -124,7 +125,7 @@ async def test_a_node_that_joins_through_a_liar_still_joins_and_learns(
     ):
         if answer is dripping:
             network._host.set_stream_handler(wire.SNAPSHOT_PROTOCOL, drip)
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while node.snapshot().round < 2:  # noqa: ASYNC110
                 await trio.sleep(0.05)
         status = node.snapshot()
@@ -149,7 +150,7 @@ async def test_whoever_answers_pulls_with_lies_is_counted_and_thrown_out(
     members = {m["peer_id"] for m in victim.status()["members"]}
     async with lying_member(victim, answer) as (liar, network):
         await network.connect(victim.address)
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             for seqno in range(1, 1 << 10):
                 # Each asks for more than the last one: another pull.
                 announce = wire.Announce(bytes(32), 1000, 1, seqno)
@@ -194,7 +195,7 @@ async def test_answers_of_liars_about_groups_do_not_keep_a_newcomer_out(
             liars.append(network)
         addresses = [*(liar.multiaddrs[0] for liar in liars), group.node.address]
         node = await stack.enter_async_context(newcomer(home, addresses))
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while node.snapshot().round < 1:  # noqa: ASYNC110
                 await trio.sleep(0.05)
         assert node.snapshot().group_id == group.charters[0].group_id
@@ -204,6 +205,6 @@ async def test_answers_of_liars_about_groups_do_not_keep_a_newcomer_out(
             penalties = {name for name in faults if name.startswith("penalized-")}
             return faults.get("answer-too-large", 0) >= 1 and len(penalties) >= 2
 
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not counted():
                 await node.groups()  # asks again: what was late is not read

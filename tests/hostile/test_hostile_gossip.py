@@ -11,7 +11,6 @@ import pytest
 import trio
 from hostile_rig import (
     MOST_ROWS,
-    PATIENCE_SECONDS,
     Liar,
     Victim,
     attacker,
@@ -32,6 +31,7 @@ from openfl.network.envelope import Libp2pSealer, generate_identity
 from openfl.network.libp2p_hardening import MAX_RPC_BYTES
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
+from tests.situation import within
 
 
 def rows(charter: Charter, keys: Any, value: int = 1, evidence: int = 1) -> QuantizedBlock:
@@ -125,7 +125,7 @@ async def test_a_million_tiny_rows_do_not_fit(victim: Victim) -> None:
             await said.say(liar.message(leave(liar)))
             return await trio.to_thread.run_sync(rows_of, victim, liar) == 0
 
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not await left():  # noqa: ASYNC110 (it asks another process)
                 await trio.sleep(0.2)
 

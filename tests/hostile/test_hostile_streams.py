@@ -42,6 +42,7 @@ from openfl.network.envelope import (
 from openfl.network.libp2p import Libp2pNetwork
 from openfl.network.libp2p_requests import MAX_REQUESTS_PER_PEER
 from openfl.wire import messages as wire
+from tests.situation import within
 
 OURS = (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL, wire.GROUPS_PROTOCOL, "/openfl/peers/1")
 
@@ -128,7 +129,7 @@ async def test_frames_that_drip_hold_up_nobody_else(monkeypatch: pytest.MonkeyPa
         for other in (network, honest):
             await other.connect(address_of(node))
         await begin_frames(network, node)
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             for protocol in OURS:
                 assert await honest.request(node.peer_id, protocol, b"?") == b"?"
         assert await asked_providers(honest, node.peer_id, bytes(34)) == []
@@ -171,7 +172,7 @@ async def test_only_a_few_answers_are_made_for_one_peer_at_once() -> None:
         for _ in range(60):
             stream = await other._host.open_stream(victim, ["/test/1"])
             await stream.write(struct.pack(">I", 1) + b"x")
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             assert await honest.request(node.peer_id, "/test/1", b"x") == bytes(1 << 10)
         await seen(lambda: answering >= MAX_REQUESTS_PER_PEER, "as many answers as may be made")
         await trio.testing.wait_all_tasks_blocked()
@@ -200,7 +201,7 @@ async def asked_providers(network: Libp2pNetwork, peer_id: PeerId, key: bytes) -
     stream = await network._host.open_stream(ID.from_base58(peer_id), [KAD])
     query = Message(type=Message.MessageType.GET_PROVIDERS, key=key)
     await stream.write(encode_varint_prefixed(query.SerializeToString()))
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         answer = await stream.read(65536)
     assert answer, "no answer"
     return list(Message.FromString(answer[1 if answer[0] < 128 else 2 :]).providerPeers)
@@ -299,7 +300,7 @@ async def test_thousands_of_made_up_peers_do_not_make_a_node_forget_itself() -> 
             store.add_addrs(fake, [Multiaddr("/ip4/10.0.0.1/tcp/1")], 3600)
         assert len(store.peer_data_map) <= 1000
         await other.connect(address_of(node))
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             myself = ID.from_base58(node.peer_id)
             while not identified(other, myself):  # noqa: ASYNC110 (needs its own key)
                 await trio.sleep(0.02)

@@ -32,6 +32,7 @@ from multiaddr import Multiaddr
 from openfl.errors import RequestFailed
 from openfl.network.libp2p_hardening import MAX_RPC_BYTES
 from openfl.wire import messages as wire
+from tests.situation import within
 
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
 
@@ -123,7 +124,7 @@ async def test_many_identities_of_one_address_leave_places_for_others(victim: Vi
                 await trio.sleep_forever()
 
         # One after another: a flood of handshakes is another case.
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not victim.faults("address-full"):
                 await nursery.start(sybil)
         assert len(victim.connected()) <= PLACES // 2 + 1
@@ -149,7 +150,7 @@ async def test_data_beyond_the_window_ends_the_connection(victim: Victim) -> Non
                 head = frame(TYPE_DATA, FLAG_SYN, first + 2 * number, 4 << 20)
                 await mux._write_frame(head + bytes(4 << 20))
         await seen(lambda: victim.faults("window-exceeded") > 0, "the count")
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while network.peers():  # noqa: ASYNC110
                 await trio.sleep(0.05)
 

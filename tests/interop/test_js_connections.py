@@ -15,7 +15,6 @@ from openfl.contribution import PeerId
 from openfl.errors import RequestFailed
 from openfl.network.private_network import generate_network_key
 from tests.interop.interop_rig import (
-    PATIENCE_SECONDS,
     ROWS,
     Live,
     address_of,
@@ -27,6 +26,7 @@ from tests.interop.interop_rig import (
 )
 from tests.interop.js_rig import JsError, JsPeer, js_peer
 from tests.libp2p.libp2p_rig import make_network
+from tests.situation import within
 
 OUR_PROTOCOLS = {
     "/ipfs/id/1.0.0",
@@ -179,7 +179,7 @@ async def exchange(js: JsPeer, live: Live) -> None:
     js says it again, as a member's next round would: what it sends in the moment in which a
     connection takes the place of another may go down with the old one.
     """
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         heard = False
         while not heard:
             said = await js.call("publish", rows=ROWS)
@@ -191,6 +191,6 @@ async def exchange(js: JsPeer, live: Live) -> None:
 
 
 async def connected(js: JsPeer) -> None:
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         while not await js.call("peers"):  # noqa: ASYNC110
             await trio.sleep(0.05)

@@ -11,7 +11,6 @@ import trio
 from openfl.contribution import PeerId
 from openfl.network.discovery import NETWORK_KEY, group_key
 from tests.interop.interop_rig import (
-    PATIENCE_SECONDS,
     Live,
     address_of,
     deal_homes,
@@ -20,6 +19,7 @@ from tests.interop.interop_rig import (
     until,
 )
 from tests.interop.js_rig import JsError, JsPeer, js_peer
+from tests.situation import within
 
 
 async def test_js_finds_all_members_by_their_provider_records_and_can_dial_them(
@@ -55,7 +55,7 @@ async def test_we_find_the_record_that_js_provides_through_a_node_between(tmp_pa
     ):
         await js.call("dial", address=between.address)
         key = group_key(between.group_id, time.time())
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not await found_by_us(searcher, key, js):
                 await js.call("provide", key=key.hex())
         # js subscribes to nothing, so that no topic gave it away.
@@ -88,7 +88,7 @@ async def test_js_asks_us_for_members_and_we_ask_js(tmp_path: Path) -> None:
             assert one.peer_id in dict(js.told("told-peers")[-1]["peers"])
             members = [[two.peer_id, [two.address.removesuffix(f"/p2p/{two.peer_id}")]]]
             group = one.group_id
-            with trio.fail_after(PATIENCE_SECONDS):
+            with within():
                 while await js.call("ask-peers", peer=one.peer_id, group=group) != members:  # noqa: ASYNC110
                     await trio.sleep(0.1)
             assert await js.call("ask-peers", peer=one.peer_id, group="0" * 32) == []
@@ -99,7 +99,7 @@ async def test_js_asks_us_for_members_and_we_ask_js(tmp_path: Path) -> None:
 
 async def found_by_js(js: JsPeer, live: Live, wanted: set[PeerId]) -> dict[str, list[str]]:
     """Asked until all are found: members publish their records some seconds after their start."""
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         while True:
             key = group_key(live.group_id, time.time())
             found: dict[str, list[str]] = await js.call("find-providers", key=key.hex())

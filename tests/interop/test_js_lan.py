@@ -12,8 +12,8 @@ import trio
 from tests.interop.interop_rig import deal_homes
 from tests.interop.js_rig import JsPeer, js_peer
 from tests.netns.lan_rig import address, inside, lan, why_not
-from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, ending
+from tests.situation import within
 
 REASON = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
@@ -42,7 +42,7 @@ def peers_of(node: RunningNode) -> dict[str, list[str]]:
 async def test_js_and_we_find_each_other_by_mdns(tmp_path: Path) -> None:
     async with on_one_lan(tmp_path, "--mdns") as (node, js):
         me = (await trio.to_thread.run_sync(node.ask, "id"))["peer_id"]
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not (found := [e for e in js.told("peer:discovery") if e["peer"] == me]):  # noqa: ASYNC110
                 await trio.sleep(0.1)
             # We dial whom we hear of; js leaves that to its owner.

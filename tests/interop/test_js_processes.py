@@ -11,8 +11,8 @@ import trio
 
 from tests.interop.interop_rig import ROWS, deal_homes
 from tests.interop.js_rig import JsPeer, js_peer
-from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, ending
+from tests.situation import within
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +29,12 @@ async def test_a_js_member_is_counted_by_the_commands_of_two_nodes(tmp_path: Pat
             first = await js.call("dial", address=address)
             charter = await charter_of(js, first)
             await js.call("join", charter=charter)
-            with trio.fail_after(PATIENCE_SECONDS):
+            with within():
                 while first not in (await js.call("mesh"))["subscribers"]:  # noqa: ASYNC110
                     await trio.sleep(0.1)
             rows_before = [(await ask(node, "status"))["model_rows"] for node in nodes]
             # Said again with every round, for the nodes may not know yet that it subscribes.
-            with trio.fail_after(PATIENCE_SECONDS):
+            with within():
                 while True:
                     await js.call("publish", rows=ROWS)
                     states = [await ask(node, "status") for node in nodes]
@@ -53,7 +53,7 @@ async def ask(node: RunningNode, command: str) -> Any:
 
 
 async def charter_of(js: JsPeer, peer: str) -> str:
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         while True:
             for card in await js.call("groups", peer=peer):
                 charter: str = card["charter_hex"]

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import trio
 from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed
 
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.envelope import generate_identity
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
-from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen, within
 
 TOPIC = "/openfl/1/test/deltas"
 GOSSIP = "/meshsub/1.1.0"
@@ -49,12 +48,7 @@ class Heard:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens soon; fails with the condition's name when it hangs."""
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.01)
-        return
-    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {condition.__qualname__}")
+    await until_seen(condition, every=0.01)
 
 
 async def meshed(one: Libp2pNetwork, other: Libp2pNetwork, topic: str = TOPIC) -> None:
@@ -83,5 +77,5 @@ async def answers(victim: Libp2pNetwork, asker: Libp2pNetwork) -> bool:
         return payload
 
     victim.set_handler("/test-alive/1", echo)
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within(what="an answer"):
         return await asker.request(victim.peer_id, "/test-alive/1", b"?") == b"?"

@@ -39,6 +39,7 @@ from openfl.network.libp2p_transport import (
     YamuxUpgrader,
 )
 from tests.patience import PATIENCE_SECONDS
+from tests.situation import within
 
 # Security
 
@@ -294,7 +295,7 @@ async def negotiate(port: int, protocol: bytes) -> bytes:
         await stream.send_all(b"\x13/multistream/1.0.0\n")
         await stream.send_all(bytes([len(protocol) + 1]) + protocol + b"\n")
         received = b""
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while received.count(b"\n") < 2:
                 received += await stream.receive_some(1024)
         return received.split(b"\n")[1][1:]
@@ -523,7 +524,7 @@ async def test_an_address_that_answers_is_not_kept_waiting_by_any_timer(
     """It takes some 10 ms on loopback; py-libp2p's dialler first waits for 250."""
     monkeypatch.setattr(libp2p_swarm, "DIAL_STAGGER_SECONDS", 10 * PATIENCE_SECONDS)
     async with make_network() as a, make_network() as b:
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             await a.connect(address_of(b))
 
 
@@ -536,7 +537,7 @@ async def test_a_node_that_only_dials_has_no_address_and_is_no_provider() -> Non
         await light.provide(b"k" * 32)
         assert await answers(a, light)
         found: tuple[PeerAddress, ...] = ()
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             while not found:
                 found = await b.find_providers(b"k" * 32)
         assert found == (address_of(a),)
@@ -566,7 +567,7 @@ async def test_a_request_whose_connection_is_closed_goes_on_over_the_other_one(
             raw = await a._swarm._tcp.dial(Multiaddr(address))
             await a._swarm.upgrade_outbound_raw_conn(raw, id_of(b))
             await until(lambda count=count: len(b._swarm.get_connections(id_of(a))) == count + 1)
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             if other_left:
                 assert await a.request(b.peer_id, "/test-close/1", b"?") == b"?"
                 assert asked == 2

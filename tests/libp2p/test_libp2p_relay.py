@@ -10,7 +10,6 @@ import socket
 from typing import Any
 
 import pytest
-import trio
 from libp2p_rig import TOPIC, Heard, address_of, answers, id_of, make_network, until
 
 from openfl.errors import RequestFailed
@@ -18,7 +17,7 @@ from openfl.network import libp2p_reachability as reachability
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import Libp2pNetwork
 from openfl.network.libp2p_relay import Relay, RelayLimits
-from tests.patience import PATIENCE_SECONDS
+from tests.situation import within
 
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)
 
@@ -148,7 +147,7 @@ async def test_a_circuit_ends_when_its_bytes_are_used_up() -> None:
             return b""
 
         a.set_handler("/test-big/1", swallow, 1 << 20)
-        with pytest.raises(RequestFailed), trio.fail_after(PATIENCE_SECONDS):
+        with pytest.raises(RequestFailed), within():
             await b.request(a.peer_id, "/test-big/1", bytes(300_000))
         assert relay.statistics().faults["relay-limit-reached"] == 1
         await until(lambda: relay._relay._circuits_open == 0)  # type: ignore[union-attr]

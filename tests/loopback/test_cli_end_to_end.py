@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from openfl_cli.task_tree import END
 from tests.process_rig import (
     PATIENCE_SECONDS,
     RunningNode,
@@ -71,6 +72,16 @@ def test_two_nodes_answer_every_command_running_and_stopped(
         ),
         "an outsider's right count",
     )
+
+    # Asked by the signal it writes what its tasks do into its log, and goes on.
+    second.process.send_signal(signal.SIGUSR1)
+    log = second.home / "node.log"
+    until(lambda: END in log.read_text(), "the tasks in node.log")
+    tasks = log.read_text().partition("tasks: at SIGUSR1\n")[2].partition(END)[0]
+    assert "Session.run" in tasks
+    assert "openfl.node" in tasks
+    rounds = len(second.find("round"))
+    until(lambda: len(second.find("round")) > rounds, "another round after the signal")
 
     user = (first.home / "ratings.csv").read_text().splitlines()[1].split(",")[0]
     running = json.loads(openfl_node("recommend", "--home", home, "--user", user, "--json"))

@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +40,8 @@ from openfl.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen as until
+from tests.situation import within
 
 PARTS = 12
 
@@ -132,14 +134,6 @@ async def timed_close(opened: AbstractAsyncContextManager[Node], live: Live) -> 
         finally:
             end = trio.current_time()
     live.closed_in = trio.current_time() - end
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 (nodes have no event for everything)
-            await trio.sleep(0.02)
-        return
-    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {condition.__qualname__}")
 
 
 async def ask(home: Path, command: str, **arguments: Any) -> Any:
@@ -272,7 +266,7 @@ async def test_a_command_that_fails_says_why_and_the_node_goes_on(
 async def test_stop_ends_the_wait_and_the_socket_is_gone_afterwards(homes: list[Path]) -> None:
     async with running(homes[0]) as node:
         assert await ask(homes[0], "stop") is None
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within():
             await node.node.wait_done()
     with pytest.raises(NotRunningError):
         await ask(homes[0], "snapshot")
@@ -493,7 +487,7 @@ async def test_a_user_error_in_the_block_comes_out_alone(homes: list[Path]) -> N
 
 
 async def run_until_it_fails(config: Config, home: Path) -> None:
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within():
         async with open_node(config, home, lambda event: None):
             await trio.sleep_forever()
 

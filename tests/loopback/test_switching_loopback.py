@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from openfl.aggregation.replica import Replica
 from openfl.config import load_config
@@ -18,7 +17,7 @@ from openfl.runtime import open_node
 from openfl.telemetry import NodeEvent
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
-from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen as until
 
 SIX_ROUNDS: dict[str, Any] = {"training__rounds": 6, "training__when_done": "serve"}
 """A group that is taught, and then at rest: five nodes that train all the time in one process leave
@@ -84,14 +83,6 @@ async def running(
         live = Live(node, events)
         await until(lambda: node.snapshot().phase not in ("starting", "joining"), "joined")
         yield live
-
-
-async def until(condition: Any, what: str) -> None:
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 (nodes have no event for everything)
-            await trio.sleep(0.02)
-        return
-    raise AssertionError(f"did not happen within {PATIENCE_SECONDS:g} s: {what}")
 
 
 @asynccontextmanager
