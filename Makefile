@@ -2,13 +2,16 @@
 #
 #   PYTHON=python3.12 make test    set up with this Python
 #   make test ARGS="-k store -x"   more arguments for pytest (or for the demo); -n 0: one at a time
+#   NO_SYSTEM_INSTALL=1 make test  without apt-get, whatever is missing
 
 PYTHON ?=
 ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch interop fuzz check format bench lock docs-config build clean distclean
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
+
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop fuzz check format bench lock docs-config build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -20,14 +23,22 @@ setup: ## Make .venv with pinned versions; quick when there is nothing to do
 demo: setup ## Four nodes on this machine learn together, with a live view
 	@$(BIN)/openfl-node demo $(ARGS)
 
-test: setup ## Run all tests, a file at a time on each core
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+test: setup test-tools ## Run all tests, several files at a time
+	@$(PYTEST) $(ARGS)
 
-test-torch: setup ## Install PyTorch and scikit-learn, and run the tests that need them
-	@$(BIN)/python -m pip install --quiet "torch>=2.4" "scikit-learn>=1.5"
+test-busy: setup test-tools ## The same beside two spinning processes for each core
+	@sh scripts/busy.sh $(PYTEST) $(ARGS)
+
+test-tools: # What tests in network namespaces need, where it may be installed
+	@sh scripts/test_tools.sh
+
+torch: setup ## Install PyTorch and scikit-learn: `make test` then runs the tests that need them
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
+
+test-torch: torch ## Install them, and run those tests alone
 	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
 
-interop: setup ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
+interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
 
 fuzz: setup ## Fuzz the decoders and the session for FUZZ_SECONDS each (600); needs atheris

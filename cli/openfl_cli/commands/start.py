@@ -113,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         import trio
 
         from openfl_cli.session import Session
+        from openfl_cli.task_tree import told_at_signal
 
         on_screen = config.view.enabled and config.log.format == "text" and sys.stdout.isatty()
         session = Session(
@@ -123,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
             stop_with_stdin=arguments.stop_with_stdin,
             pin=True if arguments.pin else False if arguments.auto_switch else None,
         )
-        return trio.run(session.run)
+        with told_at_signal():
+            return trio.run(session.run)
     except KeyboardInterrupt:
         return exit_codes.SUCCESS  # before there was anything to stop
 
