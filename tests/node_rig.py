@@ -34,6 +34,7 @@ from openfl.privacy import PrivacyBudget
 from openfl.telemetry import NodeEvent
 from openfl.workload import Workload
 from tests.group_rig import RigSealer, peer
+from tests.situation import until_seen
 
 STEP_COST_SECONDS = 0.05
 UNIX_START = 1_750_000_000.0
@@ -246,13 +247,7 @@ async def village(seed: int = 1, links: LinkSettings | None = None) -> AsyncIter
 
 async def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
     """Wait in virtual time; how long it took. Fails with the condition's name."""
-    start = trio.current_time()
-    while not condition():
-        assert trio.current_time() - start < seconds, (
-            f"did not happen within {seconds} virtual seconds: {condition.__qualname__}"
-        )
-        await trio.sleep(0.1)
-    return trio.current_time() - start
+    return await until_seen(condition, seconds=seconds, every=0.1)
 
 
 def unix_time() -> float:

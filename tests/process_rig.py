@@ -8,15 +8,26 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import psutil  # type: ignore[import-untyped]
+
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
+from tests.patience import PATIENCE_SECONDS
+from tests.situation import PROCESSES, NotInTime, situation, until
 
-PATIENCE_SECONDS = 60.0
+__all__ = [
+    "PATIENCE_SECONDS",
+    "RunningNode",
+    "deal_homes",
+    "ending",
+    "environment",
+    "openfl_node",
+    "until",
+]
 
 
 def environment() -> dict[str, str]:
@@ -84,6 +95,7 @@ class RunningNode:
             | ({"OPENFL_FAULT_POINT": fault_point} if fault_point else {})
             | dict(settings or {}),
         )
+        PROCESSES[self.process.pid] = self
         # The pipe must be drained, or the node would block on it.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -91,7 +103,8 @@ class RunningNode:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.events.append(json.loads(line))
+            if line.endswith("\n"):  # a node that is killed may be in the middle of one
+                self.events.append(json.loads(line))
 
     def find(self, kind: str) -> list[dict[str, Any]]:
         """All events of that kind so far."""
@@ -116,28 +129,31 @@ class RunningNode:
         return json.loads(openfl_node(command, "--home", str(self.home), "--json"))
 
     def end(self) -> None:
+        """And of what it has started, which would keep its stdout open."""
+        family: list[Any] = []
+        with contextlib.suppress(psutil.Error):
+            family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
+        for child in family:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
         self.process.wait()
-        self._reader.join(5)
+        PROCESSES.pop(self.process.pid, None)
+        self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
 
 @contextlib.contextmanager
 def ending(nodes: list[RunningNode]) -> Iterator[None]:
-    """Whatever happens, no node outlives the block."""
-    try:
-        yield
-    finally:
-        for node in nodes:
-            node.end()
-
-
-def until(
-    condition: Callable[[], Any], what: str = "it", seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Return once `condition` holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.1)
+    """Whatever happens, no node outlives the block. What fails in it tells the situation."""
+    with contextlib.ExitStack() as stack:
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, NotInTime):  # which has told it
+                error.add_note(situation())
+            raise
+        finally:
+            for node in nodes:
+                stack.callback(node.end)

@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import trio
 
 from openfl.network.base import Network, PeerAddress
+from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,9 @@ def address_of(network: Network) -> PeerAddress:
     )
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that happens soon; fails with the condition's name after `seconds`."""
-    with trio.move_on_after(seconds):
-        while not condition():  # noqa: ASYNC110 (the networks have no events to wait for)
-            await trio.sleep(0.01)
-        return
-    raise AssertionError(f"did not happen within {seconds} s: {condition.__qualname__}")
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for something that happens soon; the networks have no events to wait for."""
+    await until_seen(condition, seconds=seconds, every=0.01)
 
 
 async def join(*networks: Network, topic: str) -> None:

@@ -31,10 +31,11 @@ from openfl.network.envelope import Libp2pSealer, generate_identity, key_pair_of
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings, parse_peer_multiaddr
 from openfl.wire import cbor
 from openfl.wire import messages as wire
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes
+from tests.situation import until, until_seen, within
 
 GOSSIP = "/meshsub/1.1.0"
-PATIENCE_SECONDS = 60.0
 PLACES = 24
 """Of the attacked node: 18 for visitors, 12 for those of one address."""
 MOST_ROWS = 20_000
@@ -160,19 +161,9 @@ async def _ask_charter(victim: Victim) -> Charter:
         return wire.decode_card(body, issuer).charter
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.05)
-
-
 async def seen(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """As `until`, while the attackers of this process go on."""
-    deadline = trio.current_time() + seconds
-    while not await trio.to_thread.run_sync(condition):
-        assert trio.current_time() < deadline, f"{what} did not happen within {seconds:g} s"
-        await trio.sleep(0.05)
+    await until_seen(condition, what, seconds, every=0.05, blocking=True)
 
 
 # --- attackers ------------------------------------------------------------------------------------
@@ -198,7 +189,7 @@ async def attacker(victim: Victim, identity: bytes | None = None) -> AsyncIterat
 
 async def thrown_out(network: Libp2pNetwork, victim: Victim) -> None:
     """The victim has closed the connection, and does not take a new one."""
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within(what="being thrown out"):
         while any(p.peer_id == victim.address.peer_id for p in network.peers()):  # noqa: ASYNC110
             await trio.sleep(0.02)
         with contextlib.suppress(RequestFailed):  # refused in the handshake, or just after
@@ -300,7 +291,7 @@ def laughs(levels: int) -> bytes:
 
 async def reset_or_ended(stream: Any, seconds: float = PATIENCE_SECONDS) -> None:
     """The other side gave this stream up."""
-    with trio.fail_after(seconds):
+    with within(seconds, "the end of the stream"):
         try:
             while await stream.read(65536):
                 pass

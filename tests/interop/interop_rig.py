@@ -22,8 +22,9 @@ from openfl.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.interop.js_rig import JsPeer
+from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen, within
 
-PATIENCE_SECONDS = 60.0
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)
 """Announced by nodes that others must not find a way to."""
 
@@ -119,13 +120,7 @@ async def running(
 
 
 async def until(condition: Callable[[], bool], what: str = "") -> None:
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 (nodes have no event for everything)
-            await trio.sleep(0.02)
-        return
-    raise AssertionError(
-        f"did not happen within {PATIENCE_SECONDS:g} s: {what or condition.__qualname__}"
-    )
+    await until_seen(condition, what)
 
 
 def address_of(js: JsPeer) -> PeerAddress:
@@ -134,7 +129,7 @@ def address_of(js: JsPeer) -> PeerAddress:
 
 async def charter_from(js: JsPeer, live: Live) -> str:
     """The charter of the node's group in hex, as the js peer read it off the node's signed card."""
-    with trio.fail_after(PATIENCE_SECONDS):
+    with within(PATIENCE_SECONDS):
         while True:
             for card in await js.call("groups", peer=live.peer_id):
                 if card["charter"]["group_id"] == live.group_id:
@@ -155,7 +150,7 @@ async def meshed(js: JsPeer, *lives: Live) -> None:
     """Wait until both sides know that the other subscribes."""
     for live in lives:
         await until(lambda live=live: js.peer_id in subscribers(live), "the node knows its peer")
-        with trio.fail_after(PATIENCE_SECONDS):
+        with within(PATIENCE_SECONDS):
             while live.peer_id not in (await js.call("mesh"))["subscribers"]:  # noqa: ASYNC110
                 await trio.sleep(0.05)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import trio
 
+from tests.situation import within
+
 FOLDER = Path(__file__).parent / "js"
-START_SECONDS = 60.0
-CALL_SECONDS = 60.0
 END_SECONDS = 5.0
 
 
@@ -70,7 +70,7 @@ class JsPeer:
         self._waiting[number] = answered = trio.Event()
         line = json.dumps({"id": number, "do": do, **arguments}) + "\n"
         assert self.process.stdin is not None
-        with trio.fail_after(CALL_SECONDS):
+        with within(what=f"an answer of {self.name} to {do}"):
             await self.process.stdin.send_all(line.encode())
             await answered.wait()
         answer = self._answers.pop(number, None)
@@ -99,7 +99,7 @@ class JsPeer:
         await self.process.wait()
 
     async def _start(self) -> None:
-        with trio.fail_after(START_SECONDS):
+        with within(what=f"the start of {self.name}"):
             await self._ready.wait()
         if self._ended:
             raise JsError(f"{self.name} did not start: {self._complaints.decode()[-2000:]}")
@@ -183,9 +183,9 @@ async def js_peer(
             yield peer
         finally:
             with trio.CancelScope(shield=True):
-                assert process.stdin is not None
-                await process.stdin.aclose()
                 with trio.move_on_after(END_SECONDS):
+                    assert process.stdin is not None
+                    await process.stdin.aclose()
                     await process.wait()
                 if process.returncode is None:
                     process.kill()

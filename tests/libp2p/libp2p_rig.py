@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import trio
 from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed
 
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.envelope import generate_identity
 from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
+from tests.patience import PATIENCE_SECONDS
+from tests.situation import until_seen, within
 
 TOPIC = "/openfl/1/test/deltas"
 GOSSIP = "/meshsub/1.1.0"
@@ -47,12 +48,8 @@ class Heard:
         return Verdict.ACCEPT
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    with trio.move_on_after(seconds):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.01)
-        return
-    raise AssertionError(f"did not happen within {seconds} s: {condition.__qualname__}")
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    await until_seen(condition, seconds=seconds, every=0.01)
 
 
 async def meshed(one: Libp2pNetwork, other: Libp2pNetwork, topic: str = TOPIC) -> None:
@@ -81,5 +78,5 @@ async def answers(victim: Libp2pNetwork, asker: Libp2pNetwork) -> bool:
         return payload
 
     victim.set_handler("/test-alive/1", echo)
-    with trio.fail_after(5):
+    with within(what="an answer"):
         return await asker.request(victim.peer_id, "/test-alive/1", b"?") == b"?"

@@ -18,12 +18,13 @@ from openfl.errors import OpenFLError
 from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
 from openfl.store import Home, peek_state
 from tests.netns.fault_net import PORT, FaultNet, fault_net
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes
+from tests.situation import situation
 
 LISTEN = f"/ip4/0.0.0.0/tcp/{PORT}"
 TORN = ("state-damaged", "state-refused", "data-changed", "equivocation")
 POLL_SECONDS = 0.2
-START_SECONDS = 180.0
 SEAMS = str(Path(__file__).with_name("with_seams.py"))
 
 Version = tuple[int, int]
@@ -78,7 +79,7 @@ class FaultGroup:
         return node
 
     def _learn_id(self, number: int) -> None:
-        listening = self.nodes[number].wait_for("listening", START_SECONDS)
+        listening = self.nodes[number].wait_for("listening", PATIENCE_SECONDS)
         self.ids[number] = str(listening["data"]["peer_id"])
 
     def start_all(self) -> None:
@@ -87,23 +88,24 @@ class FaultGroup:
             self.start(number)
         for number in range(self.count):
             self._learn_id(number)
-        self.wait(self.all_taught, START_SECONDS, "the group's beginning")
+        self.wait(self.all_taught, PATIENCE_SECONDS, "the group's beginning")
 
     def kill(self, number: int) -> None:
         node = self.nodes.pop(number)
         node.process.send_signal(signal.SIGKILL)
         node.process.wait()
 
-    def stop(self, number: int, seconds: float = 30.0) -> int:
+    def stop(self, number: int, seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit code after SIGTERM."""
         node = self.nodes.pop(number)
         node.process.send_signal(signal.SIGTERM)
         return int(node.process.wait(timeout=seconds))
 
     def end(self) -> None:
-        for node in self.lives:
-            node.end()
-        self._errors.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._errors.close)
+            for node in self.lives:
+                stack.callback(node.end)
 
     # --- what is known of it ----------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class FaultGroup:
 
     # --- recovery ---------------------------------------------------------------------------------
 
-    def seconds_to_be_back(self, since: float, patience: float = 120.0) -> float:
+    def seconds_to_be_back(self, since: float, patience: float = PATIENCE_SECONDS) -> float:
         """From `since` (monotonic) on. `TimeoutError` says who is missing what."""
         goal = self.newest()
         progress: list[int] = []
@@ -193,9 +195,9 @@ class FaultGroup:
             if have.get(author, (0, 0)) < version
         ]
 
-    def losses(self, patience: float = 60.0) -> list[str]:
+    def losses(self, patience: float = PATIENCE_SECONDS) -> list[str]:
         """What was lost, after all rounds are done; empty when nothing was."""
-        self.wait(self._all_done, patience + 60, "the last round")
+        self.wait(self._all_done, patience, "the last round")
         try:
             self.wait(lambda: len(self._contents()) == 1, patience, "equal replicas")
         except TimeoutError as error:
@@ -251,7 +253,8 @@ class FaultGroup:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what} took more than {seconds:g} s; {'; '.join(why())}")
+                told = f"{'; '.join(why())}\n{situation()}"
+                raise TimeoutError(f"{what} took more than {seconds:g} s; {told}")
             time.sleep(POLL_SECONDS)
 
 

@@ -75,13 +75,13 @@ class FaultNet:
 
     def heal(self) -> None:
         """All of that is over; connections that went over the forwarder break."""
-        self._rule([])
         if self._forwarder is not None:
             self._forwarder.kill()
             self._forwarder.wait()
             assert self._forwarder.stdout is not None
             self._forwarder.stdout.close()
             self._forwarder = None
+        self._rule([])
 
     def move(self, node: int) -> None:
         """The node has another address from now on, as after a change of the network."""
@@ -132,7 +132,9 @@ def fault_net(count: int) -> Iterator[FaultNet]:
         net = FaultNet(hub, names[1:])
         yield net
     finally:
-        if net is not None:
-            net.heal()
-        for name in reversed(made):
-            subprocess.run([tool_path("ip"), "netns", "del", name], capture_output=True)
+        try:
+            if net is not None:
+                net.heal()
+        finally:
+            for name in reversed(made):
+                subprocess.run([tool_path("ip"), "netns", "del", name], capture_output=True)

@@ -11,6 +11,7 @@ what anybody else begins. Needs root, `ip` and
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -37,6 +38,7 @@ table inet home {
 """
 
 
+@functools.cache
 def why_not() -> str | None:
     """Why namespaces cannot be made here; None when they can."""
     if os.name != "posix" or os.geteuid() != 0:
