@@ -62,8 +62,9 @@ def test_what_only_a_failure_holds_is_blamed_on_the_test_that_failed(tmp_path: P
         tmp_path,
         "def test_fails():\n    link = socket.socket()\n    assert False\ndef test_next(): pass\n",
     )
-    assert "test_next PASSED" in text
-    assert "ERROR at teardown of test_next" not in text
+    assert "ERROR at teardown of test_fails" in text
+    assert "unclosed <socket.socket" in text
+    assert "1 failed, 1 passed, 1 error" in text
 
 
 def test_the_timeout_of_an_async_test_tells_its_tasks_and_closes_what_it_opened(
