@@ -11,7 +11,7 @@ spin() {
     trap - EXIT INT TERM
     while kill -0 $$ 2>/dev/null; do
         turns=0
-        while [ "$turns" -lt 300000 ]; do turns=$((turns + 1)); done
+        while [ "$turns" -lt 50000 ]; do turns=$((turns + 1)); done
     done
 }
 

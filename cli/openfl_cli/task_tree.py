@@ -41,8 +41,8 @@ def _lines(task: Any, depth: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def told_at_signal() -> Iterator[None]:
-    """While open, SIGUSR1 logs the tasks of the main thread. One that was ignored at the start
-    stays ignored; Windows has none."""
+    """While open, SIGUSR1 logs the tasks of the main thread. Ignored at the start, it stays so;
+    Windows has none."""
     number = getattr(signal, "SIGUSR1", None)
     if number is None or signal.getsignal(number) is signal.SIG_IGN:
         yield

@@ -43,7 +43,7 @@ async def test_js_and_we_find_each_other_by_mdns(tmp_path: Path) -> None:
     async with on_one_lan(tmp_path, "--mdns") as (node, js):
         me = (await trio.to_thread.run_sync(node.ask, "id"))["peer_id"]
         with within():
-            while not (found := [e for e in js.told("peer:discovery") if e["peer"] == me]):  # noqa: ASYNC110
+            while not (found := [e for e in js.told("mdns") if e["peer"] == me]):  # noqa: ASYNC110
                 await trio.sleep(0.1)
             # We dial whom we hear of; js leaves that to its owner.
             while js.peer_id not in await trio.to_thread.run_sync(peers_of, node):  # noqa: ASYNC110
@@ -59,5 +59,5 @@ async def test_without_mdns_neither_hears_of_the_other(tmp_path: Path) -> None:
     async with on_one_lan(tmp_path) as (node, js):
         await trio.sleep(APART_SECONDS)
         assert await trio.to_thread.run_sync(peers_of, node) == {}
-        assert js.told("peer:discovery") == []
+        assert js.told("mdns") == []
         assert await js.call("peers") == []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -124,30 +124,52 @@ def busy(*command: str) -> subprocess.Popen[str]:
     return subprocess.Popen([str(SCRIPTS / "busy.sh"), *command], stdout=subprocess.PIPE, text=True)
 
 
-def spinners(script: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(script.pid).children()
-    return [child for child in children if "busy.sh" in " ".join(child.cmdline())]
+def started_by(script: subprocess.Popen[str]) -> dict[psutil.Process, str]:
+    """The processes under the script, and their command lines."""
+    found: dict[psutil.Process, str] = {}
+    for child in psutil.Process(script.pid).children():
+        with contextlib.suppress(psutil.Error):  # ended meanwhile
+            found[child] = " ".join(child.cmdline())
+    return found
+
+
+def running_beside(script: subprocess.Popen[str]) -> tuple[psutil.Process, list[psutil.Process]]:
+    """The `sleep` that the script was told to run, and the spinners, once all of them are there."""
+    count = 2 * (os.cpu_count() or 1)
+
+    def complete() -> bool:
+        lines = list(started_by(script).values())
+        return len(lines) == count + 1 and sum("sleep" in line.split()[:1] for line in lines) == 1
+
+    until(complete, "the command and all spinners")
+    children = started_by(script)
+    (command,) = [child for child, line in children.items() if line.startswith("sleep")]
+    return command, [child for child in children if child is not command]
+
+
+def over(process: psutil.Process) -> bool:
+    """Whether it has ended; whoever is to wait for it may not have done so yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_the_command_runs_beside_the_spinners_and_its_status_is_that_of_the_script() -> None:
     with busy("sleep", "600") as script:
-        until(lambda: len(spinners(script)) == 2 * os.cpu_count(), "all spinners")
-        spinning = spinners(script)
-        for child in psutil.Process(script.pid).children():
-            if child not in spinning:
-                child.terminate()
+        command, spinning = running_beside(script)
+        command.terminate()
         assert script.wait() == 128 + signal.SIGTERM
-    until(lambda: not any(child.is_running() for child in spinning), "the end of the spinners")
+    until(lambda: all(map(over, spinning)), "the end of the spinners")
     with busy("sh", "-c", "exit 3") as script:
         assert script.wait() == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_whatever_ends_the_script_ends_the_spinners(number: signal.Signals) -> None:
-    with busy("sleep", "0.5") as script:
-        until(lambda: len(spinners(script)) == 2 * os.cpu_count(), "all spinners")
-        spinning = spinners(script)
+    with busy("sleep", "600") as script:
+        command, spinning = running_beside(script)
         script.send_signal(number)
+        command.terminate()  # a shell heeds a signal once its command has ended
         script.wait()
-        time.sleep(0.5)  # the command, which ends by itself
-    until(lambda: not any(child.is_running() for child in spinning), "the end of the spinners")
+    until(lambda: all(map(over, [command, *spinning])), "the end of the spinners")

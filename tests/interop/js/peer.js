@@ -40,6 +40,15 @@ const DEFAULTS = {
 }
 const options = { ...DEFAULTS, ...JSON.parse(process.argv[2] ?? '{}') }
 const privateKey = await generateKeyPairFromSeed('Ed25519', unhex(options.seed))
+// Told from mDNS itself: libp2p's own `peer:discovery` comes without addresses when the peer has
+// dialled us before we heard it on the LAN.
+const toldMdns = components => {
+  const discovery = mdns()(components)
+  discovery.addEventListener('peer', ({ detail }) => {
+    say({ event: 'mdns', peer: detail.id.toString(), addresses: detail.multiaddrs.map(String) })
+  })
+  return discovery
+}
 const SECURITY = { noise: noise(), tls: tls() }
 const limits = relay => relay === true ? { applyDefaultLimit: false } : { defaultDataLimit: BigInt(relay) }
 const stranger = id => options.only !== null && !options.only.includes(id.toString())
@@ -50,7 +59,7 @@ const node = await createLibp2p({
   transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: options.security.map(name => SECURITY[name]),
   streamMuxers: [yamux()],
-  ...(options.mdns ? { peerDiscovery: [mdns()] } : {}),
+  ...(options.mdns ? { peerDiscovery: [toldMdns] } : {}),
   ...(options.psk === null ? {} : { connectionProtector: preSharedKey({ psk: readFileSync(options.psk) }) }),
   // Lines of peers that must not meet: only those named are let in or dialled.
   connectionGater: {
@@ -80,10 +89,6 @@ const say = line => process.stdout.write(JSON.stringify(readable(line)) + '\n')
 for (const kind of ['peer:connect', 'peer:disconnect']) {
   node.addEventListener(kind, ({ detail }) => say({ event: kind, peer: detail.toString() }))
 }
-
-node.addEventListener('peer:discovery', ({ detail }) => {
-  say({ event: 'peer:discovery', peer: detail.id.toString(), addresses: detail.multiaddrs.map(String) })
-})
 
 // js-libp2p identifies every new connection by itself; a second time at once is refused.
 const identified = new Map()
