@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -125,8 +124,14 @@ def busy(*command: str) -> subprocess.Popen[str]:
 
 
 def spinners(script: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(script.pid).children()
-    return [child for child in children if "busy.sh" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(script.pid).children() if _is_spinner(child)]
+
+
+def _is_spinner(process: psutil.Process) -> bool:
+    try:
+        return "busy.sh" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
 
 
 def test_the_command_runs_beside_the_spinners_and_its_status_is_that_of_the_script() -> None:
@@ -143,11 +148,12 @@ def test_the_command_runs_beside_the_spinners_and_its_status_is_that_of_the_scri
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_whatever_ends_the_script_ends_the_spinners(number: signal.Signals) -> None:
-    with busy("sleep", "0.5") as script:
+def test_whatever_ends_the_script_ends_the_spinners(number: signal.Signals, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    with busy("sh", "-c", f'while [ ! -e "{end}" ]; do sleep 0.05; done') as script:
         until(lambda: len(spinners(script)) == 2 * os.cpu_count(), "all spinners")
         spinning = spinners(script)
         script.send_signal(number)
+        end.touch()  # the shell minds a signal once the command has ended
         script.wait()
-        time.sleep(0.5)  # the command, which ends by itself
     until(lambda: not any(child.is_running() for child in spinning), "the end of the spinners")
