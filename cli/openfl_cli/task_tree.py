@@ -49,7 +49,9 @@ def told_at_signal() -> Iterator[None]:
         return
 
     def tell(*_: object) -> None:
-        logging.getLogger("openfl.node").warning("tasks: at SIGUSR1\n%s\n%s", task_tree(), END)
+        # A message is one line of the log, and bounded.
+        for line in ("tasks at SIGUSR1", *task_tree().splitlines(), END):
+            logging.getLogger("openfl.node").warning("%s", line)
 
     before = signal.signal(number, tell)
     try:
