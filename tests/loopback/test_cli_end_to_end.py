@@ -77,7 +77,7 @@ def test_two_nodes_answer_every_command_running_and_stopped(
     second.process.send_signal(signal.SIGUSR1)
     log = second.home / "node.log"
     until(lambda: END in log.read_text(), "the tasks in node.log")
-    tasks = log.read_text().partition("tasks: at SIGUSR1\n")[2].partition(END)[0]
+    tasks = log.read_text().partition("tasks at SIGUSR1\n")[2].partition(END)[0]
     assert "Session.run" in tasks
     assert "openfl.node" in tasks
     rounds = len(second.find("round"))
