@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time as _time
 from typing import Any
 
@@ -39,12 +40,13 @@ def clean(text: str, limit: int = 500) -> str:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """`value` as JSON: letters of any script as they are, what is not seen as `\\uXXXX`, a number
-    that is not finite as null."""
+    """`value` as JSON for standard output: letters of any script as they are where its encoding has
+    them, what is not seen as `\\uXXXX`, a number that is not finite as null."""
     from openfl.telemetry import json_plain  # here: --help is faster without NumPy
 
+    has_all = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     text = json.dumps(
-        json_plain(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str
+        json_plain(value), indent=indent, ensure_ascii=not has_all, allow_nan=False, default=str
     )
     # Outside of strings only the newlines of `indent` are not seen.
     return "".join(c if c == "\n" or not is_unseen(c) else _escaped(c) for c in text)

@@ -123,4 +123,5 @@ class Joining:
 
     def _snapshot_text(self, peer: PeerId) -> str:
         members, rows = self._replica.member_count, self._replica.model_rows
-        return f"snapshot of {rows} rows by {members} members from {ev.short(peer)}"
+        plural = "" if members == 1 else "s"
+        return f"snapshot of {rows} rows by {members} member{plural} from {ev.short(peer)}"

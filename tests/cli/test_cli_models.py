@@ -18,6 +18,7 @@ from openfl.learning.model_file import load_named_model
 from openfl.store import Home
 from openfl.workload import load_workload
 from openfl_cli import exit_codes, main
+from tests.patience import PATIENCE_SECONDS
 
 HEADER = "user_id,song_id,"
 ROWS = [(user, song, 1 + (user * song) % 5) for user in range(30) for song in range(20)]
@@ -186,7 +187,7 @@ def test_recommendations_that_nobody_reads_end_silently(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == exit_codes.BROKEN_PIPE
     assert "error" not in done.stderr

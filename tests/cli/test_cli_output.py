@@ -13,6 +13,7 @@ from cli_fakes import make_snapshot
 from openfl.home_storage import LAST_KIND, LAST_VERSION
 from openfl.store import Home, write_state
 from openfl_cli import exit_codes, main
+from tests.patience import PATIENCE_SECONDS
 
 ROOTS = os.pathsep.join(path for path in sys.path if path)
 # What rich prints, `print` and argparse.
@@ -38,7 +39,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": ROOTS, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -20,6 +20,7 @@ from openfl.telemetry import NodeEvent
 from openfl_cli import exit_codes, main
 from openfl_cli.commands.start import overrides
 from openfl_cli.reporters import JsonLines, TextLines
+from tests.patience import PATIENCE_SECONDS
 
 ADDRESS = f"/ip4/192.0.2.7/tcp/41001/p2p/{PEER_IDS[0]}"
 
@@ -288,7 +289,7 @@ def test_a_node_goes_on_without_its_lines(redirection: str, clean_environment: P
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert (done.returncode, done.stdout, done.stderr) == (exit_codes.SUCCESS, "", "")
     assert "round: round 400" in (clean_environment / "node.log").read_text()

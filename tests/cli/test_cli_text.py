@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import math
+import sys
 
 import pytest
 
@@ -102,3 +104,12 @@ def test_a_flat_course_an_empty_one_and_one_with_gaps_are_drawn() -> None:
 
 def test_without_block_characters_the_course_is_ascii() -> None:
     assert sparkline([1.0, 2.0, 3.0], 5, ascii_only=True).isascii()
+
+
+def test_json_loses_nothing_where_the_encoding_of_the_output_has_not_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "iso-8859-1", "replace"))
+    assert text.to_json({"title": "Dvořák"}) == '{"title": "Dvo\\u0159\\u00e1k"}'
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    assert text.to_json({"title": "Dvořák"}) == '{"title": "Dvořák"}'

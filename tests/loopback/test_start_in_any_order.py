@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from openfl.control import call
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes, ending, openfl_node, until
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ def test_a_node_waits_for_its_bootstrap_node_in_view_and_joins_when_it_starts(
         nodes.append(RunningNode(homes[0], *other))
         address = nodes[0].address
         call(homes[0], "stop")
-        nodes[0].process.wait(60)
+        nodes[0].process.wait(PATIENCE_SECONDS)
 
         early = RunningNode(homes[1], "--bootstrap", address)
         nodes.append(early)

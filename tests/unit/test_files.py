@@ -62,7 +62,6 @@ READERS: dict[str, tuple[type[UserError], Callable[[Path], object]]] = {
 }
 
 
-@pytest.mark.timeout(60)  # whoever opens a FIFO the usual way waits for ever
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_named_file_that_is_none_is_refused_at_once(
@@ -143,7 +142,6 @@ def test_no_file_of_a_home_is_used_through_a_link(
     assert (home.root / name).is_symlink()
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", OWN)
 def test_no_file_of_a_home_may_be_a_fifo(name: str, home: Home) -> None:
     make_fifo(home.root / name)
