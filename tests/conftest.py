@@ -26,7 +26,17 @@ core waits for the last of them at the end."""
 _scope = pytest.StashKey[tuple[trio.CancelScope, trio.lowlevel.TrioToken]]()
 
 
+def heed_signals() -> None:
+    """As in the foreground of a terminal. In a script's background job, or below nohup, some are
+    ignored, and so they would be by every node that a test starts."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    heed_signals()
     config.pluginmanager.register(skips, "skips")
     config.pluginmanager.register(leftovers, "leftovers")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGHUP, SIGINT
 
 import pytest
 from trio.testing import MockClock
@@ -174,6 +176,26 @@ def test_elsewhere_a_skip_is_a_skip(tmp_path: Path) -> None:
     told = run_pytest(tmp_path, "tests.skips", SKIPPING_SOME)
     assert "3 skipped, 1 xfailed" in told
     assert not re.search(r"\d (failed|error)", told.splitlines()[-1])
+
+
+def test_signals_that_were_ignored_at_the_start_are_heeded_by_what_tests_start(
+    tmp_path: Path,
+) -> None:
+    """As where `make test` is the background job of a script."""
+    text = """
+import signal
+
+def test_heeded():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+"""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (SIGINT, SIGHUP)}
+    try:
+        told = run_pytest(tmp_path, "tests.conftest", text)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert outcomes(told) == [("PASSED", "test_heeded")]
 
 
 @pytest.fixture(scope="module")
