@@ -8,7 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+import tests.situation
 from openfl_cli.task_tree import task_tree
+from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes, ending
 from tests.situation import NotInTime, situation, until_seen
 
@@ -34,7 +36,10 @@ async def test_a_wait_that_fails_says_for_what() -> None:
         await until_seen(lambda: False, "the moon", 0)
 
 
-def test_a_node_process_is_asked_for_its_members_its_events_and_its_tasks(tmp_path: Path) -> None:
+def test_a_node_process_is_asked_for_its_members_its_events_and_its_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tests.situation, "ANSWER_SECONDS", PATIENCE_SECONDS)
     nodes = [RunningNode(deal_homes(tmp_path, "a")[0])]
     with ending(nodes):
         nodes[0].wait_for("round")
