@@ -47,7 +47,7 @@ def situation() -> str:
     parts = [f"tasks of the test:\n{_indented(_attempt(task_tree))}"]
     here = [_attempt(lambda node=node: _told(node.snapshot().to_plain())) for node in _nodes_here()]
     there = [_attempt(lambda node=node: _of_process(node)) for node in list(PROCESSES.values())]
-    nodes = here + there
+    nodes = there + here
     parts += [f"node: {_indented(text)}" for text in nodes[:MOST_NODES]]
     if len(nodes) > MOST_NODES:
         parts.append(f"... and {len(nodes) - MOST_NODES} more nodes")
@@ -66,9 +66,12 @@ def _indented(text: str) -> str:
 
 
 def _nodes_here() -> list[Any]:
-    """Found as objects: rigs make nodes in many ways, and this is for failures only."""
+    """Found as objects: rigs make nodes in many ways, and this is for failures only. Outside of trio
+    those that are found are of earlier tests."""
     from openfl.node import Node
 
+    if not trio.lowlevel.in_trio_run():
+        return []
     return [found for found in gc.get_objects() if type(found) is Node]
 
 
