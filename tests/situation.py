@@ -66,8 +66,8 @@ def _indented(text: str) -> str:
 
 
 def _nodes_here() -> list[Any]:
-    """Found as objects: rigs make nodes in many ways, and this is for failures only. Outside of trio
-    those that are found are of earlier tests."""
+    """Found as objects: rigs make nodes in many ways, and this is for failures only. Those that are
+    found outside of trio are of earlier tests."""
     from openfl.node import Node
 
     if not trio.lowlevel.in_trio_run():
