@@ -17,9 +17,9 @@ import numpy as np
 from _ml100k import ml100k_csv
 
 from openfl.learning.central import SoloModel, train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import Split
 
 NOTHING = np.empty(0, dtype=np.intp)

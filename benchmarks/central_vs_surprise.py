@@ -31,9 +31,9 @@ from _ml100k import ml100k_csv
 from central import fixed_split
 
 from openfl.learning.central import SoloResult, train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import Split
 
 MAX_ROUNDS = 60

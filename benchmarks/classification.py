@@ -17,10 +17,10 @@ from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
 from openfl.group.publisher import Publisher
 from openfl.learning.central import SoloModel
-from openfl.learning.classification_charter import classification_charter
-from openfl.learning.labelled import Labelled
-from openfl.learning.linear import LinearClassifier
-from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.learning.classification.charter import classification_charter
+from openfl.learning.classification.examples import Labelled
+from openfl.learning.classification.task import LinearClassifier
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 
 ROUNDS = (5, 10, 20, 30, 50)
 

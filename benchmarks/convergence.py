@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from _ml100k import ml100k_csv
 
-from openfl.contribution import Contribution, RowBlock
+from openfl.core.contribution import Contribution, RowBlock
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge, train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings, load_ratings
-from openfl.model_view import DenseModel
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 
 
 def node_of(user: str, nodes: int) -> int:

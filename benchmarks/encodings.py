@@ -16,9 +16,9 @@ import numpy as np
 from _ml100k import ml100k_csv
 from lockstep import course, tasks_of
 
-from openfl.contribution import Encoding
+from openfl.core.contribution import Encoding
 from openfl.learning.central import train_alone
-from openfl.learning.ratings import load_ratings
+from openfl.learning.factorization.ratings import load_ratings
 
 SHOWN = (1, 2, 3, 4, 6, 8, 12, 20, 30)
 

@@ -20,18 +20,18 @@ from _ml100k import ml100k_csv
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
-from openfl.contribution import Charter, ModelView
+from openfl.core.contribution import Charter, ModelView
+from openfl.core.model_view import DenseModel
 from openfl.group.publisher import Publisher
+from openfl.learning.factorization.ratings import Ratings, load_ratings
 from openfl.learning.heads import head_of
-from openfl.learning.implicit_charter import ITEMS, implicit_charter, implicit_parameters
-from openfl.learning.implicit_factorization import ImplicitFactorization
-from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
+from openfl.learning.implicit.charter import ITEMS, implicit_charter, implicit_parameters
+from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.metrics import RankingReport, rank
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization, item_keys
 from openfl.learning.splitting import split_ratings
-from openfl.model_view import DenseModel
-from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 
 Matrix = np.ndarray
 SHOWN = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openfl.learning.ratings import load_ratings
+from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.splitting import split_ratings
 
 

@@ -16,9 +16,9 @@ from itertools import cycle
 import numpy as np
 
 from openfl.learning.central import merge
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 
 RATINGS_A_LISTENER = 80
 

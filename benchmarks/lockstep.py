@@ -18,14 +18,14 @@ from _ml100k import ml100k_csv
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
-from openfl.contribution import Encoding
+from openfl.core.contribution import Encoding
 from openfl.group.publisher import Publisher
 from openfl.learning.central import train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
-from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 
 
 def tasks_of(

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
 from openfl.aggregation.quantize import quantize
-from openfl.contribution import Charter, RowBlock
+from openfl.core.contribution import Charter, RowBlock
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge
-from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
-from openfl.learning.rating_charter import ITEMS, rating_charter
-from openfl.learning.ratings import Ratings, load_catalogue, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_catalogue, load_ratings
+from openfl.learning.rating.charter import ITEMS, rating_charter
+from openfl.learning.rating.task import MatrixFactorization, item_keys
 from openfl.learning.splitting import Split
-from openfl.model_view import DenseModel
 
 MUSIC = Path(__file__).resolve().parents[1] / "examples" / "music"
 LIKED = 4.0

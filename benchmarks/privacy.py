@@ -17,14 +17,14 @@ from _ml100k import ml100k_csv
 from lockstep import tasks_of
 
 from openfl.aggregation.quantize import quantize
-from openfl.contribution import Contribution, Evaluation
+from openfl.core.contribution import Contribution, Evaluation
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge, train_alone
 from openfl.learning.differential_privacy import plan_release
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
-from openfl.model_view import DenseModel
-from openfl.privacy import Accountant
+from openfl.node.privacy_budget import Accountant
 
 
 def pooled(found: list[Evaluation]) -> float:

@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from _ml100k import ml100k_csv
 
-from openfl.control import call
-from openfl.errors import NotRunningError
+from openfl.app.control_socket import call
+from openfl.core.errors import NotRunningError
 from openfl.group.settings import SessionSettings
 from openfl.learning.central import train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
 from openfl.simulation.run import charter_of, make_members, train_centrally
 from openfl.simulation.scenario_file import parse_scenario

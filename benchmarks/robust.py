@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from _ml100k import ml100k_csv
 
-from openfl.contribution import Evaluation
-from openfl.learning.ratings import EMPTY_CATALOGUE, Ratings, load_ratings
+from openfl.core.contribution import Evaluation
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Ratings, load_ratings
 from openfl.simulation.dealing import deal
 from openfl.simulation.records import RoundRecord
 from openfl.simulation.run import charter_of, make_members

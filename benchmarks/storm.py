@@ -25,7 +25,7 @@ import numpy as np
 from _ml100k import ml100k_csv
 from processes import deal, held_out, pooled, start, wait_for
 
-from openfl.learning.ratings import load_ratings
+from openfl.learning.factorization.ratings import load_ratings
 
 SETTLE_ROUNDS = 20
 DOWN_SECONDS = (0.0, 3.0)

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import trio
 
+from openfl.app.open_node import open_node
 from openfl.config import Config, load_config
-from openfl.errors import GroupError
+from openfl.core.errors import GroupError
 from openfl.group.session import GroupSession
 from openfl.node import Node
-from openfl.runtime import open_node
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import trio
 
+from openfl.app.open_node import open_node
 from openfl.config import load_config
-from openfl.contribution import Charter, Contribution, Evaluation, RowBlock, TableSchema
-from openfl.runtime import open_node
-from openfl.workload import TaskWorkload
+from openfl.core.contribution import Charter, Contribution, Evaluation, RowBlock, TableSchema
+from openfl.learning.workload import TaskWorkload
 
 ROW = np.zeros(1, dtype=np.uint64)  # the table has one row, of one column
 TABLE = TableSchema("mean", 1, (0.0,), (0.0,), (0.0,), encoding="float32")

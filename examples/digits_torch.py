@@ -24,8 +24,8 @@ from openfl.aggregation.row_selection import RowSelector
 from openfl.group.publisher import Publisher
 from openfl.learning.central import SoloModel
 from openfl.learning.splitting import Split
-from openfl.learning.torch_task import TorchModel, TorchSettings, TorchTask, torch_charter
-from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.learning.torch.task import TorchModel, TorchSettings, TorchTask, torch_charter
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 
 DIGITS = load_digits()
 INPUTS = torch.tensor(DIGITS.data / 16.0, dtype=torch.float32).view(-1, 1, 8, 8)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from openfl.errors import InvalidContribution, RemoteError
+from openfl.core.errors import InvalidContribution, RemoteError
+from openfl.discovery import peer_exchange
 from openfl.group.validation import validate_delta
-from openfl.network import peer_exchange
-from openfl.network.envelope import Libp2pSealer, identity_from_seed, open_envelope
+from openfl.network.libp2p.envelope import Libp2pSealer, identity_from_seed, open_envelope
 from openfl.wire import messages as wire
 from tests.vectors import make
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from openfl.errors import DecodeError
+from openfl.core.errors import DecodeError
 from openfl.wire import cbor
 from openfl.wire.cbor import Tagged
 from openfl.wire.tensors import ARRAY_TAGS

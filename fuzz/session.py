@@ -17,8 +17,15 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Item, Replica, ReplicaLimits
 from openfl.aggregation.screening import Influence
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import Charter, Contribution, Evaluation, PeerId, RowBlock, TableSchema
-from openfl.errors import InvalidSignature, RemoteError
+from openfl.core.contribution import (
+    Charter,
+    Contribution,
+    Evaluation,
+    PeerId,
+    RowBlock,
+    TableSchema,
+)
+from openfl.core.errors import InvalidSignature, RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings

@@ -13,8 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.contribution import Charter, Contribution, Evaluation, PeerId, RowBlock, TableSchema
-from openfl.errors import InvalidSignature
+from openfl.core.contribution import (
+    Charter,
+    Contribution,
+    Evaluation,
+    PeerId,
+    RowBlock,
+    TableSchema,
+)
+from openfl.core.errors import InvalidSignature
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.session import GroupSession

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openfl.contribution import Charter
-from openfl.learning.implicit_charter import ITEMS, implicit_parameters
-from openfl.learning.implicit_factorization import ImplicitFactorization
-from openfl.learning.matrix_factorization import item_keys
-from openfl.learning.ratings import Ratings
+from openfl.core.contribution import Charter
+from openfl.core.model_view import DenseModel
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.implicit.charter import ITEMS, implicit_parameters
+from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.rating.task import item_keys
 from openfl.learning.splitting import Split
-from openfl.model_view import DenseModel
 
 
 def some_plays(users: int = 30, songs: int = 20, seed: int = 0, kinds: int = 2) -> Ratings:

@@ -17,22 +17,23 @@ import trio
 from trio.testing import MockClock
 
 from openfl.aggregation.replica import Replica
-from openfl.compute import InlineCompute
-from openfl.contribution import Charter, GroupId, ModelView, PeerId
-from openfl.errors import UserError
-from openfl.fault_points import FaultPoints
-from openfl.group.selection import SelectionSettings
+from openfl.core.contribution import Charter, GroupId, ModelView, PeerId
+from openfl.core.errors import UserError
+from openfl.core.telemetry import NodeEvent
+from openfl.discovery.discovery import Discovery
 from openfl.group.settings import SessionSettings
-from openfl.membership_state import SavedMembership
+from openfl.learning.workload import Workload
 from openfl.network.base import PeerAddress
-from openfl.network.discovery import Discovery
-from openfl.network.simulated import SimulatedNetwork, SimulatedWorld
-from openfl.network.simulated_link import LinkSettings
+from openfl.network.simulated.link import LinkSettings
+from openfl.network.simulated.network import SimulatedInternet, SimulatedNetwork
 from openfl.node import Node
-from openfl.node_parts import NodeSettings, Standing
-from openfl.privacy import PrivacyBudget
-from openfl.telemetry import NodeEvent
-from openfl.workload import Workload
+from openfl.node.compute import InlineCompute
+from openfl.node.fault_points import FaultPoints
+from openfl.node.privacy_budget import PrivacyBudget
+from openfl.node.settings import NodeSettings
+from openfl.storage.base import Standing
+from openfl.storage.membership import SavedMembership
+from openfl.switching.policy import SelectionSettings
 from tests.group_rig import RigSealer, peer
 from tests.situation import until_seen
 
@@ -121,7 +122,7 @@ class Villager:
 
 
 class Village:
-    def __init__(self, world: SimulatedWorld, nursery: trio.Nursery, seed: int) -> None:
+    def __init__(self, world: SimulatedInternet, nursery: trio.Nursery, seed: int) -> None:
         self.world = world
         self.nodes: list[Villager] = []
         self._nursery = nursery
@@ -265,7 +266,7 @@ class Village:
 @asynccontextmanager
 async def village(seed: int = 1, links: LinkSettings | None = None) -> AsyncIterator[Village]:
     assert isinstance(trio.lowlevel.current_clock(), MockClock), "the test takes no autojump_clock"
-    async with SimulatedWorld(seed, links) as world, trio.open_nursery() as nursery:
+    async with SimulatedInternet(seed, links) as world, trio.open_nursery() as nursery:
         yield Village(world, nursery, seed)
         nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import QuantizedBlock, quantize
-from openfl.contribution import Charter, Evaluation, PeerId, RowBlock, TableSchema
+from openfl.core.contribution import Charter, Evaluation, PeerId, RowBlock, TableSchema
 from openfl.wire.messages import decode_delta, encode_delta, peer_id_from_bytes
 
 

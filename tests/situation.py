@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import trio
 
-from openfl.control import call
-from openfl.store import Home
+from openfl.app.control_socket import call
+from openfl.storage.home import Home
 from openfl_cli.task_tree import END, task_tree
 from tests.patience import PATIENCE_SECONDS
 

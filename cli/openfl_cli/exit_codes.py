@@ -1,4 +1,4 @@
-"""What the exit codes of `openfl-node` mean. 2-9 are those of the classes in openfl.errors."""
+"""What the exit codes of `openfl-node` mean. 2-9 are those of the classes in openfl.core.errors."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from openfl.network.envelope import load_or_create_identity, peer_id_of
-from openfl.store import Home
+from openfl.network.libp2p.envelope import load_or_create_identity, peer_id_of
+from openfl.storage.home import Home
 
 
 def load_or_create(home: Path) -> str:

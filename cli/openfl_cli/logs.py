@@ -14,10 +14,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from openfl.errors import StateError
-from openfl.files import open_own
-from openfl.store import Home
-from openfl.telemetry import NodeEvent
+from openfl.core.errors import StateError
+from openfl.core.files import open_own
+from openfl.core.telemetry import NodeEvent
+from openfl.storage.home import Home
 from openfl_cli.text import clean
 
 MAX_BYTES = 4_000_000

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from openfl import __version__
-from openfl.errors import UsageError, UserError
+from openfl.core.errors import UsageError, UserError
 from openfl_cli import exit_codes, output
 from openfl_cli.commands import COMMANDS
 from openfl_cli.options import HOME_HELP, HelpFormatter

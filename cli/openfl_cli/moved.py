@@ -9,7 +9,7 @@ from openfl_cli import options
 from openfl_cli.text import clean, count_of
 
 if TYPE_CHECKING:
-    from openfl.offline import MovedModel
+    from openfl.app.offline import MovedModel
 
 
 def report(moved: MovedModel, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openfl.errors import ConfigError, StateError, UsageError
+from openfl.core.errors import ConfigError, StateError, UsageError
 from openfl_cli.text import clean, to_json
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def positive_seconds(text: str) -> float:
 def home_folder(arguments: argparse.Namespace) -> Path:
     """`--home` > OPENFL_HOME > the platform's folder for user data; absolute. StateError when no
     node may live there: its name cannot be kept, or it belongs to somebody else."""
-    from openfl.store import Home
+    from openfl.storage.home import Home
 
     home = Home.find(arguments.home, os.environ)
     home.check()
@@ -119,7 +119,7 @@ def home_option(home: Path) -> str:
     """` --home DIR` as it has to be typed, or nothing where a node lives anyway."""
     import shlex
 
-    from openfl.store import Home
+    from openfl.storage.home import Home
 
     with contextlib.suppress(StateError):
         if home == Home.find(None, os.environ).root:

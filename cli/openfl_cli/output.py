@@ -20,7 +20,7 @@ import select
 import sys
 from typing import Any, TextIO
 
-from openfl.errors import StateError
+from openfl.core.errors import StateError
 
 
 class ReaderGone(Exception):

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
-from openfl.telemetry import NodeEvent
+from openfl.core.telemetry import NodeEvent
 from openfl_cli.text import clean, clock, to_json
 
 LEVELS = ("debug", "info", "warning", "error")

@@ -9,7 +9,7 @@ import trio
 from rich.console import Console
 from rich.live import Live
 
-from openfl.telemetry import NodeSnapshot
+from openfl.core.telemetry import NodeSnapshot
 from openfl_cli.terminal import Keyboard, in_foreground, noticing_suspension, stop_this_process
 from openfl_cli.view import NodeView
 

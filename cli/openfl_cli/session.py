@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import trio
 
 from openfl.config import Config
-from openfl.errors import DataError, GroupError
-from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl.core.errors import DataError, GroupError
+from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli import exit_codes, options
 from openfl_cli.logs import LogFile, log_to_file
 from openfl_cli.reporters import JsonLines, Reporter, TextLines
@@ -33,7 +33,7 @@ SIGNALS = tuple(
 
 
 class Node(Protocol):
-    """What a session asks of a running node (openfl.runtime)."""
+    """What a session asks of a running node (openfl.app.open_node)."""
 
     stop_asked: trio.Event
 
@@ -85,7 +85,7 @@ class Session:
         return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
 
     async def _live(self) -> None:
-        from openfl.runtime import open_node
+        from openfl.app.open_node import open_node
 
         async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
             self._node = node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from openfl.telemetry import NodeSnapshot
+from openfl.core.telemetry import NodeSnapshot
 
 METRICS = {"rating": "rmse", "implicit": "ndcg_loss", "classification": "log_loss"}
 

@@ -9,7 +9,7 @@ import sys
 import time as _time
 from typing import Any
 
-from openfl.names import MAX_MARKS, is_mark, is_unseen
+from openfl.core.names import MAX_MARKS, is_mark, is_unseen
 
 UNKNOWN = "-"
 _VARIATION_SELECTORS = "\ufe0e\ufe0f"
@@ -42,7 +42,7 @@ def clean(text: str, limit: int = 500) -> str:
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """`value` as JSON for standard output: letters of any script as they are where its encoding has
     them, what is not seen as `\\uXXXX`, a number that is not finite as null."""
-    from openfl.telemetry import json_plain  # here: --help is faster without NumPy
+    from openfl.core.telemetry import json_plain  # here: --help is faster without NumPy
 
     has_all = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     text = json.dumps(

@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from openfl.telemetry import NodeEvent, NodeSnapshot, PrivacyView
+from openfl.core.telemetry import NodeEvent, NodeSnapshot, PrivacyView
 from openfl_cli.sparkline import sparkline
 from openfl_cli.text import (
     change_percent,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import trio
 
-from openfl.errors import NotRunningError
-from openfl.telemetry import NodeSnapshot
+from openfl.core.errors import NotRunningError
+from openfl.core.telemetry import NodeSnapshot
 from openfl_cli import exit_codes, options
 from openfl_cli.ask import running_node
 from openfl_cli.screen import Screen, print_frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.contribution import Evaluation, GroupId
+from openfl.core.contribution import Evaluation, GroupId
 
 
 @dataclass(frozen=True, slots=True)

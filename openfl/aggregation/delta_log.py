@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.delta import Delta
-from openfl.contribution import Evaluation
+from openfl.core.contribution import Evaluation
 
 Order = tuple[int, bytes]
 """(seqno, digest): the order of an author's deltas within an epoch. The digest only decides between

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 
 
 @dataclass(frozen=True, slots=True)

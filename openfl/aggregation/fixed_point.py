@@ -31,7 +31,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import (
+from openfl.core.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
     MAX_PRECISION,

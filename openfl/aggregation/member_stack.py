@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Floats, Keys
+from openfl.core.contribution import Floats, Keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from openfl.aggregation.fixed_point import MEMBER_CAP
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import Evaluation, Floats, Keys, PeerId
+from openfl.core.contribution import Evaluation, Floats, Keys, PeerId
 
 
 @dataclass(frozen=True, slots=True)

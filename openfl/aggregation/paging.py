@@ -14,7 +14,7 @@ from typing import Literal
 from openfl.aggregation.departures import Departures
 from openfl.aggregation.member import Member
 from openfl.aggregation.version_vector import NOTHING, VersionVector
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 
 ITEM_BYTES = 128
 """Counted for each item of a page beside its envelope: framing, author, age."""

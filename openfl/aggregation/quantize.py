@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import (
+from openfl.core.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
     Encoding,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.fixed_point import Fixed, precision, to_fixed, value_bits
-from openfl.contribution import Floats, Keys, TableSchema
+from openfl.core.contribution import Floats, Keys, TableSchema
 
 
 @dataclass(frozen=True, slots=True)

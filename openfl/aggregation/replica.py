@@ -42,8 +42,8 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.registers import Plan, SumsChange, TableRegisters
 from openfl.aggregation.sums import LiveSums, TableSums
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
-from openfl.contribution import MAX_PRECISION, Charter, Floats, Keys, PeerId, TableSchema
-from openfl.model_view import DenseModel, DenseTable, initial_rows
+from openfl.core.contribution import MAX_PRECISION, Charter, Floats, Keys, PeerId, TableSchema
+from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
 __all__ = [
     "Completeness",

@@ -15,8 +15,8 @@ from openfl.aggregation import robust
 from openfl.aggregation.outcomes import MemberRows
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.robust import Matrix, Stack
-from openfl.contribution import Keys, PeerId, TableSchema
-from openfl.model_view import DenseModel, DenseTable, initial_rows
+from openfl.core.contribution import Keys, PeerId, TableSchema
+from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
 Rule = Literal[
     "screened-mean",

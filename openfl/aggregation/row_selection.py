@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from openfl.aggregation.fixed_point import precision
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.contribution import Contribution, Floats, Keys, RowBlock
+from openfl.core.contribution import Contribution, Floats, Keys, RowBlock
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openfl.aggregation.member_stack import MemberStack
-from openfl.contribution import ModelView, PeerId
+from openfl.core.contribution import ModelView, PeerId
 
 GROSS = "steps too large"
 HEAVY = "claims much evidence, unproven"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.aggregation.fixed_point import Fixed
 from openfl.aggregation.registers import SumsChange
-from openfl.contribution import Keys, TableSchema
+from openfl.core.contribution import Keys, TableSchema
 
 MIN_DEAD_ROWS = 1024
 """Below this many dead rows, reclaiming them is not worth the copy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 
 MAX_EXTRAS = 1024
 """Most seqnos remembered beyond a gap. One that is forgotten is pulled again: harmless."""

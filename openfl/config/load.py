@@ -17,14 +17,14 @@ from typing import Any
 
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
-from openfl.errors import ConfigError
-from openfl.files import read_named
+from openfl.core.errors import ConfigError
+from openfl.core.files import read_named
 
 ENV_PREFIX = "OPENFL_"
 RESERVED_ENV = {
     "OPENFL_HOME": "the home folder of the node (as `--home`)",
     "OPENFL_CONFIG": "the configuration file (as `--config`)",
-    "OPENFL_FAULT_POINT": "a point at which a test ends the node (see openfl/fault_points.py)",
+    "OPENFL_FAULT_POINT": "a point at which a test ends the node (see openfl/node/fault_points.py)",
     "OPENFL_CACHE": "where `openfl-node` keeps files it can make again",
 }
 """Variables with the prefix that are not settings."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from openfl.config.load import ENV_PREFIX, RESERVED_ENV, SECTIONS, SETTINGS, env_name
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Setting, Value
-from openfl.names import is_unseen
+from openfl.core.names import is_unseen
 
 _WIDTH = 98
 

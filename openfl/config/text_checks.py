@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from openfl.names import normal
+from openfl.core.names import normal
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _SCALE = re.compile(rf"({_NUMBER})-({_NUMBER})")
@@ -41,7 +41,7 @@ def peer_id_problem(text: str) -> str | None:
 
 
 def group_name_problem(text: str) -> str | None:
-    # No more: it may be that of a group that this home is in since before `openfl.names`.
+    # No more: it may be that of a group that this home is in since before `openfl.core.names`.
     if not text.strip() or text != text.strip():
         return "must not be empty or begin or end with a space"
     return None if len(normal(text).encode()) <= 64 else "must be at most 64 bytes"

@@ -14,8 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from openfl.contribution import Charter, PeerId
-from openfl.errors import InvalidContribution, InvalidSignature, RemoteError
+from openfl.core.contribution import Charter, PeerId
+from openfl.core.errors import InvalidContribution, InvalidSignature, RemoteError
 from openfl.network.base import Sealer
 from openfl.wire import messages as wire
 

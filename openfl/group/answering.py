@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from openfl.aggregation.replica import Replica
+from openfl.core.rate_limit import RateLimiter
 from openfl.group import events as ev
 from openfl.group.admission import Admission
-from openfl.rate_limit import RateLimiter
 from openfl.wire import messages as wire
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from openfl.aggregation.screening import Influence
-from openfl.contribution import Contribution, Evaluation, ModelView, PeerId
+from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.network.base import Verdict
 
 # --- events ---------------------------------------------------------------------------------------

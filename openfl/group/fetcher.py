@@ -1,7 +1,7 @@
 """`Fetcher`: asks other members for what this one lacks: a snapshot when it joins, pulls later.
 
-Both are pages of signed deltas, merged by `Intake` as they come; a page that ends early says where
-to go on. At most `max_open_requests` are under way.
+Both are pages of signed deltas, merged by `DeltaReceiver` as they come; a page that ends early says
+where to go on. At most `max_open_requests` are under way.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from enum import Enum
 
 from openfl.aggregation.replica import Cursor, Replica
 from openfl.aggregation.version_vector import Version, VersionVector
-from openfl.contribution import PeerId
-from openfl.errors import DecodeError, InvalidContribution, InvalidSignature, RemoteError
+from openfl.core.contribution import PeerId
+from openfl.core.errors import DecodeError, InvalidContribution, InvalidSignature, RemoteError
 from openfl.group import events as ev
 from openfl.group.admission import Admission
-from openfl.group.intake import Intake
-from openfl.group.repair import Gap, Gaps
+from openfl.group.delta_receiver import DeltaReceiver
+from openfl.group.missing_deltas import Gap, MissingDeltas
 from openfl.group.settings import SessionSettings
 from openfl.wire import messages as wire
 
@@ -74,8 +74,8 @@ class Fetcher:
     def __init__(
         self,
         replica: Replica,
-        intake: Intake,
-        gaps: Gaps,
+        intake: DeltaReceiver,
+        gaps: MissingDeltas,
         settings: SessionSettings,
         count: Callable[[str], None],
         admission: Admission,

@@ -10,9 +10,9 @@ import math
 import numpy as np
 
 from openfl.aggregation.replica import Replica
-from openfl.contribution import Evaluation, PeerId
+from openfl.core.contribution import Evaluation, PeerId
 from openfl.group.admission import Admission
-from openfl.group.intake import Intake
+from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.publisher import Publisher
 from openfl.group.roster import Roster
 from openfl.group.screening import Screening
@@ -27,7 +27,7 @@ class HeartbeatWriter:
         me: PeerId,
         replica: Replica,
         roster: Roster,
-        intake: Intake,
+        intake: DeltaReceiver,
         publisher: Publisher,
         screening: Screening,
         admission: Admission,

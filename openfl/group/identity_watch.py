@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.group import events as ev
 from openfl.group.publisher import Publisher
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from openfl.aggregation.replica import Replica
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.group import events as ev
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from openfl.aggregation.replica import Replica
-from openfl.contribution import Evaluation, PeerId
+from openfl.core.contribution import Evaluation, PeerId
+from openfl.core.telemetry import MemberView
 from openfl.group import events as ev
 from openfl.group.roster import Roster
 from openfl.group.trickle import Trickle
-from openfl.telemetry import MemberView
 
 
 class Presence:

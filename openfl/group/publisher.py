@@ -11,7 +11,7 @@ import numpy as np
 from openfl.aggregation.quantize import quantize, split
 from openfl.aggregation.replica import MergeKind, Replica
 from openfl.aggregation.row_selection import RowSelector
-from openfl.contribution import Contribution, Evaluation
+from openfl.core.contribution import Contribution, Evaluation
 from openfl.network.base import Sealer
 from openfl.wire import messages as wire
 

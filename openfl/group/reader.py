@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from openfl.aggregation.delta import Delta
-from openfl.contribution import Charter
+from openfl.core.contribution import Charter
 from openfl.group.validation import validate_delta
 from openfl.wire import messages as wire
 

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from openfl.contribution import Evaluation, PeerId
+from openfl.core.contribution import Evaluation, PeerId
 
 
 @dataclass(slots=True)

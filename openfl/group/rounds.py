@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from openfl.contribution import Contribution, Evaluation
+from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
 from openfl.group.publisher import Publisher
 from openfl.group.screening import Screening

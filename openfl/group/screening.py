@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openfl.aggregation.counterfactuals import MemberCounterfactuals
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.robust_view import Rule, view_by
 from openfl.aggregation.screening import Influence, Screen, ScreenSettings, measure
 from openfl.aggregation.sums import LiveSums
-from openfl.aggregation.worlds import MemberWorlds
-from openfl.contribution import ModelView, PeerId
+from openfl.core.contribution import ModelView, PeerId
+from openfl.core.model_view import DenseModel
 from openfl.group import events as ev
 from openfl.learning.task import InfluenceJudge
-from openfl.model_view import DenseModel
 
 MAX_JUDGED = 128
 """Most members judged in one round; in larger groups they take turns."""
@@ -80,7 +80,7 @@ class Case:
             )
         }
 
-    def _parts(self) -> Iterator[MemberWorlds]:
+    def _parts(self) -> Iterator[MemberCounterfactuals]:
         for sign, stacks, count in (
             (-1, self.inside, len(self.members_inside)),
             (+1, self.outside, len(self.members_outside)),
@@ -88,7 +88,7 @@ class Case:
             for first in range(0, count, WORLDS_AT_ONCE):
                 last = min(first + WORLDS_AT_ONCE, count)
                 part = {name: stack.part(first, last) for name, stack in stacks.items()}
-                yield MemberWorlds(self.model.charter, self.sums, part, sign)
+                yield MemberCounterfactuals(self.model.charter, self.sums, part, sign)
 
 
 class Screening:

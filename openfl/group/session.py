@@ -15,7 +15,7 @@ version vectors, and whoever sees that it misses something pulls it from any mem
 With `auto_start` off a member stays in waiting: it relays and serves, but does not train.
 
 This file holds the phases and which part an event concerns; each part is a file of its own:
-`Joining`, `Rounds`, `Hearing` (the topic), `Answering` (requests), `Presence` and `Upkeep` (time).
+`Joining`, `Rounds`, `TopicHandler`, `Answering` (requests), `Presence` and `Upkeep` (time).
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ import numpy as np
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
-from openfl.contribution import Charter, Evaluation, ModelView, PeerId
+from openfl.core.contribution import Charter, Evaluation, ModelView, PeerId
+from openfl.core.rate_limit import RateLimiter
+from openfl.core.telemetry import MemberView, Phase
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.answering import Answering
+from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.fetcher import Fetcher, SnapshotEnd
-from openfl.group.hearing import Hearing
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
-from openfl.group.intake import Intake
 from openfl.group.joining import Joined, Joining
+from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
 from openfl.group.reader import Reader, StrictReader
-from openfl.group.repair import Gaps
 from openfl.group.roster import Roster
 from openfl.group.rounds import Rounds
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings
 from openfl.group.silence import Silence
+from openfl.group.topic_handler import TopicHandler
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
 from openfl.network.base import Sealer, Verdict
-from openfl.rate_limit import RateLimiter
-from openfl.telemetry import MemberView, Phase
 from openfl.wire import messages as wire
 
 HEARTBEAT_REDUNDANCY = 4
@@ -103,7 +103,7 @@ class GroupSession:
             rng,
         )
         self._roster = Roster(settings.presence_seconds, settings.limits.max_members)
-        self._gaps = Gaps(rng)
+        self._gaps = MissingDeltas(rng)
         self._publisher = Publisher(
             replica,
             sealer,
@@ -126,7 +126,7 @@ class GroupSession:
         self._silence = Silence(
             self.me, self._presence, self._publisher, self._gaps, settings.presence_seconds
         )
-        self._intake = Intake(
+        self._intake = DeltaReceiver(
             replica,
             self._roster,
             self._gaps,
@@ -156,7 +156,7 @@ class GroupSession:
             self.admission,
             rng,
         )
-        self._hearing = Hearing(
+        self._hearing = TopicHandler(
             self.me,
             replica,
             self._intake,

@@ -8,11 +8,11 @@ its own word; see `IdentityWatch`.
 
 from __future__ import annotations
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.group import events as ev
+from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
-from openfl.group.repair import Gaps
 
 KIND = "deaf"
 OVER = "heard-again"
@@ -27,7 +27,7 @@ class Silence:
         me: PeerId,
         presence: Presence,
         publisher: Publisher,
-        gaps: Gaps,
+        gaps: MissingDeltas,
         patience_seconds: float,
     ) -> None:
         self._me = me

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.version_vector import VersionVector
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.group import events as ev
 from openfl.group.admission import Admission
+from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.presence import Presence
-from openfl.group.repair import Gaps
 
 
 class Upkeep:
@@ -22,7 +22,7 @@ class Upkeep:
         self,
         me: PeerId,
         replica: Replica,
-        gaps: Gaps,
+        gaps: MissingDeltas,
         presence: Presence,
         admission: Admission,
         every_seconds: float,

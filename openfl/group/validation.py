@@ -9,8 +9,8 @@ from __future__ import annotations
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.fixed_point import fits
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.contribution import Charter, TableSchema
-from openfl.errors import InvalidContribution
+from openfl.core.contribution import Charter, TableSchema
+from openfl.core.errors import InvalidContribution
 from openfl.wire.limits import LIMITS, Limits
 
 

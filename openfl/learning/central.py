@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.contribution import MAX_PRECISION, Charter, Contribution, Evaluation, RowBlock
+from openfl.core.contribution import MAX_PRECISION, Charter, Contribution, Evaluation, RowBlock
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.task import LearningTask
-from openfl.model_view import DenseModel, DenseTable
 
 
 def merge(charter: Charter, contributions: Iterable[Contribution]) -> DenseModel:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from openfl.contribution import Charter, Encoding, TableSchema
-from openfl.errors import ConfigError, GroupError
+from openfl.core.contribution import Charter, Encoding, TableSchema
+from openfl.core.errors import ConfigError, GroupError
 
 Range = tuple[str, float, float, float]
 """(name, value, smallest, largest)"""

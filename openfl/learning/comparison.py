@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Evaluation, ModelView
+from openfl.core.contribution import Evaluation, ModelView
 from openfl.learning.task import LearningTask
 
 MOST_GAIN = 1e6

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from openfl.files import open_named
+from openfl.core.files import open_named
 
 SEPARATORS = {"::": '"::"', ";": '";"', "\t": "tabs", "|": '"|"'}
 """What stands between fields where it is not commas -> what to call it."""

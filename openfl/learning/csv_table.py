@@ -25,8 +25,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from openfl.errors import DataError
-from openfl.files import open_named
+from openfl.core.errors import DataError
+from openfl.core.files import open_named
 from openfl.learning.csv_dialect import (
     bad_characters,
     columns_found,

@@ -10,7 +10,7 @@ norm of at most `clip`, so that taking a user away moves the sum of all of them 
 and normal noise of standard deviation `clip * noise_multiplier` is added to each number of the sum,
 zeros included (ibid., appendix A; clipping each user as in McMahan et al. 2018, "Learning
 Differentially Private Recurrent Language Models"). How much several releases spend together is for
-an accountant to say (`openfl.privacy`): nothing here knows epsilon.
+an accountant to say (`openfl.node.privacy_budget`): nothing here knows epsilon.
 
 This holds only when a user's vector is a function of that user's data and of what is public: means
 over users, thresholds on counts and the like must not enter it.
@@ -26,7 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from openfl.contribution import MAX_CURVATURE
+from openfl.core.contribution import MAX_CURVATURE
 from openfl.learning.ridge import SparseMatrix
 
 RandomBytes = Callable[[int], bytes]

@@ -13,16 +13,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from openfl.errors import DataError
+from openfl.core.errors import DataError
+from openfl.core.model_view import DenseModel
+from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.heads import head_of
-from openfl.learning.implicit_factorization import locate, moved_columns
-from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
+from openfl.learning.implicit.task import locate, moved_columns
 from openfl.learning.metrics import rank
-from openfl.learning.rating_charter import TASK_KIND as RATING
-from openfl.learning.ratings import Ratings
+from openfl.learning.rating.charter import TASK_KIND as RATING
+from openfl.learning.rating.task import MatrixFactorization, item_keys
 from openfl.learning.ridge import SparseMatrix
 from openfl.learning.splitting import Split
-from openfl.model_view import DenseModel
 
 TOP = 10
 

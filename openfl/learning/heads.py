@@ -11,11 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Charter, ModelView
-from openfl.errors import GroupError
-from openfl.learning.classification_charter import TASK_KIND as CLASSIFICATION
-from openfl.learning.implicit_head import ImplicitHead
-from openfl.learning.rating_head import RatingHead
+from openfl.core.contribution import Charter, ModelView
+from openfl.core.errors import GroupError
+from openfl.learning.classification.charter import TASK_KIND as CLASSIFICATION
+from openfl.learning.implicit.head import ImplicitHead
+from openfl.learning.rating.head import RatingHead
 from openfl.learning.ridge import Matrix, SparseMatrix
 
 

@@ -29,11 +29,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from openfl.contribution import Charter, ModelView, TableSchema, is_key_of, item_key
-from openfl.errors import DecodeError, StateError
-from openfl.files import open_named
-from openfl.learning.ratings import Catalogue, Song
-from openfl.model_view import DenseModel, DenseTable
+from openfl.core.contribution import Charter, ModelView, TableSchema, is_key_of, item_key
+from openfl.core.errors import DecodeError, StateError
+from openfl.core.files import open_named
+from openfl.core.model_view import DenseModel, DenseTable
+from openfl.learning.factorization.ratings import Catalogue, Song
 from openfl.wire.charters import charter_from_plain
 
 FORMAT = "openfl-model-1"
@@ -93,7 +93,7 @@ def _encode_names(
 def save_model(
     path: Path, charter: Charter, model: ModelView, write: Callable[[Path, bytes], None]
 ) -> None:
-    """Write a model file; `write` replaces a file atomically (`openfl.store.atomic_write`)."""
+    """Write a model file; `write` replaces a file atomically (`openfl.core.atomic_files`)."""
     write(path, encode_model(charter, model))
 
 

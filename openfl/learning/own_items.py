@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.contribution import Keys, item_key, plain_key
+from openfl.core.contribution import Keys, item_key, plain_key
 
 MAX_REWRITTEN = 5000
 """Ids that are tried in other spellings."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import MAX_PRECISION, Keys, RowBlock, TableSchema
+from openfl.core.contribution import MAX_PRECISION, Keys, RowBlock, TableSchema
 
 Numbers = NDArray[np.floating]
 

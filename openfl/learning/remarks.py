@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openfl.config import Config
-from openfl.learning.labelled import Labelled
-from openfl.learning.rating_charter import TASK_KIND as RATING
-from openfl.learning.rating_scale import format_scale
-from openfl.learning.ratings import Catalogue, Ratings
+from openfl.learning.classification.examples import Labelled
+from openfl.learning.factorization.rating_scale import format_scale
+from openfl.learning.factorization.ratings import Catalogue, Ratings
+from openfl.learning.rating.charter import TASK_KIND as RATING
 
 FEW_USERS = 2
 """So few are not hidden among each other in what a node publishes."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.learning.ratings import Ratings
+from openfl.learning.factorization.ratings import Ratings
 
 MIN_RATINGS_TO_SPLIT = 5
 """A user with fewer ratings keeps all of them for training."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import ChangedRows, Charter, Contribution, Evaluation, Keys, ModelView
+from openfl.core.contribution import ChangedRows, Charter, Contribution, Evaluation, Keys, ModelView
 from openfl.learning.differential_privacy import RandomBytes, Release
 from openfl.learning.own_items import OwnItems
 
@@ -48,7 +48,7 @@ class LearningTask(Protocol):
         ...
 
 
-class OtherWorlds(Protocol):
+class Counterfactuals(Protocol):
     """Models that differ from a common one in some rows, each by one member."""
 
     @property
@@ -67,7 +67,7 @@ class InfluenceJudge(Protocol):
     own data good (see `openfl.aggregation.screening`)."""
 
     def loss_changes(
-        self, model: ModelView, parts: Iterable[OtherWorlds]
+        self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.floating[Any]]]:
         """For each part, float[n, count]: by how much the loss of each of (up to some thousands of)
         own training examples is higher in each of its worlds than under `model`. The private part

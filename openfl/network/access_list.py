@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 
 Refusal = Literal["peer-denied", "peer-not-allowed"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 
 
 class Verdict(Enum):

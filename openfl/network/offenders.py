@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 
 FAULTS_BEFORE_REFUSAL = 8.0
 """A guess: an honest peer of another version errs a few times, a hostile one at once and often."""

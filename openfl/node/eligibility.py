@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openfl.contribution import Charter
+from openfl.core.contribution import Charter
 from openfl.group.admission import Admission
+from openfl.learning.workload import Workload
 from openfl.network.base import Sealer
-from openfl.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from openfl.telemetry import NodeEvent
+from openfl.core.telemetry import NodeEvent
 
 MAX_EVENTS = 50
 

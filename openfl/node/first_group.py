@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from openfl.contribution import Charter, GroupId
-from openfl.errors import GroupError
-from openfl.group.directory import KnownCard
-from openfl.group_finder import GroupFinder
-from openfl.membership_state import SavedMembership
-from openfl.names import name_problem
+from openfl.core.contribution import Charter, GroupId
+from openfl.core.errors import GroupError
+from openfl.core.names import name_problem
+from openfl.discovery.discovery import Discovery
+from openfl.learning.workload import Workload
 from openfl.network.base import Network
-from openfl.network.discovery import Discovery
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
-from openfl.node_parts import NodeSettings
-from openfl.scout import Scout, Served
-from openfl.workload import Workload
+from openfl.node.group_finder import GroupFinder
+from openfl.node.scout import Scout, Served
+from openfl.node.settings import NodeSettings
+from openfl.storage.membership import SavedMembership
+from openfl.switching.directory import KnownCard
 
 FIND_GROUP_SECONDS = 4.0
 

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openfl.aggregation.replica import Replica
-from openfl.contribution import Charter
-from openfl.errors import GroupError, StateError
-from openfl.fault_points import FaultPoints
+from openfl.core.contribution import Charter
+from openfl.core.errors import GroupError, StateError
 from openfl.group import events as ev
-from openfl.group_finder import GroupFinder
-from openfl.membership import Membership
+from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
-from openfl.node.farewell import Farewells
-from openfl.node.keeper import Keeper
+from openfl.node.fault_points import FaultPoints
+from openfl.node.group_finder import GroupFinder
+from openfl.node.membership import Membership
 from openfl.node.membership_factory import MembershipFactory, Seed
-from openfl.node.place import Place
-from openfl.node_parts import NodeStorage, OwedLeave
-from openfl.scout import Scout
-from openfl.switcher import Switcher
+from openfl.node.pending_leaves import PendingLeaves
+from openfl.node.scout import Scout
+from openfl.node.state_saver import StateSaver
+from openfl.node.switcher import Switcher
+from openfl.storage.base import NodeStorage, OwedLeave
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class GroupChange:
     """See the module's text. take_part: runs a membership, and returns once it is subscribed;
     compare: trains the comparison anew, beside everything else."""
 
-    place: Place
+    place: CurrentGroup
     factory: MembershipFactory
     scout: Scout
     finder: GroupFinder
     switcher: Switcher
     storage: NodeStorage
-    keeper: Keeper
-    farewells: Farewells
+    keeper: StateSaver
+    farewells: PendingLeaves
     take_part: Callable[[Membership], Awaitable[None]]
     compare: Callable[[Membership], None]
     faults: FaultPoints

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
+from openfl.core.telemetry import ItemsView
 from openfl.learning.task import NamesItems
-from openfl.membership import Membership
 from openfl.node.event_log import EventLog
-from openfl.telemetry import ItemsView
+from openfl.node.membership import Membership
 
 KIND = "items-known"
 

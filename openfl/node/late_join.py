@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import trio
 
-from openfl.contribution import Charter, GroupId
-from openfl.errors import GroupError, NetworkError, StateError
-from openfl.group_finder import GroupFinder
+from openfl.core.contribution import Charter, GroupId
+from openfl.core.errors import GroupError, NetworkError, StateError
+from openfl.discovery.discovery import Discovery
 from openfl.network.base import Network
-from openfl.network.discovery import Discovery
+from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
 from openfl.node.first_group import FirstGroup
-from openfl.node.keeper import Keeper
+from openfl.node.group_finder import GroupFinder
 from openfl.node.moves import Moves
 from openfl.node.notices import Notices
-from openfl.node.place import Place
+from openfl.node.state_saver import StateSaver
 
 WATCH_SECONDS = 0.5
 SETTLE_SECONDS = 3.0
@@ -54,11 +54,11 @@ class LateJoin:
     def __init__(
         self,
         network: Network,
-        place: Place,
+        place: CurrentGroup,
         finder: GroupFinder,
         first_group: FirstGroup,
         moves: Moves,
-        keeper: Keeper,
+        keeper: StateSaver,
         notices: Notices,
         log: EventLog,
     ) -> None:

@@ -13,21 +13,21 @@ import numpy as np
 import trio
 
 from openfl.aggregation.replica import Replica
-from openfl.compute import Compute
-from openfl.contribution import Charter, ModelView
-from openfl.errors import ConfigError
+from openfl.core.contribution import Charter, ModelView
+from openfl.core.errors import ConfigError
+from openfl.discovery.discovery import Discovery
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.learning.task import LearningTask, PrivateLearner
-from openfl.membership import Membership
-from openfl.membership_state import SavedMembership
+from openfl.learning.workload import Workload
 from openfl.network.base import Network, Sealer
-from openfl.network.discovery import Discovery
+from openfl.node.compute import Compute
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
-from openfl.privacy import PrivacyBudget, no_private_step
-from openfl.workload import Workload
+from openfl.node.membership import Membership
+from openfl.node.privacy_budget import PrivacyBudget, no_private_step
+from openfl.storage.membership import SavedMembership
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,21 @@ from collections.abc import Callable
 
 import trio
 
-from openfl.contribution import Charter
-from openfl.errors import GroupError
-from openfl.group.directory import KnownCard
-from openfl.group.selection import Candidate
-from openfl.group_finder import GroupFinder
-from openfl.names import name_problem, normal
+from openfl.core.contribution import Charter
+from openfl.core.errors import GroupError
+from openfl.core.names import name_problem, normal
+from openfl.core.telemetry import GroupView
+from openfl.learning.workload import Workload
+from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.group_change import GroupChange, Move
-from openfl.node.keeper import Keeper
-from openfl.node.place import Place
-from openfl.switcher import Switcher, founded_name
-from openfl.telemetry import GroupView
+from openfl.node.group_finder import GroupFinder
+from openfl.node.state_saver import StateSaver
+from openfl.node.switcher import Switcher, founded_name
+from openfl.switching.directory import KnownCard
+from openfl.switching.policy import Candidate
 from openfl.wire.charters import charter_problem
-from openfl.workload import Workload
 
 
 class Moves:
@@ -29,12 +29,12 @@ class Moves:
 
     def __init__(
         self,
-        place: Place,
+        place: CurrentGroup,
         workload: Workload,
         eligibility: Eligibility,
         finder: GroupFinder,
         switcher: Switcher,
-        keeper: Keeper,
+        keeper: StateSaver,
         change: GroupChange,
         view: Callable[[KnownCard], GroupView],
         log: EventLog,

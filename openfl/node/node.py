@@ -13,27 +13,24 @@ from typing import Any
 import numpy as np
 import trio
 
-from openfl.compute import Compute, ThreadCompute
-from openfl.contribution import GroupCard, ModelView, PeerId
-from openfl.fault_points import FaultPoints
+from openfl.core.contribution import GroupCard, ModelView, PeerId
+from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
+from openfl.discovery.discovery import Discovery
 from openfl.group import events as ev
-from openfl.group.cards import session_card
-from openfl.group.probe import Probes, ProbeSettings
-from openfl.group.selection import Candidate
-from openfl.group_finder import GroupFinder
-from openfl.learning.recommend import Recommendations
-from openfl.membership import Membership
-from openfl.membership_state import SavedMembership
+from openfl.learning.factorization.recommend import Recommendations
+from openfl.learning.workload import Remarking, Workload
 from openfl.network.base import Network, Sealer
-from openfl.network.discovery import Discovery
+from openfl.node.compute import Compute, ThreadCompute
+from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
-from openfl.node.farewell import Farewells
+from openfl.node.fault_points import FaultPoints
 from openfl.node.first_group import FirstGroup, join_network
 from openfl.node.group_change import GroupChange
+from openfl.node.group_finder import GroupFinder
 from openfl.node.items_watch import ItemsWatch
-from openfl.node.keeper import Keeper
 from openfl.node.late_join import LateJoin, give_up_without_bootstrap
+from openfl.node.membership import Membership
 from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
 from openfl.node.notices import Notices
@@ -43,23 +40,27 @@ from openfl.node.peers import (
     tell_of_other_versions,
     tell_of_peers,
 )
-from openfl.node.place import Place
+from openfl.node.pending_leaves import PendingLeaves
+from openfl.node.privacy_budget import PrivacyBudget
+from openfl.node.scout import Scout
+from openfl.node.settings import NodeSettings
 from openfl.node.solo import SoloTraining
+from openfl.node.state_saver import StateSaver
+from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
-from openfl.node_parts import NodeSettings, NodeStorage, Standing
-from openfl.privacy import PrivacyBudget
-from openfl.scout import Scout
-from openfl.switcher import Switcher
-from openfl.telemetry import GroupView, NodeEvent, NodeSnapshot
+from openfl.storage.base import NodeStorage, Standing
+from openfl.storage.membership import SavedMembership
+from openfl.switching.cards import session_card
+from openfl.switching.policy import Candidate
+from openfl.switching.probe import Probes, ProbeSettings
 from openfl.wire import messages as wire
-from openfl.workload import Remarking, Workload
 
 FINISH_MOVE_SECONDS = 2.0
 """How long stopping waits for a move under way."""
 
 
 class Node:
-    """See the module's text. Make one with `openfl.runtime.open_node`, or from its parts."""
+    """See the module's text. Make one with `openfl.app.open_node.open_node`, or from its parts."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class Node:
         self._nursery: trio.Nursery | None = None
         self._log = EventLog(unix_time, on_event)
         self._notices = Notices(discovery, self._log)
-        self._place = Place()
+        self._place = CurrentGroup()
         eligibility = Eligibility(workload, sealer, unix_time, settings.invitations)
         self._finder = GroupFinder(network, sealer, rng, unix_time, self._own_card)
         # Threads apart, so that looking around and the comparison hold up no round.
@@ -128,11 +129,11 @@ class Node:
             self._log.tell,
             standing,
         )
-        self._keeper = Keeper(
+        self._keeper = StateSaver(
             storage, self._place, self._switcher.standing, standing.owed, self._log
         )
         self._keeper.apart = bool(discovery.bootstrap) and (resume is None or standing.apart)
-        self._farewells = Farewells(network, discovery, self._place, self._keeper, self._log)
+        self._farewells = PendingLeaves(network, discovery, self._place, self._keeper, self._log)
         self._solo = SoloTraining(
             workload, comparison_compute, rng, self._place, settings.alone_rounds
         )

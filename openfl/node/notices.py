@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from openfl.network.discovery import Absence, Discovery
+from openfl.core.telemetry import NodeEvent, Notice
+from openfl.discovery.discovery import Absence, Discovery
 from openfl.node.event_log import EventLog
-from openfl.telemetry import NodeEvent, Notice
 
 LASTING: Mapping[str, str] = {
     "deaf": "heard-again",

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
+from openfl.discovery.discovery import Discovery
 from openfl.network.base import Network, PeerAddress
-from openfl.network.discovery import Discovery
 from openfl.node.event_log import EventLog
 from openfl.node.notices import waiting_text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psutil  # type: ignore[import-untyped]
 import trio
 
+from openfl.core.telemetry import ResourcesView
 from openfl.network.base import NetworkStatistics
-from openfl.telemetry import ResourcesView
 
 
 def resources_now(statistics: NetworkStatistics) -> ResourcesView:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from openfl.compute import Compute
-from openfl.contribution import ModelView
+from openfl.core.contribution import ModelView
 from openfl.learning.central import SoloResult, train_alone
-from openfl.membership import Membership
-from openfl.node.place import Place
-from openfl.workload import Workload, charter_difference
+from openfl.learning.workload import Workload, charter_difference
+from openfl.node.compute import Compute
+from openfl.node.current_group import CurrentGroup
+from openfl.node.membership import Membership
 
 
 class SoloTraining:
@@ -20,7 +20,7 @@ class SoloTraining:
         workload: Workload,
         compute: Compute,
         rng: np.random.Generator,
-        place: Place,
+        place: CurrentGroup,
         max_rounds: int,
     ) -> None:
         self._workload = workload

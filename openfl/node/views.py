@@ -7,22 +7,23 @@ from dataclasses import dataclass
 
 import trio
 
-from openfl.contribution import GroupId
-from openfl.group.directory import KnownCard
+from openfl.core.contribution import GroupId
+from openfl.core.telemetry import GroupView, NodeSnapshot, PeerView
 from openfl.group.session import GroupSession
-from openfl.group_finder import GroupFinder
 from openfl.network.base import ConnectedPeer, Network
+from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
+from openfl.node.group_finder import GroupFinder
+from openfl.node.group_view import group_view, metric_value
 from openfl.node.items_watch import ItemsWatch
 from openfl.node.notices import Notices
-from openfl.node.place import Place
+from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.resources import resources_now
+from openfl.node.settings import NodeSettings
 from openfl.node.solo import SoloTraining
-from openfl.node_parts import NodeSettings, group_view, metric_value
-from openfl.privacy import PrivacyBudget
-from openfl.switcher import Switcher
-from openfl.telemetry import GroupView, NodeSnapshot, PeerView
+from openfl.node.switcher import Switcher
+from openfl.switching.directory import KnownCard
 from openfl.wire import messages as wire
 
 
@@ -31,7 +32,7 @@ class NodeViews:
     """Looks at the parts of a node and changes nothing. started_at: unix seconds."""
 
     network: Network
-    place: Place
+    place: CurrentGroup
     finder: GroupFinder
     switcher: Switcher
     eligibility: Eligibility

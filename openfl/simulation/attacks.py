@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
-from openfl.contribution import MAX_EVIDENCE, Contribution, Floats, RowBlock, TableSchema
-from openfl.learning.ratings import Ratings
+from openfl.core.contribution import MAX_EVIDENCE, Contribution, Floats, RowBlock, TableSchema
+from openfl.learning.factorization.ratings import Ratings
 
 
 @dataclass(frozen=True)

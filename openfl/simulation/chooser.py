@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from openfl.contribution import Charter, GroupId, PeerId
-from openfl.errors import GroupError
-from openfl.group.cards import GroupCards
-from openfl.group.directory import KnownCard
-from openfl.group.probe import Probe, Probes
-from openfl.group.selection import Candidate, Finding, Here, Look, Selector
+from openfl.core.contribution import Charter, GroupId, PeerId
+from openfl.core.errors import GroupError
 from openfl.group.session import GroupSession
 from openfl.learning.comparison import Comparison
-from openfl.learning.rating_charter import rating_parameters
+from openfl.learning.rating.charter import rating_parameters
+from openfl.switching.cards import GroupCards
+from openfl.switching.directory import KnownCard
+from openfl.switching.policy import Candidate, Finding, Here, Look, Selector
+from openfl.switching.probe import Probe, Probes
 
 MAX_ASKED = 3
 """Members of a group that are asked for its snapshot, one after the other, before it counts as out

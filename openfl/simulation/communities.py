@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.learning.ratings import Ratings
+from openfl.learning.factorization.ratings import Ratings
 from openfl.simulation.dealing import made_up_ratings
 from openfl.simulation.scenario import DataSection
 

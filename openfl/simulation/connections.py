@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.simulation.member import SimulatedMember
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.errors import DataError
-from openfl.learning.ratings import EMPTY_CATALOGUE, Catalogue, Ratings
+from openfl.core.errors import DataError
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings
 from openfl.simulation.scenario import DataSection
 
 Owners = NDArray[np.int64]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.contribution import Charter
-from openfl.errors import DataError
+from openfl.core.contribution import Charter
+from openfl.core.errors import DataError
 from openfl.learning.central import train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.ratings import Catalogue, Ratings
+from openfl.learning.factorization.ratings import Catalogue, Ratings
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.simulation.communities import Tastes, assign, most_common, purity
 from openfl.simulation.dealing import favourite_genres, only
 from openfl.simulation.groups_world import GroupsWorld, group_name

@@ -1,10 +1,10 @@
 """`GroupsWorld`: nodes in several groups, which look at other groups, move, and found new ones.
 
 Everything that a node does on its way is what real nodes do: it knows of groups by signed cards on
-the directory topic (`openfl.group.cards`), looks at them by snapshot requests to members of theirs
-(`openfl.group.probe`), decides by `openfl.group.selection`, and moves by joining with a snapshot
-before it leaves. Modelled is, beside the network, who finds whom: a node that knows of a group can
-ask any member of it, as the DHT would tell.
+the directory topic (`openfl.switching.cards`), looks at them by snapshot requests to members of
+theirs (`openfl.switching.probe`), decides by `openfl.switching.policy`, and moves by joining with a
+snapshot before it leaves. Modelled is, beside the network, who finds whom: a node
+that knows of a group can ask any member of it, as the DHT would tell.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from openfl.contribution import Charter, Evaluation, GroupCard, GroupId, ModelView, PeerId
-from openfl.errors import RemoteError
+from openfl.core.contribution import Charter, Evaluation, GroupCard, GroupId, ModelView, PeerId
+from openfl.core.errors import RemoteError
 from openfl.group import events as ev
-from openfl.group.cards import GroupCards, session_card
-from openfl.group.probe import Probes
-from openfl.group.selection import Candidate, Decision, Finding, SelectionSettings, Selector
 from openfl.learning.central import train_alone
 from openfl.learning.comparison import Comparison, compare
 from openfl.learning.task import LearningTask
@@ -32,6 +29,9 @@ from openfl.simulation.records import RoundRecord
 from openfl.simulation.requests import Request
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.world import EVALUATION_SECONDS, START_SPREAD_SECONDS, World
+from openfl.switching.cards import GroupCards, session_card
+from openfl.switching.policy import Candidate, Decision, Finding, SelectionSettings, Selector
+from openfl.switching.probe import Probes
 from openfl.wire import messages as wire
 
 PROBE_TIMEOUT_SECONDS = 5.0

@@ -30,7 +30,7 @@ from openfl.aggregation.fixed_point import Fixed
 from openfl.aggregation.outcomes import MergeKind, MergeResult, ReplicaLimits
 from openfl.aggregation.registers import SumsChange
 from openfl.aggregation.replica import Replica
-from openfl.contribution import Charter, Keys, PeerId, TableSchema
+from openfl.core.contribution import Charter, Keys, PeerId, TableSchema
 
 MAX_KEPT_STATES = 4096
 """Register states of authors with gaps that are remembered."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from openfl.contribution import Evaluation, ModelView
+from openfl.core.contribution import Evaluation, ModelView
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import Fits, RoundRecord
 

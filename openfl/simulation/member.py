@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from openfl.aggregation.delta import Delta
-from openfl.contribution import Charter, Contribution, GroupId, ModelView, PeerId
+from openfl.core.contribution import Charter, Contribution, GroupId, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
-from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
 from openfl.simulation.attacks import AttackInput, Kind, nan_blocks
+from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
 FIRST_EPOCH = 1_000

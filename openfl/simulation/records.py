@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from openfl.contribution import Evaluation
-from openfl.telemetry import json_plain
+from openfl.core.contribution import Evaluation
+from openfl.core.telemetry import json_plain
 
 
 @dataclass(frozen=True, slots=True)

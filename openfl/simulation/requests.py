@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.simulation.agenda import Agenda
 from openfl.simulation.links import Links
 from openfl.simulation.member import SimulatedMember

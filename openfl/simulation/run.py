@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from openfl.contribution import Charter, Contribution, Evaluation
-from openfl.errors import DataError
+from openfl.core.contribution import Charter, Contribution, Evaluation
+from openfl.core.errors import DataError
 from openfl.learning.central import train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import (
+from openfl.learning.factorization.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
     Ratings,
     load_catalogue,
     load_ratings,
 )
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
 from openfl.network.base import Sealer
 from openfl.simulation.attacks import ATTACKS, flip_labels

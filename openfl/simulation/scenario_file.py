@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from openfl.config.settings import Problem, Setting, setting_of, shown
-from openfl.errors import ConfigError
-from openfl.files import read_named
+from openfl.core.errors import ConfigError
+from openfl.core.files import read_named
 from openfl.simulation.scenario import WHATS, Happening, Scenario
 
 SECTION_TYPES: dict[str, type[Any]] = {

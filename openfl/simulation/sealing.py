@@ -12,8 +12,8 @@ from collections import OrderedDict
 from typing import TypeVar
 
 from openfl.aggregation.delta import Delta
-from openfl.contribution import Charter, PeerId
-from openfl.errors import InvalidSignature
+from openfl.core.contribution import Charter, PeerId
+from openfl.core.errors import InvalidSignature
 from openfl.group.reader import StrictReader
 from openfl.network.base import Sealer
 from openfl.wire import messages as wire

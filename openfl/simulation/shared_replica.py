@@ -18,8 +18,8 @@ from openfl.aggregation.fixed_point import Fixed, weighted_mean
 from openfl.aggregation.outcomes import MemberState, MergeResult, ReplicaLimits
 from openfl.aggregation.replica import Completeness, Replica
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import Floats, Keys, PeerId
-from openfl.model_view import DenseModel, DenseTable, initial_rows
+from openfl.core.contribution import Floats, Keys, PeerId
+from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 from openfl.simulation.ledger import Ledger, Part
 
 

@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.contribution import ModelView
-from openfl.errors import RemoteError
+from openfl.core.contribution import ModelView
+from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.fetcher import fault_name
-from openfl.group.repair import FIRST_PAUSE_SECONDS
+from openfl.group.missing_deltas import FIRST_PAUSE_SECONDS
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
-from openfl.membership_state import SavedMembership
 from openfl.simulation.ledger import Ledger
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.shared_replica import SharedReplica
 from openfl.simulation.world import World
+from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
 SILENCE_SECONDS = 1e9

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from openfl.aggregation.screening import Influence
-from openfl.contribution import Contribution, Evaluation, ModelView, PeerId
+from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.simulation.agenda import Agenda
 from openfl.simulation.member import SimulatedMember

@@ -1,5 +1,5 @@
 """`World`: the discrete-event driver. It does for many sessions on virtual time what
-`openfl.membership` does for one on trio's clock.
+`openfl.node.membership` does for one on trio's clock.
 
 The run is a function of scenario, data and seed (see `agenda`). Sessions are called directly (they
 are pure state machines); their effects are carried out here: a published message is planned at
@@ -21,7 +21,7 @@ import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.aggregation.screening import Influence
-from openfl.contribution import (
+from openfl.core.contribution import (
     Charter,
     Contribution,
     Evaluation,
@@ -29,12 +29,11 @@ from openfl.contribution import (
     ModelView,
     PeerId,
 )
-from openfl.errors import RemoteError
+from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
-from openfl.membership_state import SavedMembership
 from openfl.network.base import Sealer
 from openfl.simulation.agenda import Agenda
 from openfl.simulation.connections import connections
@@ -48,6 +47,7 @@ from openfl.simulation.scenario import Happening, Scenario
 from openfl.simulation.sealing import OnceReader, OnceSealer
 from openfl.simulation.session_settings import session_settings
 from openfl.simulation.trainer import Trainer
+from openfl.storage.membership import SavedMembership
 
 START_SPREAD_SECONDS = 0.5
 """First members start within this time."""

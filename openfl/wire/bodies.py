@@ -13,9 +13,9 @@ import numpy as np
 
 from openfl.aggregation.delta import Delta, Leave
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
-from openfl.contribution import PROTOCOL_VERSION, Encoding, GroupCard, PeerId
-from openfl.errors import DecodeError
-from openfl.names import name_problem
+from openfl.core.contribution import PROTOCOL_VERSION, Encoding, GroupCard, PeerId
+from openfl.core.errors import DecodeError
+from openfl.core.names import name_problem
 from openfl.wire import cbor, tensors
 from openfl.wire.cbor import Tagged
 from openfl.wire.charters import UnclearName, charter_from_plain

@@ -20,7 +20,7 @@ from typing import Any
 
 import cbor2
 
-from openfl.errors import DecodeError
+from openfl.core.errors import DecodeError
 from openfl.wire.limits import LIMITS
 
 _WIDE_FLOATS = {25: (2, ">e"), 26: (4, ">f"), 27: (8, ">d")}

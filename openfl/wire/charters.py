@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from openfl.aggregation.fixed_point import VALUE_LIMIT_CAP
-from openfl.contribution import (
+from openfl.core.contribution import (
     PROTOCOL_VERSION,
     Charter,
     Encoding,
@@ -18,7 +18,7 @@ from openfl.contribution import (
     PeerId,
     TableSchema,
 )
-from openfl.errors import DecodeError
+from openfl.core.errors import DecodeError
 from openfl.wire import cbor
 from openfl.wire.limits import LIMITS, MAX_UINT
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
@@ -37,8 +37,8 @@ class UnknownVersion(DecodeError):
 
 
 class UnclearName(DecodeError):
-    """A well-formed charter of a group whose name may deceive (`openfl.names`). Nodes before that
-    rule accept it, and those of another version of Unicode may: nobody is to blame."""
+    """A well-formed charter of a group whose name may deceive (`openfl.core.names`). Nodes before
+    that rule accept it, and those of another version of Unicode may: nobody is to blame."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,8 +104,8 @@ def charter_from_plain(plain: Any) -> Charter:
 def charter_problem(charter: Charter) -> str | None:
     """What is wrong with a charter, one's own or a stranger's; None when it is fine.
 
-    A new name must pass `openfl.names.name_problem` too: this asks no more of it than what a home
-    of any version may hold.
+    A new name must pass `openfl.core.names.name_problem` too: this asks no more of it than what a
+    home of any version may hold.
     """
     if not 1 <= len(charter.name) <= LIMITS.max_name_chars or not charter.name.isprintable():
         return f"a name has 1 to {LIMITS.max_name_chars} printable characters"

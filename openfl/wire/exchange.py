@@ -14,8 +14,8 @@ import msgspec
 
 from openfl.aggregation.replica import Completeness, Cursor, Page
 from openfl.aggregation.version_vector import Version, VersionVector
-from openfl.contribution import GroupId, PeerId
-from openfl.errors import DecodeError
+from openfl.core.contribution import GroupId, PeerId
+from openfl.core.errors import DecodeError
 from openfl.wire import cbor
 from openfl.wire.invitations import InvitationEnvelope
 from openfl.wire.limits import LIMITS

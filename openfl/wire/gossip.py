@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from openfl.contribution import Evaluation, PeerId
-from openfl.errors import DecodeError
+from openfl.core.contribution import Evaluation, PeerId
+from openfl.core.errors import DecodeError
 from openfl.wire import cbor
 from openfl.wire.invitations import InvitationEnvelope
 from openfl.wire.limits import LIMITS, MAX_UINT

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from openfl.contribution import GroupId, PeerId
+from openfl.core.contribution import GroupId, PeerId
 from openfl.wire import cbor
 from openfl.wire.limits import LIMITS
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes

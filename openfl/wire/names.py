@@ -1,11 +1,10 @@
-"""The names both sides must agree on: topics, stream protocols, envelope types.
-
-DHT keys are the business of `openfl.network.discovery`.
-"""
+"""The names both sides must agree on: topics, stream protocols, envelope types, keys of the DHT."""
 
 from __future__ import annotations
 
-from openfl.contribution import PROTOCOL_VERSION, GroupId
+import hashlib
+
+from openfl.core.contribution import PROTOCOL_VERSION, GroupId
 
 DELTA_TYPE = b"/openfl/delta/1"
 LEAVE_TYPE = b"/openfl/leave/1"
@@ -23,3 +22,17 @@ DIRECTORY_TOPIC = f"/openfl/{PROTOCOL_VERSION}/directory"
 def deltas_topic(group_id: GroupId) -> str:
     """Where members of the group gossip."""
     return f"/openfl/{PROTOCOL_VERSION}/{group_id}/deltas"
+
+
+KEY_SECONDS = 3600
+"""How long a group is provided under one key of the DHT."""
+
+
+def group_key(group_id: GroupId, unix_time: float) -> bytes:
+    """The DHT key (32 bytes) of a group's members in the hour of `unix_time`."""
+    hour = int(unix_time // KEY_SECONDS)
+    return hashlib.sha256(f"/openfl/{PROTOCOL_VERSION}/group/{group_id}/{hour}".encode()).digest()
+
+
+NETWORK_KEY = hashlib.sha256(f"/openfl/{PROTOCOL_VERSION}/network".encode()).digest()
+"""The DHT key that every node provides."""

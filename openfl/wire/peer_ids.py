@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import base58
 
-from openfl.contribution import PeerId
-from openfl.errors import DecodeError
+from openfl.core.contribution import PeerId
+from openfl.core.errors import DecodeError
 
 PEER_ID_BYTES = 38
 _PREFIX = bytes.fromhex("0024" + "08011220")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from openfl.contribution import Evaluation, GroupId
-from openfl.errors import DecodeError
+from openfl.core.contribution import Evaluation, GroupId
+from openfl.core.errors import DecodeError
 from openfl.wire.cbor import Tagged
 from openfl.wire.limits import LIMITS, MAX_UINT
 

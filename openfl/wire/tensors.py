@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.contribution import Keys
-from openfl.errors import DecodeError
+from openfl.core.contribution import Keys
+from openfl.core.errors import DecodeError
 from openfl.wire.cbor import Tagged
 
 UINT8, UINT16, UINT32, SINT8, FLOAT16, FLOAT32 = 64, 69, 70, 72, 84, 85

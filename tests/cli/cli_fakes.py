@@ -11,8 +11,8 @@ from typing import Any
 
 import trio
 
-from openfl.errors import NotRunningError
-from openfl.telemetry import (
+from openfl.core.errors import NotRunningError
+from openfl.core.telemetry import (
     GroupView,
     MemberView,
     NodeEvent,
@@ -140,10 +140,10 @@ class FakeNode:
 
 
 class FakeRuntime(types.ModuleType):
-    """Stands in for openfl.runtime. `nodes` holds every node that was opened."""
+    """Stands in for openfl.app.open_node. `nodes` holds every node that was opened."""
 
     def __init__(self) -> None:
-        super().__init__("openfl.runtime")
+        super().__init__("openfl.app.open_node")
         self.nodes: list[FakeNode] = []
         self.homes: list[Path] = []
         self.pins: list[bool | None] = []
@@ -191,7 +191,7 @@ class FakeRuntime(types.ModuleType):
 
 
 class FakeControl:
-    """Stands in for openfl.control.call. `answers`: command -> a value, or an exception."""
+    """Stands in for app.control_socket.call. `answers`: command -> a value, or an exception."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import openfl
-
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cli_fakes import FakeControl, FakeRuntime
@@ -18,8 +16,8 @@ from cli_fakes import FakeControl, FakeRuntime
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     fake = FakeRuntime()
-    monkeypatch.setitem(sys.modules, "openfl.runtime", fake)
-    monkeypatch.setattr(openfl, "runtime", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "openfl.app.open_node", fake)
+    monkeypatch.setattr("openfl.app.open_node", fake, raising=False)
     return fake
 
 
@@ -27,7 +25,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
 def control(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime) -> FakeControl:
     """No node runs until `control.answers` says what it answers."""
     fake = FakeControl()
-    monkeypatch.setattr("openfl.control.call", fake.call)
+    monkeypatch.setattr("openfl.app.control_socket.call", fake.call)
     return fake
 
 

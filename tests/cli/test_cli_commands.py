@@ -18,11 +18,11 @@ from cli_fakes import (
     make_snapshot,
 )
 
-from openfl.contribution import PeerId
-from openfl.errors import GroupError, NotRunningError
-from openfl.names import is_unseen
-from openfl.store import Home
-from openfl.telemetry import DirectoryView, MemberView
+from openfl.core.contribution import PeerId
+from openfl.core.errors import GroupError, NotRunningError
+from openfl.core.names import is_unseen
+from openfl.core.telemetry import DirectoryView, MemberView
+from openfl.storage.home import Home
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import stop
 
@@ -307,7 +307,7 @@ def test_groups_tells_what_each_would_be_worth_to_this_node(
 def test_status_why_tells_the_last_decisions(
     running: FakeControl, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from openfl.telemetry import DecisionView, SwitchingView
+    from openfl.core.telemetry import DecisionView, SwitchingView
 
     switching = SwitchingView(
         auto=True,

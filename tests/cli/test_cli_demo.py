@@ -18,7 +18,7 @@ import trio
 from cli_fakes import FakeRecommendations, make_event, make_snapshot
 from rich.console import Console
 
-from openfl.errors import DataError, LearningError
+from openfl.core.errors import DataError, LearningError
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import demo as command
 from openfl_cli.demo import communities

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from openfl.names import is_unseen
-from openfl.store import Home
-from openfl.telemetry import NodeEvent
+from openfl.core.names import is_unseen
+from openfl.core.telemetry import NodeEvent
+from openfl.storage.home import Home
 from openfl_cli.logs import log_to_file
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cli_fakes import FakeControl
 
-from openfl import errors
+from openfl.core import errors
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import COMMANDS
 from openfl_cli.options import home_folder

@@ -15,8 +15,8 @@ import pytest
 from openfl.config import load_config
 from openfl.learning.central import train_alone
 from openfl.learning.model_file import load_named_model
-from openfl.store import Home
-from openfl.workload import load_workload
+from openfl.learning.workload import load_workload
+from openfl.storage.home import Home
 from openfl_cli import exit_codes, main
 from tests.patience import PATIENCE_SECONDS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl.network.private_network import load_network_key
+from openfl.network.libp2p.private_network import load_network_key
 from openfl_cli import exit_codes, main
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from cli_fakes import make_snapshot
 
-from openfl.home_storage import LAST_KIND, LAST_VERSION
-from openfl.store import Home, write_state
+from openfl.storage.home import Home
+from openfl.storage.home_storage import LAST_KIND, LAST_VERSION
+from openfl.storage.state_files import write_state
 from openfl_cli import exit_codes, main
 from tests.patience import PATIENCE_SECONDS
 

@@ -10,7 +10,7 @@ import pytest
 
 from openfl.config import load_config
 from openfl.learning.central import train_alone
-from openfl.workload import ClassificationWorkload
+from openfl.learning.workload import ClassificationWorkload
 from openfl_cli import exit_codes, main
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from cli_fakes import PEER_IDS, FakeNode, FakeRuntime, make_event, make_snapshot
 
-from openfl.errors import DataError, NetworkError, StateError
-from openfl.telemetry import NodeEvent
+from openfl.core.errors import DataError, NetworkError, StateError
+from openfl.core.telemetry import NodeEvent
 from openfl_cli import exit_codes, main
 from openfl_cli.commands.start import overrides
 from openfl_cli.reporters import JsonLines, TextLines
@@ -425,8 +425,8 @@ def runtime_script(home: Path, first: str = "pass") -> str:
     """A program that does `first`, then runs `start` with the stand-in runtime."""
     return (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import cli_fakes, openfl\n"
-        "openfl.runtime = sys.modules['openfl.runtime'] = cli_fakes.FakeRuntime()\n"
+        "import cli_fakes, openfl.app\n"
+        "openfl.app.open_node = sys.modules['openfl.app.open_node'] = cli_fakes.FakeRuntime()\n"
         "from openfl_cli import main, output\n"
         f"{first}\n"
         f"argv = ['start', '--rounds', '400', '--home', {str(home)!r}, '--user', 'first']\n"

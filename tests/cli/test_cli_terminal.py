@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
 NODE = f"""\
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import cli_fakes, openfl
-openfl.runtime = sys.modules["openfl.runtime"] = cli_fakes.FakeRuntime()
+import cli_fakes, openfl.app
+openfl.app.open_node = sys.modules["openfl.app.open_node"] = cli_fakes.FakeRuntime()
 folder = sys.argv[1]
 
 def snapshot(node, real=cli_fakes.FakeNode.snapshot):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from openfl.telemetry import ItemsView, NodeSnapshot, Notice, PrivacyView
+from openfl.core.telemetry import ItemsView, NodeSnapshot, Notice, PrivacyView
 from openfl_cli.status_json import status_json
 from openfl_cli.view import NodeView, Rows, bar, lines_needed, rows_that_fit
 

@@ -33,8 +33,8 @@ async def libp2p_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
 
 
 def libp2p_network() -> Any:
-    from openfl.network.envelope import generate_identity
-    from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
+    from openfl.network.libp2p.envelope import generate_identity
+    from openfl.network.libp2p.network import Libp2pNetwork, Libp2pSettings
 
     return Libp2pNetwork(
         Libp2pSettings(
@@ -47,10 +47,10 @@ def libp2p_network() -> Any:
 
 @asynccontextmanager
 async def simulated_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
-    from openfl.network.simulated import SimulatedWorld, simulated_peer_id
-    from openfl.network.simulated_link import LinkSettings
+    from openfl.network.simulated.link import LinkSettings
+    from openfl.network.simulated.network import SimulatedInternet, simulated_peer_id
 
-    world = SimulatedWorld(seed=7, settings=LinkSettings(latency_seconds=(0.001, 0.004)))
+    world = SimulatedInternet(seed=7, settings=LinkSettings(latency_seconds=(0.001, 0.004)))
     async with world, AsyncExitStack() as stack:
         yield tuple(
             [

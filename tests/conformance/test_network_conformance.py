@@ -8,8 +8,8 @@ import pytest
 import trio
 from network_rig import Rig, address_of, join, until
 
-from openfl.contribution import PeerId
-from openfl.errors import DecodeError, RequestFailed
+from openfl.core.contribution import PeerId
+from openfl.core.errors import DecodeError, RequestFailed
 from openfl.network.base import GossipMessage, Network, PeerAddress, Verdict
 from tests.patience import PATIENCE_SECONDS
 from tests.situation import within
@@ -565,7 +565,7 @@ async def test_a_peer_that_closes_is_gone_for_the_others_at_once(rig: Rig) -> No
 
 async def test_closing_waits_for_no_deadline(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are a promise that `CLOSE_SECONDS` keeps; without it closing ends as well."""
-    monkeypatch.setattr("openfl.network.libp2p.CLOSE_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr("openfl.network.libp2p.network.CLOSE_SECONDS", 10 * PATIENCE_SECONDS)
     async with rig.networks(3) as (a, b, c):
         for network in (a, b, c):
             await network.subscribe(TOPIC, Inbox())
@@ -596,7 +596,7 @@ async def test_cancelling_the_body_closes_the_network_and_propagates(rig: Rig) -
 def rig_member(rig: Rig, like: object):  # type: ignore[no-untyped-def]
     """One more network in the same world as `like`."""
     if rig.name == "simulated":
-        from openfl.network.simulated import SimulatedNetwork, simulated_peer_id
+        from openfl.network.simulated.network import SimulatedNetwork, simulated_peer_id
 
         assert isinstance(like, SimulatedNetwork)
         return like._world.network(simulated_peer_id("one more"))

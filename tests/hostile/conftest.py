@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hostile_rig import PATIENCE_SECONDS, Victim, two_honest_nodes
 
-from openfl.network import libp2p_swarm, libp2p_transport
+from openfl.network.libp2p import swarm as libp2p_swarm
+from openfl.network.libp2p import transport as libp2p_transport
 
 
 @pytest.fixture(autouse=True)

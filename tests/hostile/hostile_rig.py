@@ -23,12 +23,12 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_varint_prefixed
 
-from openfl.contribution import Charter, GroupCard, PeerId
-from openfl.control import call
-from openfl.errors import RequestFailed
+from openfl.app.control_socket import call
+from openfl.core.contribution import Charter, GroupCard, PeerId
+from openfl.core.errors import RequestFailed
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
-from openfl.network.envelope import Libp2pSealer, generate_identity, key_pair_of
-from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings, parse_peer_multiaddr
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity, key_pair_of
+from openfl.network.libp2p.network import Libp2pNetwork, Libp2pSettings, parse_peer_multiaddr
 from openfl.wire import cbor
 from openfl.wire import messages as wire
 from tests.patience import PATIENCE_SECONDS

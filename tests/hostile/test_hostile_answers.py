@@ -14,12 +14,12 @@ from hostile_rig import Liar, Victim, lying_member, make_network, thrown_out
 from test_hostile_gossip import body
 
 from openfl.aggregation.replica import Completeness, Cursor
+from openfl.app.open_node import open_node
 from openfl.config import load_config
-from openfl.contribution import Charter, GroupCard, PeerId
-from openfl.errors import DecodeError
-from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.core.contribution import Charter, GroupCard, PeerId
+from openfl.core.errors import DecodeError
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 from openfl.node import Node
-from openfl.runtime import open_node
 from openfl.wire import messages as wire
 from tests.process_rig import deal_homes
 from tests.situation import within

@@ -25,10 +25,10 @@ from libp2p.utils.varint import encode_uvarint
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.contribution import Charter, GroupCard
-from openfl.learning.rating_charter import ITEMS
-from openfl.network.envelope import Libp2pSealer, generate_identity
-from openfl.network.libp2p_hardening import MAX_RPC_BYTES
+from openfl.core.contribution import Charter, GroupCard
+from openfl.learning.rating.charter import ITEMS
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
+from openfl.network.libp2p.hardening import MAX_RPC_BYTES
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 from tests.situation import within

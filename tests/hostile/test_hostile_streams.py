@@ -30,18 +30,21 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
-from openfl.contribution import PeerId
-from openfl.network import libp2p_dht, libp2p_identify, libp2p_requests, libp2p_swarm
+from openfl.core.contribution import PeerId
 from openfl.network.base import PeerAddress
-from openfl.network.discovery import group_key
-from openfl.network.envelope import (
+from openfl.network.libp2p import dht as libp2p_dht
+from openfl.network.libp2p import identify as libp2p_identify
+from openfl.network.libp2p import requests as libp2p_requests
+from openfl.network.libp2p import swarm as libp2p_swarm
+from openfl.network.libp2p.envelope import (
     generate_identity,
     identity_from_seed,
     peer_id_of,
 )
-from openfl.network.libp2p import Libp2pNetwork
-from openfl.network.libp2p_requests import MAX_REQUESTS_PER_PEER
+from openfl.network.libp2p.network import Libp2pNetwork
+from openfl.network.libp2p.requests import MAX_REQUESTS_PER_PEER
 from openfl.wire import messages as wire
+from openfl.wire.names import group_key
 from tests.situation import within
 
 OURS = (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL, wire.GROUPS_PROTOCOL, "/openfl/peers/1")

@@ -29,8 +29,8 @@ from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_DATA, TYPE_WINDOW_UPD
 from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
 from multiaddr import Multiaddr
 
-from openfl.errors import RequestFailed
-from openfl.network.libp2p_hardening import MAX_RPC_BYTES
+from openfl.core.errors import RequestFailed
+from openfl.network.libp2p.hardening import MAX_RPC_BYTES
 from openfl.wire import messages as wire
 from tests.situation import within
 

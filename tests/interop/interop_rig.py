@@ -11,14 +11,14 @@ from typing import Any
 import trio
 
 from openfl.aggregation.replica import Replica
+from openfl.app.open_node import open_node
 from openfl.config import load_config
-from openfl.contribution import Charter, GroupId, PeerId
+from openfl.core.contribution import Charter, GroupId, PeerId
+from openfl.core.telemetry import NodeEvent
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
-from openfl.network.libp2p import Libp2pNetwork
-from openfl.network.libp2p_addresses import parse_peer_multiaddr
+from openfl.network.libp2p.addresses import parse_peer_multiaddr
+from openfl.network.libp2p.network import Libp2pNetwork
 from openfl.node import Node
-from openfl.runtime import open_node
-from openfl.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.interop.js_rig import JsPeer

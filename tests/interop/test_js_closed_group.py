@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from openfl.contribution import PeerId
-from openfl.errors import GroupError
-from openfl.invitations import invite, load_invitation
-from openfl.network.envelope import Libp2pSealer, load_or_create_identity
+from openfl.core.contribution import PeerId
+from openfl.core.errors import GroupError
+from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
+from openfl.storage.invitations import invite, load_invitation
 from openfl.wire import cbor
 from tests.interop.interop_rig import ROWS, Live, deal_homes, join, meshed, running, until
 from tests.interop.js_rig import JsError, JsPeer, js_peer

@@ -11,9 +11,9 @@ from libp2p.host.ping import PingService
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 
-from openfl.contribution import PeerId
-from openfl.errors import RequestFailed
-from openfl.network.private_network import generate_network_key
+from openfl.core.contribution import PeerId
+from openfl.core.errors import RequestFailed
+from openfl.network.libp2p.private_network import generate_network_key
 from tests.interop.interop_rig import (
     ROWS,
     Live,

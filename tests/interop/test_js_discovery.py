@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from openfl.contribution import PeerId
-from openfl.network.discovery import NETWORK_KEY, group_key
+from openfl.core.contribution import PeerId
+from openfl.wire.names import NETWORK_KEY, group_key
 from tests.interop.interop_rig import (
     Live,
     address_of,

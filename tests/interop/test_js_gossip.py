@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.network.base import GossipMessage
 from openfl.wire import messages as wire
 from tests.interop.interop_rig import (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from libp2p.peer.id import ID
 
-from openfl.errors import RequestFailed
-from openfl.network.envelope import open_envelope
-from openfl.network.libp2p_circuit import is_relayed
+from openfl.core.errors import RequestFailed
+from openfl.network.libp2p.envelope import open_envelope
+from openfl.network.libp2p.nat.circuit import is_relayed
 from openfl.wire import messages as wire
 from tests.interop.interop_rig import (
     NOWHERE,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl.contribution import GroupId, PeerId
+from openfl.core.contribution import GroupId, PeerId
 from openfl.wire import messages as wire
 from tests.interop.interop_rig import ROWS, deal_homes, join, running, until
 from tests.interop.js_rig import JsError, js_peer

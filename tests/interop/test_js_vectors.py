@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from openfl.errors import InvalidSignature
-from openfl.network.envelope import open_envelope
+from openfl.core.errors import InvalidSignature
+from openfl.network.libp2p.envelope import open_envelope
 from tests.interop.js_rig import JsError, JsPeer, js_peer
 from tests.vectors.make import CHARTER
 

@@ -10,8 +10,8 @@ from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed
 
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
-from openfl.network.envelope import generate_identity
-from openfl.network.libp2p import Libp2pNetwork, Libp2pSettings
+from openfl.network.libp2p.envelope import generate_identity
+from openfl.network.libp2p.network import Libp2pNetwork, Libp2pSettings
 from tests.situation import until_seen, within
 
 TOPIC = "/openfl/1/test/deltas"

@@ -14,15 +14,15 @@ from libp2p.crypto.rsa import create_new_key_pair as create_new_rsa_key_pair
 from libp2p.crypto.secp256k1 import create_new_key_pair as create_new_secp256k1_key_pair
 from libp2p.peer.envelope import Envelope, make_unsigned
 
-from openfl.errors import InvalidSignature, StateError
-from openfl.network import envelope
-from openfl.network.envelope import (
+from openfl.core.errors import InvalidSignature, StateError
+from openfl.network.libp2p.envelope import (
     Libp2pSealer,
     generate_identity,
     load_or_create_identity,
     open_envelope,
     peer_id_of,
 )
+from openfl.network.libp2p.network import envelope
 
 KIND = b"openfl/delta/1"
 IDENTITY = create_new_key_pair(b"seed" * 8).private_key.serialize()

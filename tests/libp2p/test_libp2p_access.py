@@ -6,11 +6,12 @@ import pytest
 import trio
 from libp2p_rig import address_of, answers, make_network, until
 
-from openfl.errors import RequestFailed
-from openfl.network import libp2p_access, libp2p_swarm
+from openfl.core.errors import RequestFailed
 from openfl.network.access_list import AccessList
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p_transport import CountingStream, Traffic
+from openfl.network.libp2p import access as libp2p_access
+from openfl.network.libp2p import swarm as libp2p_swarm
+from openfl.network.libp2p.transport import CountingStream, Traffic
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 
@@ -130,7 +131,7 @@ async def test_with_a_list_of_allowed_peers_nobody_else_gets_a_connection() -> N
 
 
 def test_deny_wins_over_allow() -> None:
-    from openfl.contribution import PeerId
+    from openfl.core.contribution import PeerId
 
     both = AccessList(frozenset([PeerId("a")]), frozenset([PeerId("a")]))
     assert both.refusal(PeerId("a")) == "peer-denied"

@@ -8,8 +8,8 @@ import pytest
 from libp2p.peer.id import ID
 from libp2p_rig import TOPIC, address_of, id_of, make_network, until
 
-from openfl.network.envelope import generate_identity
-from openfl.network.libp2p_reachability import (
+from openfl.network.libp2p.envelope import generate_identity
+from openfl.network.libp2p.nat.reachability import (
     LONGEST_PLACE_SECONDS,
     RENEW_FRACTION,
     SHORTEST_PLACE_SECONDS,

@@ -1,4 +1,4 @@
-"""Regression tests of what `libp2p_transport`, `libp2p_swarm`, `libp2p_dht` work around."""
+"""Regression tests of what `transport`, `swarm`, `dht` work around."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from libp2p.utils.varint import encode_varint_prefixed
 from libp2p_rig import address_of, answers, id_of, make_network, until
 from multiaddr import Multiaddr
 
-from openfl.contribution import PeerId
-from openfl.errors import NetworkError, RequestFailed
-from openfl.network import libp2p_addresses, libp2p_dht, libp2p_swarm, libp2p_transport
+from openfl.core.contribution import PeerId
+from openfl.core.errors import NetworkError, RequestFailed
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p_addresses import (
+from openfl.network.libp2p import addresses as libp2p_addresses
+from openfl.network.libp2p import dht as libp2p_dht
+from openfl.network.libp2p import swarm as libp2p_swarm
+from openfl.network.libp2p import transport as libp2p_transport
+from openfl.network.libp2p.addresses import (
     PEER_ADDRESS_EXAMPLE,
     order_addresses,
     parse_peer_multiaddr,
 )
-from openfl.network.libp2p_dht import DHT_PROTOCOL, BoundedProviderStore
-from openfl.network.libp2p_transport import (
+from openfl.network.libp2p.dht import DHT_PROTOCOL, BoundedProviderStore
+from openfl.network.libp2p.transport import (
     TLS_PROTOCOL,
     Faults,
     HardenedYamux,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from libp2p_rig import address_of, make_network, until
 
-from openfl.network.libp2p import Libp2pNetwork
+from openfl.network.libp2p.network import Libp2pNetwork
 
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)
 NOR_HERE = ("/ip4/127.0.0.1/tcp/2",)

@@ -26,16 +26,16 @@ from libp2p_rig import (
     until,
 )
 
-from openfl.network import libp2p_hardening
-from openfl.network.envelope import generate_identity
-from openfl.network.libp2p_hardening import (
+from openfl.network.libp2p import hardening as libp2p_hardening
+from openfl.network.libp2p.envelope import generate_identity
+from openfl.network.libp2p.hardening import (
     MAX_QUEUED_BYTES,
     MAX_RPC_BYTES,
     BoundedRpcQueue,
     SeenMessages,
     quieten_logging,
 )
-from openfl.network.libp2p_transport import Faults
+from openfl.network.libp2p.transport import Faults
 
 
 def message(**changes: Any) -> rpc_pb2.Message:
@@ -451,7 +451,7 @@ def test_the_log_of_libp2p_reaches_neither_the_terminal_nor_the_root_logger(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     quieten_logging()
-    with caplog.at_level(logging.DEBUG, logger="openfl.network.libp2p_hardening"):
+    with caplog.at_level(logging.DEBUG, logger="openfl.network.libp2p.hardening"):
         logging.getLogger("libp2p.kad_dht").warning(
             "Failed to read DHT message from stream: %s", ""
         )

@@ -22,23 +22,22 @@ from libp2p.utils.varint import encode_varint_prefixed
 from libp2p_rig import TOPIC, Heard, address_of, answers, id_of, make_network, until
 from multiaddr import Multiaddr
 
-from openfl.errors import NetworkError
-from openfl.network import libp2p_hole_punching as hole_punching
-from openfl.network import libp2p_punch
-from openfl.network import libp2p_reachability as reachability
+from openfl.core.errors import NetworkError
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p import Libp2pNetwork
-from openfl.network.libp2p_dcutr import (
+from openfl.network.libp2p.listening import bind
+from openfl.network.libp2p.nat import hole_punching, reachability
+from openfl.network.libp2p.nat import punch as libp2p_punch
+from openfl.network.libp2p.nat.dcutr import (
     DCUTR_PROTOCOL,
     MAX_ADDRESSES,
     is_outside,
     read_hole_punch,
     usable_addresses,
 )
-from openfl.network.libp2p_listening import bind
-from openfl.network.libp2p_port_sharing import AVAILABLE, dial_from_port_of
-from openfl.network.libp2p_streams import StreamReader
-from openfl.network.libp2p_swarm import open_stream_on
+from openfl.network.libp2p.nat.port_sharing import AVAILABLE, dial_from_port_of
+from openfl.network.libp2p.network import Libp2pNetwork
+from openfl.network.libp2p.streams import StreamReader
+from openfl.network.libp2p.swarm import open_stream_on
 
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)
 linux = pytest.mark.skipif(not AVAILABLE, reason="the port can be shared on Linux only")

@@ -17,10 +17,10 @@ from zeroconf import (  # type: ignore[attr-defined]
     RecordUpdate,
 )
 
-from openfl.contribution import PeerId
-from openfl.network import mdns_hearing
+from openfl.core.contribution import PeerId
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p_mdns import (
+from openfl.network.lan import mdns_hearing
+from openfl.network.lan.mdns import (
     MAX_ADDRESSES,
     MAX_CACHED_RECORDS,
     MAX_TEXT_BYTES,
@@ -30,7 +30,7 @@ from openfl.network.libp2p_mdns import (
     read_text_record,
     text_record,
 )
-from openfl.network.mdns_hearing import (
+from openfl.network.lan.mdns_hearing import (
     MAX_SOURCES,
     NAMED_SECONDS,
     PACKETS_BURST,

@@ -7,12 +7,13 @@ import pytest
 from libp2p.transport.exceptions import OpenConnectionError
 from libp2p_rig import address_of, answers, make_network
 
-from openfl.errors import NetworkError, RequestFailed
-from openfl.network import libp2p_dns, libp2p_swarm
+from openfl.core.errors import NetworkError, RequestFailed
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p import Libp2pNetwork, parse_peer_multiaddr
-from openfl.network.libp2p_addresses import PEER_ADDRESS_EXAMPLE
-from openfl.network.libp2p_dns import resolve_dnsaddr
+from openfl.network.libp2p import dns as libp2p_dns
+from openfl.network.libp2p import swarm as libp2p_swarm
+from openfl.network.libp2p.addresses import PEER_ADDRESS_EXAMPLE
+from openfl.network.libp2p.dns import resolve_dnsaddr
+from openfl.network.libp2p.network import Libp2pNetwork, parse_peer_multiaddr
 
 PEER = PEER_ADDRESS_EXAMPLE.rpartition("/")[2]
 

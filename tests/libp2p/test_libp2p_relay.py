@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from libp2p_rig import TOPIC, Heard, address_of, answers, id_of, make_network, until
 
-from openfl.errors import RequestFailed
-from openfl.network import libp2p_reachability as reachability
+from openfl.core.errors import RequestFailed
 from openfl.network.base import PeerAddress
-from openfl.network.libp2p import Libp2pNetwork
-from openfl.network.libp2p_relay import Relay, RelayLimits
+from openfl.network.libp2p.nat import reachability
+from openfl.network.libp2p.nat.relay import Relay, RelayLimits
+from openfl.network.libp2p.network import Libp2pNetwork
 from tests.situation import within
 
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pytest
 from libp2p_rig import address_of, answers, make_network, until
 
-from openfl.network import libp2p_roaming
-from openfl.network.libp2p_addresses import interface_addresses
-from openfl.network.libp2p_roaming import lost_addresses
+from openfl.network.libp2p.addresses import interface_addresses
+from openfl.network.libp2p.nat import roaming as libp2p_roaming
+from openfl.network.libp2p.nat.roaming import lost_addresses
 
 
 def test_an_address_of_no_interface_is_lost_and_those_of_this_machine_are_not() -> None:

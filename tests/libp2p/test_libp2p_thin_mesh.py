@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from libp2p_rig import TOPIC, Heard, id_of, make_network, meshed, until
 
-from openfl.network.libp2p import Libp2pNetwork
+from openfl.network.libp2p.network import Libp2pNetwork
 
 
 def part(one: Libp2pNetwork, other: Libp2pNetwork) -> None:

@@ -21,9 +21,10 @@ import pytest
 import trio
 
 from openfl.aggregation.replica import Replica
+from openfl.app.control_socket import call
+from openfl.app.open_node import offline_snapshot, open_node
 from openfl.config import Config, load_config
-from openfl.control import call
-from openfl.errors import (
+from openfl.core.errors import (
     GroupError,
     LearningError,
     NetworkError,
@@ -31,12 +32,11 @@ from openfl.errors import (
     UsageError,
     UserError,
 )
-from openfl.group.intake import Intake
+from openfl.core.telemetry import NodeEvent
+from openfl.group.delta_receiver import DeltaReceiver
 from openfl.learning.model_file import load_model
-from openfl.learning.rating_charter import ITEMS
+from openfl.learning.rating.charter import ITEMS
 from openfl.node import Node
-from openfl.runtime import offline_snapshot, open_node
-from openfl.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.patience import PATIENCE_SECONDS
@@ -50,8 +50,8 @@ PARTS = 12
 def no_deadline_for_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node closes within five seconds, whatever is left to do then (`FINISH_SECONDS` and
     `CLOSE_SECONDS` see to it). Here it is to end by itself, and a slow machine is to save all."""
-    monkeypatch.setattr("openfl.runtime.FINISH_SECONDS", 10 * PATIENCE_SECONDS)
-    monkeypatch.setattr("openfl.network.libp2p.CLOSE_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr("openfl.app.open_node.FINISH_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr("openfl.network.libp2p.network.CLOSE_SECONDS", 10 * PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -286,13 +286,13 @@ async def test_large_deltas_are_announced_and_pulled(
     homes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announced: list[int] = []
-    original = Intake.announce
+    original = DeltaReceiver.announce
 
-    def spy(self: Intake, message: Any, *rest: Any) -> Any:
+    def spy(self: DeltaReceiver, message: Any, *rest: Any) -> Any:
         announced.append(message.size)
         return original(self, message, *rest)
 
-    monkeypatch.setattr(Intake, "announce", spy)
+    monkeypatch.setattr(DeltaReceiver, "announce", spy)
     few = {"gossip__inline_limit_bytes": 1024, "training__rounds": 6}
     async with running(homes[0], **few) as first, running(homes[1], [first.address], **few) as two:
         await until(lambda: first.members() == two.members() == 2)
@@ -309,7 +309,7 @@ async def test_small_deltas_are_not_announced(
     homes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announced: list[Any] = []
-    monkeypatch.setattr(Intake, "announce", lambda self, *message: announced.append(message))
+    monkeypatch.setattr(DeltaReceiver, "announce", lambda self, *message: announced.append(message))
     few = {"training__rounds": 3}
     async with running(homes[0], **few) as first, running(homes[1], [first.address], **few) as two:
         await first.node.wait_done()
@@ -493,7 +493,7 @@ async def run_until_it_fails(config: Config, home: Path) -> None:
 
 
 def _peer_of(address: str) -> Any:
-    from openfl.network.libp2p import parse_peer_multiaddr
+    from openfl.network.libp2p.network import parse_peer_multiaddr
 
     return parse_peer_multiaddr(address)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl.control import call
+from openfl.app.control_socket import call
 from tests.process_rig import RunningNode, deal_homes, ending, openfl_node, until
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 
+from openfl.app.open_node import open_node
 from openfl.config import load_config
-from openfl.errors import GroupError, StateError, UserError
+from openfl.core.errors import GroupError, StateError, UserError
 from openfl.node import Node
-from openfl.runtime import open_node
 
 
 class Mine(BaseException):

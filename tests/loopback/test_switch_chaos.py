@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from openfl import control
-from openfl.errors import NotRunningError
-from openfl.fault_points import MOVE_POINTS
-from openfl.home_storage import HomeStorage
-from openfl.store import Home
+from openfl.app import control_socket as control
+from openfl.core.errors import NotRunningError
+from openfl.node.fault_points import MOVE_POINTS
+from openfl.storage.home import Home
+from openfl.storage.home_storage import HomeStorage
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
 from tests.process_rig import PATIENCE_SECONDS, RunningNode, ending, until

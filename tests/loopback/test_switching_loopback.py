@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from openfl.aggregation.replica import Replica
+from openfl.app.open_node import open_node
 from openfl.config import load_config
-from openfl.errors import GroupError
+from openfl.core.errors import GroupError
+from openfl.core.telemetry import NodeEvent
 from openfl.node import Node
-from openfl.runtime import open_node
-from openfl.telemetry import NodeEvent
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
 from tests.situation import until_seen as until

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import trio
 
-from openfl.network import upnp_router
-from openfl.network.upnp import PERMANENT_ONLY, TAKEN, Mapping, RouterFailed, RouterView
-from openfl.network.upnp_router import LanRouter
+from openfl.network.lan import upnp_router
+from openfl.network.lan.upnp import PERMANENT_ONLY, TAKEN, Mapping, RouterFailed, RouterView
+from openfl.network.lan.upnp_router import LanRouter
 from tests.fake_router import FakeRouter, serving
 from tests.patience import PATIENCE_SECONDS
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from openfl.control import call
-from openfl.errors import OpenFLError
-from openfl.membership_state import STATE_KIND, STATE_VERSION, SavedMembership
-from openfl.store import Home, peek_state
+from openfl.app.control_socket import call
+from openfl.core.errors import OpenFLError
+from openfl.storage.home import Home
+from openfl.storage.membership import STATE_KIND, STATE_VERSION, SavedMembership
+from openfl.storage.state_files import peek_state
 from tests.netns.fault_net import PORT, FaultNet, fault_net
 from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import RunningNode, deal_homes

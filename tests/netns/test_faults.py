@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl.control import call
+from openfl.app.control_socket import call
 from tests.netns.fault_group import fault_group
 from tests.netns.nat_rig import why_not
 from tests.netns.small_disk import SmallDisk, small_disk

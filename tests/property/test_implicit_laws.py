@@ -9,12 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from openfl.contribution import Charter
+from openfl.core.contribution import Charter
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import merge
-from openfl.learning.implicit_charter import ITEMS, implicit_charter
-from openfl.learning.implicit_factorization import ImplicitFactorization
-from openfl.learning.ratings import Ratings
-from openfl.model_view import DenseModel, DenseTable
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.implicit.charter import ITEMS, implicit_charter
+from openfl.learning.implicit.task import ImplicitFactorization
 from tests.implicit_rig import Dense, some_plays, tasks_of
 
 worlds = st.fixed_dictionaries(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl.errors import DecodeError
+from openfl.core.errors import DecodeError
 from openfl.wire import tensors
 
 codes = st.lists(st.integers(-8, 7), max_size=65)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from openfl.contribution import ModelView, RowBlock
+from openfl.core.contribution import ModelView, RowBlock
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge
 from openfl.learning.differential_privacy import (
     Release,
@@ -20,10 +21,9 @@ from openfl.learning.differential_privacy import (
     plan_release,
     private_sum,
 )
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import ITEMS, rating_charter
-from openfl.learning.ratings import Ratings
-from openfl.model_view import DenseModel
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.rating.charter import ITEMS, rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 
 CHARTER = rating_charter("private", (1, 5), factors=3)
 SONGS = tuple(f"song {n}" for n in range(30))

@@ -18,7 +18,7 @@ from openfl.aggregation.delta import Delta
 from openfl.aggregation.fixed_point import PRECISION_BITS, value_bits
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, MergeKind, Replica, ReplicaLimits
-from openfl.contribution import MAX_PRECISION, PeerId
+from openfl.core.contribution import MAX_PRECISION, PeerId
 from tests.protocol_samples import CHARTER, HALF, ITEMS, MEAN, block, delta, envelope_of, peer
 
 laws = settings(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import MergeKind, Replica, ReplicaLimits
-from openfl.contribution import Charter, PeerId, RowBlock, TableSchema
+from openfl.core.contribution import Charter, PeerId, RowBlock, TableSchema
 from openfl.simulation.ledger import Ledger
 from openfl.simulation.sealing import StandInSealer
 from openfl.simulation.shared_replica import SharedReplica

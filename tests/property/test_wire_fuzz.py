@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openfl.errors import DecodeError, InvalidContribution
+from openfl.core.errors import DecodeError, InvalidContribution
 from openfl.group.validation import validate_delta
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire

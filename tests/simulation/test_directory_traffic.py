@@ -10,9 +10,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from openfl.contribution import GroupCard, PeerId
-from openfl.group.cards import GroupCards
+from openfl.core.contribution import GroupCard, PeerId
 from openfl.simulation.sealing import StandInSealer
+from openfl.switching.cards import GroupCards
 from openfl.wire import messages as wire
 from tests.group_rig import CHARTER
 

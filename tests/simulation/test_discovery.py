@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 import trio
 
-from openfl.contribution import GroupId
-from openfl.network.base import GossipMessage, PeerAddress, Verdict
-from openfl.network.discovery import (
+from openfl.core.contribution import GroupId
+from openfl.discovery.discovery import (
     MAX_REMEMBERED,
     RETRY_MAX_SECONDS,
     Discovery,
-    group_key,
-    group_topic,
     retry_delay,
 )
-from openfl.network.simulated import SimulatedNetwork, SimulatedWorld, simulated_peer_id
+from openfl.network.base import GossipMessage, PeerAddress, Verdict
+from openfl.network.simulated.network import SimulatedInternet, SimulatedNetwork, simulated_peer_id
+from openfl.wire.names import deltas_topic, group_key
 
 GROUP = GroupId("ab" * 16)
 OTHER_GROUP = GroupId("cd" * 16)
@@ -51,14 +50,18 @@ def discovery_of(network: SimulatedNetwork, *bootstrap: PeerAddress, **options: 
 
 
 async def enter(
-    world: SimulatedWorld, stack: AsyncExitStack, count: int, group: GroupId = GROUP, name: str = ""
+    world: SimulatedInternet,
+    stack: AsyncExitStack,
+    count: int,
+    group: GroupId = GROUP,
+    name: str = "",
 ) -> list[SimulatedNetwork]:
     networks = []
     for number in range(count):
         network = await stack.enter_async_context(
             world.network(simulated_peer_id(f"{name}{number}"))
         )
-        await network.subscribe(group_topic(group), accept)
+        await network.subscribe(deltas_topic(group), accept)
         networks.append(network)
     return networks
 
@@ -68,7 +71,7 @@ async def test_nodes_that_start_together_find_the_others_within_seconds(
     autojump_clock: Any, count: int
 ) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -93,7 +96,7 @@ async def test_nodes_that_start_together_find_the_others_within_seconds(
 
 async def test_a_node_dials_no_more_members_than_it_wants(autojump_clock: Any) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -103,7 +106,7 @@ async def test_a_node_dials_no_more_members_than_it_wants(autojump_clock: Any) -
             await network.connect(address_of(hub))
             await network.provide(group_key(GROUP, unix_now()))
         async with world.network(simulated_peer_id("late")) as late:
-            await late.subscribe(group_topic(GROUP), accept)
+            await late.subscribe(deltas_topic(GROUP), accept)
             discovery = discovery_of(late, address_of(hub), dial_members=4)
             await discovery.join()
             await nursery.start(discovery.run, GROUP)
@@ -114,7 +117,7 @@ async def test_a_node_dials_no_more_members_than_it_wants(autojump_clock: Any) -
 
 async def test_members_of_other_groups_are_told_apart(autojump_clock: Any) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -140,7 +143,7 @@ async def test_members_of_other_groups_are_told_apart(autojump_clock: Any) -> No
 
 
 async def test_joining_says_what_came_of_each_address(autojump_clock: Any) -> None:
-    async with SimulatedWorld(1) as world, AsyncExitStack() as stack:
+    async with SimulatedInternet(1) as world, AsyncExitStack() as stack:
         a, b = await enter(world, stack, 2)
         gone = PeerAddress(simulated_peer_id("gone"), ("/memory/77",))
         discovery = discovery_of(a, gone, address_of(b))
@@ -155,7 +158,7 @@ async def test_joining_says_what_came_of_each_address(autojump_clock: Any) -> No
 async def test_joining_does_not_wait_for_a_machine_that_is_off_once_another_has_answered(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, somebody_answers: bool
 ) -> None:
-    async with SimulatedWorld(1) as world, AsyncExitStack() as stack:
+    async with SimulatedInternet(1) as world, AsyncExitStack() as stack:
         a, b = await enter(world, stack, 2)
         off = PeerAddress(simulated_peer_id("off"), ("/memory/77",))
         connect = a.connect
@@ -180,7 +183,7 @@ async def test_with_nobody_to_dial_joining_is_empty_and_the_node_can_be_found(
     autojump_clock: Any,
 ) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -197,7 +200,7 @@ async def test_with_nobody_to_dial_joining_is_empty_and_the_node_can_be_found(
 
 async def test_a_bootstrap_node_that_comes_late_is_found_by_retrying(autojump_clock: Any) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -218,7 +221,7 @@ async def test_remembered_peers_make_a_restart_work_without_the_bootstrap_node(
     autojump_clock: Any,
 ) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -233,7 +236,7 @@ async def test_remembered_peers_make_a_restart_work_without_the_bootstrap_node(
         world.crash(a.peer_id)
         world.crash(c.peer_id)
         async with world.network(c.peer_id) as again:
-            await again.subscribe(group_topic(GROUP), accept)
+            await again.subscribe(deltas_topic(GROUP), accept)
             restarted = discovery_of(again, remembered=remembered)
             outcomes = {o.peer.peer_id: o.ok for o in await restarted.join()}
             assert outcomes == {a.peer_id: False, b.peer_id: True}
@@ -243,7 +246,7 @@ async def test_remembered_peers_make_a_restart_work_without_the_bootstrap_node(
 
 
 async def test_remembered_peers_are_bounded(autojump_clock: Any) -> None:
-    async with SimulatedWorld(1) as world, AsyncExitStack() as stack:
+    async with SimulatedInternet(1) as world, AsyncExitStack() as stack:
         (a,) = await enter(world, stack, 1)
         many = [PeerAddress(simulated_peer_id(str(n)), ("/memory/9",)) for n in range(1000)]
         assert len(discovery_of(a, remembered=many).remembered()) == MAX_REMEMBERED
@@ -251,7 +254,7 @@ async def test_remembered_peers_are_bounded(autojump_clock: Any) -> None:
 
 async def test_members_are_provided_anew_in_the_next_hour(autojump_clock: Any) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -268,7 +271,7 @@ async def test_members_are_provided_anew_in_the_next_hour(autojump_clock: Any) -
 
 async def test_after_a_partition_members_find_each_other_again(autojump_clock: Any) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -296,7 +299,7 @@ async def test_a_network_that_fell_apart_is_one_again_within_seconds_of_its_heal
 ) -> None:
     """Each half has as many members as a node wants, and nobody has a bootstrap address."""
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
@@ -327,7 +330,7 @@ async def test_whoever_started_alone_is_there_soon_after_the_first_of_those_it_r
     autojump_clock: Any,
 ) -> None:
     async with (
-        SimulatedWorld(1) as world,
+        SimulatedInternet(1) as world,
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.contribution import Evaluation, GroupCard, PeerId
-from openfl.group.selection import SelectionSettings
-from openfl.membership_state import SavedMembership
+from openfl.core.contribution import Evaluation, GroupCard, PeerId
 from openfl.simulation.attacks import ATTACKS
 from openfl.simulation.dealing import deal
 from openfl.simulation.groups_world import GroupsWorld
@@ -26,6 +24,8 @@ from openfl.simulation.scenario import (
     TaskSection,
 )
 from openfl.simulation.sealing import StandInSealer
+from openfl.storage.membership import SavedMembership
+from openfl.switching.policy import SelectionSettings
 from openfl.wire import messages as wire
 
 LURE = "lure"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from openfl.contribution import Evaluation
-from openfl.learning.ratings import EMPTY_CATALOGUE
+from openfl.core.contribution import Evaluation
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE
 from openfl.simulation.dealing import deal
 from openfl.simulation.run import charter_of, load_crowd, make_members
 from openfl.simulation.scenario import (

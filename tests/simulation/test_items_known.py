@@ -12,11 +12,11 @@ import pytest
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.contribution import plain_key
-from openfl.learning import matrix_factorization
-from openfl.network.simulated import seed_trio
-from openfl.telemetry import ItemsView, NodeEvent, NodeSnapshot
-from openfl.workload import ClassificationWorkload, RatingWorkload
+from openfl.core.contribution import plain_key
+from openfl.core.telemetry import ItemsView, NodeEvent, NodeSnapshot
+from openfl.learning.rating import task as matrix_factorization
+from openfl.learning.workload import ClassificationWorkload, RatingWorkload
+from openfl.network.simulated.network import seed_trio
 from tests.node_rig import HURRIED, Village, Villager, village
 
 ROUNDS = replace(HURRIED, rounds=3)

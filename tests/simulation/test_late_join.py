@@ -11,13 +11,13 @@ import trio
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.errors import NetworkError
-from openfl.group.selection import SelectionSettings
-from openfl.network.simulated import seed_trio
-from openfl.network.simulated_link import LinkSettings
-from openfl.telemetry import Notice
+from openfl.core.errors import NetworkError
+from openfl.core.telemetry import Notice
+from openfl.learning.workload import RatingWorkload
+from openfl.network.simulated.link import LinkSettings
+from openfl.network.simulated.network import seed_trio
+from openfl.switching.policy import SelectionSettings
 from openfl.wire import messages as wire
-from openfl.workload import RatingWorkload
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.group_rig import RigSealer, peer

@@ -17,11 +17,11 @@ import pytest
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.contribution import Charter, Contribution, Evaluation
-from openfl.group.selection import SelectionSettings
+from openfl.core.contribution import Charter, Contribution, Evaluation
 from openfl.learning.central import train_alone
-from openfl.network.simulated import seed_trio
-from openfl.workload import TaskWorkload, Workload, load_workload
+from openfl.learning.workload import TaskWorkload, Workload, load_workload
+from openfl.network.simulated.network import seed_trio
+from openfl.switching.policy import SelectionSettings
 from openfl_cli import exit_codes, main
 from openfl_cli.status_json import status_json
 from tests.group_rig import CHARTER, contribution
@@ -279,7 +279,7 @@ async def test_little_data_for_a_module(
 ) -> None:
     torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "openfl-node[torch]"')
     from openfl.learning.splitting import Split
-    from openfl.learning.torch_task import TorchModel, TorchTask, torch_charter, torch_problem
+    from openfl.learning.torch.task import TorchModel, TorchTask, torch_charter, torch_problem
 
     model = TorchModel("line", lambda: torch.nn.Linear(2, 2))
     charter = torch_charter("lines", model)

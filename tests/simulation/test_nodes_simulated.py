@@ -12,12 +12,12 @@ import trio
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.contribution import Charter
-from openfl.errors import GroupError, StateError
-from openfl.learning.rating_charter import ITEMS
-from openfl.network.simulated import seed_trio
-from openfl.network.simulated_link import LinkSettings
-from openfl.workload import RatingWorkload
+from openfl.core.contribution import Charter
+from openfl.core.errors import GroupError, StateError
+from openfl.learning.rating.charter import ITEMS
+from openfl.learning.workload import RatingWorkload
+from openfl.network.simulated.link import LinkSettings
+from openfl.network.simulated.network import seed_trio
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.node_rig import (

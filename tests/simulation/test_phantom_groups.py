@@ -12,14 +12,14 @@ import trio
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.contribution import Charter, GroupCard
-from openfl.errors import GroupError
-from openfl.group.selection import SelectionSettings
-from openfl.group_finder import GroupFinder
-from openfl.membership_state import SavedMembership
-from openfl.network.simulated import seed_trio
+from openfl.core.contribution import Charter, GroupCard
+from openfl.core.errors import GroupError
+from openfl.learning.workload import RatingWorkload
+from openfl.network.simulated.network import seed_trio
+from openfl.node.group_finder import GroupFinder
+from openfl.storage.membership import SavedMembership
+from openfl.switching.policy import SelectionSettings
 from openfl.wire import messages as wire
-from openfl.workload import RatingWorkload
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.group_rig import RigSealer, peer

@@ -21,23 +21,24 @@ import trio
 from trio.testing import MockClock
 
 from openfl.aggregation.quantize import QuantizedBlock
+from openfl.app.open_node import open_node, session_settings
 from openfl.config import Config, load_config
-from openfl.contribution import Contribution, PeerId, RowBlock
-from openfl.errors import ConfigError
-from openfl.learning import implicit_charter, rating_charter
-from openfl.learning.implicit_factorization import ImplicitFactorization
-from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
-from openfl.learning.ratings import load_catalogue, load_ratings
-from openfl.model_view import DenseModel
-from openfl.network import peer_exchange
-from openfl.network.discovery import NETWORK_KEY, group_key
-from openfl.network.simulated import SimulatedNetwork, seed_trio
-from openfl.privacy import PrivacyBudget
-from openfl.runtime import open_node, session_settings
-from openfl.store import Home
+from openfl.core.contribution import Contribution, PeerId, RowBlock
+from openfl.core.errors import ConfigError
+from openfl.core.model_view import DenseModel
+from openfl.discovery import peer_exchange
+from openfl.discovery.discovery import NETWORK_KEY, group_key
+from openfl.learning.factorization.ratings import load_catalogue, load_ratings
+from openfl.learning.implicit import charter as implicit_charter
+from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.rating import charter as rating_charter
+from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.workload import Workload, load_workload
+from openfl.network.simulated.network import SimulatedNetwork, seed_trio
+from openfl.node.privacy_budget import PrivacyBudget
+from openfl.storage.home import Home
 from openfl.wire import bodies, exchange
 from openfl.wire import messages as wire
-from openfl.workload import Workload, load_workload
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.group_rig import RigSealer

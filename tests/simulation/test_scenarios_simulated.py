@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openfl.errors import DataError
+from openfl.core.errors import DataError
 from openfl.simulation.run import Crowd, Outcome, load_crowd, simulate
 from openfl.simulation.scenario_file import parse_scenario
 from openfl_cli.commands.simulate import real_sealer

@@ -10,16 +10,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from openfl.contribution import PeerId
-from openfl.errors import NetworkError, RequestFailed
+from openfl.core.contribution import PeerId
+from openfl.core.errors import NetworkError, RequestFailed
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
-from openfl.network.simulated import (
+from openfl.network.simulated.link import Link, LinkSettings
+from openfl.network.simulated.network import (
+    SimulatedInternet,
     SimulatedNetwork,
-    SimulatedWorld,
     seed_trio,
     simulated_peer_id,
 )
-from openfl.network.simulated_link import Link, LinkSettings
 
 TOPIC = "topic"
 LOSSY = LinkSettings(
@@ -46,7 +46,7 @@ def run_gossip(seed: int, settings: LinkSettings = LOSSY, count: int = 10) -> li
     trace: list[tuple[Any, ...]] = []
 
     async def scenario() -> None:
-        async with SimulatedWorld(seed, settings) as world, AsyncExitStack() as stack:
+        async with SimulatedInternet(seed, settings) as world, AsyncExitStack() as stack:
             networks = [
                 await stack.enter_async_context(world.network(simulated_peer_id(str(n))))
                 for n in range(count)
@@ -120,7 +120,7 @@ def test_with_faults_nothing_is_heard_twice() -> None:
 class TwoSides:
     """Four connected peers a, b | c, d and what each heard."""
 
-    def __init__(self, world: SimulatedWorld) -> None:
+    def __init__(self, world: SimulatedInternet) -> None:
         self.world = world
         self.heard: dict[PeerId, list[bytes]] = {}
 
@@ -145,7 +145,7 @@ class TwoSides:
 
 
 async def test_a_partition_cuts_and_a_heal_allows_to_connect_again(autojump_clock: Any) -> None:
-    async with SimulatedWorld(3) as world, AsyncExitStack() as stack:
+    async with SimulatedInternet(3) as world, AsyncExitStack() as stack:
         sides = TwoSides(world)
         a, b, c, d = await sides.enter(stack)
         world.partition([a.peer_id, b.peer_id], [c.peer_id, d.peer_id])
@@ -167,7 +167,7 @@ async def test_a_partition_cuts_and_a_heal_allows_to_connect_again(autojump_cloc
 async def test_a_crashed_peer_is_gone_and_may_come_back_under_its_name(
     autojump_clock: Any,
 ) -> None:
-    async with SimulatedWorld(3) as world, AsyncExitStack() as stack:
+    async with SimulatedInternet(3) as world, AsyncExitStack() as stack:
         sides = TwoSides(world)
         a, b, _, _ = await sides.enter(stack)
         await b.provide(b"k" * 32)
@@ -186,13 +186,13 @@ async def test_a_crashed_peer_is_gone_and_may_come_back_under_its_name(
 
 
 async def test_a_name_can_be_in_a_world_once(autojump_clock: Any) -> None:
-    async with SimulatedWorld() as world, world.network(simulated_peer_id("a")):
+    async with SimulatedInternet() as world, world.network(simulated_peer_id("a")):
         with pytest.raises(NetworkError, match="already"):
             await world.network(simulated_peer_id("a")).__aenter__()
 
 
 async def test_hours_pass_in_no_time(autojump_clock: Any) -> None:
-    async with SimulatedWorld() as world, world.network(simulated_peer_id("a")):
+    async with SimulatedInternet() as world, world.network(simulated_peer_id("a")):
         started = trio.current_time()
         await trio.sleep(24 * 3600)
         assert trio.current_time() - started >= 24 * 3600

@@ -9,10 +9,10 @@ import pytest
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.fault_points import FaultPoints
-from openfl.group.selection import SelectionSettings
-from openfl.network.simulated import seed_trio
-from openfl.workload import RatingWorkload
+from openfl.learning.workload import RatingWorkload
+from openfl.network.simulated.network import seed_trio
+from openfl.node.fault_points import FaultPoints
+from openfl.switching.policy import SelectionSettings
 from openfl_cli.demo.communities import CommunitySettings, random_groups
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from openfl.control import serve_control
-from openfl.errors import StateError
-from openfl.store import Home
+from openfl.app.control_socket import serve_control
+from openfl.core.errors import StateError
+from openfl.storage.home import Home
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o770])

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from openfl.contribution import PeerId
-from openfl.errors import DecodeError, InvalidContribution, InvalidSignature, RemoteError
+from openfl.core.contribution import PeerId
+from openfl.core.errors import DecodeError, InvalidContribution, InvalidSignature, RemoteError
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.network.base import Verdict

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openfl.contribution import MAX_EVIDENCE, Contribution, RowBlock
-from openfl.errors import DecodeError
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings
+from openfl.core.contribution import MAX_EVIDENCE, Contribution, RowBlock
+from openfl.core.errors import DecodeError
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.rating.charter import rating_charter
 from openfl.simulation.attacks import ATTACKS, AttackInput, flip_labels, nan_blocks
 from openfl.wire import messages as wire
 

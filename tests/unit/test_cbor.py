@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openfl.errors import DecodeError
+from openfl.core.errors import DecodeError
 from openfl.wire import cbor, tensors
 from openfl.wire.cbor import Tagged, decode, encode
 from openfl.wire.limits import LIMITS

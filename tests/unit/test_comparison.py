@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from openfl.contribution import Charter, Contribution, Evaluation, ModelView
+from openfl.core.contribution import Charter, Contribution, Evaluation, ModelView
+from openfl.core.model_view import DenseModel
 from openfl.learning.comparison import PairedTask, compare
-from openfl.model_view import DenseModel
 from tests.group_rig import CHARTER
 
 HARD = np.array([9.0, 0.1, 4.0, 0.2, 16.0])

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from openfl.compute import Compute, InlineCompute, ThreadCompute
+from openfl.node.compute import Compute, InlineCompute, ThreadCompute
 from tests.patience import PATIENCE_SECONDS
 from tests.situation import within
 

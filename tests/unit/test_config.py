@@ -26,7 +26,7 @@ from openfl.config import (
     value_of,
 )
 from openfl.config.settings import Problem, Setting
-from openfl.errors import ConfigError
+from openfl.core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,9 +16,15 @@ import pytest
 import trio
 import trio.testing
 
-from openfl import control
-from openfl.control import IDLE_SECONDS, MAX_REQUEST_BYTES, SOCKET_NAME, call, serve_control
-from openfl.errors import (
+from openfl.app import control_socket as control
+from openfl.app.control_socket import (
+    IDLE_SECONDS,
+    MAX_REQUEST_BYTES,
+    SOCKET_NAME,
+    call,
+    serve_control,
+)
+from openfl.core.errors import (
     ConfigError,
     DataError,
     GroupError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openfl.errors import DataError
-from openfl.learning.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
+from openfl.core.errors import DataError
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
 from openfl.simulation.dealing import deal, favourite_genres, synthetic_ratings
 from openfl.simulation.scenario import DataSection
 

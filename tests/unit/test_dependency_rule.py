@@ -39,11 +39,11 @@ def importers_of(package: str, root: Path) -> set[str]:
     }
 
 
+ADAPTERS = ("openfl/network/libp2p/", "openfl/network/lan/")
+
+
 def is_adapter(file: str) -> bool:
-    path = Path(file)
-    return path == Path("openfl/network/envelope.py") or (
-        path.parent == Path("openfl/network") and path.name.startswith("libp2p")
-    )
+    return file.startswith(ADAPTERS)
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
@@ -85,10 +85,14 @@ def test_the_contracts_hold() -> None:
         ("openfl/learning/__init__.py", "import libp2p", "openfl.learning -> libp2p"),
         ("openfl/wire/__init__.py", "import openfl.group", "openfl.wire -> openfl.group"),
         ("openfl/aggregation/__init__.py", "import openfl.network.base", "openfl.aggregation -> "),
-        ("openfl/errors.py", "import openfl.config", "openfl.errors -> openfl.config"),
-        ("openfl/store.py", "import trio", "openfl.store -> trio"),
-        ("openfl/errors.py", "import openfl_cli", "openfl.errors -> openfl_cli"),
-        ("cli/openfl_cli/view.py", "import openfl.store", "openfl_cli.view -> openfl.store"),
+        ("openfl/core/errors.py", "import openfl.config", "openfl.core.errors -> openfl.config"),
+        ("openfl/switching/policy.py", "import trio", "openfl.switching.policy -> trio"),
+        ("openfl/core/errors.py", "import openfl_cli", "openfl.core.errors -> openfl_cli"),
+        (
+            "cli/openfl_cli/view.py",
+            "import openfl.storage.home",
+            "openfl_cli.view -> openfl.storage.home",
+        ),
         ("openfl/network/base.py", "import openfl.wire", "openfl.network.base -> openfl.wire"),
         ("openfl/unplaced.py", "", "unplaced"),
     ],
@@ -102,7 +106,7 @@ def test_a_broken_contract_is_noticed(copy: Path, file: str, line: str, complain
 
 
 def test_only_the_adapter_imports_libp2p() -> None:
-    for package in ("libp2p", "multiaddr"):
+    for package in ("libp2p", "multiaddr", "zeroconf", "miniupnpc"):
         strangers = {file for file in importers_of(package, ROOT) if not is_adapter(file)}
         assert not strangers, f"{package} is imported outside the adapter"
 
@@ -110,12 +114,12 @@ def test_only_the_adapter_imports_libp2p() -> None:
 @pytest.mark.parametrize(
     ("file", "allowed"),
     [
-        ("openfl/network/libp2p.py", True),
-        ("openfl/network/libp2p_new.py", True),
-        ("openfl/network/envelope.py", True),
+        ("openfl/network/libp2p/network.py", True),
+        ("openfl/network/libp2p/nat/relay.py", True),
+        ("openfl/network/lan/mdns.py", True),
         ("openfl/network/base.py", False),
         ("openfl/node/node.py", False),
-        ("openfl/libp2p.py", False),
+        ("openfl/discovery/discovery.py", False),
         ("cli/openfl_cli/commands/new.py", False),
     ],
 )
@@ -133,3 +137,7 @@ def module_names(root: Path) -> Iterator[str]:
 
 def test_there_is_something_to_check() -> None:
     assert len(list(module_names(ROOT))) > 15
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert [path.name for path in (ROOT / "openfl").glob("*.py")] == ["__init__.py"]

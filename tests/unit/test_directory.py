@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from openfl.contribution import Charter, GroupCard, PeerId
-from openfl.group.directory import MAX_BYTES, Directory
+from openfl.core.contribution import Charter, GroupCard, PeerId
+from openfl.switching.directory import MAX_BYTES, Directory
 from tests.group_rig import TABLE, peer
 
 NOW = 1000.0

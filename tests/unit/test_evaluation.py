@@ -7,15 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from openfl.errors import DataError, GroupError
+from openfl.core.errors import DataError, GroupError
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import train_alone
 from openfl.learning.evaluation import evaluate_model
-from openfl.learning.implicit_charter import implicit_charter
-from openfl.learning.implicit_factorization import ImplicitFactorization
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
+from openfl.learning.implicit.charter import implicit_charter
+from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
-from openfl.model_view import DenseModel
 from tests.group_rig import CHARTER
 from tests.implicit_rig import all_for_training, some_plays
 

@@ -13,19 +13,22 @@ from pathlib import Path
 import pytest
 
 import openfl
+from openfl.app.control_socket import call, serve_control
 from openfl.config import load_config
-from openfl.control import call, serve_control
-from openfl.errors import ConfigError, DataError, StateError, UserError
-from openfl.files import open_named, open_own, owner_problem
-from openfl.home_storage import NODE_KIND, NODE_VERSION
-from openfl.invitations import load_invitation
+from openfl.core.atomic_files import atomic_write
+from openfl.core.errors import ConfigError, DataError, StateError, UserError
+from openfl.core.files import open_named, open_own, owner_problem
 from openfl.learning.csv_table import column_names
+from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.model_file import load_model
-from openfl.learning.ratings import load_ratings
-from openfl.network.envelope import load_or_create_identity
-from openfl.network.private_network import load_network_key
+from openfl.network.libp2p.envelope import load_or_create_identity
+from openfl.network.libp2p.private_network import load_network_key
 from openfl.simulation.scenario_file import load_scenario
-from openfl.store import Home, RememberedPeers, atomic_write, peek_state, read_state
+from openfl.storage.home import Home
+from openfl.storage.home_storage import NODE_KIND, NODE_VERSION
+from openfl.storage.invitations import load_invitation
+from openfl.storage.remembered_peers import RememberedPeers
+from openfl.storage.state_files import peek_state, read_state
 from openfl_cli.logs import log_to_file
 
 NOBODY = 54321
@@ -233,7 +236,7 @@ def test_init_writes_no_configuration_through_a_link(home: Home, tmp_path: Path)
 
 def test_nothing_in_the_library_opens_a_file_by_another_way() -> None:
     """Writers make new files (O_EXCL, mkstemp) and folders are opened as such; readers use
-    openfl.files."""
+    openfl.core.files."""
     other_ways = re.compile(
         r"""(?<![\w.])open\(|\.open\((["']|encoding|mode|newline|\))"""
         r"|\.(read|write)_(text|bytes)\("

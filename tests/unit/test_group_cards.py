@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from openfl.contribution import Charter, GroupCard
-from openfl.group.cards import LONGEST_CARD_SECONDS, GroupCards, say_the_same
+from openfl.core.contribution import Charter, GroupCard
 from openfl.network.base import Verdict
+from openfl.switching.cards import LONGEST_CARD_SECONDS, GroupCards, say_the_same
 from openfl.wire import messages as wire
 from tests.group_rig import CHARTER, RigSealer, peer
 

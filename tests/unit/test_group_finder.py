@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from openfl.contribution import GroupCard, PeerId
-from openfl.errors import RequestFailed
-from openfl.group_finder import GroupFinder
+from openfl.core.contribution import GroupCard, PeerId
+from openfl.core.errors import RequestFailed
 from openfl.network.base import ConnectedPeer, GossipHandler, RequestHandler
+from openfl.node.group_finder import GroupFinder
 from openfl.wire import messages as wire
 from tests.group_rig import CHARTER, RigSealer, peer
 

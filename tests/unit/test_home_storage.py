@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
+from openfl.app.offline import reading_settings, with_remembered_data
 from openfl.config import load_config
-from openfl.contribution import Charter, ModelView, PeerId
-from openfl.errors import StateError
-from openfl.home_storage import NODE_KIND, NODE_VERSION, HomeStorage
-from openfl.membership_state import SavedMembership
-from openfl.model_view import DenseModel
+from openfl.core.contribution import Charter, ModelView, PeerId
+from openfl.core.errors import StateError
+from openfl.core.model_view import DenseModel
+from openfl.core.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView, ResourcesView
 from openfl.network.base import PeerAddress
-from openfl.node_parts import OwedLeave, Standing
-from openfl.offline import reading_settings, with_remembered_data
-from openfl.store import Home, RememberedPeers, read_state, write_state
-from openfl.telemetry import MemberView, NodeEvent, NodeSnapshot, PeerView, ResourcesView
+from openfl.storage.base import OwedLeave, Standing
+from openfl.storage.home import Home
+from openfl.storage.home_storage import NODE_KIND, NODE_VERSION, HomeStorage
+from openfl.storage.membership import SavedMembership
+from openfl.storage.remembered_peers import RememberedPeers
+from openfl.storage.state_files import read_state, write_state
 from tests.group_rig import CHARTER, peer
 
 OLD = CHARTER

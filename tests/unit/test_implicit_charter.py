@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from openfl.contribution import Charter, GroupId
-from openfl.errors import ConfigError, GroupError
-from openfl.learning.implicit_charter import (
+from openfl.core.contribution import Charter, GroupId
+from openfl.core.errors import ConfigError, GroupError
+from openfl.learning.implicit.charter import (
     ITEMS,
     LISTENERS,
     PLAYS,
     implicit_charter,
     implicit_parameters,
 )
-from openfl.learning.rating_charter import rating_charter, rating_parameters
+from openfl.learning.rating.charter import rating_charter, rating_parameters
 from openfl.wire.charters import charter_from_plain, charter_problem
 
 GOOD = implicit_charter("plays", factors=3)

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from openfl.aggregation.quantize import quantize
-from openfl.contribution import Contribution, RowBlock
-from openfl.errors import DataError, GroupError
+from openfl.core.contribution import Contribution, RowBlock
+from openfl.core.errors import DataError, GroupError
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import merge, train_alone
-from openfl.learning.implicit_charter import ITEMS, LISTENERS, ONLY_ROW, PLAYS, implicit_charter
-from openfl.learning.implicit_factorization import METRIC, ImplicitFactorization
-from openfl.learning.matrix_factorization import item_keys
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.implicit.charter import ITEMS, LISTENERS, ONLY_ROW, PLAYS, implicit_charter
+from openfl.learning.implicit.task import METRIC, ImplicitFactorization
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import item_keys
 from openfl.learning.splitting import Split, split_ratings
-from openfl.model_view import DenseModel, DenseTable
 from tests.implicit_rig import Dense, all_for_training, some_plays, tasks_of
 
 GROUP = implicit_charter("plays", factors=3, prior=1.0, plays_limit=4.0)

@@ -7,16 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from openfl.errors import GroupError
+from openfl.core.errors import GroupError
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import train_alone
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE
+from openfl.learning.factorization.recommend import recommend
 from openfl.learning.heads import head_of
-from openfl.learning.implicit_charter import ITEMS, implicit_charter
-from openfl.learning.implicit_factorization import ImplicitFactorization
-from openfl.learning.matrix_factorization import item_keys
-from openfl.learning.rating_head import one_listener
-from openfl.learning.ratings import EMPTY_CATALOGUE
-from openfl.learning.recommend import recommend
-from openfl.model_view import DenseModel
+from openfl.learning.implicit.charter import ITEMS, implicit_charter
+from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.rating.head import one_listener
+from openfl.learning.rating.task import item_keys
 from tests.group_rig import CHARTER
 from tests.implicit_rig import Dense, all_for_training, some_plays
 

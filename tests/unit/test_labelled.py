@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl.errors import DataError
-from openfl.learning.labelled import Labelled, load_features, load_labelled, split_examples
+from openfl.core.errors import DataError
+from openfl.learning.classification.examples import (
+    Labelled,
+    load_features,
+    load_labelled,
+    split_examples,
+)
 
 Write = Callable[[str], Path]
 

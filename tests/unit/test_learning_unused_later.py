@@ -20,7 +20,7 @@ def loaded_after(code: str) -> tuple[set[str], str]:
 
 
 def test_the_models_do_not_load_what_no_node_uses() -> None:
-    assert loaded_after("import openfl.learning.matrix_factorization")[0] == set()
+    assert loaded_after("import openfl.learning.rating.task")[0] == set()
 
 
 def test_scipy_alone_does() -> None:
@@ -29,7 +29,7 @@ def test_scipy_alone_does() -> None:
 
 def test_a_postponed_module_works_in_every_form_of_import() -> None:
     uses = (
-        "import openfl.learning.matrix_factorization\n"
+        "import openfl.learning.rating.task\n"
         "import numpy as np\n"
         "print(np.ma.masked_less([1, 5], 3).sum())\n"
         "from numpy.testing import assert_array_equal\n"
@@ -49,7 +49,7 @@ def test_a_postponed_module_works_in_every_form_of_import() -> None:
 def test_modules_that_somebody_has_loaded_before_are_left_alone() -> None:
     code = (
         "import numpy.testing as before\n"
-        "import openfl.learning.matrix_factorization\n"
+        "import openfl.learning.rating.task\n"
         "import numpy.testing as after\n"
         "print(before is after)"
     )
@@ -61,7 +61,7 @@ def test_many_threads_may_be_the_first_to_use_what_was_postponed() -> None:
     module that was not loaded yet."""
     code = (
         "import sys, threading\n"
-        "import openfl.learning.matrix_factorization\n"
+        "import openfl.learning.rating.task\n"
         "import numpy as np\n"
         "sys.setswitchinterval(1e-6)\n"
         "start, values = threading.Barrier(8), []\n"

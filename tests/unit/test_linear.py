@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from openfl.contribution import Charter, Contribution, RowBlock, item_key
-from openfl.errors import ConfigError, DataError, GroupError
+from openfl.core.contribution import Charter, Contribution, RowBlock, item_key
+from openfl.core.errors import ConfigError, DataError, GroupError
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge
-from openfl.learning.classification_charter import (
+from openfl.learning.classification.charter import (
     BIAS_PRIOR,
     CLASS_KEY_BITS,
     CLASSES,
@@ -22,10 +23,15 @@ from openfl.learning.classification_charter import (
     classification_charter,
     classification_parameters,
 )
-from openfl.learning.labelled import Labelled
-from openfl.learning.linear import LinearClassifier, class_keys, class_names, predict, softmax
+from openfl.learning.classification.examples import Labelled
+from openfl.learning.classification.task import (
+    LinearClassifier,
+    class_keys,
+    class_names,
+    predict,
+    softmax,
+)
 from openfl.learning.splitting import Split
-from openfl.model_view import DenseModel
 from openfl.wire.charters import charter_from_plain, charter_problem
 
 FEATURE_NAMES = ("a", "b", "c")

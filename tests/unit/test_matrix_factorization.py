@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openfl.contribution import (
+from openfl.core.contribution import (
     MAX_EVIDENCE,
     Charter,
     Contribution,
@@ -21,11 +21,12 @@ from openfl.contribution import (
     ModelView,
     RowBlock,
 )
-from openfl.errors import ConfigError, DataError, GroupError
-from openfl.learning import matrix_factorization
+from openfl.core.errors import ConfigError, DataError, GroupError
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import SoloModel, merge, train_alone
-from openfl.learning.matrix_factorization import MIN_CURVATURE, MatrixFactorization, item_keys
-from openfl.learning.rating_charter import (
+from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.rating import task as matrix_factorization
+from openfl.learning.rating.charter import (
     ITEMS,
     MEAN,
     MEAN_KEYS,
@@ -33,10 +34,9 @@ from openfl.learning.rating_charter import (
     rating_charter,
     rating_parameters,
 )
-from openfl.learning.ratings import Ratings, load_ratings
+from openfl.learning.rating.task import MIN_CURVATURE, MatrixFactorization, item_keys
 from openfl.learning.ridge import solve_ridge
 from openfl.learning.splitting import Split, split_ratings
-from openfl.model_view import DenseModel
 
 NOTHING = np.empty(0, dtype=np.intp)
 
@@ -627,7 +627,7 @@ def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
         solved.append(1)
         return solve_ridge(*arguments)
 
-    monkeypatch.setattr("openfl.learning.matrix_factorization.solve_ridge", counting)
+    monkeypatch.setattr("openfl.learning.rating.task.solve_ridge", counting)
     fresh.evaluate(first)
     fresh.evaluate(first, "test")
     fresh.local_step(first, np.random.default_rng(0))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import Charter
-from openfl.membership_state import SavedMembership
+from openfl.core.contribution import Charter
+from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 from tests.group_rig import CHARTER, TABLE, RigSealer, contribution, peer, tight
 

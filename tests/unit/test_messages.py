@@ -11,9 +11,8 @@ import pytest
 
 from openfl.aggregation.replica import Completeness, Cursor, MergeKind, Replica
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import Charter, PeerId, TableSchema
-from openfl.errors import DecodeError
-from openfl.network.discovery import group_topic
+from openfl.core.contribution import Charter, PeerId, TableSchema
+from openfl.core.errors import DecodeError
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 from openfl.wire.charters import charter_from_plain, charter_problem
@@ -70,10 +69,6 @@ def test_the_merge_vector_comes_out_in_any_order(backwards: bool) -> None:
         rows = replica.view().rows(table["table"], keys)
         bits = [[make.float32_be(v) for v in row] for row in rows]
         assert bits == table["rows_float32_be"]
-
-
-def test_session_and_discovery_speak_of_the_same_topic() -> None:
-    assert wire.deltas_topic(CHARTER.group_id) == group_topic(CHARTER.group_id)
 
 
 def test_the_group_id_is_the_hash_of_the_charter_as_it_is_sent() -> None:

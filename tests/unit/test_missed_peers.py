@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from openfl.contribution import PeerId
-from openfl.network.missed_peers import MAX_MISSED, MISSED_SECONDS, MissedPeers
+from openfl.core.contribution import PeerId
+from openfl.discovery.missed_peers import MAX_MISSED, MISSED_SECONDS, MissedPeers
 
 A, B, BOOT = PeerId("a"), PeerId("b"), PeerId("boot")
 

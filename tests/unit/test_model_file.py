@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from openfl.contribution import plain_key
-from openfl.errors import StateError
+from openfl.core.contribution import plain_key
+from openfl.core.errors import StateError
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning import model_file
-from openfl.learning.matrix_factorization import item_keys
+from openfl.learning.factorization.ratings import Song
 from openfl.learning.model_file import (
     decode_model,
     decode_named_model,
@@ -26,9 +27,8 @@ from openfl.learning.model_file import (
     load_model,
     save_model,
 )
-from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
-from openfl.learning.ratings import Song
-from openfl.model_view import DenseModel, DenseTable
+from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
+from openfl.learning.rating.task import item_keys
 from openfl_cli import exit_codes, main
 
 GROUP = rating_charter("Müsik", (0, 10), factors=2, seed=7)

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from openfl.contribution import Charter, TableSchema
-from openfl.model_view import DenseModel, DenseTable, initial_rows
+from openfl.core.contribution import Charter, TableSchema
+from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
 
 def charter(seed: int = 0, scale: float = 0.1) -> Charter:

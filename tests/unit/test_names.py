@@ -7,8 +7,8 @@ from unicodedata import normalize
 
 import pytest
 
-from openfl.errors import DecodeError
-from openfl.names import is_unseen, mixed_scripts, name_problem, skeleton
+from openfl.core.errors import DecodeError
+from openfl.core.names import is_unseen, mixed_scripts, name_problem, skeleton
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 from tests.group_rig import CHARTER

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 import openfl
-from openfl.network.discovery import Absence
+from openfl.discovery.discovery import Absence
 from openfl.node.event_log import EventLog
 from openfl.node.notices import LASTING, Notices
 from openfl.node.peers import tell_of_other_versions

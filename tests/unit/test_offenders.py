@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.network import offenders
 from openfl.network.offenders import REFUSAL_SECONDS, Offenders
 

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from openfl.contribution import Keys, is_key_of, item_key, plain_key
+from openfl.core.contribution import Keys, is_key_of, item_key, plain_key
 from openfl.learning.own_items import OwnItems
 
 BITS = 40

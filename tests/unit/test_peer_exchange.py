@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl.contribution import GroupId, PeerId
-from openfl.errors import DecodeError
-from openfl.network.base import PeerAddress
-from openfl.network.peer_exchange import (
+from openfl.core.contribution import GroupId, PeerId
+from openfl.core.errors import DecodeError
+from openfl.discovery.peer_exchange import (
     MAX_ADDRESSES,
     MAX_ANSWER_BYTES,
     MAX_PEERS,
@@ -21,6 +20,7 @@ from openfl.network.peer_exchange import (
     encode_answer,
     encode_request,
 )
+from openfl.network.base import PeerAddress
 
 GROUP = GroupId("0123456789abcdef" * 2)
 PEER = PeerId("12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from openfl.errors import ConfigError, DataError
-from openfl.learning.plays import load_plays
-from openfl.learning.ratings import Ratings
+from openfl.core.errors import ConfigError, DataError
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.implicit.plays import load_plays
 
 Write = Callable[[str], Path]
 

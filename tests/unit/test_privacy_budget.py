@@ -10,13 +10,13 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from openfl.config import PrivacyConfig
-from openfl.contribution import Contribution
-from openfl.errors import ConfigError, StateError
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import Ratings
-from openfl.model_view import DenseModel
-from openfl.privacy import Accountant, PrivacyBudget
+from openfl.core.contribution import Contribution
+from openfl.core.errors import ConfigError, StateError
+from openfl.core.model_view import DenseModel
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
+from openfl.node.privacy_budget import Accountant, PrivacyBudget
 
 CHARTER = rating_charter("private", (1, 5), factors=2)
 MODEL = DenseModel.empty(CHARTER)

@@ -8,8 +8,8 @@ from pathlib import Path
 import nacl.bindings
 import pytest
 
-from openfl.errors import StateError
-from openfl.network.private_network import XSalsa20, generate_network_key, load_network_key
+from openfl.core.errors import StateError
+from openfl.network.libp2p.private_network import XSalsa20, generate_network_key, load_network_key
 
 
 @pytest.mark.parametrize("size", [1, 64, 65, 1000])

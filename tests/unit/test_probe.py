@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from openfl.errors import InvalidContribution, InvalidSignature, RemoteError
+from openfl.core.errors import InvalidContribution, InvalidSignature, RemoteError
 from openfl.group import events as ev
-from openfl.group.probe import Probe, Probes, ProbeSettings
 from openfl.group.screening import AggregationSettings
+from openfl.switching.probe import Probe, Probes, ProbeSettings
 from openfl.wire import messages as wire
 from tests.group_rig import CHARTER, Member, Rig, RigSealer, contribution, peer, quick
 

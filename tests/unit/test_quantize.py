@@ -13,7 +13,7 @@ from openfl.aggregation.quantize import (
     row_bytes,
     split,
 )
-from openfl.contribution import MAX_CURVATURE, MAX_EVIDENCE, RowBlock, TableSchema
+from openfl.core.contribution import MAX_CURVATURE, MAX_EVIDENCE, RowBlock, TableSchema
 from tests.protocol_samples import COARSE, HALF, ITEMS, MEAN, block
 
 

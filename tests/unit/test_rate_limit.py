@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from openfl.contribution import PeerId
-from openfl.rate_limit import RateLimiter
+from openfl.core.contribution import PeerId
+from openfl.core.rate_limit import RateLimiter
 
 ANNE, BERT = PeerId("anne"), PeerId("bert")
 

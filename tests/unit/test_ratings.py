@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openfl.errors import ConfigError, DataError
+from openfl.core.errors import ConfigError, DataError
 from openfl.learning import csv_table
-from openfl.learning.rating_scale import (
+from openfl.learning.factorization.rating_scale import (
     detect_scale,
     format_scale,
     parse_scale,
     scale_without_strays,
 )
-from openfl.learning.ratings import Ratings, load_catalogue, load_ratings
+from openfl.learning.factorization.ratings import Ratings, load_catalogue, load_ratings
 from openfl.learning.splitting import Split, split_ratings
 from openfl_cli.main import error_text
 

@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from openfl.contribution import Charter
-from openfl.errors import GroupError
-from openfl.learning.matrix_factorization import item_keys
-from openfl.learning.rating_charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
-from openfl.learning.rating_head import fold_in, predict
-from openfl.learning.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
-from openfl.learning.recommend import Recommendations, recommend
-from openfl.model_view import DenseModel, DenseTable
+from openfl.core.contribution import Charter
+from openfl.core.errors import GroupError
+from openfl.core.model_view import DenseModel, DenseTable
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
+from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
+from openfl.learning.rating.head import fold_in, predict
+from openfl.learning.rating.task import item_keys
 
 GROUP = rating_charter("music", (0.5, 5.0), factors=1, prior=0.1, prior_per_evidence=0.0)
 """Unit 1, centre 2.75, so that the numbers below are easy to follow."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openfl.contribution import PeerId
-from openfl.group.repair import (
+from openfl.core.contribution import PeerId
+from openfl.group.missing_deltas import (
     FIRST_PAUSE_SECONDS,
     GIVE_UP_SECONDS,
     MAX_ATTEMPTS,
@@ -14,7 +14,7 @@ from openfl.group.repair import (
     RETRY_PAUSE_SECONDS,
     UNANSWERED_SECONDS,
     Gap,
-    Gaps,
+    MissingDeltas,
 )
 
 AUTHOR, OTHER = PeerId("author"), PeerId("other")
@@ -25,24 +25,24 @@ SOON = NOW + 2 * FIRST_PAUSE_SECONDS
 """Later than any first pause."""
 
 
-def gaps(max_gaps: int = 100) -> Gaps:
-    return Gaps(np.random.default_rng(0), max_gaps)
+def gaps(max_gaps: int = 100) -> MissingDeltas:
+    return MissingDeltas(np.random.default_rng(0), max_gaps)
 
 
-def with_gap(source: PeerId = ANNE) -> Gaps:
+def with_gap(source: PeerId = ANNE) -> MissingDeltas:
     known = gaps()
     known.notice(AUTHOR, 1, 5, source, NOW)
     return known
 
 
 def asked(
-    known: Gaps, now: float, reachable: frozenset[PeerId] = ALL, limit: int = 10
+    known: MissingDeltas, now: float, reachable: frozenset[PeerId] = ALL, limit: int = 10
 ) -> list[tuple[PeerId, PeerId]]:
     """(whom to ask, about whom)."""
     return [(source, gap.author) for source, gap in known.due(now, reachable, limit)]
 
 
-def only_gap(known: Gaps) -> Gap:
+def only_gap(known: MissingDeltas) -> Gap:
     (gap,) = known._gaps.values()
     return gap
 
@@ -272,7 +272,7 @@ def test_a_forgotten_author_is_not_asked_for() -> None:
     assert len(known) == 0
 
 
-def asked_of(known: Gaps, now: float, reachable: frozenset[PeerId] = ALL) -> PeerId:
+def asked_of(known: MissingDeltas, now: float, reachable: frozenset[PeerId] = ALL) -> PeerId:
     """The one that is asked now, in vain."""
     ((source, _),) = asked(known, now, reachable)
     known.answered(AUTHOR, now)

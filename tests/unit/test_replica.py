@@ -17,7 +17,7 @@ from openfl.aggregation.replica import (
     ReplicaLimits,
 )
 from openfl.aggregation.version_vector import MAX_EXTRAS, Heard, Version
-from openfl.contribution import (
+from openfl.core.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
     MAX_PRECISION,
@@ -25,7 +25,7 @@ from openfl.contribution import (
     PeerId,
     TableSchema,
 )
-from openfl.model_view import initial_rows
+from openfl.core.model_view import initial_rows
 from tests.protocol_samples import CHARTER, FIT, HALF, ITEMS, MEAN, block, delta, envelope_of, peer
 
 ANN, BOB, EVE = peer("ann"), peer("bob"), peer("eve")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openfl.contribution import Evaluation, PeerId
+from openfl.core.contribution import Evaluation, PeerId
 from openfl.group.roster import Roster
 
 ANNE, BERT, CARL = PeerId("anne"), PeerId("bert"), PeerId("carl")

@@ -5,7 +5,7 @@ import pytest
 
 from openfl.aggregation.quantize import QuantizedBlock, quantize
 from openfl.aggregation.row_selection import RowSelector
-from openfl.contribution import Contribution, RowBlock
+from openfl.core.contribution import Contribution, RowBlock
 from tests.protocol_samples import ITEMS
 
 

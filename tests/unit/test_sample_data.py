@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge, train_alone
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import rating_charter
-from openfl.learning.ratings import load_catalogue, load_ratings
-from openfl.model_view import DenseModel
+from openfl.learning.factorization.ratings import load_catalogue, load_ratings
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "music"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl.errors import ConfigError, DataError
+from openfl.core.errors import ConfigError, DataError
 from openfl.simulation.reference import reference_markdown
 from openfl.simulation.run import load_crowd
 from openfl.simulation.scenario import Scenario

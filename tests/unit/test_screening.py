@@ -20,8 +20,8 @@ from openfl.aggregation.screening import (
     bound,
     measure,
 )
-from openfl.contribution import Charter, PeerId, TableSchema
-from openfl.model_view import DenseModel
+from openfl.core.contribution import Charter, PeerId, TableSchema
+from openfl.core.model_view import DenseModel
 
 TABLE = TableSchema("t", 2, (1.0, 1.0), (0.0, 0.0), (0.0, 0.0), "float32")
 EMPTY = DenseModel.empty(Charter("g", "mean", (TABLE,)))

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openfl.contribution import Evaluation, GroupId
-from openfl.group.selection import (
+from openfl.core.contribution import Evaluation, GroupId
+from openfl.learning.comparison import Comparison
+from openfl.switching.policy import (
     Candidate,
     Finding,
     Here,
@@ -16,7 +17,6 @@ from openfl.group.selection import (
     SelectionSettings,
     Selector,
 )
-from openfl.learning.comparison import Comparison
 
 ALWAYS = SelectionSettings(look_probability=1.0, found_probability=1.0)
 HOME = Here(GroupId("home"), "home", 10)

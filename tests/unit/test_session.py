@@ -10,10 +10,10 @@ import pytest
 
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Cursor, Replica
-from openfl.contribution import Charter, TableSchema
-from openfl.errors import DecodeError
+from openfl.core.contribution import Charter, TableSchema
+from openfl.core.errors import DecodeError
 from openfl.group import events as ev
-from openfl.group.intake import MAX_HEARSAY
+from openfl.group.delta_receiver import MAX_HEARSAY
 from openfl.group.joining import HEDGE_SNAPSHOT_SECONDS
 from openfl.group.settings import SessionSettings
 from openfl.network.base import Verdict

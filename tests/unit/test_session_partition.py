@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from openfl.aggregation.replica import Cursor
-from openfl.contribution import PeerId
+from openfl.core.contribution import PeerId
 from openfl.group import events as ev
 from openfl.group.fetcher import PAGE_SHRINKING
 from openfl.network.base import Verdict

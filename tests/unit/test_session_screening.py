@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.screening import GROSS, HARMFUL, HEAVY
-from openfl.contribution import Contribution, ModelView
+from openfl.core.contribution import Contribution, ModelView
 from openfl.group import events as ev
 from openfl.group.screening import AggregationSettings, Case
 from openfl.group.settings import SessionSettings
-from openfl.learning.task import OtherWorlds
+from openfl.learning.task import Counterfactuals
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 from tests.group_rig import TABLE, Member, Rig, contribution, evaluation, quick
@@ -27,7 +27,7 @@ class Judge:
     """A task whose examples say that every row is `TRUTH`, five examples a row."""
 
     def loss_changes(
-        self, model: ModelView, parts: Iterable[OtherWorlds]
+        self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.float64]]:
         keys = np.array(KEYS, dtype=np.uint64)
         known = model.evidence(TABLE.name, keys)[:, None] > 0
@@ -44,7 +44,7 @@ class Undecided:
     """A judge to whom nobody makes a difference."""
 
     def loss_changes(
-        self, model: ModelView, parts: Iterable[OtherWorlds]
+        self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.float64]]:
         return (np.zeros((5, worlds.count)) for worlds in parts)
 

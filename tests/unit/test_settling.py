@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openfl.learning.settling import Settling
+from openfl.learning.factorization.oscillation import Settling
 
 
 def after(*positions: list[list[float]]) -> np.ndarray:

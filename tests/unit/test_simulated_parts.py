@@ -8,9 +8,10 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from openfl.contribution import Evaluation
-from openfl.errors import InvalidSignature
-from openfl.network.envelope import Libp2pSealer, generate_identity
+from openfl.core.contribution import Evaluation
+from openfl.core.errors import InvalidSignature
+from openfl.core.telemetry import json_plain
+from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 from openfl.simulation.agenda import Agenda
 from openfl.simulation.connections import connections
 from openfl.simulation.links import Links
@@ -18,7 +19,6 @@ from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import Fits
 from openfl.simulation.scenario import NetworkSection
 from openfl.simulation.sealing import OnceReader, OnceSealer, StandInSealer
-from openfl.telemetry import json_plain
 from openfl.wire import messages as wire
 
 

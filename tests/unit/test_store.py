@@ -19,18 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl.errors import StateError, UserError
-from openfl.store import (
+from openfl.core.atomic_files import atomic_write
+from openfl.core.errors import StateError, UserError
+from openfl.storage.home import Home
+from openfl.storage.remembered_peers import (
     MAX_REMEMBERED_ADDRESSES,
     MAX_REMEMBERED_PEERS,
-    Home,
     RememberedPeers,
-    StateRead,
-    atomic_write,
-    peek_state,
-    read_state,
-    write_state,
 )
+from openfl.storage.state_files import StateRead, peek_state, read_state, write_state
 
 NOON = 1_767_268_800.0  # 2026-01-01T12:00:00Z
 
@@ -176,7 +173,7 @@ def test_damaged_state_that_cannot_be_moved_is_a_clear_line(closed_folder: Path)
 WRITER = """
 import sys
 from pathlib import Path
-from openfl.store import atomic_write
+from openfl.core.atomic_files import atomic_write
 number = 0
 while True:
     atomic_write(Path(sys.argv[1]), bytes([number % 256]) * 200_000)
@@ -300,7 +297,7 @@ def test_the_lock_is_freed_when_the_body_fails(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from openfl.store import Home
+from openfl.storage.home import Home
 with Home(Path(sys.argv[1])).lock():
     print("locked", flush=True)
     sys.stdin.read()

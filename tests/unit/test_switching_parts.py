@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from openfl.fault_points import MOVE_POINTS, FaultPoints
-from openfl.switcher import founded_name
+from openfl.node.fault_points import MOVE_POINTS, FaultPoints
+from openfl.node.switcher import founded_name
 from openfl_cli.demo.communities import (
     CommunitySettings,
     Place,

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openfl.app.offline import offline_recommend, predict_saved
 from openfl.config import Config, load_config
-from openfl.contribution import Charter, GroupId
-from openfl.errors import DataError, GroupError, StateError
+from openfl.core.contribution import Charter, GroupId
+from openfl.core.errors import DataError, GroupError, StateError
 from openfl.learning.central import train_alone
-from openfl.learning.rating_charter import rating_charter
-from openfl.offline import offline_recommend, predict_saved
-from openfl.workload import (
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.workload import (
     ClassificationWorkload,
     TaskWorkload,
     charter_difference,
@@ -156,9 +156,9 @@ def test_a_model_that_classifies_recommends_nothing(config: Config, home: Path) 
 
 
 def test_a_model_of_ratings_classifies_nothing(config: Config, home: Path, tmp_path: Path) -> None:
+    from openfl.core.atomic_files import atomic_write
+    from openfl.core.model_view import DenseModel
     from openfl.learning.model_file import save_model
-    from openfl.model_view import DenseModel
-    from openfl.store import atomic_write
 
     charter = rating_charter("music")
     path = tmp_path / "other.safetensors"

@@ -14,7 +14,7 @@ import pytest
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.workload import RatingWorkload
+from openfl.learning.workload import RatingWorkload
 from tests.node_rig import village
 from tests.situation import NotInTime, until, until_seen
 

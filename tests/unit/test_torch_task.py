@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from openfl.aggregation.quantize import quantize
-from openfl.contribution import Charter
-from openfl.errors import DataError, GroupError, LearningError, UsageError
+from openfl.core.contribution import Charter
+from openfl.core.errors import DataError, GroupError, LearningError, UsageError
+from openfl.core.model_view import DenseModel
 from openfl.learning.central import SoloModel, merge
 from openfl.learning.splitting import Split
-from openfl.learning.torch_task import (
+from openfl.learning.torch.task import (
     PARAMETERS,
     WIDTH,
     TorchModel,
@@ -24,9 +25,8 @@ from openfl.learning.torch_task import (
     torch_charter,
     torch_problem,
 )
-from openfl.model_view import DenseModel
+from openfl.learning.workload import TaskWorkload
 from openfl.wire.charters import charter_from_plain, charter_problem
-from openfl.workload import TaskWorkload
 
 torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "openfl-node[torch]"')
 nn = torch.nn

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from openfl.network.upnp import (
+from openfl.network.lan.upnp import (
     LEASE_SECONDS,
     LOOK_SECONDS,
     LOWEST_OTHER_PORT,
@@ -26,8 +26,8 @@ from openfl.network.upnp import (
     is_public,
     ports_to_map,
 )
-from openfl.network.upnp_process import host_of
-from openfl.network.upnp_router import MAX_URL_CHARACTERS, read_reply
+from openfl.network.lan.upnp_process import host_of
+from openfl.network.lan.upnp_router import MAX_URL_CHARACTERS, read_reply
 
 URL = "http://192.168.1.1:5000/desc.xml"
 HOME, MOVED = "192.168.1.7", "192.168.1.8"

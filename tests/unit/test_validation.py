@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openfl.aggregation.delta import Delta
-from openfl.errors import InvalidContribution
+from openfl.core.errors import InvalidContribution
 from openfl.group.validation import validate_delta
 from openfl.wire.limits import LIMITS
 from tests.protocol_samples import CHARTER, HALF, ITEMS, MEAN, block, delta

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openfl.contribution import Charter
+from openfl.core.contribution import Charter
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import merge
-from openfl.learning.matrix_factorization import MatrixFactorization, item_keys
-from openfl.learning.rating_charter import ITEMS, rating_charter
-from openfl.learning.ratings import Ratings
+from openfl.learning.factorization.dead_factors import DEAD, waking
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.rating.charter import ITEMS, rating_charter
+from openfl.learning.rating.task import MatrixFactorization, item_keys
 from openfl.learning.splitting import split_ratings
-from openfl.learning.waking import DEAD, waking
-from openfl.model_view import DenseModel, DenseTable
 
 GROUP = rating_charter("music", factors=4)
 SONGS = tuple(f"s{n}" for n in range(40))

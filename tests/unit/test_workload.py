@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from openfl.config import Config, load_config
-from openfl.contribution import Charter
-from openfl.errors import DataError, GroupError
+from openfl.core.contribution import Charter
+from openfl.core.errors import DataError, GroupError
 from openfl.learning.central import train_alone
 from openfl.learning.model_file import load_model
-from openfl.learning.rating_charter import rating_charter
-from openfl.workload import (
+from openfl.learning.rating.charter import rating_charter
+from openfl.learning.workload import (
     ClassificationWorkload,
     ImplicitWorkload,
     RatingWorkload,

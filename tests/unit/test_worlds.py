@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from openfl.aggregation.counterfactuals import MemberCounterfactuals
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.robust_view import RULES, view_by
-from openfl.aggregation.worlds import MemberWorlds
-from openfl.contribution import Charter, ModelView, PeerId, RowBlock, TableSchema
-from openfl.learning.matrix_factorization import MatrixFactorization
-from openfl.learning.rating_charter import ITEMS, MEAN, rating_charter
-from openfl.learning.ratings import Ratings
+from openfl.core.contribution import Charter, ModelView, PeerId, RowBlock, TableSchema
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.rating.charter import ITEMS, MEAN, rating_charter
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
 
 ITEMS_TABLE = TableSchema("items", 3, (2.0, 2.0, 1.0), (0.1, 0.1, 0.0), (0.3, 0.3, 0.0), "float32")
@@ -60,9 +60,9 @@ def replica_of(charter: Charter = CHARTER, seed: int = 0) -> Replica:
     return replica
 
 
-def worlds(replica: Replica, sums, members: list[PeerId], sign: int) -> MemberWorlds:
+def worlds(replica: Replica, sums, members: list[PeerId], sign: int) -> MemberCounterfactuals:
     stacks = {t.name: replica.member_stack(members, t.name) for t in replica.charter.tables}
-    return MemberWorlds(replica.charter, sums, stacks, sign)
+    return MemberCounterfactuals(replica.charter, sums, stacks, sign)
 
 
 def learned(model: ModelView, table: str, keys) -> np.ndarray:
@@ -70,7 +70,9 @@ def learned(model: ModelView, table: str, keys) -> np.ndarray:
     return np.where(model.evidence(table, keys)[:, None] > 0, model.rows(table, keys), 0.0)
 
 
-def compare(replica: Replica, found: MemberWorlds, base: ModelView, others: list[ModelView]):
+def compare(
+    replica: Replica, found: MemberCounterfactuals, base: ModelView, others: list[ModelView]
+):
     """Each of the worlds against a model that was made without them."""
     for table in replica.charter.tables:
         keys = np.arange(30, dtype=np.uint64)

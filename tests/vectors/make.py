@@ -23,7 +23,7 @@ from openfl.aggregation.delta import Delta, Leave
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Replica
 from openfl.aggregation.version_vector import Version
-from openfl.contribution import (
+from openfl.core.contribution import (
     Charter,
     Evaluation,
     GroupCard,
@@ -32,8 +32,8 @@ from openfl.contribution import (
     TableSchema,
     item_key,
 )
-from openfl.model_view import initial_rows
-from openfl.network.discovery import NETWORK_KEY, group_key
+from openfl.core.model_view import initial_rows
+from openfl.discovery.discovery import NETWORK_KEY, group_key
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 
@@ -670,7 +670,7 @@ def envelopes() -> list[dict[str, Any]]:
     """Signed envelopes; Ed25519 signatures are deterministic, so these are exact."""
     from libp2p.crypto.ed25519 import create_new_key_pair
 
-    from openfl.network.envelope import Libp2pSealer
+    from openfl.network.libp2p.envelope import Libp2pSealer
 
     vectors = []
     for seed, kind, body in (

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from openfl.errors import LearningError, UsageError
+from openfl.core.errors import LearningError, UsageError
 from openfl_cli import exit_codes, options
 from openfl_cli.text import clean
 

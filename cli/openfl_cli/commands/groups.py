@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openfl.errors import NotRunningError, UsageError
+from openfl.core.errors import NotRunningError, UsageError
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
-    from openfl.telemetry import GroupView
+    from openfl.core.telemetry import GroupView
 
 NAME = "groups"
 HELP = "the groups known to the network"
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
     """From the running node, else as a light node. UsageError when there is nobody to ask."""
-    from openfl.telemetry import GroupView, NodeSnapshot
+    from openfl.core.telemetry import GroupView, NodeSnapshot
     from openfl_cli import ask
 
     home = options.home_folder(arguments)
@@ -78,7 +78,7 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
             ) from None
     import trio
 
-    from openfl import runtime
+    from openfl.app import open_node as runtime
 
     key = runtime.load_key_of(config)
     found = trio.run(runtime.discover_groups, config.network.bootstrap, arguments.seconds, key)
@@ -121,7 +121,7 @@ def fit_for_me(group: GroupView) -> str:
 def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
     """What to know before one takes the name for what it looks like. likeness: skeleton -> groups
     listed that have it."""
-    from openfl.names import mixed_scripts, skeleton
+    from openfl.core.names import mixed_scripts, skeleton
 
     doubts = []
     if mixed := mixed_scripts(name):
@@ -134,7 +134,7 @@ def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
 def as_table(groups: Sequence[GroupView]) -> Any:
     from rich.table import Table
 
-    from openfl.names import skeleton
+    from openfl.core.names import skeleton
     from openfl_cli.text import clean, human_age, metric_label, metric_value
 
     metrics = {group.fit_metric for group in groups if group.fit_metric}

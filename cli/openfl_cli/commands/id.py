@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from openfl.errors import NotRunningError, UserError
+from openfl.core.errors import NotRunningError, UserError
 from openfl_cli import exit_codes, options
 
 NAME = "id"

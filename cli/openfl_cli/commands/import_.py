@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl import offline
+    from openfl.app import offline
 
     home = options.home_folder(arguments)
     config = options.effective_config(arguments, home)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openfl.errors import StateError
+from openfl.core.errors import StateError
 from openfl_cli import exit_codes, options
 
 NAME = "init"
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from openfl.config import load_config, to_toml
-    from openfl.store import atomic_write
+    from openfl.core.atomic_files import atomic_write
     from openfl_cli.identity import load_or_create
 
     home = options.home_folder(arguments)

@@ -6,7 +6,7 @@ import argparse
 import time
 from datetime import UTC, datetime
 
-from openfl.errors import DecodeError, GroupError, UsageError
+from openfl.core.errors import DecodeError, GroupError, UsageError
 from openfl_cli import exit_codes, options
 
 NAME = "invite"
@@ -33,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl.contribution import PeerId
-    from openfl.home_storage import current_charter
-    from openfl.invitations import invite
-    from openfl.network.envelope import Libp2pSealer, load_or_create_identity
-    from openfl.store import Home
+    from openfl.core.contribution import PeerId
+    from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
+    from openfl.storage.home import Home
+    from openfl.storage.home_storage import current_charter
+    from openfl.storage.invitations import invite
 
     place = Home(options.home_folder(arguments))
     charter = current_charter(place)

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from openfl.errors import StateError
+from openfl.core.errors import StateError
 from openfl_cli import exit_codes, options
 
 NAME = "network-key"
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl.network.private_network import generate_network_key
+    from openfl.network.libp2p.private_network import generate_network_key
 
     path = arguments.file.expanduser()
     try:

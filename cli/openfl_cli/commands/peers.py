@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
-    from openfl.telemetry import PeerView
+    from openfl.core.telemetry import PeerView
 
 NAME = "peers"
 HELP = "the peers the node is connected to"

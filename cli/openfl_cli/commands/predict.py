@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
-    from openfl.offline import PredictedFile
+    from openfl.app.offline import PredictedFile
 
 NAME = "predict"
 HELP = "the label of each row of a file (task.kind = classification)"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl import offline
+    from openfl.app import offline
 
     home = options.home_folder(arguments)
     config = options.effective_config(arguments, home)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from openfl.errors import NotRunningError
+from openfl.core.errors import NotRunningError
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
-    from openfl.learning.recommend import Recommendations
+    from openfl.learning.factorization.recommend import Recommendations
 
 NAME = "recommend"
 HELP = "songs that a user would like"
@@ -69,7 +69,7 @@ def find(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         return answer
     except NotRunningError as error:
-        from openfl import runtime
+        from openfl.app import open_node as runtime
 
         options.note(f"{error}; using the model it last saved")
         found: Recommendations = runtime.offline_recommend(config, home, arguments.user, top)

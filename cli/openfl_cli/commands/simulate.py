@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl.errors import UsageError
+    from openfl.core.errors import UsageError
     from openfl_cli import scenarios
 
     if arguments.list:
@@ -155,7 +155,7 @@ def real_sealer(seed: int, number: int) -> Sealer:
     """Ed25519 identities that follow from the seed."""
     import hashlib
 
-    from openfl.network.envelope import Libp2pSealer, identity_from_seed
+    from openfl.network.libp2p.envelope import Libp2pSealer, identity_from_seed
 
     secret = hashlib.sha256(f"openfl/simulated/{seed}/{number}".encode()).digest()
     return Libp2pSealer(identity_from_seed(secret))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from openfl.errors import UsageError
+from openfl.core.errors import UsageError
 from openfl_cli import exit_codes, options
 from openfl_cli.output import go_on_without_output
 

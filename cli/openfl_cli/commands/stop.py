@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from openfl.errors import StateError
+from openfl.core.errors import StateError
 from openfl_cli import exit_codes, options
 
 NAME = "stop"
@@ -45,8 +45,8 @@ def is_locked(home: Path) -> bool:
     """Whether a node still holds the home folder; it lets go last of all."""
     import fcntl
 
-    from openfl.files import open_own
-    from openfl.store import Home
+    from openfl.core.files import open_own
+    from openfl.storage.home import Home
 
     try:
         lock = open_own(Home(home).lock_file)

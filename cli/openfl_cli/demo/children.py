@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from openfl.errors import LearningError
+from openfl.core.errors import LearningError
 
 END_SECONDS = 6.0
 LAST_LINES = 15

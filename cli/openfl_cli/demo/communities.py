@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli.ask import running_node
 from openfl_cli.demo.crew import Crew, name_of
 from openfl_cli.demo.tastes import Listeners

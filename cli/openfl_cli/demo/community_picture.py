@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from openfl.errors import StateError
+from openfl.core.errors import StateError
 from openfl_cli.demo.communities import CommunityView, Sorted
 from openfl_cli.text import change_percent, clean, duration, metric_value, signed_percent
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
-from openfl.errors import LearningError, NotRunningError
-from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl.core.errors import LearningError, NotRunningError
+from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli.ask import running_node
 from openfl_cli.demo.children import Child, ended_together, start_child
 

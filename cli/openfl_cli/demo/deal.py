@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openfl.errors import DataError
+from openfl.core.errors import DataError
 
 
 @dataclass(frozen=True)

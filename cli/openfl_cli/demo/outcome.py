@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from openfl.telemetry import NodeSnapshot
+from openfl.core.telemetry import NodeSnapshot
 from openfl_cli.text import change_percent, metric_value
 
 Split = Literal["test", "validation"]

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from openfl.telemetry import NodeEvent, NodeSnapshot
+from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli.demo.outcome import NodeResult
 from openfl_cli.sparkline import sparkline
 from openfl_cli.text import (

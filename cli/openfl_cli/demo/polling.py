@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from openfl.errors import NotRunningError
+from openfl.core.errors import NotRunningError
 from openfl_cli.ask import running_node
 from openfl_cli.demo.crew import Crew, name_of
 from openfl_cli.demo.deal import Hand

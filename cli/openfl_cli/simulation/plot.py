@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openfl.errors import StateError, UsageError
+from openfl.core.errors import StateError, UsageError
 
 if TYPE_CHECKING:
     from openfl.simulation.records import RoundRecord, Summary

@@ -1,0 +1,264 @@
+"""What can be done with models on disk, no node running: recommend, predict, evaluate, export,
+import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openfl.config import Config
+from openfl.config.learning_sections import DataConfig
+from openfl.config.load import SETTINGS
+from openfl.config.settings import Problem
+from openfl.core.atomic_files import atomic_write
+from openfl.core.contribution import Charter, GroupId
+from openfl.core.errors import DataError, GroupError, StateError
+from openfl.core.names import name_problem
+from openfl.learning.classification.charter import classification_parameters
+from openfl.learning.classification.examples import load_features
+from openfl.learning.classification.task import Predictions, log_loss_of, predict
+from openfl.learning.evaluation import ModelReport, evaluate_model
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
+from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.heads import head_of
+from openfl.learning.model_file import (
+    NamedModel,
+    encode_model,
+    load_model,
+    load_named_model,
+)
+from openfl.learning.rating.charter import TASK_KIND as RATING
+from openfl.learning.rating.charter import check_ratings_fit
+from openfl.learning.workload import load_music, load_songs, split_of
+from openfl.storage.home import Home
+from openfl.storage.home_storage import HomeStorage
+
+
+@dataclass(frozen=True, slots=True)
+class MovedModel:
+    """What was exported or imported. rows: of songs; named: those whose name is known."""
+
+    path: str
+    group: str
+    group_id: GroupId
+    task: str
+    rows: int
+    named: int
+
+
+def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
+    """Recommendations from the saved (or imported) model and the ratings file (the one the node
+    last ran with, unless the configuration names one); StateError when no model is saved.
+
+    Songs that an imported model knows by name can be recommended too; without any ratings file it
+    answers as for somebody unknown.
+    """
+    saved = load_named_model(_existing_model(config, home))
+    charter, named = saved.model.charter, _names(saved)
+    head_of(charter, saved.model)
+    config = with_remembered_data(config, Home(home))
+    ratings: Ratings | None = None
+    catalogue = EMPTY_CATALOGUE
+    if config.data.ratings_file or not len(named):
+        ratings, catalogue = load_music(config, charter.task, charter)
+        if charter.task == RATING:
+            check_ratings_fit(charter, ratings)
+    everything = Catalogue({**named.songs, **catalogue.songs})
+    return recommend(charter, saved.model, ratings, everything, user, top)
+
+
+@dataclass(frozen=True)
+class PredictedFile:
+    """What a model says of the rows of a file. With the true labels in the file: `true` (empty
+    where a row has none), and over the rows that have one the accuracy and the log loss."""
+
+    group: str
+    group_id: GroupId
+    predictions: Predictions
+    true: tuple[str, ...] | None
+    labelled: int
+    accuracy: float | None
+    log_loss: float | None
+
+
+def predict_saved(config: Config, home: Path, data: Path, model: Path | None) -> PredictedFile:
+    """The classes of the rows in `data` by a model (default: the one the home's node last saved).
+
+    StateError: no model, or a damaged one. GroupError: it does not classify, or knows no class
+    yet. DataError: the file is unusable, or lacks features of the model.
+    """
+    loaded = load_model(_existing_model(config, home) if model is None else model)
+    charter = loaded.charter
+    features = classification_parameters(charter).features
+    values, true = load_features(data, features, config.data.label_column)
+    found = predict(charter, loaded, values)
+    with_label = [n for n, label in enumerate(true or ()) if label]
+    accuracy = log_loss = None
+    if true is not None and with_label:
+        column = {name: n for n, name in enumerate(found.classes)}
+        probability = [
+            found.probabilities[n, column[true[n]]] if true[n] in column else 0.0
+            for n in with_label
+        ]
+        right = sum(found.labels[n] == true[n] for n in with_label)
+        accuracy = right / len(with_label)
+        log_loss = log_loss_of(np.array(probability)).value
+    return PredictedFile(
+        charter.name, charter.group_id, found, true, len(with_label), accuracy, log_loss
+    )
+
+
+def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelReport:
+    """The metrics of a model (default: the home's) on the held-out part of the configured data.
+
+    StateError: no model, or a damaged one. DataError: the data is unusable or does not fit it.
+    """
+    path = _existing_model(config, home) if model is None else model
+    loaded = load_model(path)
+    head_of(loaded.charter, loaded)
+    config = with_remembered_data(config, Home(home))
+    ratings, _ = load_music(config, loaded.charter.task, loaded.charter)
+    return evaluate_model(loaded, ratings, split_of(config, ratings))
+
+
+def export_model(config: Config, home: Path, target: Path, force: bool = False) -> MovedModel:
+    """Write the home's model to `target`, with the names of its songs as far as they are known
+    here. StateError: no model is saved, `target` exists (without `force`), or writing fails."""
+    if target.exists() and not force:
+        raise StateError(f"{target}: exists already (--force replaces it)")
+    saved = load_named_model(_existing_model(config, home))
+    model = saved.model
+    items = _items_table(model.charter)
+    songs: dict[str, Song] = dict(_names(saved).songs)
+    if items is not None:
+        for song in _songs_known(with_remembered_data(config, Home(home)), model.charter):
+            songs[song.song_id] = song
+    names = None if items is None else {items: songs.values()}
+    data = encode_model(model.charter, model, names)
+    if not target.parent.is_dir():
+        raise StateError(f"{target.parent}: no such folder")
+    atomic_write(target, data, mode=0o644)
+    return _moved(target, load_named_model(target))
+
+
+def import_model(config: Config, home: Path, source: Path, force: bool = False) -> MovedModel:
+    """Make the model in `source` the one that this home's `recommend` uses when no node runs.
+
+    Everything in the file is checked first. StateError: the file is missing or damaged, or a node
+    is running here. GroupError: it is of a task that recommends no songs, or of another group than
+    this home's and not `force`.
+    """
+    place = Home(home)
+    named = load_named_model(source)
+    charter = named.model.charter
+    head_of(charter, named.model)
+    place.prepare()
+    with place.lock():
+        target = place.model_file(config.model.file)
+        mine = _home_group(place, target)
+        if mine is not None and mine.group_id != charter.group_id and not force:
+            raise GroupError(
+                f"{source}: a model of group {charter.name} ({charter.group_id[:8]}), but this home"
+                f" is in group {mine.name} ({mine.group_id[:8]}); --force imports it all the same"
+            )
+        unclear = name_problem(charter.name)
+        if unclear is not None and (mine is None or mine.group_id != charter.group_id):
+            raise StateError(
+                f"{source}: its group is called {charter.name!r}, but a group's name {unclear}"
+            )
+        catalogues = {table: known.songs.values() for table, known in named.names.items()}
+        atomic_write(target, encode_model(charter, named.model, catalogues))
+    return _moved(target, named)
+
+
+def with_remembered_data(config: Config, place: Home) -> Config:
+    """`config`; when it names no ratings file, with the files that the node last ran with."""
+    if config.data.ratings_file:
+        return config
+    files = HomeStorage(place, Path()).load_data_files()
+    data = replace(
+        config.data,
+        ratings_file=files.get("ratings_file", ""),
+        catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
+    )
+    remembered: dict[str, Any] = {}
+    for key in _READING:
+        if key in files and config.origin(f"data.{key}").kind == "default":
+            with suppress(Problem):  # of another version
+                remembered[key] = SETTINGS[f"data.{key}"].parse(files[key])
+    return replace(config, data=replace(data, **remembered))
+
+
+_READING = ("skip_bad_rows", "rating_scale", "max_plays")
+
+
+def reading_settings(data: DataConfig) -> dict[str, str]:
+    """How the data is read, as far as that is not as usual: to be kept with where it is, since the
+    same file must be read alike the next time."""
+    usual = DataConfig()
+    return {
+        key: str(getattr(data, key))
+        for key in _READING
+        if getattr(data, key) != getattr(usual, key)
+    }
+
+
+def _existing_model(config: Config, home: Path) -> Path:
+    path = Home(home).model_file(config.model.file)
+    if not path.exists():
+        raise StateError(f"{path}: no model yet; train one with: openfl-node start --home {home}")
+    return path
+
+
+def _home_group(place: Home, model_file: Path) -> Charter | None:
+    """The group this home is in, else that of its model; None when it has neither."""
+    resumed, _ = HomeStorage(place, model_file).load(None)
+    if resumed is not None:
+        return resumed.charter
+    try:
+        return load_model(model_file).charter if model_file.exists() else None
+    except StateError:
+        return None  # a damaged model is no reason to refuse a whole one
+
+
+def _items_table(charter: Charter) -> str | None:
+    """The table with a row a song: the first, in the tasks that recommend."""
+    return charter.tables[0].name if charter.task in ("rating", "implicit") else None
+
+
+def _names(named: NamedModel) -> Catalogue:
+    songs: dict[str, Song] = {}
+    for catalogue in named.names.values():
+        songs.update(catalogue.songs)
+    return Catalogue(songs)
+
+
+def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
+    """Songs of the ratings file (by their id) and of the catalogue, which wins."""
+    try:
+        if config.data.ratings_file:
+            ratings, catalogue = load_music(config, charter.task, charter)
+            songs = {song_id: Song(song_id, song_id) for song_id in ratings.songs}
+        else:
+            songs, catalogue = {}, load_songs(config)
+    except DataError:
+        return ()  # the names are an extra; the model is whole without them
+    return {**songs, **catalogue.songs}.values()
+
+
+def _moved(path: Path, named: NamedModel) -> MovedModel:
+    charter = named.model.charter
+    items = _items_table(charter) or charter.tables[0].name
+    return MovedModel(
+        path=str(path),
+        group=charter.name,
+        group_id=charter.group_id,
+        task=charter.task,
+        rows=len(named.model.keys(items)),
+        named=len(_names(named)),
+    )

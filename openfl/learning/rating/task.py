@@ -1,0 +1,371 @@
+"""`MatrixFactorization`: learning what listeners like, from ratings, without moving the ratings.
+
+    rating(u, j) ~ mean + b_u + b_j + p_u . q_j
+
+A listener's p_u and b_u are private: given the songs' rows they are one exact ridge fit, so they
+need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each round a node
+
+1. fits its listeners to the group's rows (and revives factors that died, see `waking`);
+2. takes the gradient of its own squared error at each song it has ratings of,
+   g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that
+   swings to and fro (see `openfl.learning.factorization.oscillation`);
+3. proposes a damped diagonal Newton step, x_j = a_j + g_j / h_j, sure of it by
+   h_j = n_j * damping * m: n_j its ratings of the song, m the mean of [p_u^2, 1] over its ratings.
+
+The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, sum g_j = D_j y_j: the
+optimum of the same model trained in one place, however the ratings are spread over nodes and
+however late some of them speak. That is why a few rounds suffice and nodes do not pull apart.
+
+Under differential privacy (`private_step`) a node teaches only the songs' biases b_j: of the same
+gradient, the part of the factors would drown in the noise that hides a user among so few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from openfl.core.contribution import (
+    MAX_CURVATURE,
+    MAX_EVIDENCE,
+    Charter,
+    Contribution,
+    Evaluation,
+    ModelView,
+    RowBlock,
+    item_key,
+)
+from openfl.core.errors import ConfigError, DataError
+from openfl.core.model_view import DenseModel
+from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
+from openfl.learning.factorization.dead_factors import waking
+from openfl.learning.factorization.oscillation import Settling
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.factorization.users import restored_listeners, saved_listeners
+from openfl.learning.metrics import rmse
+from openfl.learning.own_items import OwnItems
+from openfl.learning.proposals import newton_step, proposed
+from openfl.learning.rating.charter import (
+    ITEM_KEY_BITS,
+    ITEMS,
+    MEAN,
+    MEAN_KEYS,
+    RatingParameters,
+    check_ratings_fit,
+)
+from openfl.learning.rating.influence import OwnRatings, loss_changes
+from openfl.learning.ridge import (
+    Matrix,
+    SparseMatrix,
+    normal_equations,
+    solve_ridge,
+    with_constant,
+)
+from openfl.learning.splitting import Split, split_ratings
+from openfl.learning.task import Counterfactuals
+
+MIN_CURVATURE = 0.01
+"""Least curvature claimed for a factor. While factors are still near 0 their true curvature would
+call for huge steps, which eight bits a value cannot carry beside a bias; where a group ends up does
+not depend on it."""
+SEED_PRECISION = 0.2
+"""How sure a private member claims to be of the seeded factors it repeats: a fortieth of the usual
+prior."""
+
+
+class MatrixFactorization:
+    """The rating task on one node's private ratings (a `LearningTask`)."""
+
+    def __init__(
+        self,
+        charter: Charter,
+        parameters: RatingParameters,
+        ratings: Ratings,
+        split: Split,
+        min_row_evidence: int = 1,
+        public_songs: Iterable[str] | None = None,
+    ) -> None:
+        self._charter = charter
+        self._parameters = parameters
+        self._ratings = ratings
+        self._split = split
+        song_keys = item_keys(ratings.songs)
+        # Two songs whose ids collide in the key share a row, here as everywhere in the group.
+        self._keys, row_of_song = np.unique(song_keys, return_inverse=True)
+        self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, ITEM_KEY_BITS, "songs")
+        self._rows = row_of_song.astype(np.int32)[ratings.song_index]
+        self._values = parameters.to_units(ratings.values)
+
+        train = split.train
+        shape = (len(ratings.users), len(self._keys))
+        self._pattern, self._targets = _sparse_pair(
+            ratings.user_index[train], self._rows[train], self._values[train], shape
+        )
+        self._pattern_by_row, self._targets_by_row = self._pattern.T, self._targets.T
+        self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
+        self._user_ridge = parameters.ridge(self._user_counts)
+        self._row_counts = np.bincount(self._rows[train], minlength=shape[1]).astype(float)
+        self._trained = np.flatnonzero(self._row_counts)
+        self._own_mean = float(self._values[train].mean())
+        self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
+        self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
+        self._public_keys = (
+            None if public_songs is None else np.unique(item_keys(tuple(public_songs)))
+        )
+        self._settling = Settling()
+        self._fitted: tuple[Matrix, float, Matrix] | None = None
+
+    @classmethod
+    def from_charter(
+        cls,
+        charter: Charter,
+        ratings: Ratings,
+        split: Split | None = None,
+        min_row_evidence: int = 1,
+        public_songs: Iterable[str] | None = None,
+    ) -> MatrixFactorization:
+        """The task of a node with `ratings` in the group of `charter`.
+
+        `split` defaults to `split_ratings(ratings)`. Rows with fewer than `min_row_evidence`
+        training ratings are not published. `public_songs`: what `private_step` publishes rows of,
+        a list that does not depend on who is among the users. GroupError: the charter is not one of
+        this task. DataError: the ratings do not fit its scale. ConfigError: no song is public.
+        """
+        parameters = check_ratings_fit(charter, ratings)
+        split = split_ratings(ratings) if split is None else split
+        if not len(split.train):
+            raise DataError(f"{ratings.source or 'ratings'}: no rating is left to train on")
+        if public_songs is not None and not (public_songs := tuple(public_songs)):
+            raise ConfigError(
+                "privacy.enabled needs a list of songs that says nothing about who rated what: a"
+                " songs.csv beside the ratings, or data.catalogue_file"
+            )
+        return cls(charter, parameters, ratings, split, min_row_evidence, public_songs)
+
+    @property
+    def charter(self) -> Charter:
+        return self._charter
+
+    @property
+    def parameters(self) -> RatingParameters:
+        return self._parameters
+
+    @property
+    def ratings(self) -> Ratings:
+        return self._ratings
+
+    @property
+    def train_examples(self) -> int:
+        return len(self._split.train)
+
+    def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
+        """Proposals for every song with enough training ratings here, and for the mean.
+
+        Deterministic, given this model and those of the last two steps: `rng` is not drawn from.
+        """
+        mean = self._mean(model)
+        rows = model.rows(ITEMS, self._keys).astype(np.float64)
+        users = self._user_factors = self._fit_users(self._woken(model, rows), mean)
+        features = with_constant(users[:, :-1])
+        gram, moment = normal_equations(
+            self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
+        )
+        start = self._settling.from_here(rows)
+        gradient = moment - np.einsum("jab,jb->ja", gram, start)
+
+        per_rating = self._user_counts @ features**2 / self._user_counts.sum()
+        curvature = np.clip(
+            self._parameters.damping * per_rating, MIN_CURVATURE, MAX_CURVATURE
+        ).astype(np.float32)
+        chosen = self._published
+        evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE).astype(np.float32)
+        items = newton_step(
+            self._charter.table(ITEMS),
+            self._keys[chosen],
+            start[chosen],
+            gradient[chosen],
+            evidence,
+            curvature,
+        )
+        mean_block = self._mean_block()
+        return Contribution((items, mean_block) if len(items) else (mean_block,))
+
+    def private_step(
+        self, model: ModelView, release: Release, random_bytes: RandomBytes
+    ) -> Contribution:
+        """See `openfl.learning.task.PrivateLearner`: a bias for each public song.
+
+        A user's vector is their error at each song they rated: the gradient of their own squared
+        error in the songs' biases. It is of their ratings and of the group's model alone; of the
+        group's mean, too, and not of this node's, which would be other people's ratings as well.
+        """
+        keys = self._public_keys
+        if keys is None:
+            raise ConfigError("this task was made without public songs to release anything about")
+        mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
+        rows = learned_rows(model, self._keys)
+        self._user_factors = self._fit_users(rows, mean)
+        total = private_sum(self._errors(rows, mean, keys), release, random_bytes)
+
+        group = learned_rows(model, keys)
+        curvature = np.full(self._parameters.width, SEED_PRECISION, dtype=np.float32)
+        curvature[-1] = release.precision
+        # The seeded factors, which anybody can compute, and nearly no weight on them: at 0 a song
+        # could never be given any by the members that do teach them.
+        values = DenseModel.empty(self._charter).rows(ITEMS, keys).astype(np.float64)
+        values[:, -1] = group[:, -1] + total / float(curvature[-1])
+        evidence = np.ones(len(keys), dtype=np.float32)
+        items = proposed(self._charter.table(ITEMS), keys, values, evidence, curvature)
+        return Contribution((items,))
+
+    def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
+        """RMSE in units of the ratings on held-out ratings, listeners fitted anew to `model`.
+
+        `split`: "validation", "test" or "train". With no such ratings `count` is 0, and value and
+        standard error are NaN.
+        """
+        held_out = self._split.positions(split)
+        if not len(held_out):
+            return Evaluation("rmse", math.nan, math.nan, 0)
+        value, error = rmse(self._predicted(model, held_out), self._actual(held_out))
+        return Evaluation("rmse", value, error, len(held_out))
+
+    def held_out_losses(self, model: ModelView, split: str = "validation") -> NDArray[np.float64]:
+        """See `openfl.learning.comparison.PairedTask`: squared errors in units of the ratings."""
+        held_out = self._split.positions(split)
+        return np.square(self._predicted(model, held_out) - self._actual(held_out))
+
+    def _actual(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self._ratings.values[positions].astype(np.float64)
+
+    def _predicted(self, model: ModelView, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        """float64[n]: within the scale, listeners fitted to `model`."""
+        mean = self._mean(model)
+        rows = learned_rows(model, self._keys)
+        users = self._fit_users(rows, mean)
+        user = users[self._ratings.user_index[positions]]
+        row = rows[self._rows[positions]]
+        raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
+        return np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
+
+    def loss_changes(
+        self, model: ModelView, parts: Iterable[Counterfactuals]
+    ) -> Iterator[NDArray[np.float32]]:
+        """See `openfl.learning.task.InfluenceJudge`: squared errors, in the model's units, on (at
+        most `rating_influence.MAX_JUDGED` of) the training ratings."""
+        own, mean = self._own_ratings, self._mean(model)
+        rows = learned_rows(model, self._keys)
+        listeners = self._fit_users(rows, mean)
+        known_mean = mean if model.evidence(MEAN, MEAN_KEYS)[0] > 0 else 0.0
+        keys, rows = self._keys[own.songs], rows[own.songs]
+        return loss_changes(own, keys, rows, mean, known_mean, listeners, parts)
+
+    def private_state(self) -> Mapping[str, NDArray[np.generic]]:
+        """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
+        return saved_listeners(self._user_factors, self._user_keys)
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back `private_state`; ValueError when it is of other listeners or another width."""
+        self._user_factors = restored_listeners(state, self._user_keys, self._user_factors.shape)
+
+    def _errors(self, rows: Matrix, mean: float, keys: NDArray[np.uint64]) -> SparseMatrix:
+        """csr[users, n]: by how much each listener's training ratings of the songs `keys[n]` differ
+        from what their factors say; songs of one key are added up."""
+        train = self._split.train
+        user, row = self._ratings.user_index[train], self._rows[train]
+        fitted = self._user_factors[user]
+        expected = mean + fitted[:, -1] + rows[row, -1]
+        expected += np.einsum("nk,nk->n", fitted[:, :-1], rows[row, :-1])
+        column = np.minimum(np.searchsorted(keys, self._keys), len(keys) - 1)
+        known = (keys[column] == self._keys)[row]
+        shape = (len(self._ratings.users), len(keys))
+        errors = (self._values[train] - expected)[known]
+        return sp.coo_array((errors, (user[known], column[row[known]])), shape=shape).tocsr()
+
+    @cached_property
+    def _own_ratings(self) -> OwnRatings:
+        return OwnRatings.some_of(
+            self._ratings.user_index, self._rows, self._values, self._split.train
+        )
+
+    @cached_property
+    def _user_keys(self) -> NDArray[np.uint64]:
+        return item_keys(self._ratings.users, key_bits=64)
+
+    def _mean(self, model: ModelView) -> float:
+        """The group's mean rating in units; this node's own while the group has none."""
+        if model.evidence(MEAN, MEAN_KEYS)[0] > 0:
+            return float(model.rows(MEAN, MEAN_KEYS)[0, 0])
+        return self._own_mean
+
+    def _mean_block(self) -> RowBlock:
+        return RowBlock(
+            table=MEAN,
+            keys=MEAN_KEYS.copy(),
+            values=np.array([[self._own_mean]], dtype=np.float32),
+            evidence=np.array([min(self.train_examples, MAX_EVIDENCE)], dtype=np.float32),
+            curvature=np.ones(1, dtype=np.float32),
+        )
+
+    def _woken(self, model: ModelView, rows: Matrix) -> Matrix:
+        """`rows`, or where factors have died, these with a little life (see `waking`)."""
+        life = waking(self._charter, model, ITEMS, self._keys)
+        if life is None:
+            return rows
+        woken = rows.copy()
+        woken[:, :-1] += life
+        return woken
+
+    def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
+        """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows.
+
+        The last answer is kept: one model is judged on several splits, and then trained from.
+        """
+        trained = rows[self._trained]  # the others' values do not matter
+        known = self._fitted
+        if known is not None and known[1] == mean and np.array_equal(known[0], trained):
+            return known[2]
+        gram, moment = normal_equations(
+            self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
+        )
+        users = solve_ridge(gram, moment, self._user_ridge)
+        self._fitted = (trained, mean, users)
+        return users
+
+
+def learned_rows(model: ModelView, keys: NDArray[np.uint64]) -> Matrix:
+    """float64[n, width]: the songs' rows for prediction; 0, the prior's mean, without evidence.
+
+    (A step must start from the seeded values instead: from 0 no factor would ever move.)
+    """
+    rows = model.rows(ITEMS, keys).astype(np.float64)
+    rows[model.evidence(ITEMS, keys) == 0] = 0.0
+    return rows
+
+
+def item_keys(ids: tuple[str, ...], key_bits: int = ITEM_KEY_BITS) -> NDArray[np.uint64]:
+    """uint64[n]: the row key of each id, in the order given."""
+    return np.fromiter((item_key(i, key_bits) for i in ids), dtype=np.uint64, count=len(ids))
+
+
+def _sparse_pair(
+    rows: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """Two CSR matrices of one sparsity pattern: ones, and `values`.
+
+    A pair that occurs twice (two songs of one key) stays two entries, as it should.
+    """
+    order = np.lexsort((columns, rows))
+    indptr = np.zeros(shape[0] + 1, dtype=np.int32)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    indices = columns[order]
+    ones = sp.csr_array((np.ones(len(order)), indices, indptr), shape=shape)
+    return ones, sp.csr_array((values[order], indices, indptr), shape=shape)
