@@ -91,7 +91,7 @@ class Villager:
 
     @property
     def replica(self) -> Replica:
-        return self.node._place.current.session.replica
+        return self.node._current_group.current.session.replica
 
     @property
     def group(self) -> tuple[GroupId, str]:

@@ -91,7 +91,7 @@ class Node:
         self._nursery: trio.Nursery | None = None
         self._log = EventLog(unix_time, on_event)
         self._notices = Notices(discovery, self._log)
-        self._place = CurrentGroup()
+        self._current_group = CurrentGroup()
         eligibility = Eligibility(workload, sealer, unix_time, settings.invitations)
         self._finder = GroupFinder(network, sealer, rng, unix_time, self._own_card)
         # Threads apart, so that looking around and the comparison hold up no round.
@@ -129,18 +129,20 @@ class Node:
             self._log.tell,
             standing,
         )
-        self._keeper = StateSaver(
-            storage, self._place, self._switcher.standing, standing.owed, self._log
+        self._saver = StateSaver(
+            storage, self._current_group, self._switcher.standing, standing.owed, self._log
         )
-        self._keeper.apart = bool(discovery.bootstrap) and (resume is None or standing.apart)
-        self._farewells = PendingLeaves(network, discovery, self._place, self._keeper, self._log)
+        self._saver.apart = bool(discovery.bootstrap) and (resume is None or standing.apart)
+        self._pending_leaves = PendingLeaves(
+            network, discovery, self._current_group, self._saver, self._log
+        )
         self._solo = SoloTraining(
-            workload, comparison_compute, rng, self._place, settings.alone_rounds
+            workload, comparison_compute, rng, self._current_group, settings.alone_rounds
         )
         self._items = ItemsWatch(network.peer_id, self._log)
         self._views = NodeViews(
             network=network,
-            place=self._place,
+            current_group=self._current_group,
             finder=self._finder,
             switcher=self._switcher,
             eligibility=eligibility,
@@ -168,42 +170,42 @@ class Node:
             rng=rng,
             unix_time=unix_time,
             privacy=privacy,
-            save=self._keeper.save,
+            save=self._saver.save,
             on_tell=self._on_tell,
             log=self._log,
         )
         change = GroupChange(
-            place=self._place,
+            current_group=self._current_group,
             factory=self._factory,
             scout=scout,
             finder=self._finder,
             switcher=self._switcher,
             storage=storage,
-            keeper=self._keeper,
-            farewells=self._farewells,
+            saver=self._saver,
+            pending_leaves=self._pending_leaves,
             take_part=self._take_part,
             compare=self._compare,
             faults=faults if faults is not None else FaultPoints(),
             log=self._log,
         )
         self._moves = Moves(
-            self._place,
+            self._current_group,
             workload,
             eligibility,
             self._finder,
             self._switcher,
-            self._keeper,
+            self._saver,
             change,
             self._views.group,
             self._log,
         )
         self._late_join = LateJoin(
             network,
-            self._place,
+            self._current_group,
             self._finder,
             self._first_group,
             self._moves,
-            self._keeper,
+            self._saver,
             self._notices,
             self._log,
         )
@@ -228,7 +230,7 @@ class Node:
                 for remark in self._workload.remarks():
                     self._log.tell(remark.level, remark.kind, remark.text, dict(remark.data))
             nursery.start_soon(self._finder.run)
-            self._place.own_phase = "joining"
+            self._current_group.own_phase = "joining"
             if self._discovery.bootstrap and self._bootstrap_seconds:
                 nursery.start_soon(
                     give_up_without_bootstrap,
@@ -240,25 +242,25 @@ class Node:
             nursery.start_soon(tell_of_absence, self._discovery, self._log)
             charter = await self._first_group.choose(self._resume)
             membership = self._factory.first(charter, self._resume)
-            self._place.enter(membership)
-            await self._keeper.keep_place(charter)
+            self._current_group.enter(membership)
+            await self._saver.save_standing(charter)
             await self._storage.tidy()
-            self._place.own_phase = None
+            self._current_group.own_phase = None
             await self._take_part(membership)
-            nursery.start_soon(keep_remembered, self._discovery.remembered, self._keeper.remember)
+            nursery.start_soon(keep_remembered, self._discovery.remembered, self._saver.remember)
             nursery.start_soon(tell_of_peers, self.network, self._log)
             nursery.start_soon(tell_of_other_versions, lambda: self._finder.faults, self._log)
             self._compare(membership)
             nursery.start_soon(self._switcher.run)
             nursery.start_soon(self._late_join.run)
-            for owed in self._keeper.owed:
-                nursery.start_soon(self._farewells.say, owed)
+            for owed in self._saver.owed:
+                nursery.start_soon(self._pending_leaves.say, owed)
             task_status.started()
             await trio.sleep_forever()
 
     async def wait_done(self) -> None:
         """Return once all rounds are done, or the node was asked to stop."""
-        await self._place.wait_rounds_done(self.stop_asked)
+        await self._current_group.wait_rounds_done(self.stop_asked)
 
     def request_stop(self, leave: bool = False) -> None:
         """Ask the owner of the node to close it; `leave`: withdraw from the group first."""
@@ -267,10 +269,10 @@ class Node:
 
     async def finish(self) -> None:
         """Before closing: save, and leave the group when that was asked for."""
-        self._place.own_phase = "stopping"
+        self._current_group.own_phase = "stopping"
         with trio.move_on_after(FINISH_MOVE_SECONDS):
             await self._moves.wait_over()  # or it has been given up
-        membership = self._place.membership
+        membership = self._current_group.membership
         if membership is None:
             return
         if self._leave_on_stop:
@@ -280,8 +282,8 @@ class Node:
             text = f"left group {charter.name} for good"
             self._log.tell("info", "left", text, {"for_good": True})
         else:
-            await self._keeper.save(membership.saved(), membership.session.model())
-        await self._keeper.remember(self._discovery.remembered())
+            await self._saver.save(membership.saved(), membership.session.model())
+        await self._saver.remember(self._discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class Node:
 
     def recommend(self, user: str, top: int) -> Recommendations:
         """The best items for `user` by the group's model as it is now."""
-        session = self._place.current.session
+        session = self._current_group.current.session
         return self._workload.recommend(session.model(), session.charter, user, top)
 
     async def switch(self, reference: str, pin: bool = False) -> GroupView:
@@ -317,7 +319,7 @@ class Node:
 
     def place(self) -> Membership | None:
         """Where the node is."""
-        return self._place.membership
+        return self._current_group.membership
 
     def alone_model(self) -> ModelView | None:
         """What it learned without any group."""
@@ -344,7 +346,7 @@ class Node:
 
     def _answerer(self, protocol: str) -> Any:
         async def answer(peer: PeerId, payload: bytes) -> bytes:
-            membership = self._place.membership
+            membership = self._current_group.membership
             if membership is None:
                 refusal = wire.Refusal("busy", "this node is not in a group yet")
                 return wire.encode_answer(refusal)
@@ -353,14 +355,14 @@ class Node:
         return answer
 
     def _own_card(self, unix_now: float) -> GroupCard | None:
-        membership = self._place.membership
+        membership = self._current_group.membership
         if membership is None:
             return None
         return session_card(membership.session, trio.current_time(), unix_now)
 
     def _on_tell(self, tell: ev.Tell) -> None:
         self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
-        membership = self._place.membership
+        membership = self._current_group.membership
         if membership is not None and tell.kind in ("joined", "round"):
             self._items.look(membership)
         if tell.kind == "round":

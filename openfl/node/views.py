@@ -32,7 +32,7 @@ class NodeViews:
     """Looks at the parts of a node and changes nothing. started_at: unix seconds."""
 
     network: Network
-    place: CurrentGroup
+    current_group: CurrentGroup
     finder: GroupFinder
     switcher: Switcher
     eligibility: Eligibility
@@ -49,7 +49,7 @@ class NodeViews:
     def node(self) -> NodeSnapshot:
         """Everything a viewer needs, now."""
         now = trio.current_time()
-        membership, alone = self.place.membership, self.solo.result
+        membership, alone = self.current_group.membership, self.solo.result
         statistics = self.network.statistics()
         faults = {**statistics.faults, **self.finder.faults}
         group_id, group_name, task, metric = GroupId(""), self.settings.group_name, "", ""
@@ -63,7 +63,7 @@ class NodeViews:
         return NodeSnapshot(
             time=self.unix_time(),
             started_at=self.started_at,
-            phase=self.place.phase,
+            phase=self.current_group.phase,
             peer_id=self.network.peer_id,
             multiaddrs=self.network.multiaddrs,
             home=self.settings.home,
@@ -100,7 +100,7 @@ class NodeViews:
     def group(self, known: KnownCard) -> GroupView:
         """A group as this node sees it: whether it fits, what came of the last look at it."""
         charter = known.card.charter
-        mine = self.place.is_in(charter.group_id)
+        mine = self.current_group.is_in(charter.group_id)
         return group_view(
             known,
             trio.current_time(),

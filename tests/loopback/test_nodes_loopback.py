@@ -80,7 +80,7 @@ class Live:
 
     @property
     def replica(self) -> Replica:
-        return self.node._place.current.session.replica
+        return self.node._current_group.current.session.replica
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
