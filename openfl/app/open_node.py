@@ -29,10 +29,11 @@ from openfl.discovery.discovery import Discovery, no_answer
 from openfl.learning.workload import Workload, load_workload
 from openfl.network.access_list import AccessList
 from openfl.network.base import Network, PeerAddress
-from openfl.node import Node
+from openfl.node import Node, assemble_node
 from openfl.node.fault_points import FaultPoints
 from openfl.node.group_finder import GroupFinder
 from openfl.node.group_view import group_view
+from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import node_settings, session_settings
 from openfl.storage.home import Home
@@ -147,19 +148,14 @@ async def _open_parts(
             mapping = await stack.enter_async_context(_behind_router(network, on_event))
         for problem in [*problems, *more]:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
-        node = Node(
-            network,
-            Libp2pSealer(identity),
-            discovery,
+        node = assemble_node(
+            Links(network, Libp2pSealer(identity), discovery),
             workload,
-            storage,
+            SavedNode(storage, resume, storage.standing),
             node_settings(config, place.root, pin, invitations),
-            np.random.default_rng(),
             on_event,
-            resume=resume,
-            standing=storage.standing,
-            faults=faults,
-            privacy=privacy,
+            Environment(faults=faults),
+            privacy,
         )
         storage.attach(workload, node.snapshot, _data_files(config))
         async with trio.open_nursery() as nursery, serve_control(place.root, control(node)):
