@@ -264,7 +264,8 @@ async def test_a_restarted_node_goes_on_where_it_was(part: Part, autojump_clock:
         await town.all_done()
         assert again.round == 13
         assert (
-            first.replica.version_of(again.peer_id).epoch == again.node._place.current.session.epoch
+            first.replica.version_of(again.peer_id).epoch
+            == again.node._current_group.current.session.epoch
         )
 
 
