@@ -163,7 +163,7 @@ def test_a_part_of_a_stack_is_the_stack_of_those_members() -> None:
     assert replica.member_stack([PeerId("nobody")], ITEMS).counts.tolist() == [0]
 
 
-# --- what one counterfactual's difference does to a node's ratings ---------------------------------
+# --- what one counterfactual's difference does to a node's ratings --------------------------------
 
 
 def some_ratings(seed: int, users: int = 9, songs: int = 20) -> Ratings:

@@ -66,8 +66,8 @@ def loss_changes(
     parts: Iterable[Counterfactuals],
 ) -> Iterator[Floats]:
     """float32[n, counterfactuals] for each part. keys: uint64[m], ascending, of `rows`:
-    float64[m, width], the common model's, of `own.songs`; known_mean: its mean, 0 while it has none; listeners:
-    float64[users, width], [p_u, b_u] fitted to it.
+    float64[m, width], the common model's, of `own.songs`; known_mean: its mean, 0 while it has
+    none; listeners: float64[users, width], [p_u, b_u] fitted to it.
     """
     count, width = rows.shape
     # Single precision: differences are small, and it halves the time.
@@ -92,7 +92,8 @@ def loss_changes(
 
 def _mean_changes(found: ChangedRows, known_mean: float, mean: float, count: int) -> Floats:
     """float32[count]: by how much the mean rating is higher in each counterfactual. known_mean: the
-    model's, 0 while it has none and the node goes by its own `mean`, as it does in one without it."""
+    model's, 0 while it has none and the node goes by its own `mean`, as it does in a counterfactual
+    without one."""
     changes = np.zeros(count, dtype=np.float32)
     backed = found.evidence > 0
     changes[found.counterfactual[backed]] = known_mean + found.change[backed, 0] - mean
