@@ -26,7 +26,8 @@ from openfl.core.errors import ConfigError, NetworkError, RemoteError, UsageErro
 from openfl.core.names import name_problem, normal
 from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.discovery.discovery import Discovery, no_answer
-from openfl.learning.workload import Workload, load_workload
+from openfl.learning.kinds import KINDS, load_workload
+from openfl.learning.workload import Workload
 from openfl.network.access_list import AccessList
 from openfl.network.base import Network, PeerAddress
 from openfl.node import Node
@@ -408,10 +409,9 @@ def _with_remembered_kind(config: Config, place: Home) -> Config:
     if config.origin("task.kind").kind != "default":
         return config
     kind = HomeStorage(place, Path()).load_task(_group_asked_for(config))
-    match kind:
-        case "rating" | "implicit" | "classification" as known:
-            return replace(config, task=replace(config.task, kind=known))
-    return config
+    if kind is None or kind not in KINDS:
+        return config
+    return replace(config, task=replace(config.task, kind=kind))
 
 
 def _group_to_resume(config: Config, place: Home) -> Charter | None:
@@ -424,7 +424,7 @@ def _data_files(config: Config) -> dict[str, str]:
     data = config.data
     files = {"ratings_file": data.ratings_file, "catalogue_file": data.catalogue_file}
     kept = {key: str(Path(path).absolute()) for key, path in files.items() if path}
-    return {**kept, **reading_settings(data)}
+    return {**kept, **reading_settings(config)}
 
 
 def _listen_address(host: str, port: int) -> str:
