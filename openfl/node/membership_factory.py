@@ -18,7 +18,7 @@ from openfl.core.errors import ConfigError
 from openfl.discovery.discovery import Discovery
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.task import LearningTask, PrivateLearner
 from openfl.learning.workload import Workload
 from openfl.network.base import Network, Sealer
@@ -131,11 +131,13 @@ class MembershipFactory:
             self.sealer,
             self.settings,
             self.rng,
-            beginning.epoch,
-            train_examples=task.train_examples,
-            round_number=beginning.round,
-            last_round=beginning.last_round,
-            history=beginning.history,
+            SessionStart(
+                beginning.epoch,
+                task.train_examples,
+                beginning.round,
+                beginning.last_round,
+                beginning.history,
+            ),
             admission=self.eligibility.admission(charter, beginning.invitations),
         )
         return Membership(

@@ -33,7 +33,7 @@ from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.reader import Reader, StrictReader
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.network.base import Sealer
 from openfl.simulation.agenda import Agenda
 from openfl.simulation.connections import connections
@@ -212,9 +212,7 @@ class World:
             sealer,
             settings,
             np.random.default_rng(seed),
-            member.epochs,
-            train_examples=member.task.train_examples,
-            round_number=round_number,
+            SessionStart(member.epochs, member.task.train_examples, round_number),
             reader=self._reader,
         )
         member.alive = member.was_there = True
