@@ -71,6 +71,8 @@ class Replica:
     """One group's registers and running sums; see the module's text."""
 
     def __init__(self, charter: Charter, limits: ReplicaLimits | None = None) -> None:
+        """Empty; `limits`: the defaults of `ReplicaLimits` when None. ValueError for a table whose
+        value limit is beyond what `fixed_point` covers."""
         self.charter = charter
         self.limits = limits if limits is not None else ReplicaLimits()
         self._schemas: dict[str, TableSchema] = {t.name: t for t in charter.tables}
@@ -315,6 +317,7 @@ class Replica:
 
     @property
     def member_count(self) -> int:
+        """Members with registers."""
         return len(self._members)
 
     @property

@@ -55,6 +55,7 @@ class TableSums:
     """num, den: int64[slots, width]. evidence, registers: int64[slots] (totals over members)."""
 
     def __init__(self, schema: TableSchema) -> None:
+        """Nothing has been added yet."""
         self.schema = schema
         self._keys: Keys = np.zeros(0, dtype=np.uint64)
         self._slots: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
@@ -71,6 +72,7 @@ class TableSums:
 
     @property
     def allocated_bytes(self) -> int:
+        """Memory taken by the arrays, room for growth included."""
         return int(
             self._num.nbytes
             + self._den.nbytes

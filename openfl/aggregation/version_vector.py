@@ -31,6 +31,7 @@ class Heard:
     __slots__ = ("_extras", "complete", "highest")
 
     def __init__(self) -> None:
+        """Nothing was heard yet."""
         self.complete = 0
         """Every seqno up to this one was heard, or declared superseded by someone who heard it."""
         self.highest = 0
@@ -38,9 +39,11 @@ class Heard:
         self._extras: set[int] = set()
 
     def __contains__(self, seqno: int) -> bool:
+        """Whether the delta `seqno` was heard, or is known to be superseded."""
         return seqno <= self.complete or seqno in self._extras
 
     def add(self, seqno: int) -> None:
+        """The delta `seqno` was heard."""
         self.highest = max(self.highest, seqno)
         if seqno in self:
             return

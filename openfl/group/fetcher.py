@@ -80,6 +80,7 @@ class Fetcher:
         count: Callable[[str], None],
         admission: Admission,
     ) -> None:
+        """Nothing is asked for yet."""
         self._admission = admission
         self._replica = replica
         self._delta_receiver = delta_receiver
@@ -92,6 +93,7 @@ class Fetcher:
 
     @property
     def fetching_snapshot(self) -> bool:
+        """Whether any member is asked for a snapshot right now."""
         return any(isinstance(fetch, _Snapshot) for fetch in self._open.values())
 
     @property

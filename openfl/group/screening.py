@@ -101,6 +101,7 @@ class Screening:
         me: PeerId,
         count: Callable[[str], None],
     ) -> None:
+        """Nobody was judged yet."""
         self._replica = replica
         self._settings = settings
         self._me = me
