@@ -49,7 +49,6 @@ class DeltaLog:
     """Entries of one author and epoch, by place and in order of (seqno, digest)."""
 
     def __init__(self) -> None:
-        """Empty."""
         self._by_order: dict[Order, int] = {}
         self._sorted: list[Order] = []
         self._entries: list[LogEntry | None] = []

@@ -40,7 +40,6 @@ class Departures:
     """At most `capacity` tombstones and `capacity` expiries."""
 
     def __init__(self, capacity: int) -> None:
-        """Nobody is gone yet."""
         self._capacity = capacity
         self._left: OrderedDict[PeerId, Tombstone] = OrderedDict()
         self._expired: OrderedDict[PeerId, Expired] = OrderedDict()

@@ -57,7 +57,6 @@ class TableRegisters:
     """
 
     def __init__(self, schema: TableSchema) -> None:
-        """No registers yet."""
         self.schema = schema
         self._bits = value_bits(schema)
         self.keys: Keys = np.zeros(0, dtype=np.uint64)

@@ -55,7 +55,6 @@ class TableSums:
     """num, den: int64[slots, width]. evidence, registers: int64[slots] (totals over members)."""
 
     def __init__(self, schema: TableSchema) -> None:
-        """Nothing has been added yet."""
         self.schema = schema
         self._keys: Keys = np.zeros(0, dtype=np.uint64)
         self._slots: NDArray[np.int32] = np.zeros(0, dtype=np.int32)

@@ -31,7 +31,6 @@ class Heard:
     __slots__ = ("_extras", "complete", "highest")
 
     def __init__(self) -> None:
-        """Nothing was heard yet."""
         self.complete = 0
         """Every seqno up to this one was heard, or declared superseded by someone who heard it."""
         self.highest = 0

@@ -21,7 +21,6 @@ class Answering:
         rates: PeerRates,
         count: Callable[[str], None],
     ) -> None:
-        """Everything is shared with the session."""
         self._replica = replica
         self._admission = admission
         self._rates = rates

@@ -29,7 +29,6 @@ class PeerRates:
     the topic or asking. `bytes`: for what it says on the topic alone."""
 
     def __init__(self, settings: SessionSettings) -> None:
-        """Limits as the settings have them."""
         self.messages = RateLimiter(settings.messages_per_second, 4 * settings.messages_per_second)
         self.bytes = RateLimiter(
             settings.bytes_per_second, BURST_SECONDS * settings.bytes_per_second

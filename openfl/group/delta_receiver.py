@@ -50,7 +50,6 @@ class DeltaReceiver:
         count: Callable[[str], None],
         merged: Callable[[PeerId], None],
     ) -> None:
-        """Everything is shared with the session; nothing is asked of it yet."""
         self.deltas_merged = 0
         self._replica = replica
         self._roster = roster

@@ -80,7 +80,6 @@ class Fetcher:
         count: Callable[[str], None],
         admission: Admission,
     ) -> None:
-        """Nothing is asked for yet."""
         self._admission = admission
         self._replica = replica
         self._delta_receiver = delta_receiver

@@ -33,7 +33,6 @@ class HeartbeatWriter:
         admission: Admission,
         rng: np.random.Generator,
     ) -> None:
-        """Everything is shared with the session."""
         self._me = me
         self._replica = replica
         self._roster = roster

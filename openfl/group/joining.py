@@ -42,7 +42,6 @@ class Joining:
     """Asked by the session as long as it is joining; it changes nothing but itself."""
 
     def __init__(self, replica: Replica, fetcher: Fetcher, rng: np.random.Generator) -> None:
-        """Nobody was asked yet."""
         self.snapshot_from: PeerId | None = None
         """The member whose snapshot this one joined with; None as long as there was none."""
         self._replica = replica

@@ -91,7 +91,6 @@ class PhaseTracker:
     """Where one session is in the tables."""
 
     def __init__(self) -> None:
-        """At the first phase."""
         self.phase: Phase = FIRST
         self.left = False
         """Whether the member has left the group for good; its phase stays what it was."""

@@ -38,7 +38,6 @@ class Roster:
     """At most `max_members` entries; beyond that the member heard longest ago makes room."""
 
     def __init__(self, presence_seconds: float, max_members: int) -> None:
-        """Nobody is here yet."""
         self.presence_seconds = presence_seconds
         """Silence after which a member counts as away."""
         self._max_members = max_members

@@ -30,7 +30,6 @@ class Silence:
         missing: MissingDeltas,
         patience_seconds: float,
     ) -> None:
-        """Nobody is connected yet."""
         self._me = me
         self._presence = presence
         self._publisher = publisher

@@ -42,7 +42,6 @@ class TopicHandler:
         heartbeat: Trickle,
         count: Callable[[str], None],
     ) -> None:
-        """Everything is shared with the session; nothing is asked of it yet."""
         self._reader = checks.reader
         self._admission = checks.admission
         self._rates = rates

@@ -27,7 +27,6 @@ class Upkeep:
         admission: Admission,
         every_seconds: float,
     ) -> None:
-        """Not started."""
         self.next_wake = float("inf")
         self._me = me
         self._replica = replica
