@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from openfl.aggregation.delta_log import DeltaLog
 from openfl.aggregation.registers import TableRegisters
-from openfl.aggregation.version_vector import Heard, Version
+from openfl.aggregation.version_vector import HeardSeqnos, Version
 from openfl.core.contribution import PeerId
 
 MEMBER_BYTES = 2048
@@ -21,7 +21,7 @@ class Member:
     epoch: int
     last_heard: float
     log: DeltaLog = field(default_factory=DeltaLog)
-    heard: Heard = field(default_factory=Heard)
+    heard: HeardSeqnos = field(default_factory=HeardSeqnos)
     tables: dict[str, TableRegisters] = field(default_factory=dict)
     _digest: bytes | None = None
 

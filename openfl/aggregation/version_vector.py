@@ -25,7 +25,7 @@ VersionVector = Mapping[PeerId, Version]
 NOTHING = Version(0, 0)
 
 
-class Heard:
+class HeardSeqnos:
     """The seqnos heard of one author in one epoch. Authors count from 1 without gaps."""
 
     __slots__ = ("_extras", "complete", "highest")

@@ -28,9 +28,10 @@ MAX_HEARSAY = 64
 """Members known by the word of others alone."""
 
 
-class Comparison(Enum):
-    """What a heartbeat shows of its sender. LACKS: something that we have. SAME: it has what we
-    have and has heard of us lately, so that it says what we would say. OTHER: neither."""
+class Agreement(Enum):
+    """How what a heartbeat says agrees with what this member has. LACKS: its sender lacks
+    something. SAME: the sender has the same and has heard of this member lately, so that it says
+    what this one would say. OTHER: neither."""
 
     LACKS = "lacks"
     SAME = "same"
@@ -123,7 +124,7 @@ class DeltaReceiver:
             self._announced.popitem(last=False)
         return ev.Judge(Verdict.ACCEPT)
 
-    def heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> Comparison:
+    def heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> Agreement:
         """Note what a member has, and what of that is missing here."""
         self._heard_from(author, now)
         self._roster.said(author, now, message.epoch, message.round, message.fit)
@@ -137,7 +138,7 @@ class DeltaReceiver:
         for heard in message.versions:
             self._hear_of(heard.author, heard.epoch, now, heard.age_seconds)
         if message.replica == self._replica.digest():
-            return Comparison.SAME if self._is_named(message) else Comparison.OTHER
+            return Agreement.SAME if self._is_named(message) else Agreement.OTHER
         for missing, _, version in self._replica.behind(theirs):
             if missing == self._me or not version.seqno:
                 continue
@@ -158,7 +159,7 @@ class DeltaReceiver:
         lacks = bool(self._gone) or any(
             theirs.get(peer, NOTHING) < version for peer, version in ours.items()
         )
-        return Comparison.LACKS if lacks else Comparison.OTHER
+        return Agreement.LACKS if lacks else Agreement.OTHER
 
     def take_gone(self) -> dict[PeerId, int]:
         """author -> epoch that it left in, though some member still counts it; each once."""

@@ -13,7 +13,7 @@ from openfl.core.contribution import PeerId
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.checks import Checks, PeerRates
-from openfl.group.delta_receiver import Comparison, DeltaReceiver
+from openfl.group.delta_receiver import Agreement, DeltaReceiver
 from openfl.group.fetcher import fault_name
 from openfl.group.screening import Screening
 from openfl.group.trickle import Trickle
@@ -22,7 +22,7 @@ from openfl.wire import messages as wire
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Handled:
     """`effects`: the verdict first. `let_in`: whether anything may follow from the message."""
 
     effects: list[ev.Effect]
@@ -50,27 +50,27 @@ class TopicHandler:
         self._heartbeat = heartbeat
         self._count = count
 
-    def hear(self, event: ev.GossipReceived, reachable: frozenset[PeerId], now: float) -> Heard:
+    def hear(self, event: ev.GossipReceived, reachable: frozenset[PeerId], now: float) -> Handled:
         """Judge, and merge or note. `reachable`: members that can be asked directly."""
         if not self._rates.messages.allow(event.author, now):
             self._count("gossip-rate")
-            return Heard([ev.Judge(Verdict.IGNORE, "rate"), *_blame(event, "gossip-rate")], False)
+            return Handled([ev.Judge(Verdict.IGNORE, "rate"), *_blame(event, "gossip-rate")], False)
         try:
             message = self._reader.gossip(event.payload)
             # An announced delta counts when it is announced: it will be pulled.
             size = message.size if isinstance(message, wire.Announce) else len(event.payload)
             if not self._rates.bytes.allow(event.author, now, size):
                 self._count("gossip-bytes")
-                return Heard([ev.Judge(Verdict.IGNORE, "bytes")], False)
+                return Handled([ev.Judge(Verdict.IGNORE, "bytes")], False)
             if isinstance(message, wire.Heartbeat) and message.invitation:
                 self._admission.learn(message.invitation, event.author)
             if not self._admission.admits(event.author):
                 self._count("not-invited")
-                return Heard([ev.Judge(Verdict.IGNORE, "not-invited")], False)
-            return Heard(self._take_in(message, event, reachable, now), True)
+                return Handled([ev.Judge(Verdict.IGNORE, "not-invited")], False)
+            return Handled(self._take_in(message, event, reachable, now), True)
         except RemoteError as error:
             self._count(fault_name(error))
-            return Heard([ev.Judge(Verdict.REJECT, str(error))], False)
+            return Handled([ev.Judge(Verdict.REJECT, str(error))], False)
 
     def _take_in(
         self,
@@ -94,9 +94,9 @@ class TopicHandler:
         if opinions:
             self._screening.told(author, opinions)
         match self._delta_receiver.heartbeat(message, author, now):
-            case Comparison.SAME:
+            case Agreement.SAME:
                 self._heartbeat.hear_consistent()
-            case Comparison.LACKS:
+            case Agreement.LACKS:
                 self._heartbeat.reset(now)  # it lacks what we have: tell it soon
         return ev.Judge(Verdict.ACCEPT)
 
