@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-output build release clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -80,6 +80,9 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock
 docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
 	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
 		> docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+docs-phases: setup ## Write the phases of a session into docs/architecture.md
+	@$(BIN)/python scripts/docs_phases.py
 
 docs-output: setup ## Show in the documents what their commands print today; list older output
 	@$(BIN)/python scripts/docs_output.py

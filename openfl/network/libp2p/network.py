@@ -42,8 +42,8 @@ from openfl.network.libp2p.addresses import (
     parse_peer_multiaddr,
     strip_peer_id,
 )
-from openfl.network.libp2p.admission import Admission
 from openfl.network.libp2p.clock import use_steady_time
+from openfl.network.libp2p.connection_gate import ConnectionGate
 from openfl.network.libp2p.dht import PlainPeerStore, make_dht, multihash
 from openfl.network.libp2p.envelope import key_pair_of
 from openfl.network.libp2p.gossip.pubsub import HardenedPubsub
@@ -173,8 +173,8 @@ class Libp2pNetwork:
         self._bound = tuple(
             listener.socket.getsockname()[:2] for _, listeners in bound for listener in listeners
         )
-        admission = Admission(self._settings.max_peers, self._faults)
-        transport = TcpTransport(self._nursery, self._traffic, admission.knock)
+        gate = ConnectionGate(self._settings.max_peers, self._faults)
+        transport = TcpTransport(self._nursery, self._traffic, gate.knock)
         transport.bound = {str(address): listeners for address, listeners in bound}
         peerstore = PlainPeerStore(lambda: {self._id, *self._swarm.connections})
         peerstore.add_key_pair(self._id, self._key_pair)

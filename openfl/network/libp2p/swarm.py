@@ -29,7 +29,7 @@ from openfl.core.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p.access import protect
 from openfl.network.libp2p.addresses import is_circuit, order_addresses, strip_peer_id
-from openfl.network.libp2p.admission import MAX_HANDSHAKES
+from openfl.network.libp2p.connection_gate import MAX_HANDSHAKES
 from openfl.network.libp2p.dns import resolve_dnsaddr
 from openfl.network.libp2p.identify import PUSH_PROTOCOL, push_handler
 from openfl.network.libp2p.transport import Faults, TcpTransport, YamuxUpgrader, shielded
