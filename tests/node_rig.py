@@ -24,8 +24,9 @@ from openfl.discovery.discovery import Discovery
 from openfl.group.settings import SessionSettings
 from openfl.learning.workload import Workload
 from openfl.network.base import PeerAddress
+from openfl.network.simulated.internet import SimulatedInternet
 from openfl.network.simulated.link import LinkSettings
-from openfl.network.simulated.network import SimulatedInternet, SimulatedNetwork
+from openfl.network.simulated.network import SimulatedNetwork
 from openfl.node import Node, assemble_node
 from openfl.node.compute import InlineCompute
 from openfl.node.fault_points import FaultPoints

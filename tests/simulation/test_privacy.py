@@ -34,7 +34,8 @@ from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.rating import charter as rating_charter
 from openfl.learning.rating.task import MatrixFactorization, item_keys
 from openfl.learning.workload import Workload, load_workload
-from openfl.network.simulated.network import SimulatedNetwork, seed_trio
+from openfl.network.simulated.internet import seed_trio
+from openfl.network.simulated.network import SimulatedNetwork
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import session_settings
 from openfl.storage.home import Home
