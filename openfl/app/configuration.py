@@ -22,9 +22,9 @@ def load_config(
     """The configuration of a node; docs/configuration.md lists the settings.
 
     `settings`: `{"training.rounds": 10}`, or by section as in the file, `{"training": {"rounds":
-    10}}`; they go before `environ` (`OPENFL_TRAINING_ROUNDS`; pass `os.environ` to heed it), which
-    goes before the TOML `file`. Relative paths are taken from the file's folder, or else from the
-    working folder. ConfigError lists every problem, one a line.
+    10}}`; a path may be a `Path`. They go before `environ` (`OPENFL_TRAINING_ROUNDS`; pass
+    `os.environ` to heed it), which goes before the TOML `file`. Relative paths are taken from the
+    file's folder, or else from the working folder. ConfigError lists every problem, one a line.
     """
     try:
         return load.load_config(
@@ -40,6 +40,10 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         if isinstance(value, Mapping):
             for name, inner in value.items():
-                yield f"{key}.{name}", inner
+                yield f"{key}.{name}", _plain(inner)
         else:
-            yield key, value
+            yield key, _plain(value)
+
+
+def _plain(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
