@@ -37,13 +37,17 @@ class Node(Protocol):
 
     stop_asked: trio.Event
 
-    def snapshot(self) -> NodeSnapshot: ...
+    def snapshot(self) -> NodeSnapshot:
+        """How the node is now."""
 
-    async def wait_done(self) -> None: ...
+    async def wait_done(self) -> None:
+        """Until it has done its rounds, or was asked to stop."""
 
-    def recommend(self, user: str, top: int) -> Any: ...
+    def recommend(self, user: str, top: int) -> Any:
+        """`Recommendations`; GroupError when its group recommends nothing."""
 
-    def request_stop(self, leave: bool = False) -> None: ...
+    def request_stop(self, leave: bool = False) -> None:
+        """Have it end its work. leave: and withdraw what it contributed."""
 
 
 @dataclass

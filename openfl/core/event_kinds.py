@@ -1,5 +1,5 @@
 """Every kind of event that a node tells of. An event of a kind that is not here is a bug; so is a
-kind here that nobody tells (both tested). docs/events.md is made of this table (`make docs-events`).
+kind here that nobody tells (both tested). docs/events.md is made of it (`make docs-events`).
 
 Kinds are words that scripts test for: one may be added, none changes its meaning.
 """
@@ -164,8 +164,8 @@ def events_markdown() -> str:
         "<!-- Written by `make docs-events` from openfl/core/event_kinds.py: change that. -->",
         "",
         "What a node tells its owner: to `on_event` of [`open_node`](embedding.md), to the log,",
-        "and in the output of `openfl-node start` (`--log-format json`: an object a line). `kind` is",
-        "for scripts and stays what it is; `message` is for people and may change. The fields of",
+        "and in the output of `openfl-node start` (`--log-format json`: an object a line). `kind`",
+        "is for scripts and stays what it is; `message` is for people and may change. Fields of",
         "`data` are plain JSON values; one that says nothing may be missing.",
     ]
     for heading, kinds in SECTIONS.items():

@@ -132,6 +132,7 @@ def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
 
 
 def as_table(groups: Sequence[GroupView]) -> Any:
+    """Our own group first, then the largest; a remark says what to know before joining one."""
     from rich.table import Table
 
     from openfl.core.names import skeleton
