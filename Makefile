@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-phases docs-output build release clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-events docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -76,6 +76,10 @@ bench: setup ## Run the benchmarks (see docs/benchmarks.md)
 
 lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
 	@sh scripts/lock.sh
+
+docs-events: setup ## Write docs/events.md from the kinds in openfl/core/event_kinds.py
+	@$(BIN)/python -c "from openfl.core.event_kinds import events_markdown as t; print(t(), end='')" \
+		> docs/events.md.new && mv docs/events.md.new docs/events.md
 
 docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
 	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
