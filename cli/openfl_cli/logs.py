@@ -14,10 +14,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from openfl.app.home_folder import Home
 from openfl.core.errors import StateError
 from openfl.core.files import open_own
 from openfl.core.telemetry import NodeEvent
-from openfl.storage.home import Home
 from openfl_cli.text import clean
 
 MAX_BYTES = 4_000_000

@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app.home_folder import make_peer_id
     from openfl.config import load_config, to_toml
     from openfl.core.atomic_files import atomic_write
-    from openfl_cli.identity import load_or_create
 
     home = options.home_folder(arguments)
     overrides = {
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     # The environment is left out: a file should hold what was asked for, not what is set today.
     text = to_toml(load_config(None, {"HOME": os.environ.get("HOME", "")}, overrides))
     file = home / options.CONFIG_FILE
-    peer_id = load_or_create(home)
+    peer_id = make_peer_id(home)
     try:
         if file.exists() and not arguments.force:
             print(f"kept     {file} (--force writes it anew)")
