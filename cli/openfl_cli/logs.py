@@ -42,7 +42,7 @@ class _QuietFileHandler(logging.handlers.RotatingFileHandler):
 
 
 class _OneLine(logging.Formatter):
-    """What peers and files had to say is shown as the terminal would show it, and ends no line."""
+    """Text of peers and files is made harmless as for the terminal, and cannot end a line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = clean(record.message, MAX_MESSAGE_CHARS)

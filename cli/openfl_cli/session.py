@@ -137,7 +137,7 @@ class Session:
             self.reporter.recommendations(plain, time.time())
 
     def _tell_stopped(self, last: NodeSnapshot) -> None:
-        """What of the node is kept, where, and how to go on: once it is closed."""
+        """What has been saved, where, and how to go on. Once the node is closed."""
         go_on = f"openfl-node start{options.home_option(self.home)}"
         group = last.group_name
         if not group:

@@ -12,8 +12,9 @@ NAME = "init"
 HELP = "make a home folder: a commented configuration and an identity"
 DESCRIPTION = """\
 Make the home folder of a node: config.toml, in which every setting is explained, and identity.key,
-which makes the node the one it is (keep it to yourself). What is already there is kept. You do not
-need this to begin: `openfl-node start` makes what it needs; init lets you look and change first."""
+the private key that identifies the node (keep it to yourself). What is already there is kept. You
+do not need this to begin: `openfl-node start` makes what it needs; init lets you look and change
+first."""
 EXAMPLES = """\
   openfl-node init --data ratings.csv
   openfl-node init --home ~/nodes/jazz --group jazz

@@ -21,7 +21,9 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("peer", metavar="PEER_ID", help="whom: what openfl-node id prints there")
+    parser.add_argument(
+        "peer", metavar="PEER_ID", help="the guest: what openfl-node id prints there"
+    )
     parser.add_argument(
         "--days",
         type=options.positive,

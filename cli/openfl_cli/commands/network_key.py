@@ -11,7 +11,7 @@ NAME = "network-key"
 HELP = "make the key of a private network"
 DESCRIPTION = """\
 Write a new pre-shared key to FILE, readable by you only. Give a copy to every node of your private
-network and name it there with network.psk_file: nodes without it cannot connect, and learn not even
+network and name it there with network.psk_file: nodes without it cannot connect, or even learn
 which protocols are spoken. The format is the usual swarm.key of libp2p."""
 EXAMPLES = """\
   openfl-node network-key swarm.key

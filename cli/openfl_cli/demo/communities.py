@@ -46,7 +46,7 @@ class CommunitySettings:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node is, when, for the map. `seconds` since the demo began."""
+    """Where a node was, and from when on, for the map. `seconds` since the demo began."""
 
     node: int
     group: str
@@ -87,7 +87,7 @@ class Sorted:
 
 
 def purity(communities: Sequence[int], groups: Sequence[str]) -> float:
-    """The part of the nodes that are of their group's most frequent community."""
+    """The fraction of nodes that belong to the most frequent community of their group."""
     members: dict[str, Counter[int]] = {}
     for community, group in zip(communities, groups, strict=True):
         members.setdefault(group, Counter())[community] += 1
@@ -138,9 +138,9 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
 def random_groups(settings: CommunitySettings, tastes: Sequence[int]) -> list[str]:
     """A group for each node, as equal in size as can be; the same seed gives the same.
 
-    Drawn again, while that can be, as long as a whole community is together by chance, for it would
-    have nothing to find, or one is nowhere the largest part of a group, for it would have to found
-    one, which takes longer than a demo should.
+    The best of many draws. A community that happens to be all together would have nothing to find,
+    and one that is nowhere the largest part of a group would have to found its own, which takes
+    longer than a demo should.
     """
     groups = [GROUPS[n % settings.communities] for n in range(settings.nodes)]
     chance = random.Random(settings.seed)
@@ -210,7 +210,7 @@ class CommunityDemo:
         ]
 
     async def _let_go(self) -> None:
-        """End of the first act: what it came to, and the pins out."""
+        """End of the first act: note each node's error, and unpin them all."""
         self._before = [None if shot is None else shot.test for shot in self._crew.shots]
         self._let_go_seconds = self._crew.seconds
         async with trio.open_nursery() as nursery:
@@ -227,8 +227,9 @@ class CommunityDemo:
         )
 
     def _are_calm(self) -> bool:
-        """Everybody is among its like, and nobody has moved for some rounds. While it is not so,
-        the demo goes on until its time is over: founding a group, for one, is left to chance."""
+        """Every community has a group of its own, and nobody has moved for some rounds. Until then
+        the demo goes on, or until its time is over: when a group is founded, for one, is left to
+        chance."""
         groups = ["" if shot is None else shot.group_name for shot in self._crew.shots]
         tastes = [hand.community for hand in self.hands]
         if purity(tastes, groups) < 1 or len(set(groups)) != self.settings.communities:

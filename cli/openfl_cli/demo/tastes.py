@@ -1,8 +1,8 @@
-"""Makes the ratings of invented listeners in communities that hear music in different ways.
+"""Makes up the ratings of listeners in communities that hear music differently.
 
-Within a community listeners agree on what a song is like; between communities nothing is shared but
-the catalogue: what one community learned about a song misleads the next. So every node should end
-up with the nodes of its own community, and which those are can only be told from the ratings.
+Within a community listeners agree on what a song is like; communities share nothing but the
+catalogue: what one has learned about a song misleads the next. So every node should end up with the
+nodes of its own community, and which those are can only be told from the ratings.
 
 The same seed gives the same files on every platform and NumPy version: draws come from
 `RandomState`, whose stream is frozen, as uniform numbers only.
