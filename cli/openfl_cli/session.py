@@ -33,7 +33,7 @@ SIGNALS = tuple(
 
 
 class Node(Protocol):
-    """What a session asks of a running node (openfl.app.open_node)."""
+    """What a session asks of a running node (openfl.app.open_node.open_node)."""
 
     stop_asked: trio.Event
 
@@ -90,7 +90,7 @@ class Session:
 
     async def _live(self) -> None:
         from openfl.app.first_user import user_to_recommend_to
-        from openfl.app.open_node import open_node
+        from openfl.app.runtime import open_node
 
         async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
             self._node = node
