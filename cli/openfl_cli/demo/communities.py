@@ -55,11 +55,11 @@ class Place:
 
 @dataclass(frozen=True)
 class CommunityView:
-    """What the live picture shows. shots, before and hands by node; `act`: 1 or 2."""
+    """What the live picture shows. shots, before and shards by node; `act`: 1 or 2."""
 
     shots: Sequence[NodeSnapshot | None]
     before: Sequence[float | None]
-    hands: Sequence[Listeners]
+    shards: Sequence[Listeners]
     act: int
     seconds: float
     events: Sequence[tuple[int, NodeEvent]]
@@ -69,7 +69,7 @@ class CommunityView:
 class Sorted:
     """The end. groups, before, after, moves by node; `sorted_seconds` after they were let go."""
 
-    hands: Sequence[Listeners]
+    shards: Sequence[Listeners]
     first_groups: Sequence[str]
     groups: Sequence[str]
     before: Sequence[float | None]
@@ -83,7 +83,7 @@ class Sorted:
     @property
     def purity(self) -> float:
         """Of the groups at the end; 1.0 when no group is mixed."""
-        return purity([hand.community for hand in self.hands], self.groups)
+        return purity([shard.community for shard in self.shards], self.groups)
 
 
 def purity(communities: Sequence[int], groups: Sequence[str]) -> float:
@@ -118,7 +118,7 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
         "nodes": [
             {
                 "node": name_of(number),
-                "community": hand.community,
+                "community": shard.community,
                 "first_group": end.first_groups[number],
                 "group": end.groups[number],
                 "moves": end.moves[number],
@@ -126,7 +126,7 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
                 "rmse_after": end.after[number],
                 "change_percent": change_percent(end.after[number], end.before[number]),
             }
-            for number, hand in enumerate(end.hands)
+            for number, shard in enumerate(end.shards)
         ],
         "places": [
             {"node": name_of(p.node), "group": p.group, "seconds": round(p.seconds, 2)}
@@ -169,15 +169,15 @@ class CommunityDemo:
         self,
         settings: CommunitySettings,
         homes: Sequence[Path],
-        hands: Sequence[Listeners],
+        shards: Sequence[Listeners],
         on_picture: Callable[[CommunityView], None],
     ) -> None:
         self.settings = settings
         self.homes = homes
-        self.hands = hands
+        self.shards = shards
         self.on_picture = on_picture
         self._before: list[float | None] = [None] * settings.nodes
-        self._groups = random_groups(settings, [hand.community for hand in hands])
+        self._groups = random_groups(settings, [shard.community for shard in shards])
         self._places: list[Place] = []
         self._let_go_seconds: float | None = None
         self._crew = Crew(
@@ -231,7 +231,7 @@ class CommunityDemo:
         the demo goes on, or until its time is over: when a group is founded, for one, is left to
         chance."""
         groups = ["" if shot is None else shot.group_name for shot in self._crew.shots]
-        tastes = [hand.community for hand in self.hands]
+        tastes = [shard.community for shard in self.shards]
         if purity(tastes, groups) < 1 or len(set(groups)) != self.settings.communities:
             return False
         now = self._crew.seconds
@@ -252,7 +252,7 @@ class CommunityDemo:
         return CommunityView(
             tuple(self._crew.shots),
             tuple(self._before),
-            self.hands,
+            self.shards,
             1 if self._let_go_seconds is None else 2,
             self._crew.seconds,
             tuple(self._crew.events),
@@ -263,7 +263,7 @@ class CommunityDemo:
         let_go = seconds if self._let_go_seconds is None else self._let_go_seconds
         last = max((p.seconds for p in self._places), default=0.0)
         return Sorted(
-            hands=self.hands,
+            shards=self.shards,
             first_groups=tuple(self._groups),
             groups=tuple("" if s is None else s.group_name for s in shots),
             before=tuple(self._before),

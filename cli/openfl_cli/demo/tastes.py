@@ -61,7 +61,7 @@ def write_communities(
         (SPREAD_OF_SONGS * _normal(draw, len(songs)), _normal(draw, len(songs), FEATURES))
         for _ in range(communities)
     ]
-    hands = []
+    shards = []
     for number, home in enumerate(homes):
         community = number % communities
         users = tuple(f"u{number + 1}-{listener + 1}" for listener in range(LISTENERS))
@@ -74,8 +74,8 @@ def write_communities(
                     writer.writerow((user, songs[song], f"{stars:g}"))
                     count += 1
         shutil.copyfile(sample / "songs.csv", home / "songs.csv")
-        hands.append(Listeners(users, count, community))
-    return hands
+        shards.append(Listeners(users, count, community))
+    return shards
 
 
 def _rated(draw: np.random.RandomState, good: Floats, like: Floats) -> list[tuple[int, float]]:
