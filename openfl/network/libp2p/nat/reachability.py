@@ -132,6 +132,7 @@ class Reachability:
         self._host.forwarded = self.forwarded
 
     async def run(self) -> None:
+        """Find out, again and again, and keep places at relays while needed; until cancelled."""
         told: list[str] = []
         while True:
             await trio.sleep(LOOK_SECONDS)
