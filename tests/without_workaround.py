@@ -18,7 +18,7 @@ from typing import Any
 from tests import patience
 
 ROOT = "openfl.network.libp2p"
-VARIABLE = "OPENFL_TESTS_WITHOUT_WORKAROUND"
+VARIABLE = "TESTS_WITHOUT_WORKAROUND"
 
 
 def find(name: str) -> tuple[Any, str]:

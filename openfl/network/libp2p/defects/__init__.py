@@ -42,8 +42,8 @@ _INTRODUCTION = """\
 What is wrong in py-libp2p {version}, the release that is pinned, and what works around it.
 `make defects` runs each test against the py-libp2p that is installed, with the workaround taken
 away, and says which are still needed: when a new release comes, that is where to begin. Places in
-py-libp2p are below its package folder, workarounds below `openfl.network.libp2p`. {judged} of the
-{all} can be taken away one by one; the last column says why the others cannot.
+py-libp2p are below its package folder. {judged} of the {all} workarounds can be taken away one by
+one; the last column says why the others cannot.
 """
 
 
@@ -63,5 +63,10 @@ def _line(defect: Defect) -> str:
     test = f"`{file.rpartition('/')[2]}::{name}`"
     if defect.unjudged:
         test += f"; cannot be judged: {defect.unjudged}"
-    cells = (f"`{defect.id}`", where, defect.harm, f"`{defect.workaround}`", test)
+    module, _, function = defect.workaround.partition(":")
+    place = module.replace(".", "/") + ".py"
+    if not module.startswith("openfl."):
+        place = f"openfl/network/libp2p/{place}"
+    workaround = f"`{function}` in [{place.rpartition('/')[2]}](../{place})"
+    cells = (f"`{defect.id}`", where, defect.harm, workaround, test)
     return "| " + " | ".join(cells) + " |"

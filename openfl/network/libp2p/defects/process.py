@@ -56,7 +56,7 @@ PROCESS: tuple[Defect, ...] = (
         "mdns-thread",
         "discovery/mdns/",
         "What multicast DNS hears is written into the peer store from zeroconf's thread.",
-        "lan.mdns",
+        "openfl.network.lan.mdns:LanDiscovery",
         "tests/libp2p/test_libp2p_mdns.py::test_no_bytes_do_harm",
         unjudged="our own stands beside py-libp2p's, which is never started",
     ),
