@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import trio
 
-from openfl.core.contribution import GroupCard, ModelView, PeerId
+from openfl.core.contribution import GroupCard, PeerId
 from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.discovery.discovery import Discovery
 from openfl.group import events as ev
@@ -26,7 +26,6 @@ from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.fault_points import FaultPoints
 from openfl.node.first_group import FirstGroup, join_network
-from openfl.node.group_change import GroupChange
 from openfl.node.group_finder import GroupFinder
 from openfl.node.items_watch import ItemsWatch
 from openfl.node.late_join import LateJoin, give_up_without_bootstrap
@@ -42,15 +41,16 @@ from openfl.node.peers import (
 )
 from openfl.node.pending_leaves import PendingLeaves
 from openfl.node.privacy_budget import PrivacyBudget
-from openfl.node.scout import Scout
 from openfl.node.settings import NodeSettings
 from openfl.node.solo import SoloTraining
 from openfl.node.state_saver import StateSaver
+from openfl.node.switch_driver import LookDriver, MoveDriver
 from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
 from openfl.storage.base import NodeStorage, Standing
 from openfl.storage.membership import SavedMembership
 from openfl.switching.cards import session_card
+from openfl.switching.look import LookMemory
 from openfl.switching.policy import Candidate
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.wire import messages as wire
@@ -98,31 +98,37 @@ class Node:
         training_compute = compute if compute is not None else ThreadCompute()
         comparison_compute = compute if compute is not None else ThreadCompute()
         # Spawned: what they draw changes nothing of what the rounds draw.
-        scout_rng, switcher_rng = rng.spawn(2)
-        scout = Scout(
-            network,
-            discovery,
+        look_rng, switcher_rng = rng.spawn(2)
+        memory = LookMemory(
+            network.peer_id,
             self._finder.directory,
-            workload,
-            comparison_compute,
             Probes(
                 sealer,
                 ProbeSettings(
-                    max_bytes=settings.scout.bytes_per_group,
+                    max_bytes=settings.look.bytes_per_group,
                     max_kept=settings.selection.max_candidates,
                     limits=settings.session.limits,
                 ),
                 admission=eligibility.admission,
             ),
             eligibility.problem,
-            scout_rng,
-            settings.scout,
+            look_rng,
+            settings.look,
+        )
+        looks = LookDriver(
+            network,
+            discovery,
+            self._finder.directory,
+            memory,
+            workload,
+            comparison_compute,
+            lambda: self._solo.model,
         )
         standing = standing if standing is not None else Standing()
         standing = standing.at_start(resumed=resume is not None, pin=settings.pin)
         self._switcher = Switcher(
             self,
-            scout,
+            looks,
             settings.selection,
             switcher_rng,
             unix_time,
@@ -157,7 +163,7 @@ class Node:
             started_at=unix_time(),
         )
         self._first_group = FirstGroup(
-            network, workload, settings, eligibility, self._finder, scout, self._log
+            network, workload, settings, eligibility, self._finder, looks, self._log
         )
         self._factory = MembershipFactory(
             network=network,
@@ -174,17 +180,18 @@ class Node:
             on_tell=self._on_tell,
             log=self._log,
         )
-        change = GroupChange(
+        driver = MoveDriver(
             current_group=self._current_group,
             factory=self._factory,
-            scout=scout,
+            looks=looks,
             finder=self._finder,
-            switcher=self._switcher,
             storage=storage,
             saver=self._saver,
             pending_leaves=self._pending_leaves,
+            standing=self._switcher.standing,
+            arrived=self._switcher.arrived,
             take_part=self._take_part,
-            compare=self._compare,
+            train_alone=self._train_alone,
             faults=faults if faults is not None else FaultPoints(),
             log=self._log,
         )
@@ -195,7 +202,7 @@ class Node:
             self._finder,
             self._switcher,
             self._saver,
-            change,
+            driver,
             self._views.group,
             self._log,
         )
@@ -250,7 +257,7 @@ class Node:
             nursery.start_soon(keep_remembered, self._discovery.remembered, self._saver.remember)
             nursery.start_soon(tell_of_peers, self.network, self._log)
             nursery.start_soon(tell_of_other_versions, lambda: self._finder.faults, self._log)
-            self._compare(membership)
+            self._train_alone(membership)
             nursery.start_soon(self._switcher.run)
             nursery.start_soon(self._late_join.run)
             for owed in self._saver.owed:
@@ -321,10 +328,6 @@ class Node:
         """Where the node is."""
         return self._current_group.membership
 
-    def alone_model(self) -> ModelView | None:
-        """What it learned without any group."""
-        return self._solo.model
-
     async def move(self, target: Candidate, why: str) -> None:
         """By the switcher's decision; GroupError or StateError: it stays where it was."""
         await self._moves.move_by_itself(target, why)
@@ -340,7 +343,7 @@ class Node:
         assert self._nursery is not None
         await self._nursery.start(membership.run, self._discovery.run)
 
-    def _compare(self, membership: Membership) -> None:
+    def _train_alone(self, membership: Membership) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(self._solo.train, membership)
 

@@ -107,7 +107,7 @@ class NodeViews:
             mine=mine,
             problem=None if mine else self.eligibility.problem(charter),
             finding=self.switcher.finding(charter.group_id),
-            round_now=self.switcher.selector.rounds,
+            round_now=self.switcher.rounds,
         )
 
 
