@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop fuzz check format bench lock docs-config docs-output build clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-output build clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -40,6 +40,10 @@ test-torch: torch ## Install them, and run those tests alone
 
 interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
+
+REF ?= 6461329
+beside: setup ## A node of commit REF and one of this version learn in one group
+	@$(BIN)/python scripts/beside.py $(REF)
 
 fuzz: setup ## Fuzz the decoders and the session for FUZZ_SECONDS each (600); needs atheris
 	@$(BIN)/python -m pip install --quiet "atheris>=3,<4"

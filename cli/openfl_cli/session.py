@@ -33,7 +33,7 @@ SIGNALS = tuple(
 
 
 class Node(Protocol):
-    """What a session asks of a running node (openfl.app.open_node)."""
+    """What a session asks of a running node (openfl.app.open_node.open_node)."""
 
     stop_asked: trio.Event
 
@@ -85,7 +85,7 @@ class Session:
         return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
 
     async def _live(self) -> None:
-        from openfl.app.open_node import open_node
+        from openfl.app.runtime import open_node
 
         async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
             self._node = node

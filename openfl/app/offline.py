@@ -4,21 +4,18 @@ import."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from openfl.app.resuming import with_remembered_data
 from openfl.config import Config
-from openfl.config.learning_sections import DataConfig
-from openfl.config.load import SETTINGS
-from openfl.config.settings import Problem
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import DataError, GroupError, StateError
 from openfl.core.names import name_problem
+from openfl.core.telemetry import NodeSnapshot
 from openfl.learning.classification.charter import classification_parameters
 from openfl.learning.classification.examples import load_features
 from openfl.learning.classification.task import Predictions, log_loss_of, predict
@@ -49,6 +46,12 @@ class MovedModel:
     task: str
     rows: int
     named: int
+
+
+def offline_snapshot(home: Path) -> NodeSnapshot | None:
+    """The node as it last saved itself; None when it never did. StateError: it is of another
+    version."""
+    return HomeStorage(Home(home), Path()).load_snapshot()
 
 
 def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
@@ -174,38 +177,6 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
         catalogues = {table: known.songs.values() for table, known in named.names.items()}
         atomic_write(target, encode_model(charter, named.model, catalogues))
     return _moved(target, named)
-
-
-def with_remembered_data(config: Config, place: Home) -> Config:
-    """`config`; when it names no ratings file, with the files that the node last ran with."""
-    if config.data.ratings_file:
-        return config
-    files = HomeStorage(place, Path()).load_data_files()
-    data = replace(
-        config.data,
-        ratings_file=files.get("ratings_file", ""),
-        catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
-    )
-    remembered: dict[str, Any] = {}
-    for key in _READING:
-        if key in files and config.origin(f"data.{key}").kind == "default":
-            with suppress(Problem):  # of another version
-                remembered[key] = SETTINGS[f"data.{key}"].parse(files[key])
-    return replace(config, data=replace(data, **remembered))
-
-
-_READING = ("skip_bad_rows", "rating_scale", "max_plays")
-
-
-def reading_settings(data: DataConfig) -> dict[str, str]:
-    """How the data is read, as far as that is not as usual: to be kept with where it is, since the
-    same file must be read alike the next time."""
-    usual = DataConfig()
-    return {
-        key: str(getattr(data, key))
-        for key in _READING
-        if getattr(data, key) != getattr(usual, key)
-    }
 
 
 def _existing_model(config: Config, home: Path) -> Path:

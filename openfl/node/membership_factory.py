@@ -1,7 +1,7 @@
 """`MembershipFactory`: opens memberships: the first one of a run, and one after another.
 
-What a membership begins with is a `Beginning`: nothing, what was saved, or a snapshot of the group
-that the node moves to. Its epoch is above every earlier one of this node in that group.
+What a session begins with is a `SessionStart`: nothing, what was saved, or a snapshot of the
+group that the node moves to. Its epoch is above every earlier one of this node in that group.
 """
 
 from __future__ import annotations
@@ -15,36 +15,29 @@ import trio
 from openfl.aggregation.replica import Replica
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import ConfigError
-from openfl.discovery.discovery import Discovery
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings
 from openfl.learning.task import LearningTask, PrivateLearner
-from openfl.learning.workload import Workload
-from openfl.network.base import Network, Sealer
 from openfl.node.compute import Compute
-from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.membership import Membership
-from openfl.node.privacy_budget import PrivacyBudget, no_private_step
+from openfl.node.parts import Environment, Learning, Links
+from openfl.node.privacy_budget import no_private_step
 from openfl.storage.membership import SavedMembership
-from openfl.switching.seed import Beginning, Seed
+from openfl.switching.seed import Seed, SessionStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipFactory:
-    """save, on_tell: what each membership does with its state, and with its news."""
+    """compute: where training runs; save, on_tell: what each membership does with its
+    state, and with its news."""
 
-    network: Network
-    sealer: Sealer
-    discovery: Discovery
-    workload: Workload
-    eligibility: Eligibility
+    links: Links
+    learning: Learning
     settings: SessionSettings
     compute: Compute
-    rng: np.random.Generator
-    unix_time: Callable[[], float]
-    privacy: PrivacyBudget | None
+    environment: Environment
     save: Callable[[SavedMembership, ModelView], Awaitable[None]]
     on_tell: Callable[[ev.Tell], None]
     log: EventLog
@@ -56,7 +49,7 @@ class MembershipFactory:
         """
         if resume is None:
             replica = Replica(charter, self.settings.limits)
-            return self._open(charter, Beginning(replica, self._new_epoch()))
+            return self._open(charter, SessionStart(replica, self._new_epoch()))
         membership = self._open(charter, self._resumed(charter, resume))
         if resume.private and not membership.restore_private(resume.private):
             self.log.tell("info", "data-changed", "the data has changed since the last run")
@@ -64,11 +57,13 @@ class MembershipFactory:
 
     def next(self, charter: Charter, old: GroupSession, seed: Seed) -> Membership:
         """A membership to take the place of the one in the `old` session; ConfigError."""
-        return self._open(charter, Beginning.after(old, seed, self._new_epoch()))
+        return self._open(charter, SessionStart.after(old, seed, self._new_epoch()))
 
-    def _resumed(self, charter: Charter, saved: SavedMembership) -> Beginning:
+    def _resumed(self, charter: Charter, saved: SavedMembership) -> SessionStart:
         epoch = max(self._new_epoch(), saved.epoch + 1)
-        replica, refused = saved.rebuild(self.sealer, self.settings.limits, trio.current_time())
+        replica, refused = saved.rebuild(
+            self.links.sealer, self.settings.limits, trio.current_time()
+        )
         self.log.tell(
             "info",
             "resumed",
@@ -77,43 +72,43 @@ class MembershipFactory:
         )
         if refused:
             self.log.tell("warning", "state-refused", f"{refused} saved contributions are invalid")
-        return Beginning(
+        return SessionStart(
             replica, epoch, saved.round, history=saved.history, invitations=saved.invitations
         )
 
     def _new_epoch(self) -> int:
         """Above those of earlier runs, unless the clock was set back."""
-        return max(1, int(self.unix_time() * 1000))
+        return max(1, int(self.environment.unix_time() * 1000))
 
     def _task(self, charter: Charter) -> LearningTask:
-        task = self.workload.task(charter)
-        if self.privacy is not None and not isinstance(task, PrivateLearner):
+        task = self.learning.workload.task(charter)
+        if self.learning.privacy is not None and not isinstance(task, PrivateLearner):
             raise ConfigError(no_private_step(charter.task))
         return task
 
-    def _open(self, charter: Charter, beginning: Beginning) -> Membership:
+    def _open(self, charter: Charter, start: SessionStart) -> Membership:
         task, group_id = self._task(charter), charter.group_id
         session = GroupSession(
-            beginning.replica,
-            self.sealer,
+            start.replica,
+            self.links.sealer,
             self.settings,
-            self.rng,
-            beginning.epoch,
+            self.environment.rng,
+            start.epoch,
             train_examples=task.train_examples,
-            round_number=beginning.round,
-            last_round=beginning.last_round,
-            history=beginning.history,
-            admission=self.eligibility.admission(charter, beginning.invitations),
+            round_number=start.round,
+            last_round=start.last_round,
+            history=start.history,
+            admission=self.learning.eligibility.admission(charter, start.invitations),
         )
         return Membership(
             session,
             task,
-            self.network,
+            self.links.network,
             self.compute,
-            np.random.default_rng(int(self.rng.integers(1 << 63))),
-            reachable=lambda: self.discovery.members(group_id),
+            np.random.default_rng(int(self.environment.rng.integers(1 << 63))),
+            reachable=lambda: self.links.discovery.members(group_id),
             tell=self.on_tell,
             save=self.save,
-            privacy=self.privacy,
-            snapshot=beginning.snapshot,
+            privacy=self.learning.privacy,
+            snapshot=start.snapshot,
         )

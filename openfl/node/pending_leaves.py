@@ -51,6 +51,13 @@ class PendingLeaves:
         self._log = log
         self._saying: dict[GroupId, tuple[trio.CancelScope, trio.Event]] = {}
 
+    async def say_all(self) -> None:
+        """Give out the leaves that an earlier run owes; return once all are heard, or not to be
+        said any more."""
+        async with trio.open_nursery() as nursery:
+            for owed in self._saver.owed:
+                nursery.start_soon(self.say, owed)
+
     async def say(self, owed: OwedLeave) -> None:
         """Return once it is heard, or is not to be said any more."""
         saying = self._saying[owed.group_id] = (trio.CancelScope(), trio.Event())

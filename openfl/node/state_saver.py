@@ -51,6 +51,7 @@ class StateSaver:
 
     @property
     def owed(self) -> tuple[OwedLeave, ...]:
+        """Leaves that may not have been heard yet."""
         return tuple(self._owed.values())
 
     def owes(self, leave: OwedLeave) -> bool:
@@ -100,6 +101,14 @@ class StateSaver:
             if self._failed:
                 self._log.tell("info", "saved-again", "state is being saved again")
             self._failed = False
+
+    async def tidy(self) -> None:
+        """Remove what a run that ended in the middle of a move has left. StateError."""
+        await self._storage.tidy()
+
+    async def forget(self, group_id: GroupId) -> None:
+        """Remove the membership in this group. StateError."""
+        await self._storage.forget(group_id)
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
         """Keep peers to try at the next start."""

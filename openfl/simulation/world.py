@@ -19,8 +19,8 @@ from functools import partial
 
 import numpy as np
 
+from openfl.aggregation.member_judge import Influence
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.aggregation.screening import Influence
 from openfl.core.contribution import (
     Charter,
     Contribution,

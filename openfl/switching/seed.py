@@ -55,7 +55,7 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class SessionStart:
     """What a session begins with. last_round: None is the usual of the settings."""
 
     replica: Replica
@@ -67,7 +67,7 @@ class Beginning:
     snapshot: ev.SnapshotGiven | None = None
 
     @classmethod
-    def after(cls, old: GroupSession, seed: Seed, epoch: int) -> Beginning:
+    def after(cls, old: GroupSession, seed: Seed, epoch: int) -> SessionStart:
         """To take the place of `old`. Its epoch is at least `epoch`, and above that of any earlier
         membership of the new group that the seed knows of."""
         version = seed.replica.version_of(old.me)

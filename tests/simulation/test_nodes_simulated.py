@@ -16,8 +16,8 @@ from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError, StateError
 from openfl.learning.rating.charter import ITEMS
 from openfl.learning.workload import RatingWorkload
+from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
-from openfl.network.simulated.network import seed_trio
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.node_rig import (

@@ -78,7 +78,7 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
             ) from None
     import trio
 
-    from openfl.app import open_node as runtime
+    from openfl.app import runtime
 
     key = runtime.load_key_of(config)
     found = trio.run(runtime.discover_groups, config.network.bootstrap, arguments.seconds, key)
