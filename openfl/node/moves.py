@@ -21,7 +21,7 @@ from openfl.node.state_saver import StateSaver
 from openfl.node.switch_driver import MoveDriver
 from openfl.node.switcher import Switcher
 from openfl.switching.directory import KnownCard
-from openfl.switching.policy import Candidate
+from openfl.switching.policy import Candidate, Decision
 from openfl.switching.seed import MoveOrder, founded_name
 from openfl.wire.charters import charter_problem
 
@@ -133,19 +133,21 @@ class Moves:
 
     # --- by the switcher's decision ---------------------------------------------------------------
 
-    async def move_by_itself(self, target: Candidate, why: str) -> None:
+    async def move_by_itself(self, decision: Decision, target: Candidate) -> None:
         """GroupError or StateError: the node stays where it was."""
         async with self._one_at_a_time:
             (known,) = self._finder.find(target.group_id) or (None,)
             if known is None:
                 raise GroupError(f"group {target.name} is not known any more")
-            old, charter = self._current_group.charter, known.card.charter
-            await self._driver.carry_out(MoveOrder.by_decision("move", old, charter, why))
+            await self._carry_out(decision, known.card.charter)
 
-    async def found_by_itself(self, why: str) -> None:
+    async def found_by_itself(self, decision: Decision) -> None:
         """StateError: the node stays where it was."""
         async with self._one_at_a_time:
-            old = self._current_group.charter
             # From the system's randomness: two founders must not meet by chance in one group.
-            charter = self._workload.found(founded_name(old.name, secrets.token_bytes(2)))
-            await self._driver.carry_out(MoveOrder.by_decision("found", old, charter, why))
+            name = founded_name(self._current_group.charter.name, secrets.token_bytes(2))
+            await self._carry_out(decision, self._workload.found(name))
+
+    async def _carry_out(self, decision: Decision, charter: Charter) -> None:
+        order = MoveOrder.by_decision(decision, self._current_group.charter, charter)
+        await self._driver.carry_out(order)

@@ -36,10 +36,10 @@ class Host(Protocol):
     def place(self) -> Membership | None:
         """Where it is."""
 
-    async def move(self, target: Candidate, why: str) -> None:
-        """Join that group instead. A UserError says why it stays where it was."""
+    async def move(self, decision: Decision, target: Candidate) -> None:
+        """Join the group of `target` instead. A UserError says why it stays where it was."""
 
-    async def found(self, why: str) -> None:
+    async def found(self, decision: Decision) -> None:
         """Found a group and be its first member; UserError as for `move`."""
 
 
@@ -177,9 +177,9 @@ class Switcher:
                 self.note("stay", text)
                 self._tell("info", "stayed", text, data)
             elif decision.target is not None:
-                await self._host.move(decision.target, decision.why)
+                await self._host.move(decision, decision.target)
             else:
-                await self._host.found(decision.why)
+                await self._host.found(decision)
         except UserError as error:
             text = f"stayed in {old.name}: {self._chooser.not_done(decision, str(error)).why}"
             self.note("failed", text)

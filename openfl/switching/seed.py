@@ -9,6 +9,7 @@ from openfl.aggregation.replica import Replica
 from openfl.core.contribution import Charter, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
+from openfl.switching.policy import Decision
 from openfl.switching.probe import Probe
 
 MAX_NAME_BYTES = 64
@@ -28,15 +29,13 @@ class MoveOrder:
     by_itself: bool = False
 
     @classmethod
-    def by_decision(
-        cls, action: Literal["move", "found"], old: Charter, charter: Charter, why: str
-    ) -> MoveOrder:
-        """What the node's own decision comes to, from the group of `old`."""
-        if action == "move":
-            text = f"moved from {old.name} to {charter.name}: {why}"
-        else:
-            text = f"founded {charter.name}, left {old.name}: {why}"
-        return cls(charter, action, text, by_itself=True)
+    def by_decision(cls, decision: Decision, old: Charter, charter: Charter) -> MoveOrder:
+        """What the node's own decision comes to: from the group of `old`, to that of `charter`."""
+        if decision.target is None:
+            text = f"founded {charter.name}, left {old.name}: {decision.why}"
+            return cls(charter, "found", text, by_itself=True)
+        text = f"moved from {old.name} to {charter.name}: {decision.why}"
+        return cls(charter, "move", text, by_itself=True)
 
 
 @dataclass(frozen=True, slots=True)
