@@ -16,10 +16,10 @@ from openfl.learning.rating.task import MatrixFactorization
 from openfl.simulation.communities import Tastes, assign, most_common, purity
 from openfl.simulation.dealing import favourite_genres, only
 from openfl.simulation.engine import Engine
-from openfl.simulation.groups_world import GroupsWorld, group_name
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import Grouping
 from openfl.simulation.scenario import Scenario
+from openfl.simulation.switch_driver import SimulatedSwitching
 
 CENTRAL_ROUNDS = 60
 
@@ -44,8 +44,13 @@ def first_charters(
     """The charter of each node's first group."""
     groups, rng = scenario.groups, np.random.default_rng([scenario.run.seed, 13])
     numbers = assign(groups.assignment, groups.count, tastes, rng)
-    charters = {n: charter_named(group_name(scenario, n + 1)) for n in sorted(set(numbers))}
+    charters = {n: charter_named(_first_name(scenario, n + 1)) for n in sorted(set(numbers))}
     return [charters[n] for n in numbers]
+
+
+def _first_name(scenario: Scenario, number: int) -> str:
+    """The name of the first group of that number, from 1."""
+    return f"{scenario.name[:56] or 'simulation'}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def references(
     return References(mean_of(own), mean_of([0] * len(own)), mean_of(shuffled))
 
 
-def grouping_of(engine: Engine, driver: GroupsWorld, found: References) -> Grouping:
+def grouping_of(engine: Engine, driver: SimulatedSwitching, found: References) -> Grouping:
     """What came of the groups of a run that is over."""
     last = engine.records[-1]
     honest = [member for member in engine.state.present() if member.honest]
@@ -100,7 +105,7 @@ def grouping_of(engine: Engine, driver: GroupsWorld, found: References) -> Group
             [driver.tastes[member.index] for member in honest],
         ),
         moves=len(engine.state.moves),
-        founded=sum(chooser.founded for chooser in driver.choosers),
+        founded=sum(spent.founded for spent in driver.spent),
         last_move=max((number for number, *_ in engine.state.moves), default=None),
         sizes=dict(sorted(sizes.items())),
         directory_bytes=last.directory_bytes,

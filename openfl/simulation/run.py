@@ -27,7 +27,6 @@ from openfl.simulation.communities import Tastes, community_ratings
 from openfl.simulation.dealing import deal, only, synthetic_ratings
 from openfl.simulation.engine import Engine
 from openfl.simulation.grouping import first_charters, grouping_of, references, tastes_of_nodes
-from openfl.simulation.groups_world import GroupsWorld, TaskOf
 from openfl.simulation.medium import FullMedium
 from openfl.simulation.member import Hostility, SimulatedMember
 from openfl.simulation.records import Fits, Grouping, RoundRecord, Summary
@@ -35,6 +34,7 @@ from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import COMMUNITIES, MUSIC, SYNTHETIC
 from openfl.simulation.sealing import StandInSealer
 from openfl.simulation.shared_medium import SharedMedium
+from openfl.simulation.switch_driver import SimulatedSwitching, TaskOf
 
 CENTRAL_ROUNDS = 60
 WITHIN = 0.01
@@ -109,7 +109,7 @@ def simulate(
         members = make_members(scenario, charter, hands, sealer_of, charters)
         central = train_centrally(scenario, charter, crowd.ratings, hands, members)
         others = references(scenario, crowd.ratings, hands, members, tastes)
-        driver = GroupsWorld(
+        driver = SimulatedSwitching(
             lambda name: charter_of(scenario, crowd.ratings, name),
             task_maker(scenario, members),
             tastes,
