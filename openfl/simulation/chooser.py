@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from openfl.core.contribution import Charter, GroupId, PeerId
-from openfl.core.errors import GroupError
 from openfl.group.session import GroupSession
 from openfl.learning.comparison import Comparison
-from openfl.learning.rating.charter import rating_parameters
 from openfl.switching.cards import GroupCards
 from openfl.switching.directory import KnownCard
 from openfl.switching.policy import Candidate, Finding, Here, Look, Selector
@@ -58,14 +56,10 @@ class Chooser:
         return Here(charter.group_id, charter.name, max(1, session.replica.member_count))
 
     def candidates(self, now: float) -> dict[GroupId, tuple[Candidate, Charter]]:
-        """The groups that the node could join, by the cards it knows."""
+        """The groups that the node knows of."""
         found = {}
         for known in self.cards.known(now):
             card = known.card
-            try:
-                rating_parameters(card.charter)
-            except GroupError:
-                continue
             group_id = card.charter.group_id
             found[group_id] = Candidate(group_id, card.charter.name, card.members), card.charter
         return found

@@ -10,7 +10,6 @@ that knows of a group can ask any member of it, as the DHT would tell.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,11 +20,11 @@ from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.learning.central import train_alone
 from openfl.learning.comparison import Comparison, compare
-from openfl.learning.task import LearningTask
 from openfl.simulation.chooser import Chooser, LookUnderWay, whom_to_ask
 from openfl.simulation.communities import purity
 from openfl.simulation.engine import EVALUATION_SECONDS, START_SPREAD_SECONDS, Engine
 from openfl.simulation.member import SimulatedMember
+from openfl.simulation.population import Population
 from openfl.simulation.records import RoundRecord
 from openfl.simulation.requests import Request
 from openfl.simulation.scenario import Scenario
@@ -40,20 +39,12 @@ JOIN_SECONDS = 20.0
 """A node that has no snapshot of the new group by then stays where it was."""
 ALONE_ROUNDS = 30
 
-TaskOf = Callable[[int, Charter], LearningTask]
-"""(node, charter) -> its task in the group of that charter."""
-
 
 class GroupsWorld:
-    """A `SwitchDriver`. founded: the charter of a group of that name. tastes: the community of each
-    node, by index; only purity is measured by it."""
+    """A `SwitchDriver`."""
 
-    def __init__(
-        self, founded: Callable[[str], Charter], task_of: TaskOf, tastes: Sequence[int]
-    ) -> None:
-        self.tastes = list(tastes)
-        self._founded = founded
-        self._task_of = task_of
+    def __init__(self, population: Population) -> None:
+        self._population = population
         self._founders: set[int] = set()
         """Those of them that need no snapshot: there is nobody to give one."""
         self.choosers: list[Chooser] = []
@@ -95,7 +86,7 @@ class GroupsWorld:
         choosers = self.choosers
         return replace(
             record,
-            purity=purity(groups, [self.tastes[m.index] for m in honest]),
+            purity=purity(groups, [self._population.community_of(m.index) for m in honest]),
             moves=len(self._state.moves),
             directory_bytes=float(np.mean([c.directory_heard for c in choosers])),
             probe_bytes=float(np.mean([c.probe_bytes for c in choosers])),
@@ -149,7 +140,7 @@ class GroupsWorld:
         if busy or not member.honest or member is not self._engine.members[member.index]:
             return
         session = member.running
-        known = chooser.candidates(self._state.now)
+        known = self._candidates(chooser)
         look = chooser.selector.round_done(
             chooser.here(session),
             [candidate for candidate, _ in known.values()],
@@ -174,7 +165,7 @@ class GroupsWorld:
         chooser = self.choosers[member.index]
         look.candidate = look.waiting.popleft()
         group_id = look.candidate.group_id
-        known = chooser.candidates(self._state.now).get(group_id)
+        known = self._candidates(chooser).get(group_id)
         if known is None:  # its cards have expired meanwhile
             look.unreached.append(group_id)
             self._probe_next(member, look)
@@ -245,6 +236,15 @@ class GroupsWorld:
     def _compared(self, member: SimulatedMember) -> ModelView:
         return member.running.replica.view()
 
+    def _candidates(self, chooser: Chooser) -> dict[GroupId, tuple[Candidate, Charter]]:
+        """The groups that the node could join, by the cards it knows."""
+        fits = self._population.workloads[chooser.index].problem
+        return {
+            group_id: known
+            for group_id, known in chooser.candidates(self._state.now).items()
+            if fits(known[1]) is None
+        }
+
     # --- deciding and moving ----------------------------------------------------------------------
 
     def _decide(self, member: SimulatedMember, incarnation: int, look: LookUnderWay) -> None:
@@ -261,11 +261,11 @@ class GroupsWorld:
             self._set_out(member, self._charter_of(chooser, decision.target))
         elif decision.action == "found":
             self._names += 1
-            charter = self._founded(group_name(self._scenario, self._names))
+            charter = self._population.found(group_name(self._scenario, self._names))
             self._set_out(member, charter, founder=True)
 
     def _charter_of(self, chooser: Chooser, target: Candidate) -> Charter | None:
-        known = chooser.candidates(self._state.now).get(target.group_id)
+        known = self._candidates(chooser).get(target.group_id)
         return None if known is None else known[1]
 
     def _alone(self, member: SimulatedMember) -> Comparison | None:
@@ -284,7 +284,7 @@ class GroupsWorld:
         new = SimulatedMember(
             index,
             member.sealer,
-            self._task_of(index, charter),
+            self._population.task(index, charter),
             straggler=member.straggler,
             hostility=member.hostility,
             begun=True,
