@@ -13,9 +13,9 @@ import math
 import numpy as np
 
 from openfl.aggregation.delta import Delta, Leave
+from openfl.aggregation.member_judge import Influence
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Item, Replica, ReplicaLimits
-from openfl.aggregation.screening import Influence
 from openfl.aggregation.version_vector import Version
 from openfl.core.contribution import (
     Charter,

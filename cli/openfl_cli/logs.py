@@ -61,6 +61,7 @@ class LogFile:
         self._logger = logging.getLogger("openfl.node")
 
     def event(self, event: NodeEvent) -> None:
+        """Log it at its own level; whether that is written is for `log_to_file` to say."""
         level = logging.getLevelNamesMapping()[event.level.upper()]
         self._logger.log(level, "%s: %s", event.kind, event.message)
 

@@ -33,17 +33,21 @@ SIGNALS = tuple(
 
 
 class Node(Protocol):
-    """What a session asks of a running node (openfl.app.open_node)."""
+    """What a session asks of a running node (openfl.app.open_node.open_node)."""
 
     stop_asked: trio.Event
 
-    def snapshot(self) -> NodeSnapshot: ...
+    def snapshot(self) -> NodeSnapshot:
+        """How the node is now."""
 
-    async def wait_done(self) -> None: ...
+    async def wait_done(self) -> None:
+        """Until it has done its rounds, or was asked to stop."""
 
-    def recommend(self, user: str, top: int) -> Any: ...
+    def recommend(self, user: str, top: int) -> Any:
+        """`Recommendations`; GroupError when its group recommends nothing."""
 
-    def request_stop(self, leave: bool = False) -> None: ...
+    def request_stop(self, leave: bool = False) -> None:
+        """Have it end its work. leave: and withdraw what it contributed."""
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Session:
         return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
 
     async def _live(self) -> None:
-        from openfl.app.open_node import open_node
+        from openfl.app.runtime import open_node
 
         async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
             self._node = node

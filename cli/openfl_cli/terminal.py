@@ -47,6 +47,7 @@ class Keyboard:
         self._before: list[Any] | None = None
 
     def silence(self) -> None:
+        """Nothing in the background: there the keyboard is the shell's."""
         if self._before is not None or not in_foreground():
             return
         with contextlib.suppress(termios.error):

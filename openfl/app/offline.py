@@ -4,20 +4,19 @@ import."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from openfl.config import Config, all_settings, value_of, with_values
-from openfl.config.kinds import KINDS as DESCRIPTIONS
+from openfl.app.resuming import with_remembered_data
+from openfl.config import Config
 from openfl.config.kinds import ClassificationData
-from openfl.config.settings import Problem, Value
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import DataError, GroupError, StateError
 from openfl.core.names import name_problem
+from openfl.core.telemetry import NodeSnapshot
 from openfl.learning.classification.charter import classification_parameters
 from openfl.learning.classification.examples import load_features
 from openfl.learning.classification.task import Predictions, log_loss_of, predict
@@ -46,6 +45,12 @@ class MovedModel:
     task: str
     rows: int
     named: int
+
+
+def offline_snapshot(home: Path) -> NodeSnapshot | None:
+    """The node as it last saved itself; None when it never did. StateError: it is of another
+    version."""
+    return HomeStorage(Home(home), Path()).load_snapshot()
 
 
 def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
@@ -170,42 +175,6 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
         catalogues = {table: known.songs.values() for table, known in named.names.items()}
         atomic_write(target, encode_model(charter, named.model, catalogues))
     return _moved(target, named)
-
-
-def with_remembered_data(config: Config, place: Home) -> Config:
-    """`config`; when it names no ratings file, with the files that the node last ran with."""
-    if config.data.ratings_file:
-        return config
-    files = HomeStorage(place, Path()).load_data_files()
-    remembered: dict[str, Value] = {
-        "data.ratings_file": files.get("ratings_file", ""),
-        "data.catalogue_file": config.data.catalogue_file or files.get("catalogue_file", ""),
-    }
-    settings = all_settings()
-    for key in _reread():
-        name = key.removeprefix("data.")
-        if name in files and config.origin(key).kind == "default":
-            with suppress(Problem):  # of another version
-                remembered[key] = settings[key].parse(files[name])
-    return with_values(config, remembered)
-
-
-def reading_settings(config: Config) -> dict[str, str]:
-    """How the data is read, as far as that is not as usual: to be kept with where it is, since the
-    same file must be read alike the next time."""
-    settings = all_settings()
-    values = {key: value_of(config, key) for key in _reread()}
-    return {
-        key.removeprefix("data."): str(value)
-        for key, value in values.items()
-        if value != settings[key].default
-    }
-
-
-def _reread() -> list[str]:
-    """The keys that say how a data file is to be read."""
-    of_kinds = (name for kind in DESCRIPTIONS.values() for name in kind.reread)
-    return [f"data.{name}" for name in ("skip_bad_rows", *of_kinds)]
 
 
 def _existing_model(config: Config, home: Path) -> Path:

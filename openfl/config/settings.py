@@ -51,6 +51,7 @@ class Setting:
 
     @property
     def type_name(self) -> str:
+        """The type in words, for the reference: `whole number`, `list of texts`."""
         if isinstance(self.default, bool):
             return "true or false"
         if isinstance(self.default, int):

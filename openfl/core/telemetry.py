@@ -54,8 +54,8 @@ class MemberView:
     me: bool = False
     left_out: str = ""
     history: bool | None = None
-    """Whether this node has seen it do its own data good (`openfl.aggregation.screening`); None of
-    ourselves, and where no member is judged."""
+    """Whether this node has seen it do its own data good (`openfl.aggregation.member_judge`); None
+    of ourselves, and where no member is judged."""
 
 
 @dataclass(frozen=True, slots=True)

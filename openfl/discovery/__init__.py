@@ -1,0 +1,1 @@
+"""Who is there: bootstrap and remembered peers, the DHT, peer exchange; and dialling them."""

@@ -36,7 +36,7 @@ class DeltaReceiver:
         self,
         replica: Replica,
         roster: Roster,
-        gaps: MissingDeltas,
+        missing: MissingDeltas,
         publisher: Publisher,
         sealer: Sealer,
         presence_seconds: float,
@@ -49,7 +49,7 @@ class DeltaReceiver:
         self.deltas_merged = 0
         self._replica = replica
         self._roster = roster
-        self._gaps = gaps
+        self._missing = missing
         self._publisher = publisher
         self._sealer = sealer
         self._me = sealer.peer_id
@@ -80,9 +80,9 @@ class DeltaReceiver:
         version = self._replica.version_of(author)
         if version.epoch == delta.epoch and version.seqno < delta.seqno:
             # Something before it is missing.
-            self._gaps.notice(author, delta.epoch, delta.seqno, event.relayed_by, now)
+            self._missing.notice(author, delta.epoch, delta.seqno, event.relayed_by, now)
         else:
-            self._gaps.close(author, version.epoch, version.seqno)
+            self._missing.close(author, version.epoch, version.seqno)
         if result.kind is MergeKind.MERGED:
             return [ev.Judge(Verdict.ACCEPT), *effects]
         # Known, old, or beyond our own bounds: it may serve others, so nobody is blamed.
@@ -113,7 +113,9 @@ class DeltaReceiver:
         if self._replica.has_heard(event.author, message.epoch, message.seqno):
             return ev.Judge(Verdict.IGNORE, "stale")
         source = event.author if event.author in reachable else event.relayed_by
-        self._gaps.notice(event.author, message.epoch, message.seqno, source, now, announced=True)
+        self._missing.notice(
+            event.author, message.epoch, message.seqno, source, now, announced=True
+        )
         self._announced[event.author, message.epoch, message.seqno] = message.digest
         while len(self._announced) > MAX_ANNOUNCED:
             self._announced.popitem(last=False)
@@ -129,7 +131,7 @@ class DeltaReceiver:
         own = theirs.get(self._me, NOTHING)
         if 0 < own.seqno < wire.GONE and self._identity.is_beyond(own.epoch, own.seqno):
             # Its word alone proves nothing: ask for what is said to be signed with our key.
-            self._gaps.notice(self._me, own.epoch, own.seqno, author, now)
+            self._missing.notice(self._me, own.epoch, own.seqno, author, now)
         for heard in message.versions:
             self._hear_of(heard.author, heard.epoch, now, heard.age_seconds)
         if message.replica == self._replica.digest():
@@ -141,7 +143,7 @@ class DeltaReceiver:
             if seqno == wire.GONE:
                 # Ask as for its next delta: a false word must not hide what is really missing.
                 seqno = self._replica.version_of(missing).seqno + 1
-            self._gaps.notice(missing, version.epoch, seqno, author, now)
+            self._missing.notice(missing, version.epoch, seqno, author, now)
         for heard in message.versions:
             # Its leave did not get there. Only its own word counts, so point to where that is.
             counted = 0 < heard.seqno < wire.GONE
@@ -199,7 +201,7 @@ class DeltaReceiver:
             self._replica.heard(statement.author, now, statement.age_seconds)
             self._replica.mark_complete(statement)
         for author, version in self._replica.version_vector().items():
-            self._gaps.close(author, version.epoch, version.seqno)
+            self._missing.close(author, version.epoch, version.seqno)
         return effects
 
     # --- inside -----------------------------------------------------------------------------------
@@ -253,7 +255,7 @@ class DeltaReceiver:
         result = self._replica.leave(author, leave.epoch, envelope, now, age)
         if result.kind is not MergeKind.MERGED:
             return False
-        self._gaps.forget(author)
+        self._missing.forget(author)
         entry = self._roster.get(author)
         if author != self._me and entry is not None and entry.epoch <= leave.epoch:
             self._roster.forget(author)

@@ -103,7 +103,7 @@ class GroupSession:
             rng,
         )
         self._roster = Roster(settings.presence_seconds, settings.limits.max_members)
-        self._gaps = MissingDeltas(rng)
+        self._missing = MissingDeltas(rng)
         self._publisher = Publisher(
             replica,
             sealer,
@@ -124,12 +124,12 @@ class GroupSession:
             self._screening.has_history,
         )
         self._silence = Silence(
-            self.me, self._presence, self._publisher, self._gaps, settings.presence_seconds
+            self.me, self._presence, self._publisher, self._missing, settings.presence_seconds
         )
-        self._intake = DeltaReceiver(
+        self._delta_receiver = DeltaReceiver(
             replica,
             self._roster,
-            self._gaps,
+            self._missing,
             self._publisher,
             sealer,
             settings.presence_seconds,
@@ -140,7 +140,7 @@ class GroupSession:
             self._identity,
         )
         self._fetcher = Fetcher(
-            replica, self._intake, self._gaps, settings, self.count, self.admission
+            replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
         self._rounds = Rounds(
@@ -150,16 +150,16 @@ class GroupSession:
             self.me,
             replica,
             self._roster,
-            self._intake,
+            self._delta_receiver,
             self._publisher,
             self._screening,
             self.admission,
             rng,
         )
-        self._hearing = TopicHandler(
+        self._topic_handler = TopicHandler(
             self.me,
             replica,
-            self._intake,
+            self._delta_receiver,
             self._screening,
             reader,
             self.admission,
@@ -172,7 +172,7 @@ class GroupSession:
         self._upkeep = Upkeep(
             self.me,
             replica,
-            self._gaps,
+            self._missing,
             self._presence,
             self.admission,
             settings.heartbeat_seconds,
@@ -196,7 +196,7 @@ class GroupSession:
         if self.phase == "joining":
             times.append(self._joining.next_wake(self._reachable))
         else:  # before, the snapshot brings what is missing
-            times += [self._gaps.next_wake, self._rounds.next_wake]
+            times += [self._missing.next_wake, self._rounds.next_wake]
         return min(times)
 
     def handle(self, event: ev.Event, now: float) -> list[ev.Effect]:
@@ -275,7 +275,7 @@ class GroupSession:
     @property
     def deltas_merged(self) -> int:
         """Deltas of others merged so far."""
-        return self._intake.deltas_merged
+        return self._delta_receiver.deltas_merged
 
     @property
     def left_out(self) -> Mapping[PeerId, str]:
@@ -346,7 +346,7 @@ class GroupSession:
     def _on_gossip(self, event: ev.GossipReceived, now: float) -> list[ev.Effect]:
         if self._left:
             return [ev.Judge(Verdict.IGNORE, "left")]
-        heard = self._hearing.hear(event, self._reachable, now)
+        heard = self._topic_handler.hear(event, self._reachable, now)
         if not heard.let_in:
             return heard.effects
         news = [*self._presence.news(now), *self._identity.news()]
@@ -375,7 +375,7 @@ class GroupSession:
         if peers - self._reachable and self.phase != "joining":
             # Whoever is new here may be the only way to a part of the group that was cut off.
             self._heartbeat.reset(now)
-            self._gaps.sources_changed(now)
+            self._missing.sources_changed(now)
         self._reachable = peers
         return self._advance(now)
 

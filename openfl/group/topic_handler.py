@@ -44,7 +44,7 @@ class TopicHandler:
         self,
         me: PeerId,
         replica: Replica,
-        intake: DeltaReceiver,
+        delta_receiver: DeltaReceiver,
         screening: Screening,
         reader: Reader,
         admission: Admission,
@@ -55,7 +55,7 @@ class TopicHandler:
     ) -> None:
         self._me = me
         self._replica = replica
-        self._intake = intake
+        self._delta_receiver = delta_receiver
         self._screening = screening
         self._reader = reader
         self._admission = admission
@@ -98,11 +98,11 @@ class TopicHandler:
     ) -> list[ev.Effect]:
         match message:
             case wire.InlineDelta():
-                return self._intake.delta(message.envelope, event, now)
+                return self._delta_receiver.delta(message.envelope, event, now)
             case wire.LeaveNotice():
-                return self._intake.leave(message.envelope, event, now)
+                return self._delta_receiver.leave(message.envelope, event, now)
             case wire.Announce():
-                return [self._intake.announce(message, event, reachable, now)]
+                return [self._delta_receiver.announce(message, event, reachable, now)]
             case wire.Heartbeat():
                 return [self._on_heartbeat(message, event.author, now)]
 
@@ -112,7 +112,7 @@ class TopicHandler:
             self._screening.told(author, opinions)
         if message.replica == self._replica.digest() and self._is_named(message):
             self._heartbeat.hear_consistent()
-        if self._intake.heartbeat(message, author, now):
+        if self._delta_receiver.heartbeat(message, author, now):
             self._heartbeat.reset(now)  # it lacks what we have: tell it soon
         return ev.Judge(Verdict.ACCEPT)
 

@@ -1,5 +1,4 @@
-"""The network adapters: libp2p, and a simulated one. See `base` for what they have in common."""
+"""Bytes between peers: `base` is the seam, `libp2p`, `lan` and `simulated` what stands behind it.
 
-from openfl.network.libp2p.lazy_imports import postpone_what_no_node_uses
-
-postpone_what_no_node_uses()  # before any of the adapters imports libp2p
+Importing this package, or `base`, loads nothing of libp2p and changes nothing in the process.
+"""

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from openfl.aggregation.screening import Influence
+from openfl.aggregation.member_judge import Influence
 from openfl.core.contribution import Contribution, Evaluation, PeerId
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev

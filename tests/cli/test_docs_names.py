@@ -15,7 +15,7 @@ from openfl_cli import main
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", ".github/**/*.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # tells of what was, too
 )

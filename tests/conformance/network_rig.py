@@ -47,8 +47,8 @@ def libp2p_network() -> Any:
 
 @asynccontextmanager
 async def simulated_networks(count: int) -> AsyncIterator[tuple[Any, ...]]:
+    from openfl.network.simulated.internet import SimulatedInternet, simulated_peer_id
     from openfl.network.simulated.link import LinkSettings
-    from openfl.network.simulated.network import SimulatedInternet, simulated_peer_id
 
     world = SimulatedInternet(seed=7, settings=LinkSettings(latency_seconds=(0.001, 0.004)))
     async with world, AsyncExitStack() as stack:

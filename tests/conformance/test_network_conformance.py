@@ -596,10 +596,11 @@ async def test_cancelling_the_body_closes_the_network_and_propagates(rig: Rig) -
 def rig_member(rig: Rig, like: object):  # type: ignore[no-untyped-def]
     """One more network in the same world as `like`."""
     if rig.name == "simulated":
-        from openfl.network.simulated.network import SimulatedNetwork, simulated_peer_id
+        from openfl.network.simulated.internet import simulated_peer_id
+        from openfl.network.simulated.network import SimulatedNetwork
 
         assert isinstance(like, SimulatedNetwork)
-        return like._world.network(simulated_peer_id("one more"))
+        return like._internet.network(simulated_peer_id("one more"))
     from network_rig import libp2p_network
 
     return libp2p_network()

@@ -28,7 +28,7 @@ from openfl.aggregation.quantize import QuantizedBlock
 from openfl.core.contribution import Charter, GroupCard
 from openfl.learning.rating.charter import ITEMS
 from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
-from openfl.network.libp2p.hardening import MAX_RPC_BYTES
+from openfl.network.libp2p.gossip.queues import MAX_RPC_BYTES
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 from tests.situation import within

@@ -30,7 +30,7 @@ from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
 from multiaddr import Multiaddr
 
 from openfl.core.errors import RequestFailed
-from openfl.network.libp2p.hardening import MAX_RPC_BYTES
+from openfl.network.libp2p.gossip.queues import MAX_RPC_BYTES
 from openfl.wire import messages as wire
 from tests.situation import within
 

@@ -1,4 +1,4 @@
-"""A regression test for each defect of py-libp2p's pubsub that `libp2p_hardening` works around.
+"""A regression test for each defect of py-libp2p's pubsub (openfl/network/libp2p/defects.py).
 
 Each fails without its workaround: when a release of py-libp2p passes it without, delete both.
 """
@@ -26,15 +26,11 @@ from libp2p_rig import (
     until,
 )
 
-from openfl.network.libp2p import hardening as libp2p_hardening
 from openfl.network.libp2p.envelope import generate_identity
-from openfl.network.libp2p.hardening import (
-    MAX_QUEUED_BYTES,
-    MAX_RPC_BYTES,
-    BoundedRpcQueue,
-    SeenMessages,
-    quieten_logging,
-)
+from openfl.network.libp2p.gossip import seen as libp2p_seen
+from openfl.network.libp2p.gossip.queues import MAX_QUEUED_BYTES, MAX_RPC_BYTES, BoundedRpcQueue
+from openfl.network.libp2p.gossip.seen import SeenMessages
+from openfl.network.libp2p.logs import quieten_logging
 from openfl.network.libp2p.transport import Faults
 
 
@@ -426,7 +422,7 @@ async def test_a_peer_cannot_subscribe_to_thousands_of_topics() -> None:
 
 def test_seen_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        monkeypatch.setattr(libp2p_hardening, "MAX_SEEN", 3)
+        monkeypatch.setattr(libp2p_seen, "MAX_SEEN", 3)
         seen = SeenMessages()
         assert [seen.add(bytes([n])) for n in (1, 2, 3, 1, 4)] == [True, True, True, False, True]
         assert not seen.has(b"\x01")  # the oldest made room
@@ -451,7 +447,7 @@ def test_the_log_of_libp2p_reaches_neither_the_terminal_nor_the_root_logger(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     quieten_logging()
-    with caplog.at_level(logging.DEBUG, logger="openfl.network.libp2p.hardening"):
+    with caplog.at_level(logging.DEBUG, logger="openfl.network.libp2p.logs"):
         logging.getLogger("libp2p.kad_dht").warning(
             "Failed to read DHT message from stream: %s", ""
         )

@@ -19,8 +19,18 @@ def loaded_after(code: str) -> tuple[set[str], str]:
     return set(json.loads(names)), "\n".join(said)
 
 
+POSTPONE = (
+    "from openfl.network.libp2p.lazy_imports import postpone_what_no_node_uses\n"
+    "postpone_what_no_node_uses()\n"
+)
+
+
 def test_the_libp2p_adapter_does_not_load_what_no_node_uses() -> None:
-    assert loaded_after("import openfl.network.libp2p.network")[0] == set()
+    assert loaded_after(f"{POSTPONE}import openfl.network.libp2p.network")[0] == set()
+
+
+def test_without_the_call_the_adapter_loads_it_and_works() -> None:
+    assert loaded_after("import openfl.network.libp2p.network")[0] == set(WATCHED)
 
 
 def test_libp2p_alone_does() -> None:
@@ -29,7 +39,7 @@ def test_libp2p_alone_does() -> None:
 
 def test_a_postponed_function_does_its_work_when_it_is_called() -> None:
     calls = (
-        "import openfl.network.libp2p.network\n"
+        f"{POSTPONE}import openfl.network.libp2p.network\n"
         "from libp2p.host import basic_host\n"
         "from libp2p.peer.id import ID\n"
         "peer = ID.from_string('12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X')\n"

@@ -12,8 +12,8 @@ from trio.testing import MockClock
 from openfl.config import load_config
 from openfl.learning.classification.task import predict
 from openfl.learning.classification.workload import ClassificationWorkload
+from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
-from openfl.network.simulated.network import seed_trio
 from tests.node_rig import HURRIED, village
 
 CLASSES = ("north", "south", "west")

@@ -17,7 +17,8 @@ from openfl.discovery.discovery import (
     retry_delay,
 )
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
-from openfl.network.simulated.network import SimulatedInternet, SimulatedNetwork, simulated_peer_id
+from openfl.network.simulated.internet import SimulatedInternet, simulated_peer_id
+from openfl.network.simulated.network import SimulatedNetwork
 from openfl.wire.names import deltas_topic, group_key
 
 GROUP = GroupId("ab" * 16)

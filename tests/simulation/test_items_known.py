@@ -17,7 +17,7 @@ from openfl.core.telemetry import ItemsView, NodeEvent, NodeSnapshot
 from openfl.learning.classification.workload import ClassificationWorkload
 from openfl.learning.rating import task as matrix_factorization
 from openfl.learning.rating.workload import RatingWorkload
-from openfl.network.simulated.network import seed_trio
+from openfl.network.simulated.internet import seed_trio
 from tests.node_rig import HURRIED, Village, Villager, village
 
 ROUNDS = replace(HURRIED, rounds=3)

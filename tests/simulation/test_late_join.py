@@ -14,8 +14,8 @@ from openfl.config import load_config
 from openfl.core.errors import NetworkError
 from openfl.core.telemetry import Notice
 from openfl.learning.rating.workload import RatingWorkload
+from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
-from openfl.network.simulated.network import seed_trio
 from openfl.switching.policy import SelectionSettings
 from openfl.wire import messages as wire
 from openfl_cli.demo.deal import deal

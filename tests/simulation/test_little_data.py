@@ -21,7 +21,7 @@ from openfl.core.contribution import Charter, Contribution, Evaluation
 from openfl.learning.central import train_alone
 from openfl.learning.kinds import load_workload
 from openfl.learning.workload import TaskWorkload, Workload
-from openfl.network.simulated.network import seed_trio
+from openfl.network.simulated.internet import seed_trio
 from openfl.switching.policy import SelectionSettings
 from openfl_cli import exit_codes, main
 from openfl_cli.status_json import status_json

@@ -16,8 +16,8 @@ from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError, StateError
 from openfl.learning.rating.charter import ITEMS
 from openfl.learning.rating.workload import RatingWorkload
+from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
-from openfl.network.simulated.network import seed_trio
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.node_rig import (
@@ -264,7 +264,8 @@ async def test_a_restarted_node_goes_on_where_it_was(part: Part, autojump_clock:
         await town.all_done()
         assert again.round == 13
         assert (
-            first.replica.version_of(again.peer_id).epoch == again.node._place.current.session.epoch
+            first.replica.version_of(again.peer_id).epoch
+            == again.node._current_group.current.session.epoch
         )
 
 

@@ -15,7 +15,7 @@ from openfl.config import load_config
 from openfl.core.contribution import Charter, GroupCard
 from openfl.core.errors import GroupError
 from openfl.learning.rating.workload import RatingWorkload
-from openfl.network.simulated.network import seed_trio
+from openfl.network.simulated.internet import seed_trio
 from openfl.node.group_finder import GroupFinder
 from openfl.storage.membership import SavedMembership
 from openfl.switching.policy import SelectionSettings

@@ -13,13 +13,9 @@ from trio.testing import MockClock
 from openfl.core.contribution import PeerId
 from openfl.core.errors import NetworkError, RequestFailed
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
+from openfl.network.simulated.internet import SimulatedInternet, seed_trio, simulated_peer_id
 from openfl.network.simulated.link import Link, LinkSettings
-from openfl.network.simulated.network import (
-    SimulatedInternet,
-    SimulatedNetwork,
-    seed_trio,
-    simulated_peer_id,
-)
+from openfl.network.simulated.network import SimulatedNetwork
 
 TOPIC = "topic"
 LOSSY = LinkSettings(

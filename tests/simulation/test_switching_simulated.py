@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from openfl.config import load_config
 from openfl.learning.rating.workload import RatingWorkload
-from openfl.network.simulated.network import seed_trio
+from openfl.network.simulated.internet import seed_trio
 from openfl.node.fault_points import FaultPoints
 from openfl.switching.policy import SelectionSettings
 from openfl_cli.demo.communities import CommunitySettings, random_groups

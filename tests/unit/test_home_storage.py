@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openfl.app.offline import reading_settings, with_remembered_data
+from openfl.app.resuming import reading_settings, with_remembered_data
 from openfl.config import load_config
 from openfl.config.kinds import RatingData
 from openfl.core.contribution import Charter, ModelView, PeerId

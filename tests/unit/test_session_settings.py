@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from openfl.aggregation.replica import Replica
-from openfl.app.open_node import session_settings
 from openfl.config import load_config
 from openfl.config.load import all_settings
 from openfl.core.errors import ConfigError
 from openfl.group.session import GroupSession
+from openfl.node.settings import session_settings
 from tests.group_rig import CHARTER, RigSealer, peer
 
 NUMBERS = [

@@ -46,6 +46,7 @@ EXAMPLES = """\
 
 
 def node_count(text: str) -> int:
+    """argparse type: from 2 to 16, which one machine runs with ease."""
     count = options.positive(text)
     if not 2 <= count <= 16:
         raise argparse.ArgumentTypeError(f"must be from 2 to 16, got {count}")
@@ -182,6 +183,7 @@ class MoveLines:
         self._told: set[tuple[int, float]] = set()
 
     def __call__(self, view: CommunityView) -> None:
+        """Print the moves in `view` that were not printed yet."""
         for number, event in view.events:
             if (number, event.time) not in self._told and event.kind == "switched":
                 self._told.add((number, event.time))
@@ -294,6 +296,7 @@ class ProgressLines:
         self._next_seconds = 0.0
 
     def __call__(self, view: DemoView) -> None:
+        """Print a line, or nothing when it is too soon or says nothing new."""
         from openfl_cli.text import metric_value
 
         shots = [row.snapshot for row in view.rows]
@@ -324,9 +327,9 @@ def told(group: BaseExceptionGroup[BaseException]) -> LearningError:
     """The first node that ended early, after its last lines were shown on stderr."""
     from openfl_cli.demo.children import ChildEnded
 
-    ended = group
+    ended: BaseException = group
     while isinstance(ended, BaseExceptionGroup):
-        ended = ended.exceptions[0]  # type: ignore[assignment]
+        ended = ended.exceptions[0]
     assert isinstance(ended, ChildEnded)
     for line in ended.child.lines:
         print(f"{ended.child.name} | {clean(line)}", file=sys.stderr)

@@ -78,7 +78,7 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
             ) from None
     import trio
 
-    from openfl.app import open_node as runtime
+    from openfl.app import runtime
 
     key = runtime.load_key_of(config)
     found = trio.run(runtime.discover_groups, config.network.bootstrap, arguments.seconds, key)
@@ -132,6 +132,7 @@ def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
 
 
 def as_table(groups: Sequence[GroupView]) -> Any:
+    """Our own group first, then the largest; a remark says what to know before joining one."""
     from rich.table import Table
 
     from openfl.core.names import skeleton

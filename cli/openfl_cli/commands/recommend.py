@@ -69,7 +69,7 @@ def find(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         return answer
     except NotRunningError as error:
-        from openfl.app import open_node as runtime
+        from openfl.app import runtime
 
         options.note(f"{error}; using the model it last saved")
         found: Recommendations = runtime.offline_recommend(config, home, arguments.user, top)

@@ -23,6 +23,7 @@ from openfl_cli.demo.crew import Crew, name_of
 from openfl_cli.demo.tastes import Listeners
 from openfl_cli.screen import draw_in_thread
 from openfl_cli.text import change_percent
+from openfl_cli.threads import in_thread
 
 GROUPS = ("red", "green", "blue", "gold")
 KEPT_EVENTS = 30
@@ -81,6 +82,7 @@ class Sorted:
 
     @property
     def purity(self) -> float:
+        """Of the groups at the end; 1.0 when no group is mixed."""
         return purity([hand.community for hand in self.hands], self.groups)
 
 
@@ -213,13 +215,8 @@ class CommunityDemo:
         self._let_go_seconds = self._crew.seconds
         async with trio.open_nursery() as nursery:
             for home, group in zip(self.homes, self._groups, strict=True):
-                nursery.start_soon(
-                    partial(
-                        trio.to_thread.run_sync,
-                        partial(running_node, home, "switch", 20.0, group=group),
-                        abandon_on_cancel=True,
-                    )
-                )
+                switch = partial(running_node, home, "switch", 20.0, group=group)
+                nursery.start_soon(in_thread, switch)
 
     # --- following --------------------------------------------------------------------------------
 
@@ -250,6 +247,7 @@ class CommunityDemo:
         await draw_in_thread(partial(self.on_picture, self.picture()))
 
     def picture(self) -> CommunityView:
+        """The nodes as they last answered."""
         return CommunityView(
             tuple(self._crew.shots),
             tuple(self._before),

@@ -17,6 +17,7 @@ from openfl_cli.demo.deal import Hand
 from openfl_cli.demo.outcome import NodeResult, ready, result_of
 from openfl_cli.demo.picture import DemoView, Row
 from openfl_cli.screen import draw_in_thread
+from openfl_cli.threads import in_thread
 
 SETTLE_SECONDS = 1.0
 """After the last round: time for the last contributions to reach everybody."""
@@ -25,6 +26,8 @@ KEPT_EVENTS = 12
 
 @dataclass(frozen=True)
 class Settings:
+    """What the options of `demo` say. `top`: songs recommended at the end."""
+
     nodes: int
     rounds: int
     interval_seconds: float
@@ -93,6 +96,7 @@ class Demo:
         await draw_in_thread(partial(self.on_picture, self.picture()))
 
     def picture(self) -> DemoView:
+        """The nodes as they last answered; one that has not answered yet has no snapshot."""
         rows = tuple(
             Row(name_of(number), len(hand.users), hand.ratings, shot)
             for number, (hand, shot) in enumerate(zip(self.hands, self._crew.shots, strict=True))
@@ -113,6 +117,6 @@ class Demo:
             return answer
 
         try:
-            return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+            return await in_thread(ask)
         except NotRunningError:
             return None

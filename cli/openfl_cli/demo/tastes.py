@@ -43,6 +43,7 @@ class Listeners:
 
     @property
     def keenest(self) -> str:
+        """The user to recommend to; all have rated equally many songs."""
         return self.users[0]
 
 

@@ -1,0 +1,1 @@
+"""The local network: nodes found by multicast DNS, ports opened on the router by UPnP."""

@@ -3,6 +3,10 @@
 `libp2p.host.basic_host` of 0.8.1 imports the clients of AutoTLS, which import requests and httpx,
 and mDNS, which imports zeroconf: 14 MB and most of a second for every node. Until somebody calls
 one of their names, stand-ins take the place of these modules.
+
+This changes `sys.modules` of the whole process. So it does not happen on import: whoever owns the
+process (`open_node`, the command) calls `postpone_what_no_node_uses` before the first import of
+anything of libp2p. Without the call everything works as well, and needs more memory.
 """
 
 from __future__ import annotations
@@ -39,7 +43,10 @@ class _Later:
 
 
 def postpone_what_no_node_uses() -> None:
-    """Nothing changes for a process that has imported libp2p's host already."""
+    """Put stand-ins for the modules in `LATER` into `sys.modules`, before libp2p is imported.
+
+    Called again it changes nothing; nor in a process that has imported libp2p's host already.
+    """
     if "libp2p.host.basic_host" in sys.modules:
         return
     for module, names in LATER.items():

@@ -2,7 +2,7 @@
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
 This module only joins the parts: sockets are in `transport` and `listening`,
-connections in `swarm`, gossip in `hardening`, requests in `requests`, provider
+connections in `swarm`, gossip in `gossip`, requests in `requests`, provider
 records in `dht`. Exceptions of libp2p do not leave this package: `NetworkError` when the
 owner can mend it, `RequestFailed` when a peer is at fault or away.
 """
@@ -46,8 +46,10 @@ from openfl.network.libp2p.admission import Admission
 from openfl.network.libp2p.clock import use_steady_time
 from openfl.network.libp2p.dht import PlainPeerStore, make_dht, multihash
 from openfl.network.libp2p.envelope import key_pair_of
-from openfl.network.libp2p.hardening import HardenedGossipSub, HardenedPubsub, quieten_logging
+from openfl.network.libp2p.gossip.pubsub import HardenedPubsub
+from openfl.network.libp2p.gossip.router import HardenedGossipSub
 from openfl.network.libp2p.listening import Bound, bind
+from openfl.network.libp2p.logs import quieten_logging
 from openfl.network.libp2p.nat.circuit import is_relayed
 from openfl.network.libp2p.nat.hole_punching import HolePuncher
 from openfl.network.libp2p.nat.reachability import Reachability

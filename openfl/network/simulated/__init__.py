@@ -1,0 +1,1 @@
+"""The network without sockets: one `SimulatedInternet`, a `SimulatedNetwork` for each peer."""

@@ -1,28 +1,21 @@
 """`SimulatedNetwork`: the `Network` seam without sockets, for tests of whole groups of nodes.
 
-A `SimulatedInternet` holds the peers and the links between them; latency, loss, duplication,
-reordering and bandwidth are seeded (`simulated_link`). It runs on trio, in real time or, in no
-time, under `trio.testing.MockClock(autojump_threshold=0)`. Same seed, same run: events happen in
-the order of their times, one after another in one task; `seed_trio` removes the chance that is left
-in the order in which trio wakes tasks.
-
-What is modelled: connections that break, gossip relayed over a mesh of degree 6 with verdicts,
-requests with bounds, provider records that outlive their provider, refusal of offenders. What is
-not: encryption, framing, the cost of a Kademlia lookup, the time a mesh needs to form.
+One peer's place in a `SimulatedInternet`. What is modelled: connections that break, gossip relayed
+over a mesh of degree 6 with verdicts, requests with bounds, provider records that outlive their
+provider, refusal of offenders. What is not: encryption, framing, the cost of a Kademlia lookup, the
+time a mesh needs to form.
 """
 
 from __future__ import annotations
 
 import hashlib
-import heapq
 import logging
-import random
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -38,7 +31,10 @@ from openfl.network.base import (
     Verdict,
 )
 from openfl.network.offenders import Offenders
-from openfl.network.simulated.link import Link, LinkSettings
+from openfl.network.simulated.answer import Answer, leave_nursery
+
+if TYPE_CHECKING:
+    from openfl.network.simulated.internet import SimulatedInternet
 
 log = logging.getLogger(__name__)
 
@@ -48,125 +44,14 @@ OVERHEAD_BYTES = 160
 """Added to every message: signature, author, topic, encryption."""
 MAX_SEEN = 65_536
 PROVIDER_TTL_SECONDS = 24 * 3600.0
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
-
-def simulated_peer_id(name: str) -> PeerId:
-    """A peer id in the form of real ones, for a simulated peer that signs nothing."""
-    digits = random.Random(f"peer/{name}")
-    return PeerId("12D3KooW" + "".join(digits.choice(_BASE58) for _ in range(44)))
-
-
-def seed_trio(seed: int) -> None:
-    """Make the order in which trio wakes tasks a function of `seed`, in this process.
-
-    trio shuffles the tasks that become runnable at one moment, on purpose; the switch for tests is
-    private (Hypothesis's trio plugin uses it too).
-    """
-    run: Any = trio._core._run  # type: ignore[attr-defined]
-    run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    run._r.seed(seed)
 
 
 @dataclass(slots=True)
-class _Provider:
+class Provider:
+    """A provider record; `expires_at` on trio's clock."""
+
     address: PeerAddress
     expires_at: float
-
-
-class SimulatedInternet:
-    """All simulated peers and what lies between them. Enter it with `async with`."""
-
-    def __init__(self, seed: int = 0, settings: LinkSettings | None = None) -> None:
-        self.seed = seed
-        self.settings = settings or LinkSettings()
-        self._links: dict[tuple[PeerId, PeerId], Link] = {}
-        self._networks: dict[PeerId, SimulatedNetwork] = {}
-        self._providers: dict[bytes, dict[PeerId, _Provider]] = {}
-        self._sides: dict[PeerId, int] = {}
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
-        self._wake = trio.Event()
-        self._addresses = count(1)
-
-    async def __aenter__(self) -> SimulatedInternet:
-        self._nursery_manager = trio.open_nursery()
-        self._nursery = await self._nursery_manager.__aenter__()
-        self._nursery.start_soon(self._run)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._nursery.cancel_scope.cancel()
-        await _leave(self._nursery_manager, kind, error, traceback)
-
-    def network(self, peer_id: PeerId, max_peers: int = 64) -> SimulatedNetwork:
-        """A new peer, to be entered with `async with`; the id may be that of one that is gone."""
-        return SimulatedNetwork(self, peer_id, f"/memory/{next(self._addresses)}", max_peers)
-
-    # Faults
-
-    def partition(self, *sides: Iterable[PeerId]) -> None:
-        """Cut every connection between different sides; peers of no side form one side."""
-        self._sides = {peer: n for n, side in enumerate(sides, start=1) for peer in side}
-        for network in list(self._networks.values()):
-            for other in list(network._connected):
-                if not self._reachable(network.peer_id, other):
-                    self._disconnect(network.peer_id, other)
-
-    def heal(self) -> None:
-        """End a partition; whoever lost a connection has to make it again."""
-        self._sides = {}
-
-    def crash(self, peer_id: PeerId) -> None:
-        """A peer is gone without a word: its connections break, its provider records stay."""
-        network = self._networks.pop(peer_id)
-        network._alive = False
-        for other in list(network._connected):
-            self._disconnect(peer_id, other)
-
-    # For the networks
-
-    def schedule(self, at: float, event: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (at, next(self._order), event))
-        self._wake.set()
-
-    def link(self, sender: PeerId, receiver: PeerId) -> Link:
-        key = (sender, receiver)
-        if key not in self._links:
-            self._links[key] = Link(self.settings, f"{self.seed}/{sender}/{receiver}")
-        return self._links[key]
-
-    async def _run(self) -> None:
-        while True:
-            now = trio.current_time()
-            while self._events and self._events[0][0] <= now:
-                heapq.heappop(self._events)[2]()
-            self._wake = trio.Event()
-            pause = self._events[0][0] - now if self._events else float("inf")
-            with trio.move_on_after(pause):
-                await self._wake.wait()
-
-    def _reachable(self, one: PeerId, other: PeerId) -> bool:
-        return self._sides.get(one, 0) == self._sides.get(other, 0)
-
-    def _connect(self, one: SimulatedNetwork, other: SimulatedNetwork) -> None:
-        for near, far in ((one, other), (other, one)):
-            near._connected[far.peer_id] = set()
-            near._known[far.peer_id] = PeerAddress(far.peer_id, (far.address,))
-        for near, far in ((one, other), (other, one)):
-            for topic in near._topics:
-                near._announce(far.peer_id, topic, True)
-
-    def _disconnect(self, one: PeerId, other: PeerId) -> None:
-        for near, far in ((one, other), (other, one)):
-            network = self._networks.get(near)
-            if network is not None:
-                network._lost(far)
 
 
 class SimulatedNetwork:
@@ -175,9 +60,9 @@ class SimulatedNetwork:
     max_publish_bytes = MAX_PUBLISH_BYTES
 
     def __init__(
-        self, world: SimulatedInternet, peer_id: PeerId, address: str, max_peers: int
+        self, internet: SimulatedInternet, peer_id: PeerId, address: str, max_peers: int
     ) -> None:
-        self._world = world
+        self._internet = internet
         self._peer_id = peer_id
         self.address = address
         self._max_peers = max_peers
@@ -189,15 +74,15 @@ class SimulatedNetwork:
         self._known: dict[PeerId, PeerAddress] = {}
         self._seen: OrderedDict[tuple[PeerId, int], None] = OrderedDict()
         self._numbers = count()
-        self._waiting: dict[PeerId, set[_Answer]] = {}
+        self._waiting: dict[PeerId, set[Answer]] = {}
         self._offenders = Offenders()
         self._faults: Counter[str] = Counter()
         self._totals: Counter[str] = Counter()
 
     async def __aenter__(self) -> SimulatedNetwork:
-        if self._peer_id in self._world._networks:
-            raise NetworkError(f"{self._peer_id} is in this world already")
-        self._world._networks[self._peer_id] = self
+        if self._peer_id in self._internet._networks:
+            raise NetworkError(f"{self._peer_id} is in this simulation already")
+        self._internet._networks[self._peer_id] = self
         self._alive = True
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
@@ -210,12 +95,12 @@ class SimulatedNetwork:
         traceback: TracebackType | None,
     ) -> None:
         for peer_id in list(self._connected):
-            self._world._disconnect(self._peer_id, peer_id)
-        if self._world._networks.get(self._peer_id) is self:
-            del self._world._networks[self._peer_id]
+            self._internet._disconnect(self._peer_id, peer_id)
+        if self._internet._networks.get(self._peer_id) is self:
+            del self._internet._networks[self._peer_id]
         self._alive = False
         self._nursery.cancel_scope.cancel()
-        await _leave(self._nursery_manager, kind, error, traceback)
+        await leave_nursery(self._nursery_manager, kind, error, traceback)
 
     @property
     def peer_id(self) -> PeerId:
@@ -252,18 +137,18 @@ class SimulatedNetwork:
 
     def _announce(self, peer_id: PeerId, topic: str, joined: bool) -> None:
         def arrive() -> None:
-            other = self._world._networks.get(peer_id)
+            other = self._internet._networks.get(peer_id)
             if other is not None and self._peer_id in other._connected:
                 topics = other._connected[self._peer_id]
                 (topics.add if joined else topics.discard)(topic)
 
-        self._world.schedule(self._send(peer_id, len(topic)), arrive)
+        self._internet.schedule(self._send(peer_id, len(topic)), arrive)
 
     def _mesh(self, topic: str) -> list[PeerId]:
         """Connected subscribers that we relay to: an edge ranks alike for both its ends."""
 
         def rank(one: PeerId, other: PeerId) -> bytes:
-            edge = f"{self._world.seed}/{topic}/{min(one, other)}/{max(one, other)}"
+            edge = f"{self._internet.seed}/{topic}/{min(one, other)}/{max(one, other)}"
             return hashlib.sha256(edge.encode()).digest()
 
         def best(network: SimulatedNetwork) -> set[PeerId]:
@@ -272,7 +157,7 @@ class SimulatedNetwork:
             return set(subscribers[:MESH_DEGREE])
 
         mine = best(self)
-        networks = self._world._networks
+        networks = self._internet._networks
         for peer_id, topics in self._connected.items():
             other = networks.get(peer_id)
             if topic in topics and other is not None and self._peer_id in best(other):
@@ -287,14 +172,14 @@ class SimulatedNetwork:
                 continue
             self._totals["gossip_sent"] += 1
             self._totals["bytes_sent"] += size
-            for arrival in self._world.link(self._peer_id, peer_id).gossip(now, size):
-                self._world.schedule(arrival, self._delivery(peer_id, message, number))
+            for arrival in self._internet.link(self._peer_id, peer_id).gossip(now, size):
+                self._internet.schedule(arrival, self._delivery(peer_id, message, number))
 
     def _delivery(self, peer_id: PeerId, message: GossipMessage, number: int) -> Callable[[], None]:
         relayed = GossipMessage(message.topic, message.author, self._peer_id, message.payload)
 
         def arrive() -> None:
-            other = self._world._networks.get(peer_id)
+            other = self._internet._networks.get(peer_id)
             if other is not None and self._peer_id in other._connected:
                 other._receive(relayed, number)
 
@@ -335,7 +220,7 @@ class SimulatedNetwork:
             raise ValueError("a key is a sha-256, 32 bytes")
         await self._lookup()
         if self._alive:
-            self._world._providers.setdefault(key, {})[self._peer_id] = _Provider(
+            self._internet._providers.setdefault(key, {})[self._peer_id] = Provider(
                 PeerAddress(self._peer_id, (self.address,)),
                 trio.current_time() + PROVIDER_TTL_SECONDS,
             )
@@ -349,16 +234,16 @@ class SimulatedNetwork:
         now = trio.current_time()
         found = [
             provider.address
-            for peer_id, provider in self._world._providers.get(key, {}).items()
+            for peer_id, provider in self._internet._providers.get(key, {}).items()
             if peer_id != self._peer_id
             and provider.expires_at > now
-            and self._world._reachable(self._peer_id, peer_id)
+            and self._internet._reachable(self._peer_id, peer_id)
         ]
         return tuple(found[:limit])
 
     async def _lookup(self) -> None:
         """The time of a lookup: a few round trips to the peers we are connected to."""
-        links = [self._world.link(self._peer_id, peer) for peer in self._connected]
+        links = [self._internet.link(self._peer_id, peer) for peer in self._connected]
         await trio.sleep(4 * max((link.latency_seconds for link in links), default=0.0))
 
     # Peers
@@ -378,10 +263,14 @@ class SimulatedNetwork:
         """Why it failed; empty when there is a connection."""
         if peer_id == self._peer_id:
             return "this is our own peer id"
-        link = self._world.link(self._peer_id, peer_id)
+        link = self._internet.link(self._peer_id, peer_id)
         await trio.sleep(3 * link.latency_seconds)
-        other = self._world._networks.get(peer_id)
-        if not self._alive or other is None or not self._world._reachable(self._peer_id, peer_id):
+        other = self._internet._networks.get(peer_id)
+        if (
+            not self._alive
+            or other is None
+            or not self._internet._reachable(self._peer_id, peer_id)
+        ):
             return "no answer"
         if other.address not in addresses:
             return "connection refused"
@@ -395,12 +284,12 @@ class SimulatedNetwork:
                 >= 0
             ):
                 return "all connections are in use"
-            self._world._connect(self, other)
+            self._internet._connect(self, other)
         return ""
 
     async def disconnect(self, peer_id: PeerId) -> None:
         await trio.lowlevel.checkpoint()
-        self._world._disconnect(self._peer_id, peer_id)
+        self._internet._disconnect(self._peer_id, peer_id)
 
     def _lost(self, peer_id: PeerId) -> None:
         if self._connected.pop(peer_id, None) is not None:
@@ -432,7 +321,7 @@ class SimulatedNetwork:
         self._faults[reason] += 1
         if self._offenders.add(peer_id, trio.current_time()) and peer_id in self._connected:
             self._faults["peer-refused"] += 1
-            self._world._disconnect(self._peer_id, peer_id)
+            self._internet._disconnect(self._peer_id, peer_id)
 
     def _is_refused(self, peer_id: PeerId) -> bool:
         return self._offenders.is_refused(peer_id, trio.current_time())
@@ -458,15 +347,15 @@ class SimulatedNetwork:
         await trio.lowlevel.checkpoint()
         if peer_id not in self._connected:
             await self.connect(PeerAddress(peer_id))
-        answer = _Answer(protocol, peer_id)
+        answer = Answer(protocol, peer_id)
         self._waiting.setdefault(peer_id, set()).add(answer)
         try:
-            if self._world.link(self._peer_id, peer_id).request_fails():
-                self._world.schedule(
+            if self._internet.link(self._peer_id, peer_id).request_fails():
+                self._internet.schedule(
                     self._send(peer_id, len(payload)), lambda: answer.fail("the stream was reset")
                 )
             else:
-                self._world.schedule(
+                self._internet.schedule(
                     self._send(peer_id, len(payload)),
                     lambda: self._hand_over(peer_id, protocol, payload, answer),
                 )
@@ -479,12 +368,12 @@ class SimulatedNetwork:
             await answer.wait()
         return result
 
-    def _hand_over(self, peer_id: PeerId, protocol: str, payload: bytes, answer: _Answer) -> None:
-        other = self._world._networks.get(peer_id)
+    def _hand_over(self, peer_id: PeerId, protocol: str, payload: bytes, answer: Answer) -> None:
+        other = self._internet._networks.get(peer_id)
         if other is not None and self._peer_id in other._connected:
             other._nursery.start_soon(other._answer, self._peer_id, protocol, payload, answer)
 
-    async def _answer(self, asker: PeerId, protocol: str, payload: bytes, answer: _Answer) -> None:
+    async def _answer(self, asker: PeerId, protocol: str, payload: bytes, answer: Answer) -> None:
         self._totals["bytes_received"] += len(payload) + OVERHEAD_BYTES
         result, why = b"", "the stream was reset"
         if protocol not in self._handlers:
@@ -501,49 +390,12 @@ class SimulatedNetwork:
                 log.exception("the handler of %s failed", protocol)
                 self._faults["request-handler-bug"] += 1
         arrival = self._send(asker, len(result))
-        self._world.schedule(arrival, lambda: answer.fail(why) if why else answer.succeed(result))
+        self._internet.schedule(
+            arrival, lambda: answer.fail(why) if why else answer.succeed(result)
+        )
 
     def _send(self, peer_id: PeerId, size: int) -> float:
         """Count the bytes of something that is never lost, and say when it arrives."""
         self._totals["bytes_sent"] += size + OVERHEAD_BYTES
-        link = self._world.link(self._peer_id, peer_id)
+        link = self._internet.link(self._peer_id, peer_id)
         return link.transfer(trio.current_time(), size + OVERHEAD_BYTES)
-
-
-class _Answer:
-    """What a request waits for."""
-
-    def __init__(self, protocol: str, peer_id: PeerId) -> None:
-        self._what = f"{protocol} of {peer_id}"
-        self._done = trio.Event()
-        self._result = b""
-        self._why = ""
-
-    def succeed(self, result: bytes) -> None:
-        if not self._done.is_set():
-            self._result = result
-            self._done.set()
-
-    def fail(self, why: str) -> None:
-        self._why = self._why or why
-        self._done.set()
-
-    async def wait(self) -> bytes:
-        await self._done.wait()
-        if self._why:
-            raise RequestFailed(f"{self._what}: {self._why}")
-        return self._result
-
-
-async def _leave(
-    manager: Any,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    traceback: TracebackType | None,
-) -> None:
-    """Close a cancelled nursery; the body's own error must not be wrapped in a group by it, but a
-    Cancelled passes through, for it may be the nursery's own."""
-    if isinstance(error, trio.Cancelled):
-        await manager.__aexit__(kind, error, traceback)
-    else:
-        await manager.__aexit__(None, None, None)

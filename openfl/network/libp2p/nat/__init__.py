@@ -1,0 +1,1 @@
+"""Nodes that cannot be dialled: AutoNAT, relays, hole punching, a change of address."""

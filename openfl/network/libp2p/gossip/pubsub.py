@@ -1,18 +1,10 @@
-"""The gossip half of the libp2p adapter: pubsub that strangers cannot crash and that loses nothing.
-
-Works around defects of py-libp2p 0.8.1. Each override names the defect; the regression tests in
-`tests/libp2p` fail without it, so that a fixed release lets us delete it. Line numbers are those of
-0.8.1. The workarounds of the other layers are in
-`transport`, `swarm` and `dht`.
-"""
+"""`HardenedPubsub`: gossip streams, from their first byte to the verdict on each message."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -21,9 +13,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.exceptions import IncompleteReadError, MessageTooLarge
-from libp2p.network.connection import swarm_connection
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
@@ -31,26 +21,19 @@ from libp2p.pubsub.validators import signature_validator
 from libp2p.utils.varint import encode_varint_prefixed
 
 from openfl.network.base import Verdict
+from openfl.network.libp2p.gossip.queues import MAX_RPC_BYTES, BoundedRpcQueue, Pace
+from openfl.network.libp2p.gossip.router import HardenedGossipSub
+from openfl.network.libp2p.gossip.seen import SeenMessages
 from openfl.network.libp2p.streams import StreamReader
 from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm, open_stream_on
 from openfl.network.libp2p.transport import Faults, shielded
 
 log = logging.getLogger(__name__)
 
-GOSSIP_PROTOCOL = PROTOCOL_ID_V11
-MAX_RPC_BYTES = 1024 * 1024
-"""Largest pubsub frame taken or sent: above it js-libp2p and go-libp2p drop the connection."""
-MAX_QUEUED_RPCS = 256
-MAX_QUEUED_BYTES = 8 * 1024 * 1024
-"""Bounds of the outbound queue of one peer; what does not fit is dropped, and IHAVE repairs it."""
-SEEN_SECONDS = 120.0
-MAX_SEEN = 65_536
 MAX_GOSSIP_STREAMS_PER_PEER = 2
 """Read at once, one a connection: each may hold a frame that is never completed."""
 MAX_TOPICS_PER_PEER = 64
 MAX_TOPIC_CHARACTERS = 256
-MAX_EQUIVOCATION_RECORDS = 8_192
-MAX_MESSAGE_IDS = 256
 MESSAGES_PER_SECOND = 200.0
 """What is read of one peer in the long run, whoever wrote it: beyond, reading waits, and so does
 the sender. A group of a hundred members says about half of that."""
@@ -60,218 +43,6 @@ RETRY_MAX_SECONDS = 5.0
 
 Judge = Callable[[str, ID, ID, bytes], Verdict]
 """(topic, author, forwarder, payload) -> verdict; called once for each distinct foreign message."""
-
-
-def quieten_logging() -> None:
-    """Send py-libp2p's log to ours, one level down, without its false alarms.
-
-    Defects: its root logger has no handler, so warnings go to stderr, through the live view;
-    `swarm_connection.py` logs to the root logger, which installs a handler there; and the normal
-    end of a DHT stream is a WARNING with an empty reason.
-    """
-    root = logging.getLogger("libp2p")
-    root.propagate = False
-    if not any(isinstance(handler, _Demote) for handler in root.handlers):
-        root.addHandler(_Demote())
-    swarm_connection.logging = logging.getLogger("libp2p.network.swarm_connection")
-
-
-class _Demote(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if message.rstrip().endswith("Failed to read DHT message from stream:"):
-            return
-        level = logging.INFO if record.levelno >= logging.CRITICAL else logging.DEBUG
-        log.log(level, "%s: %s", record.name, message)
-
-
-class SeenMessages:
-    """Ids of recent messages; replaces a cache that runs a thread of its own for each pubsub."""
-
-    def __init__(self) -> None:
-        self._seen_at: OrderedDict[bytes, float] = OrderedDict()
-
-    def has(self, message_id: bytes) -> bool:
-        self._expire()
-        return message_id in self._seen_at
-
-    def add(self, message_id: bytes) -> bool:
-        """True when it was new."""
-        self._expire()
-        new = message_id not in self._seen_at
-        self._seen_at.setdefault(message_id, trio.current_time())
-        if len(self._seen_at) > MAX_SEEN:
-            self._seen_at.popitem(last=False)
-        return new
-
-    def stop(self) -> None:
-        self._seen_at.clear()
-
-    def _expire(self) -> None:
-        horizon = trio.current_time() - SEEN_SECONDS
-        while self._seen_at:
-            oldest = next(iter(self._seen_at))
-            if self._seen_at[oldest] > horizon:
-                return
-            del self._seen_at[oldest]
-
-
-class BoundedRpcQueue(RpcQueue):  # type: ignore[misc]
-    """Defect: queues are built bare (`pubsub.py:948`): 32 messages, which a burst overruns."""
-
-    def __init__(self, faults: Faults) -> None:
-        super().__init__(max_size=MAX_QUEUED_RPCS, max_message_size=MAX_RPC_BYTES)
-        self._faults = faults
-        self._bytes = 0
-
-    def push(self, rpc: rpc_pb2.RPC, priority: bool = False) -> bool:
-        size = rpc.ByteSize()
-        if self._bytes + size > MAX_QUEUED_BYTES or not super().push(rpc, priority):
-            if not self.closed:
-                self._faults.count("gossip-queue-full")
-            return False
-        self._bytes += size
-        return True
-
-    async def pop(self) -> rpc_pb2.RPC | None:
-        rpc: rpc_pb2.RPC | None = await super().pop()
-        if rpc is not None:
-            self._bytes -= rpc.ByteSize()
-        return rpc
-
-    def drain(self) -> list[tuple[rpc_pb2.RPC, bool]]:
-        """Take out everything that waits: (rpc, whether it has priority), in order."""
-        waiting = [(rpc, True) for rpc in self._queue._priority]
-        waiting += [(rpc, False) for rpc in self._queue._non_priority]
-        self._queue._priority.clear()
-        self._queue._non_priority.clear()
-        self._bytes = 0
-        return waiting
-
-
-class Pace:
-    """A token bucket that says how long to wait. `now` in seconds."""
-
-    def __init__(self, per_second: float, burst: float, now: float) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._tokens = burst
-        self._at = now
-
-    def spend(self, cost: float, now: float) -> float:
-        """Take `cost`, even when it is not there; seconds until the debt is paid."""
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second) - cost
-        self._at = now
-        return max(0.0, -self._tokens / self._per_second)
-
-
-class HardenedGossipSub(GossipSub):  # type: ignore[misc]
-    def __init__(self, faults: Faults) -> None:
-        super().__init__(
-            protocols=[GOSSIP_PROTOCOL],
-            # Lower degrees left meshes empty for the 60 s of a prune's back-off.
-            degree=6,
-            degree_low=4,
-            degree_high=12,
-            heartbeat_initial_delay=0.1,
-            heartbeat_interval=1,  # the default is 120 s
-            # Defect: `spam_protection` allows 10 messages a second of each *forwarder*, our own
-            # included (gossipsub.py:2894), and drops the rest silently. Authors are rate-limited
-            # by whoever judges the messages.
-            spam_protection_enabled=False,
-            # Both change the degrees behind our back; peers of one LAN share addresses anyway.
-            adaptive_gossip_enabled=False,
-            eclipse_protection_enabled=False,
-            max_pending_messages_per_peer=32,
-            pending_messages_ttl=5.0,
-        )
-        self._faults = faults
-        self._digests: OrderedDict[bytes, bytes] = OrderedDict()
-
-    async def heartbeat(self) -> None:
-        # Defect: any exception in one heartbeat ends the service, hence the node.
-        while True:
-            try:
-                await super().heartbeat()
-            except Exception as error:
-                self._faults.count("gossip-heartbeat-crashed")
-                log.warning("gossip heartbeat failed: %r", error)
-                await trio.sleep(self.heartbeat_interval)
-
-    def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
-        # Defect: keeps up to 1,000 whole messages (gossipsub.py:3541): 60 of 900 KB are 58 MiB.
-        # Digests say the same in 32 bytes.
-        digest = hashlib.sha256(msg.data).digest()
-        known = self._digests.setdefault(msg.from_id + msg.seqno, digest)
-        if len(self._digests) > MAX_EQUIVOCATION_RECORDS:
-            self._digests.popitem(last=False)
-        return known == digest
-
-    def _get_peers_to_send(
-        self,
-        topic_ids: Iterable[str],
-        msg_forwarder: ID,
-        origin: ID,
-        msg_id: bytes | None = None,
-    ) -> Iterable[ID]:
-        # Defect: a mesh is all there is to publish to. Two members of which one restarts refuse
-        # each other's GRAFT for the back-off of a prune, a minute or more: nothing arrives. While a
-        # mesh is thin, subscribers outside it are sent to as well (gossipsub 1.1 floods its own
-        # messages to all of them).
-        topics = list(topic_ids)
-        chosen = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
-        for topic in topics:
-            mesh = self.mesh.get(topic)
-            if mesh is None or len(mesh) >= self.degree_low:
-                continue
-            others = self.pubsub.peer_topics.get(topic, set()) - mesh - {msg_forwarder, origin}
-            chosen.update(sorted(others, key=ID.to_bytes)[: self.degree_low - len(mesh)])
-        return chosen
-
-    def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
-        # Every RPC carries our signed peer record, which every receiver verifies: identify and the
-        # first message of a stream have told it already.
-        rpc.ClearField("senderRecord")
-        super().send_rpc(peer_id, rpc, priority)
-
-    async def _emit_control_msgs(
-        self,
-        peers_to_graft: dict[ID, list[str]],
-        peers_to_prune: dict[ID, list[str]],
-        peers_to_gossip: dict[ID, dict[str, list[bytes]]],
-    ) -> None:
-        # Defect: the lists of the original are not reset between peers (gossipsub.py:1249), so a
-        # peer is also grafted to topics, and offered messages, that were meant for another.
-        for peer in dict.fromkeys([*peers_to_graft, *peers_to_prune, *peers_to_gossip]):
-            control = self.pack_control_msgs(
-                [
-                    rpc_pb2.ControlIHave(topicID=topic, messageIDs=ids[:MAX_MESSAGE_IDS])
-                    for topic, ids in peers_to_gossip.get(peer, {}).items()
-                ],
-                [rpc_pb2.ControlGraft(topicID=topic) for topic in peers_to_graft.get(peer, ())],
-                [rpc_pb2.ControlPrune(topicID=topic) for topic in peers_to_prune.get(peer, ())],
-            )
-            await self.emit_control_message(control, peer)
-
-    async def handle_ihave(self, ihave_msg: rpc_pb2.ControlIHave, sender_peer_id: ID) -> None:
-        if ihave_msg.topicID not in self.mesh:
-            return
-        del ihave_msg.messageIDs[MAX_MESSAGE_IDS:]
-        await super().handle_ihave(ihave_msg, sender_peer_id)
-
-    async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
-        # Defect: one id repeated 20,000 times in an IWANT is answered 20,000 times.
-        wanted = list(dict.fromkeys(iwant_msg.messageIDs))[:MAX_MESSAGE_IDS]
-        await super().handle_iwant(rpc_pb2.ControlIWant(messageIDs=wanted), sender_peer_id)
-
-    async def handle_prune(self, prune_msg: rpc_pb2.ControlPrune, sender_peer_id: ID) -> None:
-        # Defect: a back-off is kept for ever for every topic name that anybody makes up.
-        if prune_msg.topicID in self.mesh:
-            prune_msg.backoff = min(prune_msg.backoff, 600)
-            await super().handle_prune(prune_msg, sender_peer_id)
-
-    async def _do_px(self, px_peers: list[rpc_pb2.PeerInfo]) -> None:
-        """Off: a pruning peer cannot make us dial; discovery decides whom we know."""
 
 
 class HardenedPubsub(Pubsub):  # type: ignore[misc]

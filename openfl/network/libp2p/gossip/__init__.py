@@ -1,0 +1,1 @@
+"""Gossip: pubsub that strangers cannot crash and that loses nothing."""
