@@ -53,7 +53,8 @@ class Sharding:
     """See the module's text.
 
     units: how many there are. part: the data of the units marked in a bool[units]. join: the data
-    of several files as one; DataError when they do not fit together. users: the ids of the units,
+    of several files as one; DataError when they do not fit together. None: there can be one file
+    only. users: the ids of the units,
     which are then users; None: units are the rows of the file, in its order, and whose they are is
     for a column to say. user_column: the column of a file with those ids. communities: int64[units]
     by what the data itself tells, such as favourite genres; DataError when it tells nothing. None:
@@ -64,7 +65,7 @@ class Sharding:
 
     units: Callable[[Data], int]
     part: Callable[[Data, NDArray[np.bool_]], Data]
-    join: Callable[[Sequence[Data]], Data]
+    join: Callable[[Sequence[Data]], Data] | None = None
     users: Callable[[Data], tuple[str, ...]] | None = None
     user_column: str = ""
     communities: Callable[[Data], Numbers] | None = None

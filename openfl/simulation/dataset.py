@@ -103,7 +103,11 @@ def load_dataset(scenario: Scenario, sample_folder: Callable[[], Path]) -> Datas
         kind.load(with_values(config, {"data.ratings_file": str(path)}), None) for path in paths
     ]
     sizes = [sharding.units(part) for part in parts]
-    data = sharding.join(parts) if len(parts) > 1 else parts[0]
+    data = parts[0]
+    if len(parts) > 1:
+        if sharding.join is None:
+            raise ConfigError(f'data.more_sources: the kind "{kind.name}" learns from one file')
+        data = sharding.join(parts)
     if sharding.users is not None:
         users = sharding.users(data)
         user_of_unit = np.arange(len(users), dtype=np.int64)

@@ -22,7 +22,7 @@ CLASSIFICATION = Kind(
     sharding=Sharding(
         len,
         only_examples,
-        join_examples,
+        join=join_examples,
         communities=labels,
         upside_down=mislabelled,
         make_up={"synthetic": synthetic_examples, "communities": community_examples},

@@ -20,7 +20,7 @@ IMPLICIT = Kind(
     sharding=Sharding(
         count_users,
         only_users,
-        join_songs,
+        join=join_songs,
         users=user_ids,
         user_column="user_id",
         communities=favourite_genres,

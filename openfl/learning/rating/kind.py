@@ -36,7 +36,7 @@ RATING = Kind(
     sharding=Sharding(
         count_users,
         only_users,
-        join_ratings,
+        join=join_ratings,
         users=user_ids,
         user_column="user_id",
         communities=favourite_genres,
