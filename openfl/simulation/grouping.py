@@ -10,10 +10,10 @@ from openfl.core.contribution import Charter
 from openfl.simulation.central import References
 from openfl.simulation.communities import assign, purity
 from openfl.simulation.engine import Engine
-from openfl.simulation.groups_world import GroupsWorld, group_name
 from openfl.simulation.population import Population
 from openfl.simulation.records import Grouping
 from openfl.simulation.scenario import Scenario
+from openfl.simulation.switch_driver import SimulatedSwitching
 
 
 def first_charters(scenario: Scenario, population: Population) -> list[Charter]:
@@ -21,12 +21,17 @@ def first_charters(scenario: Scenario, population: Population) -> list[Charter]:
     groups, rng = scenario.groups, np.random.default_rng([scenario.run.seed, 13])
     communities = [population.community_of(node) for node in range(len(population))]
     numbers = assign(groups.assignment, groups.count, communities, rng)
-    charters = {n: population.found(group_name(scenario, n + 1)) for n in sorted(set(numbers))}
+    charters = {n: population.found(_first_name(scenario, n + 1)) for n in sorted(set(numbers))}
     return [charters[n] for n in numbers]
 
 
+def _first_name(scenario: Scenario, number: int) -> str:
+    """The name of the first group of that number, from 1."""
+    return f"{scenario.name[:56] or 'simulation'}-{number}"
+
+
 def grouping_of(
-    engine: Engine, driver: GroupsWorld, population: Population, found: References
+    engine: Engine, driver: SimulatedSwitching, population: Population, found: References
 ) -> Grouping:
     """What came of the groups of a run that is over."""
     last = engine.records[-1]
@@ -43,7 +48,7 @@ def grouping_of(
             [population.community_of(member.index) for member in honest],
         ),
         moves=len(engine.state.moves),
-        founded=sum(chooser.founded for chooser in driver.choosers),
+        founded=sum(spent.founded for spent in driver.spent),
         last_move=max((number for number, *_ in engine.state.moves), default=None),
         sizes=dict(sorted(sizes.items())),
         directory_bytes=last.directory_bytes,

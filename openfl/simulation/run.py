@@ -16,7 +16,6 @@ from openfl.simulation.central import references, train_centrally
 from openfl.simulation.dataset import load_dataset
 from openfl.simulation.engine import Engine
 from openfl.simulation.grouping import first_charters, grouping_of
-from openfl.simulation.groups_world import GroupsWorld
 from openfl.simulation.medium import FullMedium
 from openfl.simulation.member import Hostility, SimulatedMember
 from openfl.simulation.population import Population, population_of
@@ -24,6 +23,7 @@ from openfl.simulation.records import Grouping, RoundRecord, Summary
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.sealing import StandInSealer
 from openfl.simulation.shared_medium import SharedMedium
+from openfl.simulation.switch_driver import SimulatedSwitching
 
 WITHIN = 0.01
 
@@ -64,7 +64,7 @@ def simulate(
         members = make_members(scenario, population, charters, sealer_of)
         central = train_centrally(population, charter_of(scenario, population), members)
         others = references(scenario, population, members)
-        driver = GroupsWorld(population)
+        driver = SimulatedSwitching(population)
         engine = Engine(scenario, members, central.by_node, on_record, driver=driver)
         engine.run()
         grouping = grouping_of(engine, driver, population, others)

@@ -12,7 +12,6 @@ from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.core.contribution import Evaluation, GroupCard
 from openfl.simulation.attacks import ATTACKS
 from openfl.simulation.engine import Engine
-from openfl.simulation.groups_world import GroupsWorld
 from openfl.simulation.member import Hostility, SimulatedMember
 from openfl.simulation.population import Population
 from openfl.simulation.records import RoundRecord
@@ -25,6 +24,7 @@ from openfl.simulation.scenario import (
     Scenario,
     SwitchingSection,
 )
+from openfl.simulation.switch_driver import SimulatedSwitching
 from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
@@ -35,7 +35,7 @@ HONEST_UNTIL, TURNS_AT = 4, 7
 @dataclass(frozen=True)
 class Run:
     engine: Engine
-    driver: GroupsWorld
+    driver: SimulatedSwitching
     population: Population
 
 
@@ -106,7 +106,7 @@ def run(from_round: int, rounds: int, *, shop_window: bool = False) -> Run:
                 ATTACKS["noise"], 10.0, from_round, {}, rng, window.answer, tempting
             )
     central = {n: Evaluation("rmse", 1.0, 0.0, 1) for n in range(12)}  # not looked at
-    driver = GroupsWorld(population)
+    driver = SimulatedSwitching(population)
     show = window.dress if shop_window else lambda record: None
     engine = Engine(scenario, members, central, show, driver=driver)
     engine.run()
@@ -122,7 +122,7 @@ def test_tempting_cards_attract_nobody_when_the_model_is_bad() -> None:
     done = run(0, rounds=9)
     assert moves_to(done, LURE) == []
     lure = done.engine.members[6].charter.group_id
-    looked = [chooser for chooser in done.driver.choosers if lure in chooser.selector.findings]
+    looked = [n for n in done.driver.nodes if lure in n.chooser.selector.findings]
     assert len(looked) >= 8, "honest nodes did look at it"
 
 
@@ -143,6 +143,6 @@ def test_a_group_that_shows_strangers_another_model_than_members_is_left_and_not
         assert rest, "left again"
         assert rest[0][0] - came <= 3
         assert [to for _, to in own].count(LURE) == 1, "not believed again"
-        assert done.driver.choosers[victim].selector.is_distrusted(
+        assert done.driver.nodes[victim].chooser.selector.is_distrusted(
             done.engine.members[6].charter.group_id
         )
