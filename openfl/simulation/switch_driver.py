@@ -20,16 +20,16 @@ from typing import Protocol
 import numpy as np
 
 from openfl.config.learning_sections import TrainingConfig
-from openfl.core.contribution import Charter, GroupCard, ModelView, PeerId
+from openfl.core.contribution import GroupCard, ModelView, PeerId
 from openfl.group import events as session_events
 from openfl.learning.central import train_alone
 from openfl.learning.comparison import Comparison, compare
-from openfl.learning.task import LearningTask
 from openfl.learning.workload import charter_difference
 from openfl.network.base import PeerAddress
 from openfl.simulation.communities import purity
 from openfl.simulation.engine import EVALUATION_SECONDS, START_SPREAD_SECONDS, Engine
 from openfl.simulation.member import SimulatedMember
+from openfl.simulation.population import Population
 from openfl.simulation.records import RoundRecord
 from openfl.simulation.session_settings import selection_settings, session_settings
 from openfl.simulation.simulated_requests import SimulatedRequest
@@ -46,9 +46,6 @@ from openfl.wire import messages as wire
 CARD_TIMER_SECONDS = 0.5
 """How often a node sees whether the time of its next card has been changed."""
 ALONE_ROUNDS = TrainingConfig().alone_rounds
-
-TaskOf = Callable[[int, Charter], LearningTask]
-"""(node, charter) -> its task in the group of that charter."""
 
 
 class _Machine(Protocol):
@@ -100,18 +97,13 @@ class _Moving:
 
 
 class SimulatedSwitching:
-    """A `SwitchDriver` of the engine. founded: the charter of a new group of that name. tastes: the
-    community of each node, by index; only purity is measured by it."""
+    """A `SwitchDriver` of the engine, for the nodes of a population."""
 
-    def __init__(
-        self, founded: Callable[[str], Charter], task_of: TaskOf, tastes: Sequence[int]
-    ) -> None:
-        self.tastes = list(tastes)
+    def __init__(self, population: Population) -> None:
         self.nodes: list[ChoosingNode] = []
         """By index of the node."""
         self.spent: list[Spent] = []
-        self._founded = founded
-        self._task_of = task_of
+        self._population = population
         self._alone: dict[int, ModelView] = {}
         """What nodes have learned without any group."""
 
@@ -135,7 +127,7 @@ class SimulatedSwitching:
         groups = [m.charter.group_id for m in honest]
         return replace(
             record,
-            purity=purity(groups, [self.tastes[m.index] for m in honest]),
+            purity=purity(groups, [self._population.community_of(m.index) for m in honest]),
             moves=len(self._state.moves),
             directory_bytes=float(np.mean([spent.directory_heard for spent in self.spent])),
             probe_bytes=float(np.mean([spent.probe_bytes for spent in self.spent])),
@@ -170,9 +162,6 @@ class SimulatedSwitching:
         def own_card(now: float) -> GroupCard | None:
             return _card_of(self._engine.members[index], now)
 
-        def problem(charter: Charter) -> str | None:
-            return charter_difference(self._engine.members[index].charter, charter)
-
         cards = GroupCards(sealer, rng(11), own_card)
         settings = LookSettings()
         probe_settings = ProbeSettings(
@@ -184,6 +173,7 @@ class SimulatedSwitching:
         chooser = Chooser(
             self._selection, rng(10), moves=moves, rounds=rounds, rounds_here=rounds_here
         )
+        problem = self._population.workloads[index].problem
         memory = LookMemory(member.peer_id, cards.directory, probes, problem, rng(15), settings)
         return ChoosingNode(chooser, cards, memory, rng(16))
 
@@ -301,13 +291,13 @@ class SimulatedSwitching:
     def _compare(self, member: SimulatedMember, effect: ev.Compare) -> Comparison | None:
         other = None
         if charter_difference(effect.here, effect.there) is not None:
-            other = self._task_of(member.index, effect.there)
+            other = self._population.task(member.index, effect.there)
         return compare(member.task, effect.current, effect.model, other)
 
     def _compare_alone(self, member: SimulatedMember, effect: ev.CompareAlone) -> Comparison | None:
         if member.index not in self._alone:
             rng = np.random.default_rng([self._scenario.run.seed, 12, member.index])
-            task = self._task_of(member.index, effect.here)
+            task = self._population.task(member.index, effect.here)
             self._alone[member.index] = train_alone(task, rng, max_rounds=ALONE_ROUNDS).model
         return compare(member.task, effect.current, self._alone[member.index])
 
@@ -325,7 +315,7 @@ class SimulatedSwitching:
         self._note(decision.action, member.index)
         old = member.charter
         if decision.target is None:
-            charter = self._founded(founded_name(old.name, node.rng.bytes(2)))
+            charter = self._population.found(founded_name(old.name, node.rng.bytes(2)))
         else:
             (known,) = node.cards.find(decision.target.group_id, now) or (None,)
             if known is None:
@@ -388,7 +378,7 @@ class SimulatedSwitching:
         return SimulatedMember(
             old.index,
             old.sealer,
-            self._task_of(old.index, effect.charter),
+            self._population.task(old.index, effect.charter),
             straggler=old.straggler,
             hostility=old.hostility,
             begun=True,
