@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from openfl.core.contribution import PeerId
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
     from openfl.storage.home import Home
-    from openfl.storage.home_storage import current_charter
     from openfl.storage.invitations import invite
+    from openfl.storage.last_run import current_charter
 
     place = Home(options.home_folder(arguments))
     charter = current_charter(place)
