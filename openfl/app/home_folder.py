@@ -69,8 +69,8 @@ def invite(home: Path, guest: str, unix_now: float, days: float) -> Invited:
     UsageError when `guest` is no peer id.
     """
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
-    from openfl.storage.home_storage import current_charter
     from openfl.storage.invitations import invite as signed_invitation
+    from openfl.storage.last_run import current_charter
 
     place = Home(home)
     charter = current_charter(place)
