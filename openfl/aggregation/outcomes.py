@@ -1,4 +1,4 @@
-"""What a replica is bounded by, what came of a merge, and what it tells of its members."""
+"""The bounds of a replica, the outcome of a merge, and what a replica tells of its members."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class ReplicaLimits:
     member_ttl_seconds: float = 600.0
 
     def __post_init__(self) -> None:
+        """ValueError for more members than the overflow proof of `fixed_point` covers."""
         if not 1 <= self.max_members <= MEMBER_CAP:
             raise ValueError(f"max_members must be within 1..{MEMBER_CAP}")
 

@@ -1,4 +1,4 @@
-"""`Presence`: who is here, as the owner is told of it, this member included."""
+"""`Presence`: who is here, this member included, as its owner is told."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Presence:
         left_out: Callable[[PeerId], str],
         history: Callable[[PeerId], bool | None],
     ) -> None:
+        """This member is not here yet: see `start`."""
         self._replica = replica
         self._roster = roster
         self._heartbeat = heartbeat

@@ -2,8 +2,9 @@
 
 Each takes what the member would honestly send and the group's rows it started from. The published
 ones: sign flipping and noise (Li et al., RSA, AAAI 2019), ALIE, "A Little Is Enough" (Baruch,
-Baruch, Goldberg, NeurIPS 2019). Label flipping changes the data instead (`flip_labels`); a delta of
-NaNs is made on the wire, because an honest encoder refuses it (`nan_blocks`).
+Baruch, Goldberg, NeurIPS 2019). Label flipping changes the data instead
+(`Sharding.upside_down`); a delta of NaNs is made on the wire, because an honest encoder refuses it
+(`nan_blocks`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
 from openfl.core.contribution import MAX_EVIDENCE, Contribution, Floats, RowBlock, TableSchema
-from openfl.learning.factorization.ratings import Ratings
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def honest(given: AttackInput) -> Contribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class AttackKind:
     """`strength`: its default. flips_labels, sends_nan: see the module's text."""
 
     apply: Attack
@@ -120,21 +120,15 @@ class Kind:
     sends_nan: bool = False
 
 
-ATTACKS: Mapping[str, Kind] = {
-    "sign-flip": Kind(sign_flip),
-    "sign-flip-x10": Kind(sign_flip, strength=10.0),
-    "noise": Kind(noise, strength=10.0),
-    "nan": Kind(honest, sends_nan=True),
-    "label-flip": Kind(honest, flips_labels=True),
-    "inflated-evidence": Kind(inflated_evidence, strength=1000.0),
-    "alie": Kind(alie),
+ATTACKS: Mapping[str, AttackKind] = {
+    "sign-flip": AttackKind(sign_flip),
+    "sign-flip-x10": AttackKind(sign_flip, strength=10.0),
+    "noise": AttackKind(noise, strength=10.0),
+    "nan": AttackKind(honest, sends_nan=True),
+    "label-flip": AttackKind(honest, flips_labels=True),
+    "inflated-evidence": AttackKind(inflated_evidence, strength=1000.0),
+    "alie": AttackKind(alie),
 }
-
-
-def flip_labels(ratings: Ratings) -> Ratings:
-    """The same ratings upside down: the best becomes the worst."""
-    low, high = (np.float32(bound) for bound in ratings.scale)
-    return replace(ratings, values=np.clip(low + high - ratings.values, low, high))
 
 
 def nan_blocks(contribution: Contribution, schemas: Mapping[str, TableSchema]) -> tuple[Any, ...]:
