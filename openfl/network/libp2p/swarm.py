@@ -28,7 +28,7 @@ from openfl.core.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p.access import protect
 from openfl.network.libp2p.addresses import is_circuit, order_addresses, strip_peer_id
-from openfl.network.libp2p.admission import MAX_HANDSHAKES
+from openfl.network.libp2p.connection_gate import MAX_HANDSHAKES
 from openfl.network.libp2p.dns import resolve_dnsaddr
 from openfl.network.libp2p.identify import PUSH_PROTOCOL, push_handler
 from openfl.network.libp2p.transport import Faults, TcpTransport, YamuxUpgrader, shielded
@@ -176,7 +176,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
     async def dial_addresses(self, peer_id: ID, addresses: Iterable[str]) -> Any:
         """A connection to the peer over the first address that answers; DialFailed otherwise.
 
-        Defects dial-one-address, dial-blocked-after-failure and dial-silent-peer.
+        Defects dial-one-address and dial-blocked-after-failure.
         """
         if peer_id == self.self_id:
             raise DialFailed([(str(peer_id), "this is our own peer id")])
