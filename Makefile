@@ -3,15 +3,17 @@
 #   PYTHON=python3.12 make test    set up with this Python
 #   make test ARGS="-k store -x"   more arguments for pytest (or for the demo); -n 0: one at a time
 #   NO_SYSTEM_INSTALL=1 make test  without apt-get, whatever is missing
+#   make release VERSION=1.4.0 ARGS=--dry-run
 
 PYTHON ?=
 ARGS ?=
+VERSION ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop fuzz check format bench lock defects docs-config docs-defects docs-output build clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -40,6 +42,10 @@ test-torch: torch ## Install them, and run those tests alone
 
 interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
+
+REF ?= 6461329
+beside: setup ## A node of commit REF and one of this version learn in one group
+	@$(BIN)/python scripts/beside.py $(REF)
 
 fuzz: setup ## Fuzz the decoders and the session for FUZZ_SECONDS each (600); needs atheris
 	@$(BIN)/python -m pip install --quiet "atheris>=3,<4"
@@ -74,9 +80,16 @@ defects: setup ## Say which workarounds the installed py-libp2p still needs; tak
 lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
 	@sh scripts/lock.sh
 
+docs-events: setup ## Write docs/events.md from the kinds in openfl/core/event_kinds.py
+	@$(BIN)/python -c "from openfl.core.event_kinds import events_markdown as t; print(t(), end='')" \
+		> docs/events.md.new && mv docs/events.md.new docs/events.md
+
 docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
 	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
 		> docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+docs-phases: setup ## Write the phases of a session into docs/architecture.md
+	@$(BIN)/python scripts/docs_phases.py
 
 docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
 	@$(BIN)/python -c "from openfl.network.libp2p.defects import defects_markdown as text; print(text(), end='')" \
@@ -87,6 +100,9 @@ docs-output: setup ## Show in the documents what their commands print today; lis
 
 build: setup ## Build the wheel and the source distribution into dist/
 	@$(BIN)/python -m hatchling build
+
+release: setup ## Check, test, build, commit and tag VERSION=x.y.z; pushes nothing
+	@$(BIN)/python scripts/release.py "$(VERSION)" $(ARGS)
 
 clean: ## Remove caches and build output
 	@rm -rf build dist site .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis \

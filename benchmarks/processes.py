@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,15 @@ from _ml100k import ml100k_csv
 
 from openfl.app.control_socket import call
 from openfl.core.errors import NotRunningError
-from openfl.group.settings import SessionSettings
 from openfl.learning.central import train_alone
 from openfl.learning.factorization.ratings import Ratings, load_ratings
 from openfl.learning.rating.charter import rating_charter
 from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
+from openfl.simulation.engine import Engine
 from openfl.simulation.run import charter_of, make_members, train_centrally
 from openfl.simulation.scenario_file import parse_scenario
 from openfl.simulation.sealing import StandInSealer
-from openfl.simulation.world import World
 
 GIVE_UP_SECONDS = 120.0
 GROUP = "ml-100k"
@@ -150,15 +149,6 @@ def run_processes(options: argparse.Namespace, seed: int, folder: Path) -> tuple
     return Ended(together, float(np.mean([s["published_bytes"] for s in states]))), homes
 
 
-class FewRounds(World):
-    """A world whose members stop after so many rounds, as the processes are told to."""
-
-    rounds_each = 0
-
-    def _settings(self) -> SessionSettings:
-        return replace(super()._settings(), rounds=self.rounds_each)
-
-
 def run_simulation(options: argparse.Namespace, seed: int, homes: list[Path]) -> Ended:
     """The same, simulated: every node has the ratings of one home."""
     everything = load_ratings(options.data)
@@ -172,19 +162,19 @@ def run_simulation(options: argparse.Namespace, seed: int, homes: list[Path]) ->
             "run.seed": seed,
             "data.source": str(options.data),
             "training.interval_seconds": options.interval,
+            "training.rounds": options.rounds,
             "training.row_fraction": options.row_fraction,
         },
     )
     charter = charter_of(scenario, everything)
     members = make_members(scenario, charter, hands, StandInSealer)
     central = train_centrally(scenario, charter, everything, hands, members)
-    world = FewRounds(scenario, charter, members, central.by_node, lambda record: None)
-    world.rounds_each = options.rounds
-    world.run()
+    engine = Engine(scenario, members, central.by_node)
+    engine.run()
     rounds = {member.session.round for member in members if member.session is not None}
     if rounds != {options.rounds}:
         raise SystemExit(f"simulated nodes did {sorted(rounds)} rounds, not {options.rounds}")
-    last = world.records[-1]
+    last = engine.records[-1]
     return Ended(last.test.pooled, last.published_bytes)
 
 

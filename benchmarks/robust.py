@@ -24,6 +24,7 @@ from _ml100k import ml100k_csv
 from openfl.core.contribution import Evaluation
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Ratings, load_ratings
 from openfl.simulation.dealing import deal
+from openfl.simulation.engine import Engine
 from openfl.simulation.records import RoundRecord
 from openfl.simulation.run import charter_of, make_members
 from openfl.simulation.scenario import (
@@ -34,7 +35,6 @@ from openfl.simulation.scenario import (
     TrainingSection,
 )
 from openfl.simulation.sealing import StandInSealer
-from openfl.simulation.world import World
 
 LATE_ROUND = 7
 ATTACKS = {
@@ -107,13 +107,13 @@ def run(job: Job) -> Result:
                 judgements.append((len(out - hostile), len(out & hostile)))
 
     central = {m.index: Evaluation("rmse", 1.0, 0.0, 1) for m in everybody}  # not looked at
-    world = World(scenario, charter, everybody, central, note)
+    engine = Engine(scenario, everybody, central, note)
     began = time.process_time()
-    world.run()
+    engine.run()
     wrong, right = np.array(judgements).sum(0)
     rounds = len(judgements)
     return Result(
-        world.records[-1].test.pooled,
+        engine.records[-1].test.pooled,
         wrong / (rounds * max(1, len(everybody) - len(hostile) - 1)),
         right / (rounds * max(1, len(hostile))),
         time.process_time() - began,

@@ -27,9 +27,10 @@ from openfl.network.base import PeerAddress
 from openfl.network.simulated.internet import SimulatedInternet
 from openfl.network.simulated.link import LinkSettings
 from openfl.network.simulated.network import SimulatedNetwork
-from openfl.node import Node
+from openfl.node import Node, assemble_node
 from openfl.node.compute import InlineCompute
 from openfl.node.fault_points import FaultPoints
+from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import NodeSettings
 from openfl.storage.base import Standing
@@ -92,7 +93,7 @@ class Villager:
 
     @property
     def replica(self) -> Replica:
-        return self.node._place.current.session.replica
+        return self.node._current_group.current.session.replica
 
     @property
     def group(self) -> tuple[GroupId, str]:
@@ -166,21 +167,21 @@ class Village:
                     async with place as network:
                         villager.network = network
                         seed = f"{self._seed}/{len(self.nodes)}"
-                        villager.node = Node(
+                        discovery = Discovery(
                             network,
-                            RigSealer(villager.peer_id),
-                            Discovery(
-                                network,
-                                bootstrap=[
-                                    other if isinstance(other, PeerAddress) else address_of(other)
-                                    for other in known
-                                ],
-                                remembered=remembered,
-                                now=unix_time,
-                                rng=random.Random(seed),
-                            ),
+                            bootstrap=[
+                                other if isinstance(other, PeerAddress) else address_of(other)
+                                for other in known
+                            ],
+                            remembered=remembered,
+                            now=unix_time,
+                            rng=random.Random(seed),
+                        )
+                        rng = np.random.default_rng(random.Random(seed).getrandbits(64))
+                        villager.node = assemble_node(
+                            Links(network, RigSealer(villager.peer_id), discovery),
                             workload,
-                            villager.storage,
+                            SavedNode(villager.storage, resume, standing),
                             NodeSettings(
                                 group,
                                 "",
@@ -193,14 +194,14 @@ class Village:
                                 pin=pin,
                                 bootstrap_seconds=bootstrap_seconds,
                             ),
-                            np.random.default_rng(random.Random(seed).getrandbits(64)),
                             villager.events.append,
-                            compute=InlineCompute(STEP_COST_SECONDS),
-                            unix_time=unix_time,
-                            resume=resume,
-                            standing=standing,
-                            faults=faults,
-                            privacy=privacy,
+                            Environment(
+                                rng,
+                                InlineCompute(STEP_COST_SECONDS),
+                                unix_time,
+                                faults if faults is not None else FaultPoints(),
+                            ),
+                            privacy,
                         )
                         async with trio.open_nursery() as nursery:
                             await nursery.start(villager.node.run)

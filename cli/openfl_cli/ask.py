@@ -26,7 +26,7 @@ def snapshot(home: Path) -> tuple[NodeSnapshot, bool]:
     try:
         return NodeSnapshot.from_plain(running_node(home, "snapshot")), True
     except NotRunningError as error:
-        from openfl.app import open_node as runtime
+        from openfl.app import runtime
 
         saved = runtime.offline_snapshot(home)
         if saved is None:

@@ -1,8 +1,8 @@
 """The model with and without single members: what leave-one-out influence compares.
 
 Merging is linear: a row is `num / (den + prior)`, and one member's part in num, den and evidence is
-known. So worlds that differ by one member each are worked out together, from the registers of those
-members alone, and only for the rows that are asked for.
+known. So counterfactual models, each of which differs by one member, are worked out together, from
+the registers of those members alone, and only for the rows that are asked for.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class MemberCounterfactuals:
-    """One world for each member of the stacks, in which it alone comes in (sign +1) or goes out
+    """One counterfactual for each member of the stacks: it alone comes in (sign +1) or goes out
     (-1).
 
-    sums: by table, of the world they all differ from. stacks: by table, the same members in each.
+    sums: by table, of the model they all differ from. stacks: by table, the same members in each.
     """
 
     charter: Charter
@@ -37,6 +37,7 @@ class MemberCounterfactuals:
 
     @property
     def count(self) -> int:
+        """How many members, and so counterfactuals, there are."""
         return min((stack.members for stack in self.stacks.values()), default=0)
 
     def changed(self, table: str, keys: Keys) -> ChangedRows:

@@ -4,37 +4,33 @@ import."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from openfl.app.resuming import with_remembered_data
 from openfl.config import Config
-from openfl.config.learning_sections import DataConfig
-from openfl.config.load import SETTINGS
-from openfl.config.settings import Problem
+from openfl.config.kinds import ClassificationData
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import DataError, GroupError, StateError
 from openfl.core.names import name_problem
+from openfl.core.telemetry import NodeSnapshot
 from openfl.learning.classification.charter import classification_parameters
 from openfl.learning.classification.examples import load_features
 from openfl.learning.classification.task import Predictions, log_loss_of, predict
-from openfl.learning.evaluation import ModelReport, evaluate_model
-from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
+from openfl.learning.evaluation import ModelReport, TaskReport, evaluate
+from openfl.learning.factorization.ratings import Catalogue, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
-from openfl.learning.heads import head_of
+from openfl.learning.factorization.song_data import SongData, load_songs
+from openfl.learning.kinds import KINDS, head_of, kind_of, recommending
 from openfl.learning.model_file import (
     NamedModel,
     encode_model,
     load_model,
     load_named_model,
 )
-from openfl.learning.rating.charter import TASK_KIND as RATING
-from openfl.learning.rating.charter import check_ratings_fit
-from openfl.learning.workload import load_music, load_songs, split_of
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 
@@ -51,6 +47,12 @@ class MovedModel:
     named: int
 
 
+def offline_snapshot(home: Path) -> NodeSnapshot | None:
+    """The node as it last saved itself; None when it never did. StateError: it is of another
+    version."""
+    return HomeStorage(Home(home), Path()).load_snapshot()
+
+
 def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
     """Recommendations from the saved (or imported) model and the ratings file (the one the node
     last ran with, unless the configuration names one); StateError when no model is saved.
@@ -60,16 +62,15 @@ def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recomm
     """
     saved = load_named_model(_existing_model(config, home))
     charter, named = saved.model.charter, _names(saved)
-    head_of(charter, saved.model)
+    songs = recommending(charter)
+    head = songs.head(charter, saved.model)
     config = with_remembered_data(config, Home(home))
-    ratings: Ratings | None = None
-    catalogue = EMPTY_CATALOGUE
-    if config.data.ratings_file or not len(named):
-        ratings, catalogue = load_music(config, charter.task, charter)
-        if charter.task == RATING:
-            check_ratings_fit(charter, ratings)
-    everything = Catalogue({**named.songs, **catalogue.songs})
-    return recommend(charter, saved.model, ratings, everything, user, top)
+    if not config.data.ratings_file and len(named):
+        return recommend(head, saved.model, None, named, user, top)
+    data: SongData = kind_of(charter).load(config, charter)
+    songs.check(charter, data.ratings)
+    everything = Catalogue({**named.songs, **data.catalogue.songs})
+    return recommend(head, saved.model, data.ratings, everything, user, top)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def predict_saved(config: Config, home: Path, data: Path, model: Path | None) ->
     loaded = load_model(_existing_model(config, home) if model is None else model)
     charter = loaded.charter
     features = classification_parameters(charter).features
-    values, true = load_features(data, features, config.data.label_column)
+    values, true = load_features(data, features, config.own(ClassificationData).label_column)
     found = predict(charter, loaded, values)
     with_label = [n for n, label in enumerate(true or ()) if label]
     accuracy = log_loss = None
@@ -113,17 +114,17 @@ def predict_saved(config: Config, home: Path, data: Path, model: Path | None) ->
     )
 
 
-def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelReport:
+def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelReport | TaskReport:
     """The metrics of a model (default: the home's) on the held-out part of the configured data.
 
-    StateError: no model, or a damaged one. DataError: the data is unusable or does not fit it.
+    StateError: no model, or a damaged one. GroupError: it is of a kind that is not known here.
+    DataError: the data is unusable or does not fit it.
     """
     path = _existing_model(config, home) if model is None else model
     loaded = load_model(path)
-    head_of(loaded.charter, loaded)
+    kind = kind_of(loaded.charter)
     config = with_remembered_data(config, Home(home))
-    ratings, _ = load_music(config, loaded.charter.task, loaded.charter)
-    return evaluate_model(loaded, ratings, split_of(config, ratings))
+    return evaluate(kind, config, kind.load(config, loaded.charter), loaded)
 
 
 def export_model(config: Config, home: Path, target: Path, force: bool = False) -> MovedModel:
@@ -176,38 +177,6 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
     return _moved(target, named)
 
 
-def with_remembered_data(config: Config, place: Home) -> Config:
-    """`config`; when it names no ratings file, with the files that the node last ran with."""
-    if config.data.ratings_file:
-        return config
-    files = HomeStorage(place, Path()).load_data_files()
-    data = replace(
-        config.data,
-        ratings_file=files.get("ratings_file", ""),
-        catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
-    )
-    remembered: dict[str, Any] = {}
-    for key in _READING:
-        if key in files and config.origin(f"data.{key}").kind == "default":
-            with suppress(Problem):  # of another version
-                remembered[key] = SETTINGS[f"data.{key}"].parse(files[key])
-    return replace(config, data=replace(data, **remembered))
-
-
-_READING = ("skip_bad_rows", "rating_scale", "max_plays")
-
-
-def reading_settings(data: DataConfig) -> dict[str, str]:
-    """How the data is read, as far as that is not as usual: to be kept with where it is, since the
-    same file must be read alike the next time."""
-    usual = DataConfig()
-    return {
-        key: str(getattr(data, key))
-        for key in _READING
-        if getattr(data, key) != getattr(usual, key)
-    }
-
-
 def _existing_model(config: Config, home: Path) -> Path:
     path = Home(home).model_file(config.model.file)
     if not path.exists():
@@ -227,8 +196,9 @@ def _home_group(place: Home, model_file: Path) -> Charter | None:
 
 
 def _items_table(charter: Charter) -> str | None:
-    """The table with a row a song: the first, in the tasks that recommend."""
-    return charter.tables[0].name if charter.task in ("rating", "implicit") else None
+    """The table with a row a song; None for kinds that recommend none, or are not known here."""
+    kind = KINDS.get(charter.task)
+    return kind.recommends.items if kind is not None and kind.recommends is not None else None
 
 
 def _names(named: NamedModel) -> Catalogue:
@@ -242,8 +212,9 @@ def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
     """Songs of the ratings file (by their id) and of the catalogue, which wins."""
     try:
         if config.data.ratings_file:
-            ratings, catalogue = load_music(config, charter.task, charter)
-            songs = {song_id: Song(song_id, song_id) for song_id in ratings.songs}
+            data: SongData = kind_of(charter).load(config, charter)
+            songs = {song_id: Song(song_id, song_id) for song_id in data.ratings.songs}
+            catalogue = data.catalogue
         else:
             songs, catalogue = {}, load_songs(config)
     except DataError:

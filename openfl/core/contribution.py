@@ -182,13 +182,14 @@ class ModelView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChangedRows:
-    """Rows of one table in several worlds that each differ from one model in few rows.
+    """Rows of one table in several counterfactual models, each of which differs from one common
+    model in a few rows.
 
-    world: intp[n], ascending, which world; row: intp[n], which of the keys that were asked for;
-    change: float32[n, width], by how much the row is higher there, a row without evidence taken as
-    0, the prior's mean; evidence: float32[n], the row's there."""
+    counterfactual: intp[n], ascending, in which of them; row: intp[n], which of the keys that were
+    asked for; change: float32[n, width], by how much the row is higher there, a row without
+    evidence taken as 0, the prior's mean; evidence: float32[n], the row's there."""
 
-    world: NDArray[np.intp]
+    counterfactual: NDArray[np.intp]
     row: NDArray[np.intp]
     change: Floats
     evidence: NDArray[np.float32]

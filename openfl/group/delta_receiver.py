@@ -9,24 +9,33 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import Enum
 
 from openfl.aggregation.replica import MergeKind, MergeResult, Replica
 from openfl.aggregation.version_vector import NOTHING, Version
 from openfl.core.contribution import PeerId
 from openfl.core.errors import InvalidContribution, InvalidSignature
 from openfl.group import events as ev
-from openfl.group.admission import Admission
+from openfl.group.checks import Checks
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.missing_deltas import MissingDeltas
-from openfl.group.publisher import Publisher
-from openfl.group.reader import Reader
 from openfl.group.roster import Roster
-from openfl.network.base import Sealer, Verdict
+from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 
 MAX_ANNOUNCED = 1024
 MAX_HEARSAY = 64
 """Members known by the word of others alone."""
+
+
+class Agreement(Enum):
+    """How what a heartbeat says agrees with what this member has. LACKS: its sender lacks
+    something. SAME: the sender has the same and has heard of this member lately, so that it says
+    what this one would say. OTHER: neither."""
+
+    LACKS = "lacks"
+    SAME = "same"
+    OTHER = "other"
 
 
 class DeltaReceiver:
@@ -36,29 +45,23 @@ class DeltaReceiver:
         self,
         replica: Replica,
         roster: Roster,
-        gaps: MissingDeltas,
-        publisher: Publisher,
-        sealer: Sealer,
-        presence_seconds: float,
-        count: Callable[[str], None],
-        reader: Reader,
-        merged: Callable[[PeerId], None],
-        admission: Admission,
+        missing: MissingDeltas,
+        checks: Checks,
         identity: IdentityWatch,
+        count: Callable[[str], None],
+        merged: Callable[[PeerId], None],
     ) -> None:
         self.deltas_merged = 0
         self._replica = replica
         self._roster = roster
-        self._gaps = gaps
-        self._publisher = publisher
-        self._sealer = sealer
-        self._me = sealer.peer_id
-        self._presence_seconds = presence_seconds
-        self._count = count
-        self._reader = reader
-        self._on_merged = merged
-        self._admission = admission
+        self._missing = missing
+        self._sealer = checks.sealer
+        self._reader = checks.reader
+        self._admission = checks.admission
+        self._me = checks.sealer.peer_id
         self._identity = identity
+        self._count = count
+        self._on_merged = merged
         self._gone: dict[PeerId, int] = {}
         """author -> epoch that it left in, though some member still counts it: to be told."""
         self._hearsay: set[PeerId] = set()
@@ -80,9 +83,9 @@ class DeltaReceiver:
         version = self._replica.version_of(author)
         if version.epoch == delta.epoch and version.seqno < delta.seqno:
             # Something before it is missing.
-            self._gaps.notice(author, delta.epoch, delta.seqno, event.relayed_by, now)
+            self._missing.notice(author, delta.epoch, delta.seqno, event.relayed_by, now)
         else:
-            self._gaps.close(author, version.epoch, version.seqno)
+            self._missing.close(author, version.epoch, version.seqno)
         if result.kind is MergeKind.MERGED:
             return [ev.Judge(Verdict.ACCEPT), *effects]
         # Known, old, or beyond our own bounds: it may serve others, so nobody is blamed.
@@ -113,14 +116,16 @@ class DeltaReceiver:
         if self._replica.has_heard(event.author, message.epoch, message.seqno):
             return ev.Judge(Verdict.IGNORE, "stale")
         source = event.author if event.author in reachable else event.relayed_by
-        self._gaps.notice(event.author, message.epoch, message.seqno, source, now, announced=True)
+        self._missing.notice(
+            event.author, message.epoch, message.seqno, source, now, announced=True
+        )
         self._announced[event.author, message.epoch, message.seqno] = message.digest
         while len(self._announced) > MAX_ANNOUNCED:
             self._announced.popitem(last=False)
         return ev.Judge(Verdict.ACCEPT)
 
-    def heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> bool:
-        """What a member has; True when it lacks something that we have."""
+    def heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> Agreement:
+        """Note what a member has, and what of that is missing here."""
         self._heard_from(author, now)
         self._roster.said(author, now, message.epoch, message.round, message.fit)
         theirs = {v.author: Version(v.epoch, v.seqno) for v in message.versions}
@@ -129,11 +134,11 @@ class DeltaReceiver:
         own = theirs.get(self._me, NOTHING)
         if 0 < own.seqno < wire.GONE and self._identity.is_beyond(own.epoch, own.seqno):
             # Its word alone proves nothing: ask for what is said to be signed with our key.
-            self._gaps.notice(self._me, own.epoch, own.seqno, author, now)
+            self._missing.notice(self._me, own.epoch, own.seqno, author, now)
         for heard in message.versions:
             self._hear_of(heard.author, heard.epoch, now, heard.age_seconds)
         if message.replica == self._replica.digest():
-            return False
+            return Agreement.SAME if self._is_named(message) else Agreement.OTHER
         for missing, _, version in self._replica.behind(theirs):
             if missing == self._me or not version.seqno:
                 continue
@@ -141,7 +146,7 @@ class DeltaReceiver:
             if seqno == wire.GONE:
                 # Ask as for its next delta: a false word must not hide what is really missing.
                 seqno = self._replica.version_of(missing).seqno + 1
-            self._gaps.notice(missing, version.epoch, seqno, author, now)
+            self._missing.notice(missing, version.epoch, seqno, author, now)
         for heard in message.versions:
             # Its leave did not get there. Only its own word counts, so point to where that is.
             counted = 0 < heard.seqno < wire.GONE
@@ -151,9 +156,10 @@ class DeltaReceiver:
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
             ours = {peer: version for peer, version in ours.items() if peer in theirs}
-        return bool(self._gone) or any(
+        lacks = bool(self._gone) or any(
             theirs.get(peer, NOTHING) < version for peer, version in ours.items()
         )
+        return Agreement.LACKS if lacks else Agreement.OTHER
 
     def take_gone(self) -> dict[PeerId, int]:
         """author -> epoch that it left in, though some member still counts it; each once."""
@@ -199,10 +205,16 @@ class DeltaReceiver:
             self._replica.heard(statement.author, now, statement.age_seconds)
             self._replica.mark_complete(statement)
         for author, version in self._replica.version_vector().items():
-            self._gaps.close(author, version.epoch, version.seqno)
+            self._missing.close(author, version.epoch, version.seqno)
         return effects
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _is_named(self, message: wire.Heartbeat) -> bool:
+        """Whether the sender has heard of this member lately. If not, what it says does not stand
+        for what we would say: that we are here."""
+        recently = self._roster.presence_seconds / 2
+        return any(v.author == self._me and v.age_seconds <= recently for v in message.versions)
 
     def _is_member(self, author: PeerId) -> bool:
         """Whoever serves what a stranger signed may have known it as a member: nobody is blamed."""
@@ -253,7 +265,7 @@ class DeltaReceiver:
         result = self._replica.leave(author, leave.epoch, envelope, now, age)
         if result.kind is not MergeKind.MERGED:
             return False
-        self._gaps.forget(author)
+        self._missing.forget(author)
         entry = self._roster.get(author)
         if author != self._me and entry is not None and entry.epoch <= leave.epoch:
             self._roster.forget(author)
@@ -271,7 +283,7 @@ class DeltaReceiver:
         if not self._admission.admits(author):
             return
         self._replica.heard(author, now, age)
-        if age <= self._presence_seconds:
+        if age <= self._roster.presence_seconds:
             if not self._is_known(author) and not self._has_room_for_hearsay(author, now):
                 self._count("hearsay-full")
                 return

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from openfl.aggregation.screening import Influence
+from openfl.aggregation.member_judge import Influence
 from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.network.base import Verdict
 

@@ -17,7 +17,7 @@ from openfl.core.errors import DecodeError, InvalidContribution, InvalidSignatur
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.delta_receiver import DeltaReceiver
-from openfl.group.missing_deltas import Gap, MissingDeltas
+from openfl.group.missing_deltas import MissingDelta, MissingDeltas
 from openfl.group.settings import SessionSettings
 from openfl.wire import messages as wire
 
@@ -61,7 +61,7 @@ class _Snapshot:
 class _Pull:
     peer: PeerId
     started_at: float
-    gaps: list[Gap]
+    wanted: list[MissingDelta]
     cursor: Cursor | None = None
     pages: int = 0
     fruitless: int = 0
@@ -74,16 +74,16 @@ class Fetcher:
     def __init__(
         self,
         replica: Replica,
-        intake: DeltaReceiver,
-        gaps: MissingDeltas,
+        delta_receiver: DeltaReceiver,
+        missing: MissingDeltas,
         settings: SessionSettings,
         count: Callable[[str], None],
         admission: Admission,
     ) -> None:
         self._admission = admission
         self._replica = replica
-        self._intake = intake
-        self._gaps = gaps
+        self._delta_receiver = delta_receiver
+        self._missing = missing
         self._settings = settings
         self._count = count
         self._open: dict[int, _Snapshot | _Pull] = {}
@@ -92,6 +92,7 @@ class Fetcher:
 
     @property
     def fetching_snapshot(self) -> bool:
+        """Whether any member is asked for a snapshot right now."""
         return any(isinstance(fetch, _Snapshot) for fetch in self._open.values())
 
     @property
@@ -117,19 +118,19 @@ class Fetcher:
         return self._ask(_Snapshot(peer, now, self._replica.version_vector()))
 
     def pull(self, reachable: frozenset[PeerId], now: float) -> list[ev.Request]:
-        """Ask for gaps that are due, one request a source."""
+        """Ask for the missing deltas that are due, one request a source."""
         room = self._settings.max_open_requests - len(self._open)
         if room <= 0:
-            # Requests without an answer take seconds, and a liar can make up thousands of gaps.
-            self._gaps.wait(now)
+            # Requests without an answer take seconds, and a liar can make up thousands of deltas.
+            self._missing.wait(now)
             return []
-        by_source: dict[PeerId, list[Gap]] = {}
-        for source, gap in self._gaps.due(now, reachable, wire.LIMITS.max_wants):
+        by_source: dict[PeerId, list[MissingDelta]] = {}
+        for source, wanted in self._missing.due(now, reachable, wire.LIMITS.max_wants):
             if source not in by_source and len(by_source) >= room:
-                self._gaps.postponed(gap.author, now)
+                self._missing.postponed(wanted.author, now)
                 continue
-            by_source.setdefault(source, []).append(gap)
-        return [self._ask(_Pull(source, now, gaps)) for source, gaps in by_source.items()]
+            by_source.setdefault(source, []).append(wanted)
+        return [self._ask(_Pull(source, now, wanted)) for source, wanted in by_source.items()]
 
     def on_answer(
         self, token: int, payload: bytes | None, now: float
@@ -148,7 +149,7 @@ class Fetcher:
                 if isinstance(decoded, wire.Refusal):
                     self._count(f"was-refused-{decoded.code}")
                 else:
-                    effects += self._intake.page(decoded, now)
+                    effects += self._delta_receiver.page(decoded, now)
                     _require_progress(fetch.cursor, decoded.cursor)
                     answer = decoded
             except RemoteError as error:
@@ -165,8 +166,8 @@ class Fetcher:
         if isinstance(fetch, _Snapshot):
             whole = answer is not None and answer.cursor is None
             return effects, SnapshotEnd.COMPLETE if whole else SnapshotEnd.FAILED
-        for gap in fetch.gaps:
-            self._gaps.answered(gap.author, now, failed=payload is None)
+        for wanted in fetch.wanted:
+            self._missing.answered(wanted.author, now, failed=payload is None)
         return effects, None
 
     def _ask(self, fetch: _Snapshot | _Pull) -> ev.Request:
@@ -184,7 +185,7 @@ class Fetcher:
             )
         else:
             protocol = wire.PULL_PROTOCOL
-            wants = {gap.author: self._have(gap) for gap in fetch.gaps}
+            wants = {wanted.author: self._have(wanted) for wanted in fetch.wanted}
             payload = wire.encode_pull_request(
                 wire.PullRequest(group_id, wants, page_bytes, fetch.cursor, self._admission.own)
             )
@@ -210,10 +211,10 @@ class Fetcher:
             or now - fetch.started_at > enough
         )
 
-    def _have(self, gap: Gap) -> Version:
+    def _have(self, wanted: MissingDelta) -> Version:
         """What we have of the author, in the epoch that is missing."""
-        have = self._replica.version_of(gap.author)
-        return have if have.epoch == gap.epoch else Version(gap.epoch, 0)
+        have = self._replica.version_of(wanted.author)
+        return have if have.epoch == wanted.epoch else Version(wanted.epoch, 0)
 
 
 def _require_progress(before: Cursor | None, after: Cursor | None) -> None:

@@ -27,7 +27,7 @@ class HeartbeatWriter:
         me: PeerId,
         replica: Replica,
         roster: Roster,
-        intake: DeltaReceiver,
+        delta_receiver: DeltaReceiver,
         publisher: Publisher,
         screening: Screening,
         admission: Admission,
@@ -36,7 +36,7 @@ class HeartbeatWriter:
         self._me = me
         self._replica = replica
         self._roster = roster
-        self._intake = intake
+        self._delta_receiver = delta_receiver
         self._publisher = publisher
         self._screening = screening
         self._admission = admission
@@ -44,7 +44,7 @@ class HeartbeatWriter:
 
     def write(self, round_number: int, fit: Evaluation | None, now: float) -> wire.Heartbeat:
         """The heartbeat of this moment. Who left is named once, then it is for others to ask."""
-        gone = self._intake.take_gone()
+        gone = self._delta_receiver.take_gone()
         versions = [v for v in self._heard_versions(now) if v.author not in gone]
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]

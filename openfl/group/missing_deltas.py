@@ -1,10 +1,10 @@
-"""What this member knows that it misses, and whom to ask for it.
+"""`MissingDeltas`: what this member knows that it lacks, and whom to ask for it.
 
-A gap is noticed from a heartbeat's version vector, a jump in an author's sequence numbers, or an
-announced delta. Each missing author is asked for once at a time, from any member that has it; a
-failure tries the next source after a growing pause, whatever the author publishes meanwhile; what
-nobody delivers is left alone for a minute, or until another member has it. Only what was asked
-counts: a network that is cut off or overloaded is no reason to wait once it is back.
+A missing delta is noticed from a heartbeat's version vector, a jump in an author's sequence
+numbers, or an announced delta. Each author's are asked for once at a time, from any member that has
+them; a failure tries the next source after a growing pause, whatever the author publishes
+meanwhile; what nobody delivers is left alone for a minute, or until another member has it. Only
+what was asked counts: a network that is cut off or overloaded is no reason to wait once it is back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from openfl.core.contribution import PeerId
 
 FIRST_PAUSE_SECONDS = 0.15
-"""A gap seen in a heartbeat is often filled by gossip already on its way: wait a little."""
+"""What a heartbeat shows to be missing is often on its way by gossip already: wait a little."""
 RETRY_PAUSE_SECONDS = 0.5
 MAX_ATTEMPTS = 6
 GIVE_UP_SECONDS = 60.0
@@ -28,8 +28,9 @@ MAX_SOURCES = 8
 
 
 @dataclass(slots=True)
-class Gap:
-    """Deltas of `author` up to (epoch, seqno) are missing. `sources` have not been asked yet."""
+class MissingDelta:
+    """The delta (epoch, seqno) of `author` is missing, perhaps with some before it. `sources` have
+    not been asked yet."""
 
     author: PeerId
     epoch: int
@@ -66,15 +67,17 @@ class Gap:
 
 
 class MissingDeltas:
-    """The set of known gaps, at most `max_gaps`, one an author."""
+    """What is known to be missing, one entry for each of at most `max_authors` authors."""
 
-    def __init__(self, rng: np.random.Generator, max_gaps: int = 4096) -> None:
+    def __init__(self, rng: np.random.Generator, max_authors: int = 4096) -> None:
+        """Nothing is known to be missing. `rng` spreads the first pauses."""
         self._rng = rng
-        self._max_gaps = max_gaps
-        self._gaps: OrderedDict[PeerId, Gap] = OrderedDict()
+        self._max_authors = max_authors
+        self._missing: OrderedDict[PeerId, MissingDelta] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._gaps)
+        """How many authors something is missing of."""
+        return len(self._missing)
 
     def notice(
         self,
@@ -86,96 +89,107 @@ class MissingDeltas:
         announced: bool = False,
     ) -> None:
         """`source` says that the author has published up to (epoch, seqno)."""
-        gap = self._gaps.get(author)
-        if gap is None:
-            if len(self._gaps) >= self._max_gaps:
-                # What nobody delivered makes room first: a liar can make up any number of gaps.
-                self.forget(next((g.author for g in self._gaps.values() if g.given_up), None))
-            if len(self._gaps) >= self._max_gaps:
-                self._gaps.popitem(last=False)
+        wanted = self._missing.get(author)
+        if wanted is None:
+            if len(self._missing) >= self._max_authors:
+                # What nobody delivered makes room first: a liar can make up any number of deltas.
+                self.forget(next((w.author for w in self._missing.values() if w.given_up), None))
+            if len(self._missing) >= self._max_authors:
+                self._missing.popitem(last=False)
             pause = FIRST_PAUSE_SECONDS * (0.5 + float(self._rng.random()))
             if announced:
                 pause = 0.0  # gossip will not bring it
-            self._gaps[author] = Gap(author, epoch, seqno, [source], now + pause)
+            self._missing[author] = MissingDelta(author, epoch, seqno, [source], now + pause)
             return
-        if (epoch, seqno) > (gap.epoch, gap.seqno):
-            gap.epoch, gap.seqno = epoch, seqno
-            gap.attempts = 0
-        if source in gap.sources or source in gap.in_vain or len(gap.sources) >= MAX_SOURCES:
+        if (epoch, seqno) > (wanted.epoch, wanted.seqno):
+            wanted.epoch, wanted.seqno = epoch, seqno
+            wanted.attempts = 0
+        if (
+            source in wanted.sources
+            or source in wanted.in_vain
+            or len(wanted.sources) >= MAX_SOURCES
+        ):
             return
-        gap.sources.append(source)
-        if gap.given_up and not gap.asking:
+        wanted.sources.append(source)
+        if wanted.given_up and not wanted.asking:
             # Only this one is new: a try for it, not for all the others again.
-            gap.attempts = MAX_ATTEMPTS - 1
-            gap.next_try = min(gap.next_try, now + RETRY_PAUSE_SECONDS)
+            wanted.attempts = MAX_ATTEMPTS - 1
+            wanted.next_try = min(wanted.next_try, now + RETRY_PAUSE_SECONDS)
 
     def close(self, author: PeerId, epoch: int, complete_seqno: int) -> None:
         """Everything of the author up to (epoch, complete_seqno) is here."""
-        gap = self._gaps.get(author)
-        if gap is not None and (epoch, complete_seqno) >= (gap.epoch, gap.seqno):
-            del self._gaps[author]
+        wanted = self._missing.get(author)
+        if wanted is not None and (epoch, complete_seqno) >= (wanted.epoch, wanted.seqno):
+            del self._missing[author]
 
     def forget(self, author: PeerId | None) -> None:
+        """Nothing of this author is wanted any more: it has left, or expired."""
         if author is not None:
-            self._gaps.pop(author, None)
+            self._missing.pop(author, None)
 
     @property
     def next_wake(self) -> float:
+        """When something is due to be asked for; infinity: nothing is."""
         return min(
-            (gap.next_try for gap in self._gaps.values() if not gap.asking), default=float("inf")
+            (wanted.next_try for wanted in self._missing.values() if not wanted.asking),
+            default=float("inf"),
         )
 
-    def due(self, now: float, reachable: frozenset[PeerId], limit: int) -> list[tuple[PeerId, Gap]]:
-        """(whom to ask, gap) for up to `limit` gaps that are due; they now count as asked."""
+    def due(
+        self, now: float, reachable: frozenset[PeerId], limit: int
+    ) -> list[tuple[PeerId, MissingDelta]]:
+        """(whom to ask, for what), at most `limit` of those due; they now count as asked."""
         if not reachable:
             self.wait(now)
             return []
-        chosen: list[tuple[PeerId, Gap]] = []
-        waiting = [g for g in self._gaps.values() if not g.asking and g.next_try <= now]
+        chosen: list[tuple[PeerId, MissingDelta]] = []
+        waiting = [w for w in self._missing.values() if not w.asking and w.next_try <= now]
         # What was asked for least comes first: sources that do not answer must not hold up others.
-        for gap in sorted(waiting, key=lambda gap: gap.attempts):
+        for wanted in sorted(waiting, key=lambda wanted: wanted.attempts):
             if len(chosen) >= limit:
                 break
-            if gap.attempts >= MAX_ATTEMPTS:
+            if wanted.attempts >= MAX_ATTEMPTS:
                 # Whoever has it does not give it, or we have no room for it: try again much later.
-                gap.next_try = now + (UNANSWERED_SECONDS if gap.unanswered else GIVE_UP_SECONDS)
-                gap.attempts = 0
-                gap.unanswered = False
-                gap.given_up = True
+                wanted.next_try = now + (
+                    UNANSWERED_SECONDS if wanted.unanswered else GIVE_UP_SECONDS
+                )
+                wanted.attempts = 0
+                wanted.unanswered = False
+                wanted.given_up = True
                 continue
-            gap.attempts += 1
-            gap.asking = True
-            gap.asked = gap.choose(reachable)
-            chosen.append((gap.asked, gap))
+            wanted.attempts += 1
+            wanted.asking = True
+            wanted.asked = wanted.choose(reachable)
+            chosen.append((wanted.asked, wanted))
         return chosen
 
     def answered(self, author: PeerId, now: float, failed: bool = False) -> None:
         """The one asked has answered, or failed to; what is still missing is tried again later."""
-        gap = self._gaps.get(author)
-        if gap is not None:
-            gap.asking = False
-            gap.had_its_turn()
-            gap.unanswered = gap.unanswered or failed
-            gap.next_try = now + RETRY_PAUSE_SECONDS * gap.attempts
+        wanted = self._missing.get(author)
+        if wanted is not None:
+            wanted.asking = False
+            wanted.had_its_turn()
+            wanted.unanswered = wanted.unanswered or failed
+            wanted.next_try = now + RETRY_PAUSE_SECONDS * wanted.attempts
 
     def wait(self, now: float) -> None:
-        """Nobody can be asked now. All gaps wait together, so that this member wakes up for all of
-        them at once and not for each."""
-        for gap in self._gaps.values():
-            gap.next_try = max(gap.next_try, now + RETRY_PAUSE_SECONDS)
+        """Nobody can be asked now. All entries wait together, so that this member wakes up once for
+        all of them and not for each."""
+        for wanted in self._missing.values():
+            wanted.next_try = max(wanted.next_try, now + RETRY_PAUSE_SECONDS)
 
     def postponed(self, author: PeerId, now: float) -> None:
         """There was no room to ask after all."""
-        gap = self._gaps.get(author)
-        if gap is not None:
-            gap.asking = False
-            gap.attempts -= 1
-            gap.next_try = now + RETRY_PAUSE_SECONDS
+        wanted = self._missing.get(author)
+        if wanted is not None:
+            wanted.asking = False
+            wanted.attempts -= 1
+            wanted.next_try = now + RETRY_PAUSE_SECONDS
 
     def sources_changed(self, now: float) -> None:
         """Members came into reach: what nobody else delivered is worth another try."""
-        for gap in self._gaps.values():
-            if gap.given_up and not gap.asking:
-                gap.given_up = False
-                gap.attempts = 0
-                gap.next_try = min(gap.next_try, now + RETRY_PAUSE_SECONDS)
+        for wanted in self._missing.values():
+            if wanted.given_up and not wanted.asking:
+                wanted.given_up = False
+                wanted.attempts = 0
+                wanted.next_try = min(wanted.next_try, now + RETRY_PAUSE_SECONDS)

@@ -1,6 +1,6 @@
 """`Screening`: a session's model as its owner means it to be: by the rule, without the left out.
 
-The glue between a replica and the judgement in `openfl.aggregation.screening`. Sizes and weights
+The glue between a replica and the judgement in `openfl.aggregation.member_judge`. Sizes and weights
 are judged here, on the session's side, whenever a member speaks and before each round, so that no
 model with a gross member in it is handed out. Influence needs the task's private data: a `Case`
 goes out with `Train`, is judged where the training runs, and what was found comes back with
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from openfl.aggregation.counterfactuals import MemberCounterfactuals
+from openfl.aggregation.member_judge import Influence, JudgeSettings, MemberJudge, measure
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.replica import Replica
-from openfl.aggregation.robust_view import Rule, view_by
-from openfl.aggregation.screening import Influence, Screen, ScreenSettings, measure
+from openfl.aggregation.rules import find_rule
 from openfl.aggregation.sums import LiveSums
 from openfl.core.contribution import ModelView, PeerId
 from openfl.core.model_view import DenseModel
@@ -27,7 +27,7 @@ from openfl.learning.task import InfluenceJudge
 
 MAX_JUDGED = 128
 """Most members judged in one round; in larger groups they take turns."""
-WORLDS_AT_ONCE = 32
+MEMBERS_AT_ONCE = 32
 """Judged in one pass: more would not be faster, and take more memory."""
 MAX_PASSES = 3
 """A gross member distorts the model that the others are measured against: so measure again."""
@@ -37,13 +37,17 @@ QUIET_LOOKS = 10
 
 @dataclass(frozen=True, slots=True)
 class AggregationSettings:
-    """rule: see docs/robustness.md. norm_factor, influence: of the default rule. hostile_fraction:
-    the part of the members that trimmed-mean and Krum are to withstand."""
+    """rule: a name in `openfl.aggregation.rules`; ConfigError when there is none such. norm_factor,
+    influence: of the default rule. hostile_fraction: the part of the members that trimmed-mean and
+    Krum are to withstand."""
 
-    rule: Rule = "screened-mean"
+    rule: str = "screened-mean"
     norm_factor: float = 3.0
     influence: bool = True
     hostile_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        find_rule(self.rule)
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class Case:
             (-1, self.inside, len(self.members_inside)),
             (+1, self.outside, len(self.members_outside)),
         ):
-            for first in range(0, count, WORLDS_AT_ONCE):
-                last = min(first + WORLDS_AT_ONCE, count)
+            for first in range(0, count, MEMBERS_AT_ONCE):
+                last = min(first + MEMBERS_AT_ONCE, count)
                 part = {name: stack.part(first, last) for name, stack in stacks.items()}
                 yield MemberCounterfactuals(self.model.charter, self.sums, part, sign)
 
@@ -105,15 +109,16 @@ class Screening:
         self._settings = settings
         self._me = me
         self._count = count
-        self._screens = settings.rule == "screened-mean"
-        self._screen = Screen(ScreenSettings(norm_factor=settings.norm_factor))
+        self._rule = find_rule(settings.rule)
+        self._judges_members = self._rule.screens
+        self._judge = MemberJudge(JudgeSettings(norm_factor=settings.norm_factor))
         self._tables = tuple(table.name for table in replica.charter.tables)
         self._cached: tuple[object, DenseModel] | None = None
         self._unmeasured: set[PeerId] = set()
         """Who has spoken since sizes were looked at: measured together, once somebody asks."""
         self._last: ModelView | None = None
         """The model of the last round: what members that speak are measured against."""
-        self._judges = settings.influence
+        self._judges_influence = settings.influence
         self._asked = False
         """Whether the case handed out last has anybody in it."""
         self._turn = 0
@@ -125,87 +130,91 @@ class Screening:
     def left_out(self) -> Mapping[PeerId, str]:
         """Who is left out -> why."""
         self._measure_speakers()
-        return self._screen.left_out if self._screens else {}
+        return self._judge.left_out if self._judges_members else {}
 
     def reason(self, peer: PeerId) -> str:
         """Why this member is left out; "" when it is not."""
         self._measure_speakers()
-        return self._screen.reason(peer) if self._screens else ""
+        return self._judge.reason(peer) if self._judges_members else ""
 
     def has_history(self, peer: PeerId) -> bool | None:
         """Whether this member has done this one's own data good; None when nobody is judged by it.
-        See `openfl.aggregation.screening`."""
-        return self._screen.has_history(peer) if self._screens and self._judges else None
+        See `openfl.aggregation.member_judge`."""
+        return (
+            self._judge.has_history(peer)
+            if self._judges_members and self._judges_influence
+            else None
+        )
 
     def model(self) -> DenseModel:
         """The model now; the same object until something changes."""
-        if self._settings.rule == "mean" or (self._screens and not self.left_out):
+        if self._rule.running and not self.left_out:
             return self._replica.view()
         out = tuple(self.left_out)
         key = (self._replica.generation, out)
         if self._cached is None or self._cached[0] != key:
-            view = view_by(self._replica, self._settings.rule, self._settings.hostile_fraction, out)
+            view = self._rule.view(self._replica, self._settings.hostile_fraction, out)
             self._cached = (key, view)
         return self._cached[1]
 
     def heard(self, author: PeerId) -> None:
         """The author's registers have changed."""
-        if self._screens and self._last is not None and author != self._me:
+        if self._judges_members and self._last is not None and author != self._me:
             self._unmeasured.add(author)
 
     def look(self) -> tuple[DenseModel, Case | None]:
         """The model to work with now, and who is to be judged meanwhile. Before each round, and
         before each evaluation beside rounds."""
         self._looks += 1
-        if not self._screens:
+        if not self._judges_members:
             return self.model(), None
         others = [m.peer_id for m in self._replica.members() if m.peer_id != self._me]
         self._forget_all_but(set(others))
         turn = self._whose_turn(others)
         self._unmeasured.difference_update(turn)
         stacks = self._stacks(turn)
-        if self._judges:
-            self._screen.weigh(dict(zip(turn, _claims(stacks), strict=True)), self._own_claim())
+        if self._judges_influence:
+            self._judge.weigh(dict(zip(turn, _claims(stacks), strict=True)), self._own_claim())
         for _ in range(MAX_PASSES):
             before, self._last = self.left_out, self.model()
-            self._screen.compare(dict(zip(turn, measure(stacks, self._last), strict=True)))
+            self._judge.compare(dict(zip(turn, measure(stacks, self._last), strict=True)))
             if self.left_out.keys() == before.keys():
                 break
         model = self._last = self.model()
         self._count_changes()
-        if not self._judges or not turn:
+        if not self._judges_influence or not turn:
             return model, None
         return model, self._case(turn, stacks)
 
     def has_strangers(self) -> bool:
         """Whether there are members whose influence was never judged, though it could be."""
         return (
-            self._judges
-            and self._screens
+            self._judges_influence
+            and self._judges_members
             and any(
-                state.peer_id != self._me and self._screen.is_stranger(state.peer_id)
+                state.peer_id != self._me and self._judge.is_stranger(state.peer_id)
                 for state in self._replica.members()
             )
         )
 
     def judged(self, found: Mapping[PeerId, Influence]) -> None:
         """What came of the case handed out last."""
-        if self._screens and self._asked and not found:
-            self._judges = False  # the task is none, so nobody could ever prove itself
-            self._screen.weigh({}, 0.0)
-        elif self._screens:
+        if self._judges_members and self._asked and not found:
+            self._judges_influence = False  # the task is none, so nobody could ever prove itself
+            self._judge.weigh({}, 0.0)
+        elif self._judges_members:
             known = {m.peer_id for m in self._replica.members()}
-            self._screen.judge({peer: i for peer, i in found.items() if peer in known})
+            self._judge.judge_influence({peer: i for peer, i in found.items() if peer in known})
             self._count_changes()
 
     def opinion(self, peer: PeerId) -> float | None:
         """What to tell others of this member's influence on our data; None when unknown."""
-        return self._screen.opinion(peer) if self._screens else None
+        return self._judge.opinion(peer) if self._judges_members else None
 
     def told(self, judge: PeerId, opinions: Mapping[PeerId, float]) -> None:
         """What another member says of members' influence on its data."""
-        if self._screens and self._judges:
-            self._screen.told(judge, opinions)
+        if self._judges_members and self._judges_influence:
+            self._judge.told(judge, opinions)
 
     def news(self) -> list[ev.Tell]:
         """Who was left out or let in again, for the owner."""
@@ -229,7 +238,7 @@ class Screening:
     # --- inside -----------------------------------------------------------------------------------
 
     def _forget_all_but(self, members: set[PeerId]) -> None:
-        self._screen.keep_only(members)
+        self._judge.keep_only(members)
         for peer in self._told.keys() - members:
             del self._told[peer]
 
@@ -246,7 +255,7 @@ class Screening:
         speakers = sorted(self._unmeasured)
         self._unmeasured.clear()
         for peer, size in zip(speakers, measure(self._stacks(speakers), self._last), strict=True):
-            self._screen.heard(peer, size)
+            self._judge.heard(peer, size)
 
     def _stacks(self, members: Sequence[PeerId]) -> dict[str, MemberStack]:
         return {name: self._replica.member_stack(members, name) for name in self._tables}
@@ -263,7 +272,7 @@ class Screening:
 
     def _case(self, members: list[PeerId], stacks: Mapping[str, MemberStack]) -> Case:
         out = self.left_out
-        asked = [n for n, peer in enumerate(members) if self._screen.asks_influence(peer)]
+        asked = [n for n, peer in enumerate(members) if self._judge.asks_influence(peer)]
         inside = [n for n in asked if members[n] not in out]
         outside = [n for n in asked if members[n] in out]
         sums = self._replica.sums_without((*out, self._me))

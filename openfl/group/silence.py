@@ -27,13 +27,13 @@ class Silence:
         me: PeerId,
         presence: Presence,
         publisher: Publisher,
-        gaps: MissingDeltas,
+        missing: MissingDeltas,
         patience_seconds: float,
     ) -> None:
         self._me = me
         self._presence = presence
         self._publisher = publisher
-        self._gaps = gaps
+        self._missing = missing
         self._patience_seconds = patience_seconds
         self._connected_since: float | None = None
         self._told = False
@@ -56,7 +56,7 @@ class Silence:
             source = sorted(reachable)[self._turns % len(reachable)]
             self._turns += 1
             mine = self._publisher
-            self._gaps.notice(self._me, mine.epoch, mine.seqno + 1, source, now)
+            self._missing.notice(self._me, mine.epoch, mine.seqno + 1, source, now)
         if self._told:
             return []
         self._told = True

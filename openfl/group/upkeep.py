@@ -22,7 +22,7 @@ class Upkeep:
         self,
         me: PeerId,
         replica: Replica,
-        gaps: MissingDeltas,
+        missing: MissingDeltas,
         presence: Presence,
         admission: Admission,
         every_seconds: float,
@@ -30,7 +30,7 @@ class Upkeep:
         self.next_wake = float("inf")
         self._me = me
         self._replica = replica
-        self._gaps = gaps
+        self._missing = missing
         self._presence = presence
         self._admission = admission
         self._every_seconds = every_seconds
@@ -58,7 +58,7 @@ class Upkeep:
         effects: list[ev.Effect] = []
         gone = self._replica.expire(now, keep=(self._me,))
         for author in gone:
-            self._gaps.forget(author)
+            self._missing.forget(author)
             text = f"{ev.short(author)} was silent too long: taken out of the model"
             effects.append(ev.Tell("info", "member-expired", text, {"peer": author}))
         if gone:

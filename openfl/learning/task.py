@@ -57,23 +57,23 @@ class Counterfactuals(Protocol):
         ...
 
     def changed(self, table: str, keys: Keys) -> ChangedRows:
-        """Those of the rows `keys` (uint64[m], ascending) that differ, in every world."""
+        """Those of the rows `keys` (uint64[m], ascending) that differ, in every counterfactual."""
         ...
 
 
 @runtime_checkable
 class InfluenceJudge(Protocol):
     """What a task may offer beside a `LearningTask`, so that its node can tell which members do its
-    own data good (see `openfl.aggregation.screening`)."""
+    own data good (see `openfl.aggregation.member_judge`)."""
 
     def loss_changes(
         self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.floating[Any]]]:
         """For each part, float[n, count]: by how much the loss of each of (up to some thousands of)
-        own training examples is higher in each of its worlds than under `model`. The private part
-        of the model is fitted to `model` and stays.
+        own training examples is higher in each of its counterfactuals than under `model`. The
+        private part of the model is fitted to `model` and stays.
 
-        Worlds come in parts so that memory stays bounded in large groups.
+        They come in parts so that memory stays bounded in large groups.
         """
         ...
 

@@ -6,10 +6,13 @@ from typing import Literal
 
 import trio
 
-from openfl.core.contribution import Charter, GroupId
+from openfl.core.contribution import Charter, GroupCard, GroupId, PeerId
 from openfl.core.errors import GroupError
 from openfl.core.telemetry import Phase
+from openfl.network.base import RequestHandler
 from openfl.node.membership import Membership
+from openfl.switching.cards import session_card
+from openfl.wire import messages as wire
 
 
 class CurrentGroup:
@@ -40,10 +43,12 @@ class CurrentGroup:
 
     @property
     def stopping(self) -> bool:
+        """Whether the node is being closed."""
         return self.own_phase == "stopping"
 
     @property
     def phase(self) -> Phase:
+        """What the node is doing, as its owner is told."""
         if self.own_phase is not None or self._membership is None:
             return self.own_phase or "joining"
         return self._membership.session.phase
@@ -57,6 +62,23 @@ class CurrentGroup:
         self._membership = membership
         self._moved.set()
         self._moved = trio.Event()
+
+    def card(self, unix_now: float) -> GroupCard | None:
+        """What this node says of its group; None while it is in none."""
+        if self._membership is None:
+            return None
+        return session_card(self._membership.session, trio.current_time(), unix_now)
+
+    def answerer(self, protocol: str) -> RequestHandler:
+        """Answers requests of this protocol for the group the node is in by then."""
+
+        async def answer(peer: PeerId, payload: bytes) -> bytes:
+            if self._membership is None:
+                refusal = wire.Refusal("busy", "this node is not in a group yet")
+                return wire.encode_answer(refusal)
+            return await self._membership.answer(peer, protocol, payload)
+
+        return answer
 
     async def wait_rounds_done(self, stop: trio.Event) -> None:
         """Return once all rounds are done in the group the node is in by then, or `stop` is set."""

@@ -48,14 +48,14 @@ class GroupChange:
     """See the module's text. take_part: runs a membership, and returns once it is subscribed;
     compare: trains the comparison anew, beside everything else."""
 
-    place: CurrentGroup
+    current_group: CurrentGroup
     factory: MembershipFactory
     scout: Scout
     finder: GroupFinder
     switcher: Switcher
     storage: NodeStorage
-    keeper: StateSaver
-    farewells: PendingLeaves
+    saver: StateSaver
+    pending_leaves: PendingLeaves
     take_part: Callable[[Membership], Awaitable[None]]
     compare: Callable[[Membership], None]
     faults: FaultPoints
@@ -63,20 +63,20 @@ class GroupChange:
 
     async def carry_out(self, move: Move) -> None:
         """One at a time. GroupError or StateError: nothing has changed."""
-        old = self.place.current
+        old = self.current_group.current
         old_id, new_id = old.session.charter.group_id, move.charter.group_id
         self.faults.reach("move-decided")
         seed = await self._seed(move)
         self.faults.reach("move-fetched")
-        if self.place.stopping:
+        if self.current_group.stopping:
             raise GroupError("this node is stopping: it stays in its group")
-        await self.farewells.fall_silent(new_id)
+        await self.pending_leaves.fall_silent(new_id)
         new = self.factory.next(move.charter, old.session, seed)
         await self._commit(move, old, new)
         # From here on the new group is the one membership, whatever happens.
         self.faults.reach("move-committed")
-        self.keeper.settle(new_id)  # this membership's epoch is above that of any earlier one
-        self.place.enter(new)
+        self.saver.settle(new_id)  # this membership's epoch is above that of any earlier one
+        self.current_group.enter(new)
         self.switcher.arrived(move.action, move.text, move.pin, move.by_itself)
         await self.take_part(new)
         self.faults.reach("move-subscribed")
@@ -94,7 +94,7 @@ class GroupChange:
             },
         )
         self.finder.changed()
-        if not self.place.stopping:
+        if not self.current_group.stopping:
             self.compare(new)
 
     async def _seed(self, move: Move) -> Seed:
@@ -113,16 +113,18 @@ class GroupChange:
         return Seed(probe.replica, ev.SnapshotGiven(fetched.peer), probe.admission.all())
 
     async def _commit(self, move: Move, old: Membership, new: Membership) -> None:
-        """Replace the old place on disk by the new one; StateError: the old one is still there."""
+        """Replace the old group on disk by the new one; StateError: the old one is still there."""
         old_id = old.session.charter.group_id
-        self.keeper.owe(OwedLeave(old_id, old.session.farewell()))
+        self.saver.owe(OwedLeave(old_id, old.session.farewell()))
         moves = self.switcher.standing().moves + move.by_itself
         try:
             await self.storage.save(new.saved(), new.session.model())
             self.faults.reach("move-saved")
-            await self.keeper.keep_place(move.charter, moves=moves, rounds_here=0, pinned=move.pin)
+            await self.saver.save_standing(
+                move.charter, moves=moves, rounds_here=0, pinned=move.pin
+            )
         except StateError:
-            self.keeper.settle(old_id)
+            self.saver.settle(old_id)
             with contextlib.suppress(StateError):
                 await self.storage.forget(move.charter.group_id)
             raise
@@ -136,9 +138,9 @@ class GroupChange:
         self.faults.reach("move-unsubscribed")
         self.finder.forget_group(old_id)
         # The move is done: what cannot be removed now is removed at the next start, and that the
-        # disk takes nothing is told when the place is kept, below.
+        # disk takes nothing is told when the standing is saved, below.
         with contextlib.suppress(StateError):
             await self.storage.forget(old_id)
         self.faults.reach("move-forgotten")
-        self.keeper.settle(old_id)
-        await self.keeper.keep_place_if_possible()
+        self.saver.settle(old_id)
+        await self.saver.save_standing_if_possible()

@@ -54,31 +54,31 @@ class LateJoin:
     def __init__(
         self,
         network: Network,
-        place: CurrentGroup,
+        current_group: CurrentGroup,
         finder: GroupFinder,
         first_group: FirstGroup,
         moves: Moves,
-        keeper: StateSaver,
+        saver: StateSaver,
         notices: Notices,
         log: EventLog,
     ) -> None:
         self._network = network
-        self._place = place
+        self._current_group = current_group
         self._finder = finder
         self._first_group = first_group
         self._moves = moves
-        self._keeper = keeper
+        self._saver = saver
         self._notices = notices
         self._log = log
 
     async def run(self) -> None:
         """Return once the node is with others, or is somewhere else by another decision."""
-        while self._keeper.apart:
-            here = self._place.charter.group_id
+        while self._saver.apart:
+            here = self._current_group.charter.group_id
             await self._until_connected()
             await trio.sleep(SETTLE_SECONDS)
             await self._look_for_company(here)
-            if not self._is_alone_in(self._place.charter.group_id):
+            if not self._is_alone_in(self._current_group.charter.group_id):
                 await self._met()
         if self._notices.get(KIND) is not None:
             self._log.tell("info", OVER, "no longer alone in its group")
@@ -134,12 +134,12 @@ class LateJoin:
 
     def _is_alone_in(self, group_id: GroupId) -> bool:
         """Whether the node is in this group, and never saw anybody else of it."""
-        session = self._place.current.session
+        session = self._current_group.current.session
         me = self._network.peer_id
         others = {state.peer_id for state in session.replica.members()}
         others |= {member.peer_id for member in session.members(trio.current_time())}
         return session.charter.group_id == group_id and others <= {me}
 
     async def _met(self) -> None:
-        self._keeper.apart = False
-        await self._keeper.keep_place_if_possible()
+        self._saver.apart = False
+        await self._saver.save_standing_if_possible()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import trio
 
-from openfl.aggregation.screening import Influence
+from openfl.aggregation.member_judge import Influence
 from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.core.errors import RemoteError, StateError
 from openfl.core.telemetry import PrivacyView

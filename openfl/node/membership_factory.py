@@ -15,18 +15,15 @@ import trio
 from openfl.aggregation.replica import Replica
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import ConfigError
-from openfl.discovery.discovery import Discovery
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.task import LearningTask, PrivateLearner
-from openfl.learning.workload import Workload
-from openfl.network.base import Network, Sealer
 from openfl.node.compute import Compute
-from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.membership import Membership
-from openfl.node.privacy_budget import PrivacyBudget, no_private_step
+from openfl.node.parts import Environment, Learning, Links
+from openfl.node.privacy_budget import no_private_step
 from openfl.storage.membership import SavedMembership
 
 
@@ -55,18 +52,14 @@ class _Beginning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipFactory:
-    """save, on_tell: what each membership does with its state, and with its news."""
+    """compute: where training runs; save, on_tell: what each membership does with its
+    state, and with its news."""
 
-    network: Network
-    sealer: Sealer
-    discovery: Discovery
-    workload: Workload
-    eligibility: Eligibility
+    links: Links
+    learning: Learning
     settings: SessionSettings
     compute: Compute
-    rng: np.random.Generator
-    unix_time: Callable[[], float]
-    privacy: PrivacyBudget | None
+    environment: Environment
     save: Callable[[SavedMembership, ModelView], Awaitable[None]]
     on_tell: Callable[[ev.Tell], None]
     log: EventLog
@@ -86,7 +79,7 @@ class MembershipFactory:
 
     def next(self, charter: Charter, old: GroupSession, seed: Seed) -> Membership:
         """A membership to take the place of the one in the `old` session; ConfigError."""
-        version = seed.replica.version_of(self.network.peer_id)
+        version = seed.replica.version_of(self.links.network.peer_id)
         beginning = _Beginning(
             seed.replica,
             max(self._new_epoch(), version.epoch + 1),
@@ -101,7 +94,9 @@ class MembershipFactory:
 
     def _resumed(self, charter: Charter, saved: SavedMembership) -> _Beginning:
         epoch = max(self._new_epoch(), saved.epoch + 1)
-        replica, refused = saved.rebuild(self.sealer, self.settings.limits, trio.current_time())
+        replica, refused = saved.rebuild(
+            self.links.sealer, self.settings.limits, trio.current_time()
+        )
         self.log.tell(
             "info",
             "resumed",
@@ -116,11 +111,11 @@ class MembershipFactory:
 
     def _new_epoch(self) -> int:
         """Above those of earlier runs, unless the clock was set back."""
-        return max(1, int(self.unix_time() * 1000))
+        return max(1, int(self.environment.unix_time() * 1000))
 
     def _task(self, charter: Charter) -> LearningTask:
-        task = self.workload.task(charter)
-        if self.privacy is not None and not isinstance(task, PrivateLearner):
+        task = self.learning.workload.task(charter)
+        if self.learning.privacy is not None and not isinstance(task, PrivateLearner):
             raise ConfigError(no_private_step(charter.task))
         return task
 
@@ -128,25 +123,27 @@ class MembershipFactory:
         task, group_id = self._task(charter), charter.group_id
         session = GroupSession(
             beginning.replica,
-            self.sealer,
+            self.links.sealer,
             self.settings,
-            self.rng,
-            beginning.epoch,
-            train_examples=task.train_examples,
-            round_number=beginning.round,
-            last_round=beginning.last_round,
-            history=beginning.history,
-            admission=self.eligibility.admission(charter, beginning.invitations),
+            self.environment.rng,
+            SessionStart(
+                beginning.epoch,
+                task.train_examples,
+                beginning.round,
+                beginning.last_round,
+                beginning.history,
+            ),
+            admission=self.learning.eligibility.admission(charter, beginning.invitations),
         )
         return Membership(
             session,
             task,
-            self.network,
+            self.links.network,
             self.compute,
-            np.random.default_rng(int(self.rng.integers(1 << 63))),
-            reachable=lambda: self.discovery.members(group_id),
+            np.random.default_rng(int(self.environment.rng.integers(1 << 63))),
+            reachable=lambda: self.links.discovery.members(group_id),
             tell=self.on_tell,
             save=self.save,
-            privacy=self.privacy,
+            privacy=self.learning.privacy,
             snapshot=beginning.snapshot,
         )

@@ -29,22 +29,22 @@ class Moves:
 
     def __init__(
         self,
-        place: CurrentGroup,
+        current_group: CurrentGroup,
         workload: Workload,
         eligibility: Eligibility,
         finder: GroupFinder,
         switcher: Switcher,
-        keeper: StateSaver,
+        saver: StateSaver,
         change: GroupChange,
         view: Callable[[KnownCard], GroupView],
         log: EventLog,
     ) -> None:
-        self._place = place
+        self._current_group = current_group
         self._workload = workload
         self._eligibility = eligibility
         self._finder = finder
         self._switcher = switcher
-        self._keeper = keeper
+        self._saver = saver
         self._change = change
         self._view = view
         self._log = log
@@ -61,7 +61,7 @@ class Moves:
         """See `Node.switch`."""
         async with self._one_at_a_time:
             known = await self._find(reference)
-            charter, old = known.card.charter, self._place.charter
+            charter, old = known.card.charter, self._current_group.charter
             if charter.group_id == old.group_id:
                 if not pin and not self._switcher.view().pinned:
                     raise GroupError(f"this node is in group {charter.name} already")
@@ -78,7 +78,7 @@ class Moves:
         """See `Node.found_group`."""
         async with self._one_at_a_time:
             name = normal(name)
-            charter, old = self._workload.found(name), self._place.charter
+            charter, old = self._workload.found(name), self._current_group.charter
             unclear = name_problem(name)
             wrong = charter_problem(charter) if unclear is None else f"a name {unclear}"
             if wrong is not None:
@@ -99,7 +99,7 @@ class Moves:
         """To the group that the owner told this node to join, which nobody of was there before.
         GroupError or StateError: the node stays where it was."""
         async with self._one_at_a_time:
-            old = self._place.charter
+            old = self._current_group.charter
             pinned = self._switcher.view().pinned
             text = f"joined group {charter.name} ({charter.group_id[:8]}), which was not there when"
             text += f" this node began alone in {old.name} ({old.group_id[:8]})"
@@ -112,7 +112,7 @@ class Moves:
             found = self._finder.find(reference)
         if not found:
             known = any(
-                not self._place.is_in(k.card.charter.group_id) for k in self._finder.known()
+                not self._current_group.is_in(k.card.charter.group_id) for k in self._finder.known()
             )
             why = "openfl-node groups lists those that are" if known else self._finder.asked.text
             raise GroupError(f"no group {reference!r} is known: {why}")
@@ -122,7 +122,7 @@ class Moves:
         return found[0]
 
     async def _pin(self, charter: Charter, pin: bool) -> None:
-        await self._keeper.keep_place(charter, pinned=pin)
+        await self._saver.save_standing(charter, pinned=pin)
         self._switcher.pin(pin)
         done = "pinned to" if pin else "free to leave"
         self._switcher.note("switch", f"{done} {charter.name}, by hand")
@@ -137,13 +137,13 @@ class Moves:
             (known,) = self._finder.find(target.group_id) or (None,)
             if known is None:
                 raise GroupError(f"group {target.name} is not known any more")
-            text = f"moved from {self._place.charter.name} to {target.name}: {why}"
+            text = f"moved from {self._current_group.charter.name} to {target.name}: {why}"
             await self._change.carry_out(Move(known.card.charter, "move", text, by_itself=True))
 
     async def found_by_itself(self, why: str) -> None:
         """StateError: the node stays where it was."""
         async with self._one_at_a_time:
-            old = self._place.charter.name
+            old = self._current_group.charter.name
             charter = self._workload.found(founded_name(old))
             text = f"founded {charter.name}, left {old}: {why}"
             await self._change.carry_out(Move(charter, "found", text, by_itself=True))

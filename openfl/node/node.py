@@ -1,4 +1,4 @@
-"""`Node`: one peer, driven by trio. It puts its parts together, runs them, and answers for them.
+"""`Node`: one peer, driven by trio. It runs its parts, and answers for them.
 
 Task tree: a node's nursery holds the group finder, the switcher, the current membership, the
 comparison with training alone, the watch over its peers, and the saying of leaves it owes.
@@ -6,209 +6,57 @@ comparison with training alone, the watch over its peers, and the saying of leav
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import trio
 
-from openfl.core.contribution import GroupCard, ModelView, PeerId
-from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
-from openfl.discovery.discovery import Discovery
-from openfl.group import events as ev
+from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
-from openfl.learning.workload import Remarking, Workload
-from openfl.network.base import Network, Sealer
-from openfl.node.compute import Compute, ThreadCompute
+from openfl.network.base import Network
+from openfl.node.beginning import Beginning
 from openfl.node.current_group import CurrentGroup
-from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
-from openfl.node.fault_points import FaultPoints
-from openfl.node.first_group import FirstGroup, join_network
-from openfl.node.group_change import GroupChange
-from openfl.node.group_finder import GroupFinder
-from openfl.node.items_watch import ItemsWatch
-from openfl.node.late_join import LateJoin, give_up_without_bootstrap
-from openfl.node.membership import Membership
-from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
-from openfl.node.notices import Notices
-from openfl.node.peers import (
-    keep_remembered,
-    tell_of_absence,
-    tell_of_other_versions,
-    tell_of_peers,
-)
-from openfl.node.pending_leaves import PendingLeaves
-from openfl.node.privacy_budget import PrivacyBudget
-from openfl.node.scout import Scout
-from openfl.node.settings import NodeSettings
-from openfl.node.solo import SoloTraining
+from openfl.node.node_tasks import NodeTasks
+from openfl.node.parts import Links
 from openfl.node.state_saver import StateSaver
-from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
-from openfl.storage.base import NodeStorage, Standing
-from openfl.storage.membership import SavedMembership
-from openfl.switching.cards import session_card
-from openfl.switching.policy import Candidate
-from openfl.switching.probe import Probes, ProbeSettings
-from openfl.wire import messages as wire
 
 FINISH_MOVE_SECONDS = 2.0
 """How long stopping waits for a move under way."""
 
 
 class Node:
-    """See the module's text. Make one with `openfl.app.open_node.open_node`, or from its parts."""
+    """See the module's text. `openfl.open_node` opens one; `openfl.node.assemble` makes one from
+    its parts."""
 
     def __init__(
         self,
-        network: Network,
-        sealer: Sealer,
-        discovery: Discovery,
-        workload: Workload,
-        storage: NodeStorage,
-        settings: NodeSettings,
-        rng: np.random.Generator,
-        on_event: Callable[[NodeEvent], None],
-        *,
-        compute: Compute | None = None,
-        unix_time: Callable[[], float] = time.time,
-        resume: SavedMembership | None = None,
-        standing: Standing | None = None,
-        privacy: PrivacyBudget | None = None,
-        faults: FaultPoints | None = None,
+        links: Links,
+        current_group: CurrentGroup,
+        beginning: Beginning,
+        tasks: NodeTasks,
+        moves: Moves,
+        views: NodeViews,
+        saver: StateSaver,
+        log: EventLog,
     ) -> None:
-        self.network = network
         self.stop_asked = trio.Event()
+        """Set once the owner of the node is asked to close it."""
         self._leave_on_stop = False
-        self._discovery = discovery
-        self._workload = workload
-        self._storage = storage
-        self._resume = resume
-        self._bootstrap_seconds = settings.bootstrap_seconds
-        self._nursery: trio.Nursery | None = None
-        self._log = EventLog(unix_time, on_event)
-        self._notices = Notices(discovery, self._log)
-        self._place = CurrentGroup()
-        eligibility = Eligibility(workload, sealer, unix_time, settings.invitations)
-        self._finder = GroupFinder(network, sealer, rng, unix_time, self._own_card)
-        # Threads apart, so that looking around and the comparison hold up no round.
-        training_compute = compute if compute is not None else ThreadCompute()
-        comparison_compute = compute if compute is not None else ThreadCompute()
-        # Spawned: what they draw changes nothing of what the rounds draw.
-        scout_rng, switcher_rng = rng.spawn(2)
-        scout = Scout(
-            network,
-            discovery,
-            self._finder.directory,
-            workload,
-            comparison_compute,
-            Probes(
-                sealer,
-                ProbeSettings(
-                    max_bytes=settings.scout.bytes_per_group,
-                    max_kept=settings.selection.max_candidates,
-                    limits=settings.session.limits,
-                ),
-                admission=eligibility.admission,
-            ),
-            eligibility.problem,
-            scout_rng,
-            settings.scout,
-        )
-        standing = standing if standing is not None else Standing()
-        standing = standing.at_start(resumed=resume is not None, pin=settings.pin)
-        self._switcher = Switcher(
-            self,
-            scout,
-            settings.selection,
-            switcher_rng,
-            unix_time,
-            self._log.tell,
-            standing,
-        )
-        self._keeper = StateSaver(
-            storage, self._place, self._switcher.standing, standing.owed, self._log
-        )
-        self._keeper.apart = bool(discovery.bootstrap) and (resume is None or standing.apart)
-        self._farewells = PendingLeaves(network, discovery, self._place, self._keeper, self._log)
-        self._solo = SoloTraining(
-            workload, comparison_compute, rng, self._place, settings.alone_rounds
-        )
-        self._items = ItemsWatch(network.peer_id, self._log)
-        self._views = NodeViews(
-            network=network,
-            place=self._place,
-            finder=self._finder,
-            switcher=self._switcher,
-            eligibility=eligibility,
-            solo=self._solo,
-            privacy=privacy,
-            items=self._items,
-            skipped_rows=workload.skipped_rows if isinstance(workload, Remarking) else 0,
-            settings=settings,
-            notices=self._notices,
-            log=self._log,
-            unix_time=unix_time,
-            started_at=unix_time(),
-        )
-        self._first_group = FirstGroup(
-            network, workload, settings, eligibility, self._finder, scout, self._log
-        )
-        self._factory = MembershipFactory(
-            network=network,
-            sealer=sealer,
-            discovery=discovery,
-            workload=workload,
-            eligibility=eligibility,
-            settings=settings.session,
-            compute=training_compute,
-            rng=rng,
-            unix_time=unix_time,
-            privacy=privacy,
-            save=self._keeper.save,
-            on_tell=self._on_tell,
-            log=self._log,
-        )
-        change = GroupChange(
-            place=self._place,
-            factory=self._factory,
-            scout=scout,
-            finder=self._finder,
-            switcher=self._switcher,
-            storage=storage,
-            keeper=self._keeper,
-            farewells=self._farewells,
-            take_part=self._take_part,
-            compare=self._compare,
-            faults=faults if faults is not None else FaultPoints(),
-            log=self._log,
-        )
-        self._moves = Moves(
-            self._place,
-            workload,
-            eligibility,
-            self._finder,
-            self._switcher,
-            self._keeper,
-            change,
-            self._views.group,
-            self._log,
-        )
-        self._late_join = LateJoin(
-            network,
-            self._place,
-            self._finder,
-            self._first_group,
-            self._moves,
-            self._keeper,
-            self._notices,
-            self._log,
-        )
-        for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
-            network.set_handler(protocol, self._answerer(protocol), wire.LIMITS.max_request_bytes)
+        self._links = links
+        self._current_group = current_group
+        self._beginning = beginning
+        self._tasks = tasks
+        self._moves = moves
+        self._views = views
+        self._saver = saver
+        self._log = log
+
+    @property
+    def network(self) -> Network:
+        """What the node reaches others through."""
+        return self._links.network
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -217,48 +65,27 @@ class Node:
         a group, its own when nobody is there. NetworkError when nobody has answered within the
         time given for that; GroupError when the group cannot be joined with this node's data."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._tasks.open(nursery)
             self._log.tell(
                 "info",
                 "listening",
                 f"listening on {', '.join(self.network.multiaddrs)}",
                 {"multiaddrs": list(self.network.multiaddrs), "peer_id": self.network.peer_id},
             )
-            if isinstance(self._workload, Remarking):
-                for remark in self._workload.remarks():
-                    self._log.tell(remark.level, remark.kind, remark.text, dict(remark.data))
-            nursery.start_soon(self._finder.run)
-            self._place.own_phase = "joining"
-            if self._discovery.bootstrap and self._bootstrap_seconds:
-                nursery.start_soon(
-                    give_up_without_bootstrap,
-                    self.network,
-                    self._discovery,
-                    self._bootstrap_seconds,
-                )
-            await join_network(self._discovery, self._log)
-            nursery.start_soon(tell_of_absence, self._discovery, self._log)
-            charter = await self._first_group.choose(self._resume)
-            membership = self._factory.first(charter, self._resume)
-            self._place.enter(membership)
-            await self._keeper.keep_place(charter)
-            await self._storage.tidy()
-            self._place.own_phase = None
-            await self._take_part(membership)
-            nursery.start_soon(keep_remembered, self._discovery.remembered, self._keeper.remember)
-            nursery.start_soon(tell_of_peers, self.network, self._log)
-            nursery.start_soon(tell_of_other_versions, lambda: self._finder.faults, self._log)
-            self._compare(membership)
-            nursery.start_soon(self._switcher.run)
-            nursery.start_soon(self._late_join.run)
-            for owed in self._keeper.owed:
-                nursery.start_soon(self._farewells.say, owed)
+            self._beginning.tell_remarks()
+            self._tasks.start(self._tasks.from_start)
+            await self._beginning.join_network()
+            self._tasks.start(self._tasks.once_dialled)
+            membership = await self._beginning.enter_first_group()
+            await self._tasks.take_part(membership)
+            self._tasks.compare(membership)
+            self._tasks.start(self._tasks.as_member)
             task_status.started()
             await trio.sleep_forever()
 
     async def wait_done(self) -> None:
         """Return once all rounds are done, or the node was asked to stop."""
-        await self._place.wait_rounds_done(self.stop_asked)
+        await self._current_group.wait_rounds_done(self.stop_asked)
 
     def request_stop(self, leave: bool = False) -> None:
         """Ask the owner of the node to close it; `leave`: withdraw from the group first."""
@@ -267,21 +94,21 @@ class Node:
 
     async def finish(self) -> None:
         """Before closing: save, and leave the group when that was asked for."""
-        self._place.own_phase = "stopping"
+        self._current_group.own_phase = "stopping"
         with trio.move_on_after(FINISH_MOVE_SECONDS):
             await self._moves.wait_over()  # or it has been given up
-        membership = self._place.membership
+        membership = self._current_group.membership
         if membership is None:
             return
         if self._leave_on_stop:
             charter = membership.session.charter
             await membership.leave()
-            await self._storage.forget(charter.group_id)
+            await self._saver.forget(charter.group_id)
             text = f"left group {charter.name} for good"
             self._log.tell("info", "left", text, {"for_good": True})
         else:
-            await self._keeper.save(membership.saved(), membership.session.model())
-        await self._keeper.remember(self._discovery.remembered())
+            await self._saver.save(membership.saved(), membership.session.model())
+        await self._saver.remember(self._links.discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
 
@@ -291,13 +118,12 @@ class Node:
 
     async def groups(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
-        await self._finder.ask()
-        return tuple(self._views.group(known) for known in self._finder.known())
+        return await self._views.groups()
 
     def recommend(self, user: str, top: int) -> Recommendations:
-        """The best items for `user` by the group's model as it is now."""
-        session = self._place.current.session
-        return self._workload.recommend(session.model(), session.charter, user, top)
+        """The `top` best items for `user` by the group's model as it is now; GroupError while the
+        node is in no group, DataError when nothing can be recommended."""
+        return self._views.recommend(user, top)
 
     async def switch(self, reference: str, pin: bool = False) -> GroupView:
         """Leave the current group for another, named by name or the beginning of its id; `pin`: and
@@ -312,58 +138,3 @@ class Node:
         """Found a group of this name, with this node as its first member, and leave the current
         one. GroupError when there is such a group already."""
         return await self._moves.found(name, pin)
-
-    # --- what its switcher asks of it -------------------------------------------------------------
-
-    def place(self) -> Membership | None:
-        """Where the node is."""
-        return self._place.membership
-
-    def alone_model(self) -> ModelView | None:
-        """What it learned without any group."""
-        return self._solo.model
-
-    async def move(self, target: Candidate, why: str) -> None:
-        """By the switcher's decision; GroupError or StateError: it stays where it was."""
-        await self._moves.move_by_itself(target, why)
-
-    async def found(self, why: str) -> None:
-        """By the switcher's decision; StateError: it stays where it was."""
-        await self._moves.found_by_itself(why)
-
-    # --- inside -----------------------------------------------------------------------------------
-
-    async def _take_part(self, membership: Membership) -> None:
-        """Run a membership; return once it is subscribed."""
-        assert self._nursery is not None
-        await self._nursery.start(membership.run, self._discovery.run)
-
-    def _compare(self, membership: Membership) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._solo.train, membership)
-
-    def _answerer(self, protocol: str) -> Any:
-        async def answer(peer: PeerId, payload: bytes) -> bytes:
-            membership = self._place.membership
-            if membership is None:
-                refusal = wire.Refusal("busy", "this node is not in a group yet")
-                return wire.encode_answer(refusal)
-            return await membership.answer(peer, protocol, payload)
-
-        return answer
-
-    def _own_card(self, unix_now: float) -> GroupCard | None:
-        membership = self._place.membership
-        if membership is None:
-            return None
-        return session_card(membership.session, trio.current_time(), unix_now)
-
-    def _on_tell(self, tell: ev.Tell) -> None:
-        self._log.tell(tell.level, tell.kind, tell.message, dict(tell.data))
-        membership = self._place.membership
-        if membership is not None and tell.kind in ("joined", "round"):
-            self._items.look(membership)
-        if tell.kind == "round":
-            self._switcher.round_done()
-        if tell.kind in ("member-joined", "member-left", "member-away", "joined"):
-            self._finder.changed()

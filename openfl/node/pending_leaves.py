@@ -40,16 +40,23 @@ class PendingLeaves:
         self,
         network: Network,
         discovery: Discovery,
-        place: CurrentGroup,
-        keeper: StateSaver,
+        current_group: CurrentGroup,
+        saver: StateSaver,
         log: EventLog,
     ) -> None:
         self._network = network
         self._discovery = discovery
-        self._place = place
-        self._keeper = keeper
+        self._current_group = current_group
+        self._saver = saver
         self._log = log
         self._saying: dict[GroupId, tuple[trio.CancelScope, trio.Event]] = {}
+
+    async def say_all(self) -> None:
+        """Give out the leaves that an earlier run owes; return once all are heard, or not to be
+        said any more."""
+        async with trio.open_nursery() as nursery:
+            for owed in self._saver.owed:
+                nursery.start_soon(self.say, owed)
 
     async def say(self, owed: OwedLeave) -> None:
         """Return once it is heard, or is not to be said any more."""
@@ -68,17 +75,17 @@ class PendingLeaves:
             await silent.wait()
 
     async def _say_until_heard(self, owed: OwedLeave) -> None:
-        while self._keeper.owes(owed):
-            if owed.group_id == self._place.charter.group_id:
+        while self._saver.owes(owed):
+            if owed.group_id == self._current_group.charter.group_id:
                 break  # in it again, in a later epoch
             if await say_leave(self._network, self._discovery, owed):
                 text = f"told group {owed.group_id[:8]} that this node left it"
                 self._log.tell("info", "left", text)
                 break
             await trio.sleep(RETRY_SECONDS)
-        if self._keeper.owes(owed):
-            self._keeper.settle(owed.group_id)
-            await self._keeper.keep_place_if_possible()
+        if self._saver.owes(owed):
+            self._saver.settle(owed.group_id)
+            await self._saver.save_standing_if_possible()
 
 
 async def say_leave(network: Network, discovery: Discovery, owed: OwedLeave) -> bool:

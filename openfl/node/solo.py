@@ -20,13 +20,13 @@ class SoloTraining:
         workload: Workload,
         compute: Compute,
         rng: np.random.Generator,
-        place: CurrentGroup,
+        current_group: CurrentGroup,
         max_rounds: int,
     ) -> None:
         self._workload = workload
         self._compute = compute
         self._rng = rng
-        self._place = place
+        self._current_group = current_group
         self._max_rounds = max_rounds
         self._result: SoloResult | None = None
 
@@ -53,5 +53,5 @@ class SoloTraining:
         result = await self._compute.run(
             lambda: train_alone(task, rng, max_rounds=self._max_rounds)
         )
-        if membership is self._place.membership:
+        if membership is self._current_group.membership:
             self._result = result

@@ -1,4 +1,4 @@
-"""`StateSaver`: what a node keeps on disk while it runs: its membership, its place, its peers.
+"""`StateSaver`: what a node keeps on disk while it runs: its membership, its standing, its peers.
 
 Which group the node is in, how it stands with other groups and which leaves it owes change
 together, in one write. A disk that fails is told of once; the node goes on.
@@ -25,24 +25,24 @@ MAX_OWED = 8
 
 
 class StateSaver:
-    """`standing()` is how the node stands with other groups now, `owed` what it owes from before:
-    the leaves themselves are this keeper's to add."""
+    """`standing()`: how the node stands with other groups now, less the leaves it owes, which are
+    kept here; `owed`: those from an earlier run."""
 
     def __init__(
         self,
         storage: NodeStorage,
-        place: CurrentGroup,
+        current_group: CurrentGroup,
         standing: Callable[[], Standing],
         owed: tuple[OwedLeave, ...],
         log: EventLog,
     ) -> None:
         self._storage = storage
-        self._place = place
+        self._current_group = current_group
         self._standing = standing
         self._owed = {leave.group_id: leave for leave in owed[-MAX_OWED:]}
         self._log = log
         self._changing = trio.Lock()
-        """Held while what is kept of this node's place changes on disk."""
+        """Held while the current group and the standing change on disk."""
         self._failed = False
         self.apart = False
         """See `Standing.apart`."""
@@ -51,6 +51,7 @@ class StateSaver:
 
     @property
     def owed(self) -> tuple[OwedLeave, ...]:
+        """Leaves that may not have been heard yet."""
         return tuple(self._owed.values())
 
     def owes(self, leave: OwedLeave) -> bool:
@@ -58,48 +59,56 @@ class StateSaver:
         return self._owed.get(leave.group_id) == leave
 
     def owe(self, leave: OwedLeave) -> None:
-        """To be kept with the place from now on."""
+        """Keep this leave with the standing from now on."""
         self._owed[leave.group_id] = leave
 
     def settle(self, group_id: GroupId) -> None:
         """Nothing is owed to this group any more."""
         self._owed.pop(group_id, None)
 
-    # --- the place --------------------------------------------------------------------------------
+    # --- the current group, and the standing ------------------------------------------------------
 
-    async def keep_place(self, charter: Charter, **changes: Any) -> None:
+    async def save_standing(self, charter: Charter, **changes: Any) -> None:
         """Keep that the node is in this group, and how it stands, with `changes` to that.
         StateError."""
         async with self._changing:
-            await self._write_place(charter, **changes)
+            await self._write_standing(charter, **changes)
 
-    async def keep_place_if_possible(self) -> None:
+    async def save_standing_if_possible(self) -> None:
         """Keep where the node is and how it stands."""
         try:
             async with self._changing:
-                await self._write_place(self._place.charter)
+                await self._write_standing(self._current_group.charter)
         except StateError as error:
             self._tell_failed(error)
 
-    async def _write_place(self, charter: Charter, **changes: Any) -> None:
+    async def _write_standing(self, charter: Charter, **changes: Any) -> None:
         standing = replace(self._standing(), owed=self.owed, apart=self.apart)
         await self._storage.set_current(charter, replace(standing, **changes))
 
     # --- the membership, and peers ----------------------------------------------------------------
 
     async def save(self, saved: SavedMembership, model: ModelView) -> None:
-        """Keep the state of a membership, and its place when it is the present one."""
+        """Keep the state of a membership, and the standing when it is the present one."""
         try:
             await self._storage.save(saved, model)
             async with self._changing:
-                if self._place.is_in(saved.charter.group_id):
-                    await self._write_place(saved.charter)
+                if self._current_group.is_in(saved.charter.group_id):
+                    await self._write_standing(saved.charter)
         except StateError as error:
             self._tell_failed(error)
         else:
             if self._failed:
                 self._log.tell("info", "saved-again", "state is being saved again")
             self._failed = False
+
+    async def tidy(self) -> None:
+        """Remove what a run that ended in the middle of a move has left. StateError."""
+        await self._storage.tidy()
+
+    async def forget(self, group_id: GroupId) -> None:
+        """Remove the membership in this group. StateError."""
+        await self._storage.forget(group_id)
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
         """Keep peers to try at the next start."""

@@ -10,15 +10,16 @@ import trio
 from openfl.core.contribution import GroupId
 from openfl.core.telemetry import GroupView, NodeSnapshot, PeerView
 from openfl.group.session import GroupSession
+from openfl.learning.factorization.recommend import Recommendations
+from openfl.learning.workload import Remarking
 from openfl.network.base import ConnectedPeer, Network
 from openfl.node.current_group import CurrentGroup
-from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.group_finder import GroupFinder
 from openfl.node.group_view import group_view, metric_value
 from openfl.node.items_watch import ItemsWatch
 from openfl.node.notices import Notices
-from openfl.node.privacy_budget import PrivacyBudget
+from openfl.node.parts import Learning
 from openfl.node.resources import resources_now
 from openfl.node.settings import NodeSettings
 from openfl.node.solo import SoloTraining
@@ -32,14 +33,12 @@ class NodeViews:
     """Looks at the parts of a node and changes nothing. started_at: unix seconds."""
 
     network: Network
-    place: CurrentGroup
+    current_group: CurrentGroup
     finder: GroupFinder
     switcher: Switcher
-    eligibility: Eligibility
+    learning: Learning
     solo: SoloTraining
-    privacy: PrivacyBudget | None
     items: ItemsWatch
-    skipped_rows: int
     settings: NodeSettings
     notices: Notices
     log: EventLog
@@ -49,7 +48,8 @@ class NodeViews:
     def node(self) -> NodeSnapshot:
         """Everything a viewer needs, now."""
         now = trio.current_time()
-        membership, alone = self.place.membership, self.solo.result
+        membership, alone = self.current_group.membership, self.solo.result
+        workload, privacy = self.learning.workload, self.learning.privacy
         statistics = self.network.statistics()
         faults = {**statistics.faults, **self.finder.faults}
         group_id, group_name, task, metric = GroupId(""), self.settings.group_name, "", ""
@@ -63,7 +63,7 @@ class NodeViews:
         return NodeSnapshot(
             time=self.unix_time(),
             started_at=self.started_at,
-            phase=self.place.phase,
+            phase=self.current_group.phase,
             peer_id=self.network.peer_id,
             multiaddrs=self.network.multiaddrs,
             home=self.settings.home,
@@ -88,24 +88,34 @@ class NodeViews:
             deltas_merged=0 if session is None else session.deltas_merged,
             faults=faults,
             events=self.log.last,
-            privacy=None if self.privacy is None else self.privacy.view,
+            privacy=None if privacy is None else privacy.view,
             switching=self.switcher.view(),
             resources=resources_now(statistics),
             notices=self.notices.now(now),
             directory=self.finder.asked,
             items=self.items.view(membership),
-            skipped_rows=self.skipped_rows,
+            skipped_rows=workload.skipped_rows if isinstance(workload, Remarking) else 0,
         )
+
+    async def groups(self) -> tuple[GroupView, ...]:
+        """The groups the network knows of, asked of connected peers now."""
+        await self.finder.ask()
+        return tuple(self.group(known) for known in self.finder.known())
+
+    def recommend(self, user: str, top: int) -> Recommendations:
+        """See `Node.recommend`."""
+        session = self.current_group.current.session
+        return self.learning.workload.recommend(session.model(), session.charter, user, top)
 
     def group(self, known: KnownCard) -> GroupView:
         """A group as this node sees it: whether it fits, what came of the last look at it."""
         charter = known.card.charter
-        mine = self.place.is_in(charter.group_id)
+        mine = self.current_group.is_in(charter.group_id)
         return group_view(
             known,
             trio.current_time(),
             mine=mine,
-            problem=None if mine else self.eligibility.problem(charter),
+            problem=None if mine else self.learning.eligibility.problem(charter),
             finding=self.switcher.finding(charter.group_id),
             round_now=self.switcher.selector.rounds,
         )

@@ -1,9 +1,10 @@
 """Many nodes in one process on virtual time: the real sessions, tasks, wire and replicas.
 
-`scenario` says what happens (data, read by `scenario_file`), `dealing` deals the ratings out,
-`links` is the network, `connections` who can ask whom, `attacks` what hostile members do. `agenda`
-is virtual time, `world` the driver of all sessions, `member` one node in it. `ledger` and
-`shared_replica` are what a thousand nodes share, in `shared_world`. `records` is what is told of a
-run, `run` puts all together. No trio, no threads, no clock: the same scenario and seed give the
-same trace.
+`scenario` says what happens (data, read by `scenario_file`). `engine` runs the sessions on virtual
+time (`agenda`); what they publish goes through a `medium`, and a switch driver moves nodes between
+groups; `state` is what these share. `member` is one node in a group, `trainer` its training,
+`attacks` what hostile ones do, `faults` who comes and goes. `links` is the network, `connections`
+who can ask whom, `requests` how. `ledger`, `shared_replica` and `shared_medium` are for a thousand
+nodes. `records` is what is told of a run, `run` puts all together. No trio, no threads, no clock:
+the same scenario and seed give the same trace.
 """

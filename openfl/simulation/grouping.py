@@ -15,6 +15,7 @@ from openfl.learning.factorization.ratings import Catalogue, Ratings
 from openfl.learning.rating.task import MatrixFactorization
 from openfl.simulation.communities import Tastes, assign, most_common, purity
 from openfl.simulation.dealing import favourite_genres, only
+from openfl.simulation.engine import Engine
 from openfl.simulation.groups_world import GroupsWorld, group_name
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import Grouping
@@ -84,11 +85,11 @@ def references(
     return References(mean_of(own), mean_of([0] * len(own)), mean_of(shuffled))
 
 
-def grouping_of(world: GroupsWorld, found: References) -> Grouping:
+def grouping_of(engine: Engine, driver: GroupsWorld, found: References) -> Grouping:
     """What came of the groups of a run that is over."""
-    last = world.records[-1]
-    honest = [member for member in world.present() if member.honest]
-    sizes = Counter(member.charter.name for member in world.present())
+    last = engine.records[-1]
+    honest = [member for member in engine.state.present() if member.honest]
+    sizes = Counter(member.charter.name for member in engine.state.present())
     return Grouping(
         mean=last.test.mean,
         oracle=found.oracle,
@@ -96,11 +97,11 @@ def grouping_of(world: GroupsWorld, found: References) -> Grouping:
         random=found.random,
         purity=purity(
             [member.charter.group_id for member in honest],
-            [world.tastes[member.index] for member in honest],
+            [driver.tastes[member.index] for member in honest],
         ),
-        moves=len(world.moves),
-        founded=sum(chooser.founded for chooser in world.choosers),
-        last_move=max((number for number, *_ in world.moves), default=None),
+        moves=len(engine.state.moves),
+        founded=sum(chooser.founded for chooser in driver.choosers),
+        last_move=max((number for number, *_ in engine.state.moves), default=None),
         sizes=dict(sorted(sizes.items())),
         directory_bytes=last.directory_bytes,
         probe_bytes=last.probe_bytes,

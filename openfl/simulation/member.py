@@ -8,27 +8,36 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from openfl.aggregation.delta import Delta
-from openfl.core.contribution import Charter, Contribution, GroupId, ModelView, PeerId
+from openfl.core.contribution import Charter, Contribution, GroupCard, GroupId, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
 from openfl.network.base import Sealer
-from openfl.simulation.attacks import AttackInput, Kind, nan_blocks
+from openfl.simulation.attacks import AttackInput, AttackKind, nan_blocks
 from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
 FIRST_EPOCH = 1_000
 
 
+LyingAnswer = Callable[[str, bytes, float], bytes | None]
+"""(protocol, request, now) -> what is answered in place of the truth; None: the truth."""
+LyingCard = Callable[[GroupCard], GroupCard]
+"""What is told of the group in place of the truth."""
+
+
 @dataclass
 class Hostility:
-    """`colluders`: what all attackers would honestly send, the latest of each."""
+    """What a member does in place of learning. colluders: what all attackers would honestly send,
+    the latest of each. answer: its answers to requests; card: its cards (default: the truth)."""
 
-    kind: Kind
+    kind: AttackKind
     strength: float
     from_round: int
     colluders: dict[int, Contribution]
     rng: np.random.Generator
+    answer: LyingAnswer = lambda protocol, request, now: None
+    card: LyingCard = lambda card: card
 
 
 @dataclass
@@ -93,6 +102,13 @@ class SimulatedMember:
     def merged(self) -> int:
         return self.earlier_merged + (self.session.deltas_merged if self.session else 0)
 
+    @property
+    def running(self) -> GroupSession:
+        """Its session. RuntimeError when it has none."""
+        if self.session is None:
+            raise RuntimeError(f"node {self.index} has no session")
+        return self.session
+
     def lives(self, incarnation: int) -> bool:
         """Whether what was planned for that incarnation still counts."""
         return self.alive and self.incarnation == incarnation
@@ -113,13 +129,13 @@ class SimulatedMember:
 
     def nan_message(self, work: Contribution) -> bytes:
         """What an honest encoder would refuse to make of a contribution, in a gossip message."""
-        assert self.session is not None
+        session = self.running
         schemas = {table.name: table for table in self.charter.tables}
         delta = Delta(
             group_id=self.charter.group_id,
-            epoch=self.session.epoch,
-            seqno=self.session.round + 1,
-            round=self.session.round + 1,
+            epoch=session.epoch,
+            seqno=session.round + 1,
+            round=session.round + 1,
             examples=self.task.train_examples,
             fit=None,
             blocks=nan_blocks(work, schemas),

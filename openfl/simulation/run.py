@@ -25,15 +25,16 @@ from openfl.network.base import Sealer
 from openfl.simulation.attacks import ATTACKS, flip_labels
 from openfl.simulation.communities import Tastes, community_ratings
 from openfl.simulation.dealing import deal, only, synthetic_ratings
+from openfl.simulation.engine import Engine
 from openfl.simulation.grouping import first_charters, grouping_of, references, tastes_of_nodes
 from openfl.simulation.groups_world import GroupsWorld, TaskOf
+from openfl.simulation.medium import FullMedium
 from openfl.simulation.member import Hostility, SimulatedMember
 from openfl.simulation.records import Fits, Grouping, RoundRecord, Summary
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import COMMUNITIES, MUSIC, SYNTHETIC
 from openfl.simulation.sealing import StandInSealer
-from openfl.simulation.shared_world import SharedWorld
-from openfl.simulation.world import World
+from openfl.simulation.shared_medium import SharedMedium
 
 CENTRAL_ROUNDS = 60
 WITHIN = 0.01
@@ -65,7 +66,7 @@ class Central:
 class Outcome:
     summary: Summary
     records: tuple[RoundRecord, ...]
-    world: World
+    engine: Engine
 
 
 def load_crowd(scenario: Scenario, sample_folder: Callable[[], Path]) -> Crowd:
@@ -99,7 +100,6 @@ def simulate(
         scenario.run.seed,
         crowd.tastes,
     )
-    world: World
     grouping: Grouping | None = None
     if scenario.groups.several:
         tastes = tastes_of_nodes(crowd.ratings, crowd.catalogue, crowd.tastes, hands)
@@ -109,25 +109,22 @@ def simulate(
         members = make_members(scenario, charter, hands, sealer_of, charters)
         central = train_centrally(scenario, charter, crowd.ratings, hands, members)
         others = references(scenario, crowd.ratings, hands, members, tastes)
-        several = GroupsWorld(
-            scenario,
-            charters[0],
-            members,
-            central.by_node,
-            on_record,
+        driver = GroupsWorld(
+            lambda name: charter_of(scenario, crowd.ratings, name),
             task_maker(scenario, members),
             tastes,
         )
-        several.run()
-        world, grouping = several, grouping_of(several, others)
+        engine = Engine(scenario, members, central.by_node, on_record, driver=driver)
+        engine.run()
+        grouping = grouping_of(engine, driver, others)
     else:
         members = make_members(scenario, charter, hands, sealer_of)
         central = train_centrally(scenario, charter, crowd.ratings, hands, members)
-        kind = SharedWorld if scenario.run.engine == "shared" else World
-        world = kind(scenario, charter, members, central.by_node, on_record)
-        world.run()
-    summary = replace(summary_of(scenario, world, central.pooled), grouping=grouping)
-    return Outcome(summary, tuple(world.records), world)
+        medium = SharedMedium if scenario.run.engine == "shared" else FullMedium
+        engine = Engine(scenario, members, central.by_node, on_record, medium)
+        engine.run()
+    summary = replace(summary_of(scenario, engine, central.pooled), grouping=grouping)
+    return Outcome(summary, tuple(engine.records), engine)
 
 
 def charter_of(scenario: Scenario, ratings: Ratings, name: str = "") -> Charter:
@@ -228,9 +225,9 @@ def train_centrally(
     return Central({"validation": validation.pooled, "test": test.pooled}, by_node)
 
 
-def summary_of(scenario: Scenario, world: World, central: dict[str, float]) -> Summary:
-    last = world.records[-1]
-    within = next((r for r in world.records if r.against_central <= WITHIN), None)
+def summary_of(scenario: Scenario, engine: Engine, central: dict[str, float]) -> Summary:
+    last = engine.records[-1]
+    within = next((r for r in engine.records if r.against_central <= WITHIN), None)
     return Summary(
         scenario=scenario.name,
         seed=scenario.run.seed,
@@ -244,7 +241,7 @@ def summary_of(scenario: Scenario, world: World, central: dict[str, float]) -> S
         first_within=within.round if within else None,
         published_until=within.published_bytes if within else None,
         published_bytes=last.published_bytes,
-        deliveries=world.deliveries,
-        faults=world.all_faults(),
-        trace=world.trace,
+        deliveries=engine.state.deliveries,
+        faults=engine.state.refused_by_name(),
+        trace=engine.trace,
     )

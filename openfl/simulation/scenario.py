@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from openfl.aggregation.robust_view import RULES
 from openfl.config.settings import setting
 from openfl.config.text_checks import rating_scale_problem
+from openfl.core.rule_names import RULE_NAMES
 from openfl.simulation.attacks import ATTACKS
 
 MAX_NODES = 10_000
@@ -98,6 +98,9 @@ class TrainingSection:
     interval_seconds: float = setting(
         2.0, "Between a node's rounds.", unit="s", minimum=0.0, above_minimum=True, maximum=86_400.0
     )
+    rounds: int = setting(
+        0, "A node stops after so many rounds of its own; 0: never.", minimum=0, maximum=10_000
+    )
     lockstep: bool = setting(
         False,
         "All nodes train at the same moments, from what had arrived by then: the pessimistic case.",
@@ -119,7 +122,7 @@ class TrainingSection:
         "screened-mean",
         "How contributions become one model, as `aggregation.rule` of a node's configuration. The"
         ' engine "shared" always takes the plain mean.',
-        choices=RULES,
+        choices=RULE_NAMES,
     )
     min_row_evidence: int = setting(
         1, "Rows with fewer training ratings are not published.", minimum=1, maximum=1_000_000
@@ -247,7 +250,67 @@ class GroupsSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class SwitchingSection:
+    """How nodes choose their group, with `groups.switching`; rounds are the node's own. The first
+    five are those of the section `switching` of a node's configuration, the others are constants
+    of a node (see docs/switching.md)."""
+
+    found_min_members: int = setting(
+        6, "Members that a group must have before a node founds another.", minimum=2, maximum=65_536
+    )
+    look_probability: float = setting(
+        0.5, "Chance of a look at other groups after a round.", minimum=0.0, maximum=1.0
+    )
+    dwell_rounds: float = setting(
+        2.0,
+        "Rounds that a node stays after its first move; each further move adds half of that.",
+        minimum=0.0,
+        maximum=1_000.0,
+    )
+    max_candidates: int = setting(8, "Groups probed in one look.", minimum=1, maximum=64)
+    warm_up_rounds: int = setting(
+        2, "Nobody looks around before this round.", minimum=0, maximum=10_000
+    )
+    patient_looks: int = setting(
+        4, "Looks that end in staying before looks become rarer.", minimum=1, maximum=1_000
+    )
+    rarest_look: float = setting(
+        1 / 16, "The least that looks become, as a part of their chance.", minimum=0.0, maximum=1.0
+    )
+    consolidate_after_rounds: int = setting(
+        6,
+        "Before this round in its group nobody joins a larger one that is only as good.",
+        minimum=0,
+        maximum=10_000,
+    )
+    consolidate_ratio: float = setting(
+        1.5, "So many times as large that group must be.", minimum=1.0, maximum=100.0
+    )
+    found_probability: float = setting(
+        0.1, "Chance that a node founds a group when it has reason to.", minimum=0.0, maximum=1.0
+    )
+    found_gain: float = setting(
+        0.03,
+        "By which part its metric must be better alone than in the group.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    broken_promise: float = setting(
+        0.02,
+        "By which part worse than in the group left for it a group must be to be distrusted.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    distrust_rounds: int = setting(
+        16,
+        "Before such a group is looked at again; twice as many each further time.",
+        minimum=0,
+        maximum=10_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
     """One entry of the timetable, `at_round` intervals after the beginning.
 
     join, leave, crash, return: `count` nodes, or that `fraction` of all nodes. Who joins was not
@@ -277,7 +340,8 @@ class Scenario:
     network: NetworkSection = field(default_factory=NetworkSection)
     members: MembersSection = field(default_factory=MembersSection)
     groups: GroupsSection = field(default_factory=GroupsSection)
-    events: tuple[Happening, ...] = ()
+    switching: SwitchingSection = field(default_factory=SwitchingSection)
+    events: tuple[Fault, ...] = ()
 
     @property
     def joiners(self) -> int:

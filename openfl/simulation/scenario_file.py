@@ -13,7 +13,7 @@ from typing import Any
 from openfl.config.settings import Problem, Setting, setting_of, shown
 from openfl.core.errors import ConfigError
 from openfl.core.files import read_named
-from openfl.simulation.scenario import WHATS, Happening, Scenario
+from openfl.simulation.scenario import WHATS, Fault, Scenario
 
 SECTION_TYPES: dict[str, type[Any]] = {
     f.name: type(getattr(Scenario(), f.name))
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Setting] = {
     for section, kind in SECTION_TYPES.items()
     for f in fields(kind)
 }
-_EVENT_KEYS = tuple(f.name for f in fields(Happening))
+_EVENT_KEYS = tuple(f.name for f in fields(Fault))
 _SHARED_EVENTS = ("join", "crash")
 MUSIC, SYNTHETIC, COMMUNITIES = "music", "synthetic", "communities"
 _MADE_UP = (SYNTHETIC, COMMUNITIES)
@@ -107,7 +107,7 @@ def _take(key: str, raw: Any, label: str, values: dict[str, Any], problems: list
         problems.append(f"{label}: {key}: {problem}")
 
 
-def _events(raw: Any, label: str, problems: list[str]) -> tuple[Happening, ...]:
+def _events(raw: Any, label: str, problems: list[str]) -> tuple[Fault, ...]:
     if not isinstance(raw, list):
         problems.append(f"{label}: events: must be entries [[events]]")
         return ()
@@ -119,7 +119,7 @@ def _events(raw: Any, label: str, problems: list[str]) -> tuple[Happening, ...]:
             problems += [f"{where}: {problem}" for problem in found]
         else:
             values = {**table, "at_round": float(table["at_round"])}
-            events.append(Happening(**values))
+            events.append(Fault(**values))
     return tuple(sorted(events, key=lambda event: event.at_round))
 
 

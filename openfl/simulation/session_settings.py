@@ -1,16 +1,17 @@
-"""What a scenario says to each session."""
+"""What a scenario says to each session, and to each node that may change its group."""
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import asdict
 
 from openfl.aggregation.replica import ReplicaLimits
-from openfl.aggregation.robust_view import Rule
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.simulation.scenario import Scenario
+from openfl.switching.policy import SelectionSettings
 
 USUAL_MAX_MEMBERS = 4096
+"""Of a replica, in simulations of no more nodes."""
 
 
 def session_settings(scenario: Scenario, nodes: int, wait_for_members: int) -> SessionSettings:
@@ -19,14 +20,26 @@ def session_settings(scenario: Scenario, nodes: int, wait_for_members: int) -> S
     # In lockstep members ask for their next round early and are held until its moment.
     pace = 0.5 if training.lockstep else 1.0
     return SessionSettings(
+        rounds=training.rounds,
         interval_seconds=pace * training.interval_seconds,
         row_fraction=training.row_fraction,
         refresh_fraction=training.refresh_fraction,
         heartbeat_seconds=network.heartbeat_seconds,
-        aggregation=AggregationSettings(rule=cast(Rule, training.rule)),
+        aggregation=AggregationSettings(rule=training.rule),
         wait_for_members=wait_for_members,
         limits=ReplicaLimits(
             max_members=max(USUAL_MAX_MEMBERS, nodes),
             member_ttl_seconds=network.member_ttl_seconds,
         ),
+    )
+
+
+def selection_settings(scenario: Scenario) -> SelectionSettings:
+    """How each node of the scenario chooses its group."""
+    groups = scenario.groups
+    return SelectionSettings(
+        enabled=groups.switching,
+        founding=groups.founding,
+        found_after_rounds=groups.founding_after_rounds,
+        **asdict(scenario.switching),
     )

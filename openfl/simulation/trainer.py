@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from openfl.aggregation.screening import Influence
+from openfl.aggregation.member_judge import Influence
 from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.group import events as ev
 from openfl.simulation.agenda import Agenda

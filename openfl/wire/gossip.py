@@ -66,7 +66,7 @@ class HeardVersion:
 
     seqno 0: only heard of. seqno `GONE`: it left, and somebody was seen to count it still.
     opinion: whether the author's influence does the sender's own data good (positive) or harm, as
-    z of openfl.aggregation.screening, within +-MAX_OPINION; None when it has none.
+    z of openfl.aggregation.member_judge, within +-MAX_OPINION; None when it has none.
     """
 
     author: PeerId

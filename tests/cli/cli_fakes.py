@@ -140,10 +140,10 @@ class FakeNode:
 
 
 class FakeRuntime(types.ModuleType):
-    """Stands in for openfl.app.open_node. `nodes` holds every node that was opened."""
+    """Stands in for openfl.app.runtime. `nodes` holds every node that was opened."""
 
     def __init__(self) -> None:
-        super().__init__("openfl.app.open_node")
+        super().__init__("openfl.app.runtime")
         self.nodes: list[FakeNode] = []
         self.homes: list[Path] = []
         self.pins: list[bool | None] = []

@@ -16,8 +16,8 @@ from cli_fakes import FakeControl, FakeRuntime
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     fake = FakeRuntime()
-    monkeypatch.setitem(sys.modules, "openfl.app.open_node", fake)
-    monkeypatch.setattr("openfl.app.open_node", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "openfl.app.runtime", fake)
+    monkeypatch.setattr("openfl.app.runtime", fake, raising=False)
     return fake
 
 

@@ -426,7 +426,7 @@ def runtime_script(home: Path, first: str = "pass") -> str:
     return (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import cli_fakes, openfl.app\n"
-        "openfl.app.open_node = sys.modules['openfl.app.open_node'] = cli_fakes.FakeRuntime()\n"
+        "openfl.app.runtime = sys.modules['openfl.app.runtime'] = cli_fakes.FakeRuntime()\n"
         "from openfl_cli import main, output\n"
         f"{first}\n"
         f"argv = ['start', '--rounds', '400', '--home', {str(home)!r}, '--user', 'first']\n"

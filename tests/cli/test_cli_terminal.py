@@ -31,7 +31,7 @@ NODE = f"""\
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import cli_fakes, openfl.app
-openfl.app.open_node = sys.modules["openfl.app.open_node"] = cli_fakes.FakeRuntime()
+openfl.app.runtime = sys.modules["openfl.app.runtime"] = cli_fakes.FakeRuntime()
 folder = sys.argv[1]
 
 def snapshot(node, real=cli_fakes.FakeNode.snapshot):

@@ -53,7 +53,7 @@ class Live:
 
     @property
     def replica(self) -> Replica:
-        return self.node._place.current.session.replica
+        return self.node._current_group.current.session.replica
 
     @property
     def charter(self) -> Charter:
@@ -79,7 +79,7 @@ class Live:
 
     def passed_over(self) -> dict[str, int]:
         """What its session did not take in, by reason."""
-        return dict(self.node._place.current.session.faults)
+        return dict(self.node._current_group.current.session.faults)
 
     def has(self, author: str, epoch: int, seqno: int) -> bool:
         return self.replica.has_heard(PeerId(author), epoch, seqno)

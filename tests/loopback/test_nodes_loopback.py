@@ -22,7 +22,8 @@ import trio
 
 from openfl.aggregation.replica import Replica
 from openfl.app.control_socket import call
-from openfl.app.open_node import offline_snapshot, open_node
+from openfl.app.offline import offline_snapshot
+from openfl.app.open_node import open_node
 from openfl.config import Config, load_config
 from openfl.core.errors import (
     GroupError,
@@ -50,7 +51,7 @@ PARTS = 12
 def no_deadline_for_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node closes within five seconds, whatever is left to do then (`FINISH_SECONDS` and
     `CLOSE_SECONDS` see to it). Here it is to end by itself, and a slow machine is to save all."""
-    monkeypatch.setattr("openfl.app.open_node.FINISH_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr("openfl.app.running_node.FINISH_SECONDS", 10 * PATIENCE_SECONDS)
     monkeypatch.setattr("openfl.network.libp2p.network.CLOSE_SECONDS", 10 * PATIENCE_SECONDS)
 
 
@@ -80,7 +81,7 @@ class Live:
 
     @property
     def replica(self) -> Replica:
-        return self.node._place.current.session.replica
+        return self.node._current_group.current.session.replica
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]

@@ -43,7 +43,7 @@ class Live:
 
     @property
     def replica(self) -> Replica:
-        return self.node._place.current.session.replica
+        return self.node._current_group.current.session.replica
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
@@ -148,7 +148,7 @@ async def test_a_move_whose_fetch_fails_leaves_the_node_where_it_was(homes: list
     async with running(homes[1], group__name="blues") as node:
         async with running(homes[0], [node.address], group__name="jazz") as other:
             await until(lambda: other.round >= 2, "two rounds")
-            await until(lambda: len(node.node._finder.known()) == 2, "the card is known")
+            await until(lambda: len(node.node._views.finder.known()) == 2, "the card is known")
         before = node.replica.digest()
         with pytest.raises(GroupError, match="no member of group jazz answers"):
             await node.node.switch("jazz")
@@ -171,7 +171,7 @@ async def test_the_group_left_is_as_if_the_node_had_never_been_there(homes: list
             await node.node.wait_done()
             await until(lambda: stayer.replica.member_count == 2, "it contributed")
             assert stayer.replica.digest() != alone
-            old = node.node._place.current.session
+            old = node.node._current_group.current.session
             await node.node.switch("jazz")
             merged = old.deltas_merged
             await until(lambda: stayer.replica.digest() == alone, "withdrawn")

@@ -59,13 +59,13 @@ def test_the_same_seed_gives_the_same_moves() -> None:
     assert first.summary.grouping is not None
     assert first.summary.grouping.moves > 0
     assert first.summary == again.summary
-    assert first.world.moves == again.world.moves  # type: ignore[attr-defined]
+    assert first.engine.state.moves == again.engine.state.moves
 
 
 def test_who_has_moved_has_left_no_trace_in_the_old_group() -> None:
-    world = communities().world
-    groups = {m.peer_id: m.charter.group_id for m in world.members}
-    for member in world.members:
+    members = communities().engine.members
+    groups = {m.peer_id: m.charter.group_id for m in members}
+    for member in members:
         assert member.session is not None
         for author in member.session.replica.version_vector():
             assert groups[author] == member.charter.group_id

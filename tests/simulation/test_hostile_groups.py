@@ -3,17 +3,19 @@ model than members get."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
-from openfl.core.contribution import Evaluation, GroupCard, PeerId
+from openfl.core.contribution import Evaluation, GroupCard
 from openfl.simulation.attacks import ATTACKS
 from openfl.simulation.dealing import deal
+from openfl.simulation.engine import Engine
 from openfl.simulation.groups_world import GroupsWorld
 from openfl.simulation.member import Hostility, SimulatedMember
+from openfl.simulation.records import RoundRecord
 from openfl.simulation.run import charter_of, load_crowd, make_members, task_maker
 from openfl.simulation.scenario import (
     DataSection,
@@ -21,60 +23,55 @@ from openfl.simulation.scenario import (
     NetworkSection,
     RunSection,
     Scenario,
+    SwitchingSection,
     TaskSection,
 )
 from openfl.simulation.sealing import StandInSealer
 from openfl.storage.membership import SavedMembership
-from openfl.switching.policy import SelectionSettings
 from openfl.wire import messages as wire
 
 LURE = "lure"
 HONEST_UNTIL, TURNS_AT = 4, 7
 
 
-class TemptingCards(GroupsWorld):
-    """Hostile members tell of 500 members and a perfect fit."""
-
-    def _own_card(self, member: SimulatedMember, now: float) -> GroupCard | None:
-        card = super()._own_card(member, now)
-        if card is None or member.honest:
-            return card
-        return replace(card, members=500, fit_metric="rmse", fit_best=0.0, fit_median=0.0)
+@dataclass(frozen=True)
+class Run:
+    engine: Engine
+    driver: GroupsWorld
 
 
-class ShopWindow(TemptingCards):
+def tempting(card: GroupCard) -> GroupCard:
+    """What hostile members tell of their group: 500 members and a perfect fit."""
+    return replace(card, members=500, fit_metric="rmse", fit_best=0.0, fit_median=0.0)
+
+
+@dataclass
+class ShopWindow:
     """Hostile members were honest once. Whoever asks for a snapshot gets the model of then; those
-    who have joined hear noise. Nobody looks around before."""
+    who have joined hear noise."""
 
-    window: Replica | None = None
+    members: list[SimulatedMember]
+    model: Replica | None = None
 
-    def _selection(self) -> SelectionSettings:
-        return replace(super()._selection(), warm_up_rounds=TURNS_AT + 2, found_after_rounds=10_000)
-
-    def _record(self, number: int) -> None:
-        super()._record(number)
-        if number == HONEST_UNTIL:
+    def dress(self, record: RoundRecord) -> None:
+        if record.round == HONEST_UNTIL:
             liar = next(m for m in self.members if not m.honest)
-            assert liar.session is not None
-            saved = SavedMembership.of(liar.session.replica, 1, 1, (), {}, self.now)
-            self.window, _ = saved.rebuild(liar.sealer, ReplicaLimits(), self.now)
+            saved = SavedMembership.of(liar.running.replica, 1, 1, (), {}, 0.0)
+            self.model, _ = saved.rebuild(liar.sealer, ReplicaLimits(), 0.0)
 
-    def _respond(
-        self, asked: SimulatedMember, asker: PeerId, protocol: str, payload: bytes
-    ) -> bytes | None:
-        window = self.window
-        if asked.honest or protocol != wire.SNAPSHOT_PROTOCOL or window is None:
-            return super()._respond(asked, asker, protocol, payload)
+    def answer(self, protocol: str, payload: bytes, now: float) -> bytes | None:
+        if protocol != wire.SNAPSHOT_PROTOCOL or self.model is None:
+            return None
         request = wire.decode_snapshot_request(payload)
-        page = window.page(request.known, self.now, request.max_bytes, request.cursor)
-        return wire.encode_answer(wire.ItemsAnswer.of_page(page, window.digest()))
+        page = self.model.page(request.known, now, request.max_bytes, request.cursor)
+        return wire.encode_answer(wire.ItemsAnswer.of_page(page, self.model.digest()))
 
 
-def world_of(
-    kind: type[GroupsWorld], attack: str, from_round: int, rounds: int, seed: int = 1
-) -> GroupsWorld:
+def run(from_round: int, rounds: int, *, shop_window: bool = False) -> Run:
     """Twelve nodes of two tastes. Six of the first taste are hostile, in a group of their own; all
-    others are in one group."""
+    others are in one group. from_round: of their own, when hostile ones turn to noise. shop_window:
+    they show strangers the model of before, and nobody looks around until they have turned."""
+    seed = 1
     scenario = Scenario(
         name="hostile-group",
         run=RunSection(nodes=12, rounds=rounds, seed=seed),
@@ -89,6 +86,7 @@ def world_of(
         task=TaskSection(factors=2),
         network=NetworkSection(wire="once", loss=0.1),
         groups=GroupsSection(count=2, switching=True, founding=False),
+        switching=SwitchingSection(warm_up_rounds=TURNS_AT + 2 if shop_window else 2),
     )
     crowd = load_crowd(scenario, Path)
     home, lure = (charter_of(scenario, crowd.ratings, name) for name in ("home", LURE))
@@ -99,52 +97,55 @@ def world_of(
     bad = {6, 7, 8}
     charters = [lure if n in bad else home for n in range(12)]
     members = make_members(scenario, home, hands, StandInSealer, charters)
+    window = ShopWindow(members)
     for member in members:
         if member.index in bad:
             rng = np.random.default_rng([seed, member.index])
-            member.hostility = Hostility(ATTACKS[attack], 10.0, from_round, {}, rng)
+            member.hostility = Hostility(
+                ATTACKS["noise"], 10.0, from_round, {}, rng, window.answer, tempting
+            )
     central = {n: Evaluation("rmse", 1.0, 0.0, 1) for n in range(12)}  # not looked at
-    world = kind(
-        scenario,
-        home,
-        members,
-        central,
-        lambda record: None,
-        task_of=task_maker(scenario, members),
-        tastes=tastes,
+    driver = GroupsWorld(
+        lambda name: charter_of(scenario, crowd.ratings, name),
+        task_maker(scenario, members),
+        tastes,
     )
-    world.run()
-    return world
+    show = window.dress if shop_window else lambda record: None
+    engine = Engine(scenario, members, central, show, driver=driver)
+    engine.run()
+    return Run(engine, driver)
 
 
-def moves_to(world: GroupsWorld, name: str) -> list[tuple[int, int]]:
+def moves_to(run: Run, name: str) -> list[tuple[int, int]]:
     """(round interval, node)"""
-    return [(number, index) for number, index, _, to in world.moves if to == name]
+    return [(number, index) for number, index, _, to in run.engine.state.moves if to == name]
 
 
 def test_tempting_cards_attract_nobody_when_the_model_is_bad() -> None:
-    world = world_of(TemptingCards, "noise", 0, rounds=9)
-    assert moves_to(world, LURE) == []
-    lure = world.members[6].charter.group_id
-    looked = [chooser for chooser in world.choosers if lure in chooser.selector.findings]
+    done = run(0, rounds=9)
+    assert moves_to(done, LURE) == []
+    lure = done.engine.members[6].charter.group_id
+    looked = [chooser for chooser in done.driver.choosers if lure in chooser.selector.findings]
     assert len(looked) >= 8, "honest nodes did look at it"
 
 
 def test_the_same_group_attracts_its_own_kind_when_it_is_honest() -> None:
-    world = world_of(TemptingCards, "noise", 10_000, rounds=9)
-    drawn = {index for _, index in moves_to(world, LURE)}
+    done = run(10_000, rounds=9)
+    drawn = {index for _, index in moves_to(done, LURE)}
     assert drawn
-    assert {world.tastes[index] for index in drawn} == {0}
+    assert {done.driver.tastes[index] for index in drawn} == {0}
 
 
 def test_a_group_that_shows_strangers_another_model_than_members_is_left_and_not_believed() -> None:
-    world = world_of(ShopWindow, "noise", TURNS_AT, rounds=17)
-    victims = {index for _, index in moves_to(world, LURE)}
+    done = run(TURNS_AT, rounds=17, shop_window=True)
+    victims = {index for _, index in moves_to(done, LURE)}
     assert victims, "somebody was deceived, else this test shows nothing"
     for victim in victims:
-        own = [(number, to) for number, index, _, to in world.moves if index == victim]
+        own = [(number, to) for number, index, _, to in done.engine.state.moves if index == victim]
         (came, _), *rest = own
         assert rest, "left again"
         assert rest[0][0] - came <= 3
         assert [to for _, to in own].count(LURE) == 1, "not believed again"
-        assert world.choosers[victim].selector.is_distrusted(world.members[6].charter.group_id)
+        assert done.driver.choosers[victim].selector.is_distrusted(
+            done.engine.members[6].charter.group_id
+        )

@@ -11,6 +11,7 @@ import pytest
 from openfl.core.contribution import Evaluation
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE
 from openfl.simulation.dealing import deal
+from openfl.simulation.engine import Engine
 from openfl.simulation.run import charter_of, load_crowd, make_members
 from openfl.simulation.scenario import (
     DataSection,
@@ -21,13 +22,12 @@ from openfl.simulation.scenario import (
     TrainingSection,
 )
 from openfl.simulation.sealing import StandInSealer
-from openfl.simulation.world import World
 
 NODES, ROUNDS, LATE = 10, 12, 4
 
 
-def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> tuple[World, float]:
-    """(the world at its end, its honest members' pooled RMSE). alone: without the attackers."""
+def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> tuple[Engine, float]:
+    """(the run at its end, its honest members' pooled RMSE). alone: without the attackers."""
     scenario = Scenario(
         name="hostile-test",
         run=RunSection(nodes=NODES, rounds=ROUNDS, seed=1),
@@ -47,9 +47,9 @@ def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> t
         for number, member in enumerate(members):
             member.index = number
     central = {m.index: Evaluation("rmse", 1.0, 0.0, 1) for m in members}  # not looked at
-    world = World(scenario, charter, members, central, lambda record: None)
-    world.run()
-    return world, world.records[-1].test.pooled
+    engine = Engine(scenario, members, central)
+    engine.run()
+    return engine, engine.records[-1].test.pooled
 
 
 @cache
@@ -57,11 +57,11 @@ def honest_alone() -> float:
     return run("sign-flip", "mean", alone=True)[1]
 
 
-def wrongly_out(world: World) -> int:
-    hostile = {member.peer_id for member in world.members if not member.honest}
+def wrongly_out(engine: Engine) -> int:
+    hostile = {member.peer_id for member in engine.members if not member.honest}
     return sum(
         len(m.session.left_out.keys() - hostile)
-        for m in world.members
+        for m in engine.members
         if m.honest and m.session is not None
     )
 
@@ -71,23 +71,23 @@ def wrongly_out(world: World) -> int:
     ["sign-flip", "sign-flip-x10", "noise", "nan", "inflated-evidence", "alie"],
 )
 def test_the_default_rule_withstands(attack: str) -> None:
-    world, rmse = run(attack, "screened-mean")
+    engine, rmse = run(attack, "screened-mean")
     assert rmse < 1.01 * honest_alone()
-    assert wrongly_out(world) <= 2
+    assert wrongly_out(engine) <= 2
 
 
 def test_flipped_labels_do_little_harm_though_nobody_is_left_out_for_them() -> None:
     # Upside-down ratings have the same factors as true ones; to each judge such a member makes no
     # difference. Together they slow a small group down (docs/robustness.md, "Not solved").
-    world, rmse = run("label-flip", "screened-mean")
+    engine, rmse = run("label-flip", "screened-mean")
     assert rmse < 1.02 * honest_alone()
-    assert wrongly_out(world) == 0
+    assert wrongly_out(engine) == 0
 
 
 def test_the_default_rule_withstands_members_that_turn_late() -> None:
-    world, rmse = run("sign-flip", "screened-mean", late=True)
+    engine, rmse = run("sign-flip", "screened-mean", late=True)
     assert rmse < 1.01 * honest_alone()
-    assert wrongly_out(world) <= 2
+    assert wrongly_out(engine) <= 2
 
 
 @pytest.mark.parametrize("attack", ["sign-flip", "sign-flip-x10", "inflated-evidence"])
@@ -97,6 +97,6 @@ def test_the_plain_mean_does_not(attack: str) -> None:
 
 
 def test_without_attackers_the_default_rule_costs_nothing() -> None:
-    world, alone = run("sign-flip", "screened-mean", alone=True)
+    engine, alone = run("sign-flip", "screened-mean", alone=True)
     assert alone < 1.001 * honest_alone()
-    assert wrongly_out(world) == 0
+    assert wrongly_out(engine) == 0

@@ -21,7 +21,7 @@ import trio
 from trio.testing import MockClock
 
 from openfl.aggregation.quantize import QuantizedBlock
-from openfl.app.open_node import open_node, session_settings
+from openfl.app.open_node import open_node
 from openfl.config import Config, load_config
 from openfl.core.contribution import Contribution, PeerId, RowBlock
 from openfl.core.errors import ConfigError
@@ -31,12 +31,14 @@ from openfl.discovery.discovery import NETWORK_KEY, group_key
 from openfl.learning.factorization.ratings import load_catalogue, load_ratings
 from openfl.learning.implicit import charter as implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.kinds import load_workload
 from openfl.learning.rating import charter as rating_charter
 from openfl.learning.rating.task import MatrixFactorization, item_keys
-from openfl.learning.workload import Workload, load_workload
+from openfl.learning.workload import Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.network import SimulatedNetwork
 from openfl.node.privacy_budget import PrivacyBudget
+from openfl.node.settings import session_settings
 from openfl.storage.home import Home
 from openfl.wire import bodies, exchange, names
 from openfl.wire import messages as wire

@@ -92,8 +92,8 @@ def test_both_engines_tell_the_same_story() -> None:
 def test_what_is_lost_is_repaired() -> None:
     settings = {"network__loss": 0.3, "network__duplicate": 0.2, "network__reorder": 0.2}
     outcome = run(run__rounds=8, **settings)
-    published = {m.peer_id: m.session._publisher.seqno for m in outcome.world.members if m.session}
-    for member in outcome.world.members:
+    published = {m.peer_id: m.session._publisher.seqno for m in outcome.engine.members if m.session}
+    for member in outcome.engine.members:
         assert member.session is not None
         heard = member.session.replica.version_vector()
         # All but what is on its way right now.
@@ -112,8 +112,8 @@ def test_half_of_the_nodes_active_do_about_half_of_the_rounds() -> None:
 
 def test_stragglers_do_fewer_rounds() -> None:
     outcome = run(members__straggler_fraction=0.5, members__straggler_rounds=3.0, run__rounds=12)
-    rounds = [m.session.round for m in outcome.world.members if m.session]
-    slow = [m.straggler for m in outcome.world.members]
+    rounds = [m.session.round for m in outcome.engine.members if m.session]
+    slow = [m.straggler for m in outcome.engine.members]
     assert sum(slow) == 3
     assert max(np.array(rounds)[slow]) < min(np.array(rounds)[~np.array(slow)])
 
@@ -141,8 +141,8 @@ def test_members_join_leave_crash_and_return_as_the_timetable_says() -> None:
     outcome = run(TIMETABLE, run__nodes=8, run__rounds=8, training__rule="mean")
     assert [r.members for r in outcome.records] == [6, 8, 7, 5, 5, 6, 6, 6]
     assert outcome.summary.faults == {}
-    present = [m for m in outcome.world.members if m.alive and m.session]
-    (gone,) = (m for m in outcome.world.members if m.was_there and not m.alive and not m.saved)
+    present = [m for m in outcome.engine.members if m.alive and m.session]
+    (gone,) = (m for m in outcome.engine.members if m.was_there and not m.alive and not m.saved)
     for member in present:
         assert member.session is not None
         assert gone.peer_id not in member.session.replica.version_vector()  # exactly withdrawn
@@ -155,7 +155,7 @@ def test_a_partition_keeps_the_halves_apart_until_it_heals() -> None:
     def spread(outcome: Outcome) -> int:
         latest = [
             tuple(sorted((a, v.seqno // 3) for a, v in m.session.replica.version_vector().items()))
-            for m in outcome.world.members
+            for m in outcome.engine.members
             if m.session
         ]
         return len(set(latest))

@@ -114,7 +114,7 @@ def test_what_a_stranger_signed_is_not_taken_from_a_member_either() -> None:
     page = stranger.session.replica.page({}, rig.now, 1 << 20)
     assert page.items
     before = ann.session.faults.get("not-invited", 0)
-    ann.session._intake.page(wire.ItemsAnswer.of_page(page, bytes(16)), rig.now)
+    ann.session._delta_receiver.page(wire.ItemsAnswer.of_page(page, bytes(16)), rig.now)
     assert teachers(ann) == set()
     assert ann.session.faults["not-invited"] == before + len(page.items)
 

@@ -146,7 +146,7 @@ def test_what_is_missing_and_cannot_be_asked_for_yet_is_not_given_up_meanwhile()
     session, now = second.session, rig.now
     sources = frozenset({peer(5), peer(6)})
     for source in sorted(sources):
-        session._gaps.notice(source, 1, 1, source, now)
+        session._missing.notice(source, 1, 1, source, now)
     asked = []
     for _ in range(40):
         now += 1.0
@@ -157,17 +157,21 @@ def test_what_is_missing_and_cannot_be_asked_for_yet_is_not_given_up_meanwhile()
     assert [r.peer for r in session._fetcher.pull(sources, now + 1.0)] == [waiting]
 
 
-def test_while_no_more_requests_may_be_made_a_member_wakes_up_for_all_gaps_at_once() -> None:
-    """A liar can make up thousands of gaps, and then answer nothing."""
+def test_while_no_more_requests_may_be_made_a_member_wakes_up_for_all_that_is_missing_at_once() -> (
+    None
+):
+    """A liar can make up thousands of deltas, and then answer nothing."""
     rig = Rig(quick(max_open_requests=1))
     _, second = pair(rig)
     session, sources = second.session, frozenset({peer(5), peer(6)})
     for number in range(100):
-        session._gaps.notice(peer(1000 + number), 1, 1, peer(5 + number % 2), rig.now + number / 97)
+        session._missing.notice(
+            peer(1000 + number), 1, 1, peer(5 + number % 2), rig.now + number / 97
+        )
     now, asked, woken = rig.now, [], set()
     while now < rig.now + 20:
         asked += session._fetcher.pull(sources, now)
-        now = session._gaps.next_wake
+        now = session._missing.next_wake
         woken.add(now)
     assert len(asked) == 1
     assert len(woken) < 60
@@ -216,7 +220,9 @@ def test_a_member_that_comes_into_reach_is_told_soon_what_we_have(new: bool) -> 
     assert bool(spoken) == new
 
 
-def test_a_newcomer_that_hears_of_gaps_before_its_snapshot_sleeps_until_it_is_there() -> None:
+def test_a_newcomer_that_hears_of_missing_deltas_before_its_snapshot_sleeps_until_it_is_there() -> (
+    None
+):
     rig = Rig()
     first = founded(rig)
     second = rig.add()
@@ -224,7 +230,7 @@ def test_a_newcomer_that_hears_of_gaps_before_its_snapshot_sleeps_until_it_is_th
     assert [type(effect) for effect in effects] == [ev.Request]  # its answer is still on its way
     later = inline_delta(first, seqno=2, value=5.0)
     second.session.handle(ev.GossipReceived(first.peer_id, first.peer_id, later), rig.now)
-    now = rig.now + 0.9  # the gap before number 2 is due, but the snapshot will fill it
+    now = rig.now + 0.9  # what is missing before number 2 is due, but the snapshot will fill it
     second.session.handle(ev.TimerFired(), now)
     assert second.session.next_wake > now
 
@@ -591,7 +597,7 @@ def test_a_lost_delta_is_pulled_after_the_next_heartbeat() -> None:
     assert any(r[2] == wire.PULL_PROTOCOL for r in rig.requests)
 
 
-def test_a_gap_is_noticed_from_the_next_delta_and_pulled() -> None:
+def test_a_missing_delta_is_noticed_from_the_next_delta_and_pulled() -> None:
     rig = Rig(quick(heartbeat_seconds=1000.0))
     first, second = pair(rig)
     rig.lost = lose_deltas_to(second)  # type: ignore[assignment]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.aggregation.screening import GROSS, HARMFUL, HEAVY
+from openfl.aggregation.member_judge import GROSS, HARMFUL, HEAVY
 from openfl.core.contribution import Contribution, ModelView
 from openfl.group import events as ev
 from openfl.group.screening import AggregationSettings, Case
@@ -32,10 +32,10 @@ class Judge:
         keys = np.array(KEYS, dtype=np.uint64)
         known = model.evidence(TABLE.name, keys)[:, None] > 0
         rows = np.where(known, model.rows(TABLE.name, keys).astype(np.float64), 0.0)
-        for worlds in parts:
-            found = worlds.changed(TABLE.name, keys)
-            other = np.repeat(rows[:, :1], worlds.count, axis=1)
-            other[found.row, found.world] += found.change[:, 0]
+        for part in parts:
+            found = part.changed(TABLE.name, keys)
+            other = np.repeat(rows[:, :1], part.count, axis=1)
+            other[found.row, found.counterfactual] += found.change[:, 0]
             change = (other - TRUTH) ** 2 - (rows[:, :1] - TRUTH) ** 2
             yield np.repeat(change, 5, axis=0)
 
@@ -46,7 +46,7 @@ class Undecided:
     def loss_changes(
         self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.float64]]:
-        return (np.zeros((5, worlds.count)) for worlds in parts)
+        return (np.zeros((5, part.count)) for part in parts)
 
 
 class NoJudge:
@@ -255,7 +255,7 @@ def test_members_tell_each_other_their_opinions_with_heartbeats():
     rig = group(BY_INFLUENCE_ALONE)
     rounds(rig, [TRUTH] * 4 + [-TRUTH], 6, Judge())
     judge, flipper = rig.members[0], rig.members[4]
-    told = judge.session._screening._screen._opinions
+    told = judge.session._screening._judge._opinions
     assert set(told) == {member.peer_id for member in rig.members[1:]}
     assert all(told[m.peer_id][flipper.peer_id] < 0 for m in rig.members[1:4])
 

@@ -1,9 +1,9 @@
 """What single members do to a node's own ratings, for `MatrixFactorization.loss_changes`.
 
-A rating's error is e = v - mean - b_u - [p_u, 1] . y. In another world its row differs by c and the
-mean by m, so its squared error changes by w^2 - 2 e w, with w = m + [p_u, 1] . c. All w, of every
-rating in every world, are one sparse product: a rating touches one row. Listeners keep the factors
-fitted to the common model.
+A rating's error is e = v - mean - b_u - [p_u, 1] . y. In a counterfactual its row differs by c and
+the mean by m, so its squared error changes by w^2 - 2 e w, with w = m + [p_u, 1] . c. All w, of
+every rating in every counterfactual, are one sparse product: a rating touches one row. Listeners
+keep the factors fitted to the common model.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def loss_changes(
     listeners: Matrix,
     parts: Iterable[Counterfactuals],
 ) -> Iterator[Floats]:
-    """float32[n, worlds] for each part. keys: uint64[m], ascending, of `rows`: float64[m, width],
-    the common model's, of `own.songs`; known_mean: its mean, 0 while it has none; listeners:
-    float64[users, width], [p_u, b_u] fitted to it.
+    """float32[n, counterfactuals] for each part. keys: uint64[m], ascending, of `rows`:
+    float64[m, width], the common model's, of `own.songs`; known_mean: its mean, 0 while it has
+    none; listeners: float64[users, width], [p_u, b_u] fitted to it.
     """
     count, width = rows.shape
     # Single precision: differences are small, and it halves the time.
@@ -81,19 +81,20 @@ def loss_changes(
     by_row = sp.csr_array(
         (features.ravel(), columns.ravel(), starts), shape=(len(own.users), count * width)
     )
-    for worlds in parts:
-        differs = np.zeros((count, width, worlds.count), dtype=np.float32)
-        found = worlds.changed(ITEMS, keys)
-        differs[found.row, :, found.world] = found.change
-        shift = by_row @ differs.reshape(count * width, worlds.count)
-        shift += _mean_changes(worlds.changed(MEAN, MEAN_KEYS), known_mean, mean, worlds.count)
+    for part in parts:
+        differs = np.zeros((count, width, part.count), dtype=np.float32)
+        found = part.changed(ITEMS, keys)
+        differs[found.row, :, found.counterfactual] = found.change
+        shift = by_row @ differs.reshape(count * width, part.count)
+        shift += _mean_changes(part.changed(MEAN, MEAN_KEYS), known_mean, mean, part.count)
         yield shift * (shift - twice)
 
 
 def _mean_changes(found: ChangedRows, known_mean: float, mean: float, count: int) -> Floats:
-    """float32[count]: by how much the mean rating is higher in each world. known_mean: the model's,
-    0 while it has none and the node goes by its own `mean`, as it does in a world without one."""
+    """float32[count]: by how much the mean rating is higher in each counterfactual. known_mean: the
+    model's, 0 while it has none and the node goes by its own `mean`, as it does in a counterfactual
+    without one."""
     changes = np.zeros(count, dtype=np.float32)
     backed = found.evidence > 0
-    changes[found.world[backed]] = known_mean + found.change[backed, 0] - mean
+    changes[found.counterfactual[backed]] = known_mean + found.change[backed, 0] - mean
     return changes

@@ -13,7 +13,7 @@ than `heavy_factor` times the median must first prove itself: it stays outside u
 is seen to be good.
 
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
-errors on its own training examples in both worlds, its own register left out of both: d = loss
+errors on its own training examples under both, its own register left out of both: d = loss
 without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
 z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples): the
 member is *harmful* when z falls below `exclude_below`, times up to `MAX_REPETITION` in later
@@ -71,7 +71,7 @@ PROVEN_GROWTH = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class ScreenSettings:
+class JudgeSettings:
     """See the module's text."""
 
     norm_factor: float = 3.0
@@ -193,11 +193,12 @@ class _Standing:
         return HARMFUL if self.harmful else ""
 
 
-class Screen:
+class MemberJudge:
     """One judge's view of the other members. The judge itself is never asked about."""
 
-    def __init__(self, settings: ScreenSettings | None = None) -> None:
-        self.settings = settings if settings is not None else ScreenSettings()
+    def __init__(self, settings: JudgeSettings | None = None) -> None:
+        """Nobody is known yet; `settings`: those of the text above when None."""
+        self.settings = settings if settings is not None else JudgeSettings()
         self._members: dict[PeerId, _Standing] = {}
         self._opinions: dict[PeerId, dict[PeerId, float]] = {}
         self._median_step = 0.0
@@ -322,7 +323,7 @@ class Screen:
         standing = self._members.get(peer)
         return standing is None or not (standing.judged or standing.gross)
 
-    def judge(self, found: Mapping[PeerId, Influence]) -> None:
+    def judge_influence(self, found: Mapping[PeerId, Influence]) -> None:
         """What members' influence was in one round."""
         for peer, influence in found.items():
             if not (math.isfinite(influence.total) and math.isfinite(influence.squares)):

@@ -1,4 +1,4 @@
-"""Worlds that differ by one member, against replicas that really lack it; and views by rule."""
+"""Models that differ by one member, against replicas that really lack it; and views by rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openfl.aggregation.counterfactuals import MemberCounterfactuals
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica
-from openfl.aggregation.robust_view import RULES, view_by
+from openfl.aggregation.rules import RULES
 from openfl.core.contribution import Charter, ModelView, PeerId, RowBlock, TableSchema
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.rating.charter import ITEMS, MEAN, rating_charter
@@ -60,7 +60,9 @@ def replica_of(charter: Charter = CHARTER, seed: int = 0) -> Replica:
     return replica
 
 
-def worlds(replica: Replica, sums, members: list[PeerId], sign: int) -> MemberCounterfactuals:
+def counterfactuals(
+    replica: Replica, sums, members: list[PeerId], sign: int
+) -> MemberCounterfactuals:
     stacks = {t.name: replica.member_stack(members, t.name) for t in replica.charter.tables}
     return MemberCounterfactuals(replica.charter, sums, stacks, sign)
 
@@ -73,14 +75,14 @@ def learned(model: ModelView, table: str, keys) -> np.ndarray:
 def compare(
     replica: Replica, found: MemberCounterfactuals, base: ModelView, others: list[ModelView]
 ):
-    """Each of the worlds against a model that was made without them."""
+    """Each counterfactual against a model that was made without them."""
     for table in replica.charter.tables:
         keys = np.arange(30, dtype=np.uint64)
         changed = found.changed(table.name, keys)
-        assert (np.diff(changed.world) >= 0).all()
+        assert (np.diff(changed.counterfactual) >= 0).all()
         before = learned(base, table.name, keys)
         for number, other in enumerate(others):
-            here = changed.world == number
+            here = changed.counterfactual == number
             row = changed.row[here]
             after = before.copy()
             after[row] += changed.change[here]
@@ -91,27 +93,29 @@ def compare(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_world_without_a_member_is_the_replica_that_never_heard_of_it(seed: int) -> None:
+def test_the_counterfactual_without_a_member_is_the_replica_that_never_heard_of_it(
+    seed: int,
+) -> None:
     replica = replica_of(seed=seed)
     me, others = PEERS[0], PEERS[2:]
     sums = replica.sums_without([me])
     compare(
         replica,
-        worlds(replica, sums, others, -1),
+        counterfactuals(replica, sums, others, -1),
         replica.model_of(sums),
         [replica.view_without([me, other]) for other in others],
     )
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_world_with_an_outsider_is_the_replica_that_has_it(seed: int) -> None:
+def test_the_counterfactual_with_an_outsider_is_the_replica_that_has_it(seed: int) -> None:
     replica = replica_of(seed=seed)
     me, others = PEERS[0], PEERS[2:]
     out = [me, *others]
     sums = replica.sums_without(out)
     compare(
         replica,
-        worlds(replica, sums, others, +1),
+        counterfactuals(replica, sums, others, +1),
         replica.model_of(sums),
         [replica.view_without([p for p in out if p != other]) for other in others],
     )
@@ -121,7 +125,7 @@ def test_a_row_that_only_the_member_has_is_nothing_without_it() -> None:
     replica = Replica(CHARTER)
     rng = np.random.default_rng(0)
     merge(replica, PEERS[0], (block(ITEMS_TABLE, rng, 5), block(MEAN_TABLE, rng, 1)))
-    found = worlds(replica, replica.sums_without([]), PEERS[:1], -1)
+    found = counterfactuals(replica, replica.sums_without([]), PEERS[:1], -1)
     keys = replica.view().keys(ITEMS)
     changed = found.changed(ITEMS, keys)
     assert not changed.evidence.any()
@@ -134,7 +138,7 @@ def test_a_huge_claim_leaves_no_rounding_behind_when_it_goes() -> None:
     heavy = block(ITEMS_TABLE, rng, 12)
     liar = PeerId("liar")
     merge(replica, liar, (replace(heavy, evidence=np.full(12, 1e6, dtype=np.float32)),))
-    found = worlds(replica, replica.sums_without([]), [liar], -1)
+    found = counterfactuals(replica, replica.sums_without([]), [liar], -1)
     keys = np.arange(30, dtype=np.uint64)
     changed = found.changed(ITEMS, keys)
     after = learned(replica.view(), ITEMS, keys)[changed.row] + changed.change
@@ -159,7 +163,7 @@ def test_a_part_of_a_stack_is_the_stack_of_those_members() -> None:
     assert replica.member_stack([PeerId("nobody")], ITEMS).counts.tolist() == [0]
 
 
-# --- what one world's difference does to a node's ratings -----------------------------------------
+# --- what one counterfactual's difference does to a node's ratings --------------------------------
 
 
 def some_ratings(seed: int, users: int = 9, songs: int = 20) -> Ratings:
@@ -191,12 +195,12 @@ def group_of_tasks() -> tuple[Replica, list[MatrixFactorization]]:
     return replica, tasks
 
 
-def test_loss_changes_are_those_of_predicting_in_the_other_world() -> None:
+def test_loss_changes_are_those_of_predicting_by_the_other_model() -> None:
     replica, tasks = group_of_tasks()
     judge, me, other = tasks[0], PEERS[0], PEERS[2]
     sums = replica.sums_without([me])
     model = replica.model_of(sums)
-    (both,) = judge.loss_changes(model, [worlds(replica, sums, [PEERS[1], other], -1)])
+    (both,) = judge.loss_changes(model, [counterfactuals(replica, sums, [PEERS[1], other], -1)])
     found = both[:, 1]
 
     listeners = judge._fit_users(model.rows(ITEMS, judge._keys).astype(float), judge._mean(model))
@@ -219,11 +223,11 @@ def test_loss_changes_are_those_of_predicting_in_the_other_world() -> None:
     assert np.abs(expected).max() > 1e-3, "nothing was compared"
 
 
-def test_a_world_without_differences_changes_no_loss() -> None:
+def test_a_counterfactual_without_differences_changes_no_loss() -> None:
     replica, tasks = group_of_tasks()
     nobody = [PeerId("nobody"), PeerId("nobody else")]
     (nothing,) = tasks[0].loss_changes(
-        replica.view(), [worlds(replica, replica.sums_without([]), nobody, -1)]
+        replica.view(), [counterfactuals(replica, replica.sums_without([]), nobody, -1)]
     )
     assert not nothing.any()
     assert nothing.shape == (tasks[0].train_examples, 2)
@@ -235,15 +239,15 @@ def test_a_world_without_differences_changes_no_loss() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_makes_a_model_of_the_members_that_are_not_left_out(rule) -> None:
     replica = replica_of()
-    whole = view_by(replica, rule, 0.2)
+    whole = RULES[rule].view(replica, 0.2, ())
     assert whole.rows(ITEMS, whole.keys(ITEMS)).shape[1] == 3
-    without = view_by(replica, rule, 0.2, [PEERS[1]])
+    without = RULES[rule].view(replica, 0.2, [PEERS[1]])
     reduced = Replica(CHARTER)
     for n, author in enumerate(PEERS):
         if n != 1:
             rng = np.random.default_rng([0, n])
             merge(reduced, author, (block(ITEMS_TABLE, rng, 12), block(MEAN_TABLE, rng, 1)))
-    expected = view_by(reduced, rule, 0.2)
+    expected = RULES[rule].view(reduced, 0.2, ())
     assert np.array_equal(without.keys(ITEMS), expected.keys(ITEMS))
     for table in (ITEMS, MEAN):
         keys = expected.keys(table)
@@ -258,7 +262,7 @@ def test_a_rule_over_members_that_agree_is_the_mean() -> None:
         merge(replica, author, same)
     keys = replica.view().keys(ITEMS)
     for rule in ("median", "trimmed-mean", "centred-clip"):
-        found = view_by(replica, rule, 0.2).rows(ITEMS, keys)
+        found = RULES[rule].view(replica, 0.2, ()).rows(ITEMS, keys)
         assert np.allclose(found, replica.view().rows(ITEMS, keys), atol=1e-5), rule
 
 
@@ -274,5 +278,5 @@ def test_the_average_knows_neither_curvature_nor_prior() -> None:
             np.full(3, curvature, dtype=np.float32),
         )
         merge(replica, author, (row,))
-    found = view_by(replica, "average", 0.2).rows(ITEMS, np.array([7], dtype=np.uint64))
+    found = RULES["average"].view(replica, 0.2, ()).rows(ITEMS, np.array([7], dtype=np.uint64))
     assert np.allclose(found, (1 * 1 + 3 * 2) / 4)

@@ -1,4 +1,4 @@
-"""What a scenario lets happen to its members: they join, leave, crash, return, are cut apart."""
+"""Fault injection: members join, leave, crash, return and are cut apart as a scenario says."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from openfl.simulation.member import SimulatedMember, pick
-from openfl.simulation.scenario import Happening
+from openfl.simulation.scenario import Fault
 
 
 @dataclass(frozen=True, slots=True)
-class Doings:
-    """What can be done to one member. reconnect: after members have changed sides."""
+class FaultActions:
+    """What can be done to one member. connect: to be called after members have changed sides."""
 
     start: Callable[[SimulatedMember], None]
     leave: Callable[[SimulatedMember], None]
     crash: Callable[[SimulatedMember], None]
-    reconnect: Callable[[], None]
+    connect: Callable[[], None]
 
 
-def happen(
-    event: Happening,
+def inject(
+    fault: Fault,
     members: Sequence[SimulatedMember],
     rng: np.random.Generator,
-    do: Doings,
+    actions: FaultActions,
 ) -> None:
-    """Let `event` happen to as many of the members as it says. Somebody is always left."""
-    count = event.how_many(len(members))
+    """Let `fault` happen to as many of the members as it says. Somebody is always left."""
+    count = fault.how_many(len(members))
     most = min(count, sum(member.alive for member in members) - 1)
-    match event.what:
+    match fault.what:
         case "join":
             for member in pick(members, count, lambda m: not m.was_there, rng):
                 member.side = 0
-                do.start(member)
+                actions.start(member)
         case "return":
             for member in pick(members, count, lambda m: m.saved is not None, rng):
-                do.start(member)
+                actions.start(member)
         case "leave":
             for member in pick(members, most, lambda m: m.alive, rng):
-                do.leave(member)
+                actions.leave(member)
         case "crash":
             for member in pick(members, most, lambda m: m.alive, rng):
-                do.crash(member)
+                actions.crash(member)
         case "partition":
             order = rng.permutation(len(members))
             for place, index in enumerate(order):
-                members[index].side = place * event.parts // len(order)
-            do.reconnect()
+                members[index].side = place * fault.parts // len(order)
+            actions.connect()
         case "heal":
             for member in members:
                 member.side = 0
-            do.reconnect()
+            actions.connect()

@@ -1,0 +1,36 @@
+"""What the command line uses of nodes, with and without one that runs: one module to import, and
+one to stand in for in tests. Each name is imported when it is used: `open_node` has to come before
+anything that loads SciPy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openfl.app.discover_groups import discover_groups
+    from openfl.app.network_setup import load_key_of
+    from openfl.app.offline import offline_recommend, offline_snapshot
+    from openfl.app.open_node import open_node
+
+__all__ = [
+    "discover_groups",
+    "load_key_of",
+    "offline_recommend",
+    "offline_snapshot",
+    "open_node",
+]
+
+_MODULES = {
+    "discover_groups": "discover_groups",
+    "load_key_of": "network_setup",
+    "offline_recommend": "offline",
+    "offline_snapshot": "offline",
+    "open_node": "open_node",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"openfl.app.{_MODULES[name]}"), name)

@@ -1,0 +1,213 @@
+"""Puts a node together: the one place that knows all parts, and which part uses which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from openfl.core.contribution import ModelView
+from openfl.core.telemetry import NodeEvent
+from openfl.learning.workload import Workload
+from openfl.node.beginning import Beginning
+from openfl.node.compute import Compute, ThreadCompute
+from openfl.node.current_group import CurrentGroup
+from openfl.node.eligibility import Eligibility
+from openfl.node.event_log import EventLog
+from openfl.node.first_group import FirstGroup
+from openfl.node.group_change import GroupChange
+from openfl.node.group_finder import GroupFinder
+from openfl.node.items_watch import ItemsWatch
+from openfl.node.late_join import LateJoin, give_up_without_bootstrap
+from openfl.node.membership import Membership
+from openfl.node.membership_factory import MembershipFactory
+from openfl.node.moves import Moves
+from openfl.node.node import Node
+from openfl.node.node_tasks import NodeTasks, Task
+from openfl.node.notices import Notices
+from openfl.node.parts import Environment, Learning, Links, SavedNode
+from openfl.node.peers import (
+    keep_remembered,
+    tell_of_absence,
+    tell_of_other_versions,
+    tell_of_peers,
+)
+from openfl.node.pending_leaves import PendingLeaves
+from openfl.node.privacy_budget import PrivacyBudget
+from openfl.node.scout import Scout
+from openfl.node.session_news import SessionNews
+from openfl.node.settings import NodeSettings
+from openfl.node.solo import SoloTraining
+from openfl.node.state_saver import StateSaver
+from openfl.node.switcher import Switcher
+from openfl.node.views import NodeViews
+from openfl.storage.base import Standing
+from openfl.switching.policy import Candidate
+from openfl.switching.probe import Probes, ProbeSettings
+from openfl.wire import messages as wire
+
+
+def assemble_node(
+    links: Links,
+    workload: Workload,
+    saved: SavedNode,
+    settings: NodeSettings,
+    on_event: Callable[[NodeEvent], None],
+    environment: Environment,
+    privacy: PrivacyBudget | None = None,
+) -> Node:
+    """A node that waits to be run; its network must be open. `on_event` is told of everything that
+    its owner should know; `privacy`: the budget that it teaches under, None without one."""
+    network, discovery = links.network, links.discovery
+    rng, unix_time = environment.rng, environment.unix_time
+    log = EventLog(unix_time, on_event)
+    notices = Notices(discovery, log)
+    current_group = CurrentGroup()
+    eligibility = Eligibility(workload, links.sealer, unix_time, settings.invitations)
+    learning = Learning(workload, eligibility, privacy)
+    finder = GroupFinder(network, links.sealer, rng, unix_time, current_group.card)
+    # Threads apart, so that looking around and the comparison hold up no round.
+    training_compute = environment.compute or ThreadCompute()
+    comparison_compute = environment.compute or ThreadCompute()
+    # Spawned: what they draw changes nothing of what the rounds draw.
+    scout_rng, switcher_rng = rng.spawn(2)
+    solo = SoloTraining(workload, comparison_compute, rng, current_group, settings.alone_rounds)
+    tasks = NodeTasks(discovery, solo)
+    standing = saved.standing if saved.standing is not None else Standing()
+    standing = standing.at_start(resumed=saved.resume is not None, pin=settings.pin)
+
+    scout = _scout(links, finder, learning, comparison_compute, scout_rng, settings)
+    host = _SwitcherHost(current_group, solo)
+    switcher = Switcher(
+        host, scout, settings.selection, switcher_rng, unix_time, log.tell, standing
+    )
+    saver = StateSaver(saved.storage, current_group, switcher.standing, standing.owed, log)
+    saver.apart = bool(discovery.bootstrap) and (saved.resume is None or standing.apart)
+    pending_leaves = PendingLeaves(network, discovery, current_group, saver, log)
+    items = ItemsWatch(network.peer_id, log)
+    factory = MembershipFactory(
+        links=links,
+        learning=learning,
+        settings=settings.session,
+        compute=training_compute,
+        environment=environment,
+        save=saver.save,
+        on_tell=SessionNews(current_group, items, switcher, finder, log).tell,
+        log=log,
+    )
+    views = NodeViews(
+        network=network,
+        current_group=current_group,
+        finder=finder,
+        switcher=switcher,
+        learning=learning,
+        solo=solo,
+        items=items,
+        settings=settings,
+        notices=notices,
+        log=log,
+        unix_time=unix_time,
+        started_at=unix_time(),
+    )
+    change = GroupChange(
+        current_group=current_group,
+        factory=factory,
+        scout=scout,
+        finder=finder,
+        switcher=switcher,
+        storage=saved.storage,
+        saver=saver,
+        pending_leaves=pending_leaves,
+        take_part=tasks.take_part,
+        compare=tasks.compare,
+        faults=environment.faults,
+        log=log,
+    )
+    moves = host.moves = Moves(
+        current_group, workload, eligibility, finder, switcher, saver, change, views.group, log
+    )
+    first_group = FirstGroup(network, workload, settings, eligibility, finder, scout, log)
+    late_join = LateJoin(network, current_group, finder, first_group, moves, saver, notices, log)
+
+    tasks.from_start = (finder.run, *_patience(links, settings))
+    tasks.once_dialled = (partial(tell_of_absence, discovery, log),)
+    tasks.as_member = (
+        partial(keep_remembered, discovery.remembered, saver.remember),
+        partial(tell_of_peers, network, log),
+        partial(tell_of_other_versions, lambda: finder.faults, log),
+        switcher.run,
+        late_join.run,
+        pending_leaves.say_all,
+    )
+    for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
+        answer = current_group.answerer(protocol)
+        network.set_handler(protocol, answer, wire.LIMITS.max_request_bytes)
+    beginning = Beginning(
+        discovery, workload, first_group, factory, current_group, saver, log, saved.resume
+    )
+    return Node(links, current_group, beginning, tasks, moves, views, saver, log)
+
+
+def _patience(links: Links, settings: NodeSettings) -> tuple[Task, ...]:
+    """What ends a node that nobody answers, if anything does."""
+    seconds = settings.bootstrap_seconds
+    if not (links.discovery.bootstrap and seconds):
+        return ()
+    return (partial(give_up_without_bootstrap, links.network, links.discovery, seconds),)
+
+
+def _scout(
+    links: Links,
+    finder: GroupFinder,
+    learning: Learning,
+    compute: Compute,
+    rng: np.random.Generator,
+    settings: NodeSettings,
+) -> Scout:
+    probes = Probes(
+        links.sealer,
+        ProbeSettings(
+            max_bytes=settings.scout.bytes_per_group,
+            max_kept=settings.selection.max_candidates,
+            limits=settings.session.limits,
+        ),
+        admission=learning.eligibility.admission,
+    )
+    return Scout(
+        links.network,
+        links.discovery,
+        finder.directory,
+        learning.workload,
+        compute,
+        probes,
+        learning.eligibility.problem,
+        rng,
+        settings.scout,
+    )
+
+
+@dataclass(slots=True)
+class _SwitcherHost:
+    """The node, as its switcher sees it. `moves` is filled in later: moving needs the switcher."""
+
+    current_group: CurrentGroup
+    solo: SoloTraining
+    moves: Moves = field(init=False)
+
+    def place(self) -> Membership | None:
+        """Where the node is."""
+        return self.current_group.membership
+
+    def alone_model(self) -> ModelView | None:
+        """What it learned without any group."""
+        return self.solo.model
+
+    async def move(self, target: Candidate, why: str) -> None:
+        """By the switcher's decision; GroupError or StateError: it stays where it was."""
+        await self.moves.move_by_itself(target, why)
+
+    async def found(self, why: str) -> None:
+        """By the switcher's decision; StateError: it stays where it was."""
+        await self.moves.found_by_itself(why)
