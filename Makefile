@@ -3,15 +3,17 @@
 #   PYTHON=python3.12 make test    set up with this Python
 #   make test ARGS="-k store -x"   more arguments for pytest (or for the demo); -n 0: one at a time
 #   NO_SYSTEM_INSTALL=1 make test  without apt-get, whatever is missing
+#   make release VERSION=1.4.0 ARGS=--dry-run
 
 PYTHON ?=
 ARGS ?=
+VERSION ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-output build clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -72,18 +74,35 @@ bench: setup ## Run the benchmarks (see docs/benchmarks.md)
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
+defects: setup ## Say which workarounds the installed py-libp2p still needs; takes some minutes
+	@$(BIN)/python scripts/defects.py $(ARGS)
+
 lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
 	@sh scripts/lock.sh
+
+docs-events: setup ## Write docs/events.md from the kinds in openfl/core/event_kinds.py
+	@$(BIN)/python -c "from openfl.core.event_kinds import events_markdown as t; print(t(), end='')" \
+		> docs/events.md.new && mv docs/events.md.new docs/events.md
 
 docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
 	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
 		> docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+docs-phases: setup ## Write the phases of a session into docs/architecture.md
+	@$(BIN)/python scripts/docs_phases.py
+
+docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
+	@$(BIN)/python -c "from openfl.network.libp2p.defects import defects_markdown as text; print(text(), end='')" \
+		> docs/py-libp2p.md.new && mv docs/py-libp2p.md.new docs/py-libp2p.md
 
 docs-output: setup ## Show in the documents what their commands print today; list older output
 	@$(BIN)/python scripts/docs_output.py
 
 build: setup ## Build the wheel and the source distribution into dist/
 	@$(BIN)/python -m hatchling build
+
+release: setup ## Check, test, build, commit and tag VERSION=x.y.z; pushes nothing
+	@$(BIN)/python scripts/release.py "$(VERSION)" $(ARGS)
 
 clean: ## Remove caches and build output
 	@rm -rf build dist site .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis \

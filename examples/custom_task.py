@@ -14,10 +14,16 @@ from pathlib import Path
 import numpy as np
 import trio
 
-from openfl.app.open_node import open_node
-from openfl.config import load_config
-from openfl.core.contribution import Charter, Contribution, Evaluation, RowBlock, TableSchema
-from openfl.learning.workload import TaskWorkload
+from openfl import (
+    Charter,
+    Contribution,
+    Evaluation,
+    RowBlock,
+    TableSchema,
+    TaskWorkload,
+    load_config,
+    open_node,
+)
 
 ROW = np.zeros(1, dtype=np.uint64)  # the table has one row, of one column
 TABLE = TableSchema("mean", 1, (0.0,), (0.0,), (0.0,), encoding="float32")
@@ -55,7 +61,7 @@ async def main() -> None:
         def node(number):
             workload = TaskWorkload(CHARTER, lambda charter: MeanTask(charter, numbers[number]))
             home = Path(folder, str(number))
-            return open_node(load_config(None, {}, settings), home, lambda event: None, workload)
+            return open_node(load_config(settings), home, lambda event: None, workload)
 
         async with node(0) as first:
             settings["network.bootstrap"] = first.snapshot().multiaddrs[:1]

@@ -19,12 +19,12 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from openfl import TorchModel, TorchSettings, TorchTask, torch_charter
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
 from openfl.group.publisher import Publisher
 from openfl.learning.central import SoloModel
 from openfl.learning.splitting import Split
-from openfl.learning.torch.task import TorchModel, TorchSettings, TorchTask, torch_charter
 from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 
 DIGITS = load_digits()

@@ -1,3 +1,144 @@
-"""OpenFL: decentralized nodes that learn together with nobody in the middle."""
+"""OpenFL: decentralized nodes that learn together with nobody in the middle.
+
+This is the public face of the library: what is named in `__all__` is what to build on, the rooms
+below may be rebuilt. docs/embedding.md shows how to run a node from a program, docs/tasks.md how to
+write a learning task.
+
+A name is imported when it is first used, so that `import openfl` costs nothing.
+"""
+
+TYPE_CHECKING = False  # type checkers take it for true, and nothing need be imported to say so
+
+if TYPE_CHECKING:
+    from openfl.app.configuration import load_config
+    from openfl.app.open_node import open_node
+    from openfl.config.sections import Config
+    from openfl.core.contribution import (
+        Charter,
+        Contribution,
+        Evaluation,
+        GroupId,
+        ModelView,
+        PeerId,
+        RowBlock,
+        TableSchema,
+    )
+    from openfl.core.errors import (
+        ConfigError,
+        DataError,
+        GroupError,
+        LearningError,
+        NetworkError,
+        NotRunningError,
+        OpenFLError,
+        StateError,
+        UsageError,
+        UserError,
+    )
+    from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
+    from openfl.learning.task import LearningTask
+    from openfl.learning.torch.task import (
+        TorchModel,
+        TorchSettings,
+        TorchTask,
+        torch_charter,
+        torch_problem,
+    )
+    from openfl.learning.workload import TaskWorkload, Workload
+    from openfl.node.node import Node
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Charter",
+    "Config",
+    "ConfigError",
+    "Contribution",
+    "DataError",
+    "Evaluation",
+    "GroupError",
+    "GroupId",
+    "GroupView",
+    "LearningError",
+    "LearningTask",
+    "ModelView",
+    "NetworkError",
+    "Node",
+    "NodeEvent",
+    "NodeSnapshot",
+    "NotRunningError",
+    "OpenFLError",
+    "PeerId",
+    "RowBlock",
+    "StateError",
+    "TableSchema",
+    "TaskWorkload",
+    "TorchModel",
+    "TorchSettings",
+    "TorchTask",
+    "UsageError",
+    "UserError",
+    "Workload",
+    "load_config",
+    "open_node",
+    "torch_charter",
+    "torch_problem",
+]
+
+_NAMES_OF = {
+    "openfl.app.configuration": ("load_config",),
+    "openfl.app.open_node": ("open_node",),
+    "openfl.config.sections": ("Config",),
+    "openfl.core.contribution": (
+        "Charter",
+        "Contribution",
+        "Evaluation",
+        "GroupId",
+        "ModelView",
+        "PeerId",
+        "RowBlock",
+        "TableSchema",
+    ),
+    "openfl.core.errors": (
+        "ConfigError",
+        "DataError",
+        "GroupError",
+        "LearningError",
+        "NetworkError",
+        "NotRunningError",
+        "OpenFLError",
+        "StateError",
+        "UsageError",
+        "UserError",
+    ),
+    "openfl.core.telemetry": ("GroupView", "NodeEvent", "NodeSnapshot"),
+    "openfl.learning.task": ("LearningTask",),
+    "openfl.learning.torch.task": (
+        "TorchModel",
+        "TorchSettings",
+        "TorchTask",
+        "torch_charter",
+        "torch_problem",
+    ),
+    "openfl.learning.workload": ("TaskWorkload", "Workload"),
+    "openfl.node.node": ("Node",),
+}
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
+
+
+if not TYPE_CHECKING:  # which would take every name for one of these
+
+    def __getattr__(name):
+        """Import a public name from where it is defined (PEP 562)."""
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(_MODULE_OF[name]), name)
+        globals()[name] = value  # once
+        return value
+
+
+def __dir__() -> list[str]:
+    """With the names that were not used yet."""
+    return sorted({*globals(), *__all__})

@@ -41,6 +41,7 @@ class Parser(argparse.ArgumentParser):
     """argparse whose complaints are UsageErrors: one line, in the same form as all others."""
 
     def error(self, message: str) -> NoReturn:
+        """UsageError, where argparse would print the usage and end the process."""
         raise UsageError(f"{_friendlier(message)} (try: {self.prog} --help)")
 
 

@@ -42,16 +42,20 @@ class Command(Protocol):
     DESCRIPTION: str
     EXAMPLES: str
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of this command, and nothing else; must not import anything heavy."""
 
-    def run(self, arguments: argparse.Namespace) -> int: ...
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it, and return the exit code. A UserError becomes one line and its code in main.py."""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`, as all commands that print data have it."""
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
+    """`--config FILE` and `--set SECTION.KEY=VALUE`, which `effective_config` reads."""
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -68,18 +72,21 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_bootstrap(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """`--bootstrap MULTIADDR`, which may be repeated: a list, empty when not given."""
     parser.add_argument(
         "--bootstrap", metavar="MULTIADDR", action="append", default=[], help=help_text
     )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
+    """`--model FILE`: None stands for the model of the home folder."""
     parser.add_argument(
         "--model", metavar="FILE", type=Path, help="a model file (default: the one of the home)"
     )
 
 
 def add_pin(parser: argparse.ArgumentParser) -> None:
+    """`--pin`, for commands that move the node."""
     parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
 
 
@@ -108,7 +115,7 @@ def positive_seconds(text: str) -> float:
 def home_folder(arguments: argparse.Namespace) -> Path:
     """`--home` > OPENFL_HOME > the platform's folder for user data; absolute. StateError when no
     node may live there: its name cannot be kept, or it belongs to somebody else."""
-    from openfl.storage.home import Home
+    from openfl.app.home_folder import Home
 
     home = Home.find(arguments.home, os.environ)
     home.check()
@@ -119,7 +126,7 @@ def home_option(home: Path) -> str:
     """` --home DIR` as it has to be typed, or nothing where a node lives anyway."""
     import shlex
 
-    from openfl.storage.home import Home
+    from openfl.app.home_folder import Home
 
     with contextlib.suppress(StateError):
         if home == Home.find(None, os.environ).root:

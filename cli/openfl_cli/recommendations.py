@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from openfl.config.kinds import KINDS
 from openfl_cli.text import clean
 
 TITLES = {
@@ -17,8 +18,6 @@ TITLES = {
     "folded-in": "For {user} (learned from the ratings just now):",
     "popular": "Nothing is known of {user}; what the group likes best:",
 }
-SCORES = {"rating": "rating expected", "implicit": "preference"}
-"""What the score of each head is called."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,15 @@ class RecommendationTable:
         with_artist = any(item["artist"] for item in items)
         if with_artist:
             table.add_column("artist", overflow="fold")
-        head = SCORES.get(self.plain["head"], "score")
-        if self.plain["kind"] == "popular" and self.plain["head"] == "implicit":
-            head = "plays"
-        table.add_column(head, justify="right")
+        table.add_column(self._what_scores_are(), justify="right")
         for rank, item in enumerate(items, start=1):
             song = clean(item["title"] or f"song {item['song_id']}", 120)
             artist = [clean(item["artist"] or "-", 80)] if with_artist else []
             table.add_row(f"{rank}", song, *artist, f"{item['score']:.2f}")
         return table
+
+    def _what_scores_are(self) -> str:
+        kind = KINDS.get(self.plain["head"])
+        if kind is None:
+            return "score"
+        return kind.popularity if self.plain["kind"] == "popular" else kind.score

@@ -17,9 +17,13 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Reporter(Protocol):
-    def event(self, event: NodeEvent) -> None: ...
+    """What a run of a node is told to: lines of one form or another."""
 
-    def recommendations(self, plain: Mapping[str, Any], time: float) -> None: ...
+    def event(self, event: NodeEvent) -> None:
+        """Tell an event, unless its level is below what was asked for."""
+
+    def recommendations(self, plain: Mapping[str, Any], time: float) -> None:
+        """Tell the closing recommendations. plain: `Recommendations.to_plain()`; unix seconds."""
 
 
 class _Lines:
@@ -40,6 +44,7 @@ class TextLines(_Lines):
     """One readable line an event; our addresses one a line, to be copied."""
 
     def event(self, event: NodeEvent) -> None:
+        """A line; where we listen is told whatever the level, for others cannot join without."""
         addresses = event.data.get("multiaddrs")
         if event.kind == "listening" and addresses:
             self.write("listening on")
@@ -49,6 +54,7 @@ class TextLines(_Lines):
             self.write(event_line(event))
 
     def recommendations(self, plain: Mapping[str, Any], time: float) -> None:
+        """A table of several lines; the time is left out."""
         from rich.console import Console
 
         from openfl_cli.recommendations import RecommendationTable
@@ -63,10 +69,12 @@ class JsonLines(_Lines):
     """One JSON object a line: time (unix seconds), level, event, message, data."""
 
     def event(self, event: NodeEvent) -> None:
+        """A line; where we listen is told whatever the level."""
         if self.wants(event) or event.kind == "listening":
             self._object(event.time, event.level, event.kind, event.message, event.data)
 
     def recommendations(self, plain: Mapping[str, Any], time: float) -> None:
+        """One line, as of an event of the kind `recommendations`."""
         user = plain["user"]
         self._object(time, "info", "recommendations", f"recommendations for {user}", plain)
 

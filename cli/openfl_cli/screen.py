@@ -11,6 +11,7 @@ from rich.live import Live
 
 from openfl.core.telemetry import NodeSnapshot
 from openfl_cli.terminal import Keyboard, in_foreground, noticing_suspension, stop_this_process
+from openfl_cli.threads import in_thread
 from openfl_cli.view import NodeView
 
 REDRAW_SECONDS = 0.5
@@ -18,6 +19,7 @@ FROZEN_SECONDS = 1.0
 
 
 def terminal() -> Console:
+    """A console that prints text as it is: markup in a group name stays text."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
@@ -44,7 +46,7 @@ class Screen:
         """Draw what `current` gives, until cancelled. In the background nothing is drawn; Ctrl-Z
         gives the terminal back first, and after `fg` the picture is there again."""
         while True:
-            while not in_foreground():  # noqa: ASYNC110 - nobody tells who is
+            while not in_foreground():  # noqa: ASYNC110 - nothing announces it
                 await trio.sleep(REDRAW_SECONDS)
             with noticing_suspension() as suspended:
                 self._keyboard.silence()
@@ -87,10 +89,10 @@ class Screen:
 async def draw_in_thread(draw: Callable[[], None]) -> None:
     """Draw in a thread: a stopped terminal (Ctrl-S) blocks its writer, which must not be the node.
 
-    When cancelled, a picture half written is finished first, but a blocked one is not waited for.
+    When cancelled, a half-written picture is finished first, but a blocked one is not waited for.
     """
-    with trio.move_on_after(FROZEN_SECONDS, shield=True):
-        await trio.to_thread.run_sync(draw, abandon_on_cancel=True)
+    with trio.CancelScope(deadline=trio.current_time() + FROZEN_SECONDS, shield=True):
+        await in_thread(draw)
 
 
 def print_frame(snapshot: NodeSnapshot, running: bool = True) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from openfl.config.kinds import KINDS, RATING
 from openfl.core.telemetry import NodeSnapshot
-
-METRICS = {"rating": "rmse", "implicit": "ndcg_loss", "classification": "log_loss"}
 
 
 def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
     """The shape that docs/cli.md promises."""
     # Unknown before the first evaluation.
-    metric = snapshot.metric or METRICS.get(snapshot.task, "rmse")
+    kind = KINDS.get(snapshot.task, RATING)
+    metric = snapshot.metric or kind.metric
     return {
         "peer_id": snapshot.peer_id,
         "multiaddrs": list(snapshot.multiaddrs),

@@ -22,9 +22,10 @@ def task_tree() -> str:
     it waits in. At most `MOST_LINES`; says so where no tasks run."""
     import trio
 
-    if not trio.lowlevel.in_trio_run():
+    try:
+        root = trio.lowlevel.current_root_task()
+    except RuntimeError:
         return "no tasks run in this thread"
-    root = trio.lowlevel.current_root_task()
     lines = [] if root is None else list(_lines(root, 0))
     left_out = len(lines) - MOST_LINES
     return "\n".join(lines[:MOST_LINES] + [f"... and {left_out} more"] * (left_out > 0))

@@ -96,6 +96,7 @@ def duration(seconds: float) -> str:
 
 
 def metric_value(value: float | None) -> str:
+    """Four decimals; `-` when it is unknown or not finite."""
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 

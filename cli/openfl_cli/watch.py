@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -14,6 +15,7 @@ from openfl_cli.ask import running_node
 from openfl_cli.screen import Screen, print_frame
 from openfl_cli.status_json import status_json
 from openfl_cli.text import to_json
+from openfl_cli.threads import in_thread
 from openfl_cli.view import NodeView
 
 LINES_EVERY_SECONDS = 1.0
@@ -25,9 +27,7 @@ def watch(home: Path, as_json: bool) -> int:
 
     async def current() -> NodeSnapshot:
         nonlocal last
-        plain = await trio.to_thread.run_sync(
-            running_node, home, "snapshot", abandon_on_cancel=True
-        )
+        plain = await in_thread(partial(running_node, home, "snapshot"))
         last = NodeSnapshot.from_plain(plain)
         return last
 
@@ -50,7 +50,7 @@ def watch(home: Path, as_json: bool) -> int:
         else:
             trio.run(lines)
     except KeyboardInterrupt:
-        pass  # how watching is meant to end
+        pass  # this is how watching ends
     except NotRunningError:
         if on_screen:
             print_frame(last, running=False)

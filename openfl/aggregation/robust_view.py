@@ -1,13 +1,13 @@
-"""A group's model by one of the rules in `robust`, over the registers of a replica.
+"""A group's model by the functions of `robust`, over the registers of a replica.
 
-Unlike the precision-weighted mean these rules have no running sums: a view costs a pass over all
-registers. Rows are worked on in parts, so that memory stays bounded however large the group is.
+Unlike the precision-weighted mean the rules made of them (`openfl.aggregation.rules`) have no
+running sums: a view costs a pass over all registers. Rows are worked on in parts, so that memory
+stays bounded however large the group is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -18,40 +18,28 @@ from openfl.aggregation.robust import Matrix, Stack
 from openfl.core.contribution import Keys, PeerId, TableSchema
 from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
-Rule = Literal[
-    "screened-mean",
-    "mean",
-    "average",
-    "median",
-    "trimmed-mean",
-    "centred-clip",
-    "krum",
-    "multi-krum",
-]
-RULES: tuple[Rule, ...] = get_args(Rule)
-CLIP_RADIUS = 1.0
 MAX_CELLS = 1 << 21
 """Most numbers of a stack that is worked on at once."""
 
 
-def view_by(
-    replica: Replica, rule: Rule, hostile_fraction: float, left_out: Collection[PeerId] = ()
+def model_by_centre(
+    replica: Replica,
+    centre: Callable[[Stack], Matrix],
+    left_out: Collection[PeerId] = (),
+    prior: bool = True,
 ) -> DenseModel:
-    """The model of the members that are not left out. `hostile_fraction`: the part of the members
-    that the rule is to withstand."""
-    if rule in ("screened-mean", "mean"):
-        return replica.view_without(left_out)
+    """The model of the members that are not left out: of each row the centre of their proposals.
+
+    prior: pulled to zero as far as the charter's prior is surer than the members; without, the
+    centre itself, as federated averaging has it.
+    """
     members = [m.peer_id for m in replica.members() if m.peer_id not in left_out]
-    if rule in ("krum", "multi-krum"):
-        kept = _krum(replica, members, hostile_fraction, single=rule == "krum")
-        return replica.view_without([m.peer_id for m in replica.members() if m.peer_id not in kept])
-    centre = _centre(rule, hostile_fraction)
     tables = {}
     for schema in replica.charter.tables:
         rows = [replica.member_rows(member, schema.name) for member in members]
         rows = [r for r in rows if len(r.keys)]
         if rows:
-            tables[schema.name] = _table(replica, schema, rows, centre, rule == "average")
+            tables[schema.name] = _table(replica, schema, rows, centre, prior)
     return DenseModel(replica.charter, tables)
 
 
@@ -76,28 +64,13 @@ def stacks(members: Sequence[MemberRows], keys: Keys, width: int) -> Iterator[tu
         yield slice(start, start + len(part)), Stack(values, precision, evidence)
 
 
-def _centre(rule: Rule, hostile_fraction: float) -> Callable[[Stack], Matrix]:
-    match rule:
-        case "average":
-            return robust.evidence_mean
-        case "median":
-            return robust.weighted_median
-        case "trimmed-mean":
-            return lambda stack: robust.trimmed_mean(stack, hostile_fraction)
-        case "centred-clip":
-            return lambda stack: robust.centred_clip(stack, CLIP_RADIUS)
-        case _:
-            return robust.weighted_mean
-
-
 def _table(
     replica: Replica,
     schema: TableSchema,
     members: list[MemberRows],
     centre: Callable[[Stack], Matrix],
-    plain: bool,
+    with_prior: bool,
 ) -> DenseTable:
-    """`plain`: the centre itself, as federated averaging has it, without the prior."""
     keys = np.unique(np.concatenate([member.keys for member in members]))
     rows = np.zeros((len(keys), schema.width), dtype=np.float32)
     evidence = np.zeros(len(keys))
@@ -106,7 +79,7 @@ def _table(
     for part, stack in stacks(members, keys, schema.width):
         evidence[part] = stack.evidence.sum(0)
         found = centre(stack)
-        if not plain:
+        if with_prior:
             weakest = prior + evidence[part][:, None] * per_evidence
             found, known = robust.shrunk(found, stack.precision.sum(0), weakest)
             if not known.all():
@@ -116,7 +89,7 @@ def _table(
     return DenseTable(keys, rows, evidence)
 
 
-def _krum(
+def best_by_krum(
     replica: Replica, members: list[PeerId], hostile_fraction: float, single: bool
 ) -> set[PeerId]:
     """The members that (multi-)Krum keeps, by the distances over all tables."""

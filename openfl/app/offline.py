@@ -11,6 +11,7 @@ import numpy as np
 
 from openfl.app.resuming import with_remembered_data
 from openfl.config import Config
+from openfl.config.kinds import ClassificationData
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import DataError, GroupError, StateError
@@ -19,19 +20,17 @@ from openfl.core.telemetry import NodeSnapshot
 from openfl.learning.classification.charter import classification_parameters
 from openfl.learning.classification.examples import load_features
 from openfl.learning.classification.task import Predictions, log_loss_of, predict
-from openfl.learning.evaluation import ModelReport, evaluate_model
-from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
+from openfl.learning.evaluation import ModelReport, TaskReport, evaluate
+from openfl.learning.factorization.ratings import Catalogue, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
-from openfl.learning.heads import head_of
+from openfl.learning.factorization.song_data import SongData, load_songs
+from openfl.learning.kinds import KINDS, head_of, kind_of, recommending
 from openfl.learning.model_file import (
     NamedModel,
     encode_model,
     load_model,
     load_named_model,
 )
-from openfl.learning.rating.charter import TASK_KIND as RATING
-from openfl.learning.rating.charter import check_ratings_fit
-from openfl.learning.workload import load_music, load_songs, split_of
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 
@@ -63,16 +62,15 @@ def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recomm
     """
     saved = load_named_model(_existing_model(config, home))
     charter, named = saved.model.charter, _names(saved)
-    head_of(charter, saved.model)
+    songs = recommending(charter)
+    head = songs.head(charter, saved.model)
     config = with_remembered_data(config, Home(home))
-    ratings: Ratings | None = None
-    catalogue = EMPTY_CATALOGUE
-    if config.data.ratings_file or not len(named):
-        ratings, catalogue = load_music(config, charter.task, charter)
-        if charter.task == RATING:
-            check_ratings_fit(charter, ratings)
-    everything = Catalogue({**named.songs, **catalogue.songs})
-    return recommend(charter, saved.model, ratings, everything, user, top)
+    if not config.data.ratings_file and len(named):
+        return recommend(head, saved.model, None, named, user, top)
+    data: SongData = kind_of(charter).load(config, charter)
+    songs.check(charter, data.ratings)
+    everything = Catalogue({**named.songs, **data.catalogue.songs})
+    return recommend(head, saved.model, data.ratings, everything, user, top)
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def predict_saved(config: Config, home: Path, data: Path, model: Path | None) ->
     loaded = load_model(_existing_model(config, home) if model is None else model)
     charter = loaded.charter
     features = classification_parameters(charter).features
-    values, true = load_features(data, features, config.data.label_column)
+    values, true = load_features(data, features, config.own(ClassificationData).label_column)
     found = predict(charter, loaded, values)
     with_label = [n for n, label in enumerate(true or ()) if label]
     accuracy = log_loss = None
@@ -116,17 +114,17 @@ def predict_saved(config: Config, home: Path, data: Path, model: Path | None) ->
     )
 
 
-def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelReport:
+def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelReport | TaskReport:
     """The metrics of a model (default: the home's) on the held-out part of the configured data.
 
-    StateError: no model, or a damaged one. DataError: the data is unusable or does not fit it.
+    StateError: no model, or a damaged one. GroupError: it is of a kind that is not known here.
+    DataError: the data is unusable or does not fit it.
     """
     path = _existing_model(config, home) if model is None else model
     loaded = load_model(path)
-    head_of(loaded.charter, loaded)
+    kind = kind_of(loaded.charter)
     config = with_remembered_data(config, Home(home))
-    ratings, _ = load_music(config, loaded.charter.task, loaded.charter)
-    return evaluate_model(loaded, ratings, split_of(config, ratings))
+    return evaluate(kind, config, kind.load(config, loaded.charter), loaded)
 
 
 def export_model(config: Config, home: Path, target: Path, force: bool = False) -> MovedModel:
@@ -198,8 +196,9 @@ def _home_group(place: Home, model_file: Path) -> Charter | None:
 
 
 def _items_table(charter: Charter) -> str | None:
-    """The table with a row a song: the first, in the tasks that recommend."""
-    return charter.tables[0].name if charter.task in ("rating", "implicit") else None
+    """The table with a row a song; None for kinds that recommend none, or are not known here."""
+    kind = KINDS.get(charter.task)
+    return kind.recommends.items if kind is not None and kind.recommends is not None else None
 
 
 def _names(named: NamedModel) -> Catalogue:
@@ -213,8 +212,9 @@ def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
     """Songs of the ratings file (by their id) and of the catalogue, which wins."""
     try:
         if config.data.ratings_file:
-            ratings, catalogue = load_music(config, charter.task, charter)
-            songs = {song_id: Song(song_id, song_id) for song_id in ratings.songs}
+            data: SongData = kind_of(charter).load(config, charter)
+            songs = {song_id: Song(song_id, song_id) for song_id in data.ratings.songs}
+            catalogue = data.catalogue
         else:
             songs, catalogue = {}, load_songs(config)
     except DataError:

@@ -6,15 +6,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from openfl.config import Config
-from openfl.config.learning_sections import DataConfig
-from openfl.config.load import SETTINGS
-from openfl.config.settings import Problem
+from openfl.config import Config, all_settings, value_of, with_values
+from openfl.config.kinds import KINDS as DESCRIPTIONS
+from openfl.config.settings import Problem, Value
 from openfl.core.contribution import Charter, PeerId
 from openfl.core.errors import ConfigError
 from openfl.core.names import name_problem, normal
+from openfl.learning.kinds import KINDS
 from openfl.network.base import PeerAddress
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage, current_charter
@@ -48,10 +47,9 @@ def with_remembered_kind(config: Config, home: Home) -> Config:
     if config.origin("task.kind").kind != "default":
         return config
     kind = HomeStorage(home, Path()).load_task(group_asked_for(config))
-    match kind:
-        case "rating" | "implicit" | "classification" as known:
-            return replace(config, task=replace(config.task, kind=known))
-    return config
+    if kind is None or kind not in KINDS:
+        return config
+    return replace(config, task=replace(config.task, kind=kind))
 
 
 def group_to_resume(config: Config, home: Home) -> Charter | None:
@@ -65,7 +63,7 @@ def data_files(config: Config) -> dict[str, str]:
     data = config.data
     files = {"ratings_file": data.ratings_file, "catalogue_file": data.catalogue_file}
     kept = {key: str(Path(path).absolute()) for key, path in files.items() if path}
-    return {**kept, **reading_settings(data)}
+    return {**kept, **reading_settings(config)}
 
 
 def with_remembered_data(config: Config, home: Home) -> Config:
@@ -73,28 +71,32 @@ def with_remembered_data(config: Config, home: Home) -> Config:
     if config.data.ratings_file:
         return config
     files = HomeStorage(home, Path()).load_data_files()
-    data = replace(
-        config.data,
-        ratings_file=files.get("ratings_file", ""),
-        catalogue_file=config.data.catalogue_file or files.get("catalogue_file", ""),
-    )
-    remembered: dict[str, Any] = {}
-    for key in _READING:
-        if key in files and config.origin(f"data.{key}").kind == "default":
+    remembered: dict[str, Value] = {
+        "data.ratings_file": files.get("ratings_file", ""),
+        "data.catalogue_file": config.data.catalogue_file or files.get("catalogue_file", ""),
+    }
+    settings = all_settings()
+    for key in _reread():
+        name = key.removeprefix("data.")
+        if name in files and config.origin(key).kind == "default":
             with suppress(Problem):  # of another version
-                remembered[key] = SETTINGS[f"data.{key}"].parse(files[key])
-    return replace(config, data=replace(data, **remembered))
+                remembered[key] = settings[key].parse(files[name])
+    return with_values(config, remembered)
 
 
-_READING = ("skip_bad_rows", "rating_scale", "max_plays")
-
-
-def reading_settings(data: DataConfig) -> dict[str, str]:
+def reading_settings(config: Config) -> dict[str, str]:
     """How the data is read, as far as that is not as usual: to be kept with where it is, since the
     same file must be read alike the next time."""
-    usual = DataConfig()
+    settings = all_settings()
+    values = {key: value_of(config, key) for key in _reread()}
     return {
-        key: str(getattr(data, key))
-        for key in _READING
-        if getattr(data, key) != getattr(usual, key)
+        key.removeprefix("data."): str(value)
+        for key, value in values.items()
+        if value != settings[key].default
     }
+
+
+def _reread() -> list[str]:
+    """The keys that say how a data file is to be read."""
+    of_kinds = (name for kind in DESCRIPTIONS.values() for name in kind.reread)
+    return [f"data.{name}" for name in ("skip_bad_rows", *of_kinds)]

@@ -30,7 +30,8 @@ from openfl.config import Config
 from openfl.core.errors import ConfigError
 from openfl.core.telemetry import NodeEvent
 from openfl.discovery.discovery import Discovery
-from openfl.learning.workload import Workload, load_workload
+from openfl.learning.kinds import load_workload
+from openfl.learning.workload import Workload
 from openfl.node import Node, assemble_node
 from openfl.node.fault_points import FaultPoints
 from openfl.node.parts import Environment, Links, SavedNode

@@ -1,13 +1,22 @@
 """Configuration of a node: what can be set, and how it is loaded.
 
-`settings` describes one setting and checks a value, `*_section(s)` list them, `sections` puts them
-together, `load` merges command line, environment, file and defaults, `render` writes TOML and the
-reference.
+`settings` describes one setting and checks a value, `*_section(s)` list them, `kinds` those of
+single kinds of learning, `sections` puts them together, `load` merges command line, environment,
+file and defaults, `render` writes TOML and the reference.
 """
 
 from openfl.config.group_sections import AggregationConfig, GroupConfig
 from openfl.config.learning_sections import DataConfig, TaskConfig, TrainingConfig
-from openfl.config.load import ENV_PREFIX, RESERVED_ENV, SECTIONS, SETTINGS, env_name, load_config
+from openfl.config.load import (
+    ENV_PREFIX,
+    RESERVED_ENV,
+    SECTIONS,
+    all_settings,
+    env_name,
+    load_config,
+    value_of,
+    with_values,
+)
 from openfl.config.network_sections import GossipConfig, NetworkConfig
 from openfl.config.output_sections import LogConfig, ModelConfig, RecommendConfig, ViewConfig
 from openfl.config.privacy_section import PrivacyConfig
@@ -17,7 +26,6 @@ from openfl.config.render import (
     reference_markdown,
     to_toml,
     toml_value,
-    value_of,
 )
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Setting
@@ -26,7 +34,6 @@ __all__ = [
     "ENV_PREFIX",
     "RESERVED_ENV",
     "SECTIONS",
-    "SETTINGS",
     "AggregationConfig",
     "Config",
     "DataConfig",
@@ -43,6 +50,7 @@ __all__ = [
     "TaskConfig",
     "TrainingConfig",
     "ViewConfig",
+    "all_settings",
     "effective_values",
     "env_name",
     "load_config",
@@ -50,4 +58,5 @@ __all__ = [
     "to_toml",
     "toml_value",
     "value_of",
+    "with_values",
 ]

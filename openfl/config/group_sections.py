@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from openfl.config.settings import setting
 from openfl.config.text_checks import group_name_problem
+from openfl.core.rule_names import RULE_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,7 @@ class AggregationConfig:
         'The default is the precision-weighted mean without members that do harm. "mean" trusts'
         ' everybody, "average" weights by numbers of examples alone (federated averaging), the'
         " others are published rules: docs/robustness.md.",
-        choices=(
-            "screened-mean",
-            "mean",
-            "average",
-            "median",
-            "trimmed-mean",
-            "centred-clip",
-            "krum",
-            "multi-krum",
-        ),
+        choices=RULE_NAMES,
     )
     norm_factor: float = setting(
         3.0,

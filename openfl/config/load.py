@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from openfl.config.kinds import KINDS, kinds_with
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
 from openfl.core.errors import ConfigError
@@ -64,27 +65,56 @@ _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)
 def _section_types() -> dict[str, type[Any]]:
     defaults = Config()
     return {
-        f.name: type(getattr(defaults, f.name)) for f in fields(Config) if f.name != "provenance"
+        f.name: type(getattr(defaults, f.name))
+        for f in fields(Config)
+        if f.name not in ("of_kinds", "provenance")
     }
 
 
 SECTIONS: Mapping[str, type[Any]] = _section_types()
-"""Section name -> its dataclass, in the order of the file."""
+"""Section name -> the dataclass of what every kind has in it, in the order of the file."""
 
-SETTINGS: Mapping[str, Setting] = {
-    f"{section}.{f.name}": setting_of(f.metadata)
-    for section, kind in SECTIONS.items()
-    for f in fields(kind)
-}
-"""Every key ("section.key") -> its description, in the order of the file."""
+
+def holders() -> Mapping[str, type[Any]]:
+    """Every key ("section.key") -> the dataclass it is a field of, in the order of the file: in
+    each section the settings that every kind has, then those of single kinds.
+
+    ValueError when a kind has a key that every kind has.
+    """
+    found: dict[str, type[Any]] = {}
+    for section, of_all in SECTIONS.items():
+        of_kinds = [s for kind in KINDS.values() for where, s in kind.settings if where == section]
+        for holder in dict.fromkeys((of_all, *of_kinds)):
+            for f in fields(holder):
+                key = f"{section}.{f.name}"
+                if key in found:
+                    raise ValueError(f"{key}: is a setting that every kind has")
+                found[key] = holder
+    return found
+
+
+def all_settings() -> Mapping[str, Setting]:
+    """Every key ("section.key") -> its description, in the order of `holders`. The description of
+    what is not of every kind says of which it is."""
+    described = {}
+    for key, holder in holders().items():
+        (metadata,) = (f.metadata for f in fields(holder) if f.name == key.partition(".")[2])
+        setting = setting_of(metadata)
+        if holder not in SECTIONS.values():
+            setting = replace(setting, meaning=f"{_whose(kinds_with(holder))}: {setting.meaning}")
+        described[key] = setting
+    return described
+
+
+def _whose(kinds: Sequence[str]) -> str:
+    """`Implicit only`, `Rating and implicit`."""
+    words = " and ".join(kinds) if len(kinds) > 1 else f"{kinds[0]} only"
+    return words[0].upper() + words[1:]
 
 
 def env_name(key: str) -> str:
     """The environment variable of a key: `training.rounds` -> `OPENFL_TRAINING_ROUNDS`."""
     return ENV_PREFIX + key.replace(".", "_").upper()
-
-
-_KEY_OF_ENV = {env_name(key): key for key in SETTINGS}
 
 
 def is_service_variable(name: str, value: str) -> bool:
@@ -109,6 +139,8 @@ def load_config(
     in the file are taken from its folder, the others from `cwd` (default: the working folder).
     ConfigError lists every problem, one a line.
     """
+    settings = all_settings()
+    key_of_variable = {env_name(key): key for key in settings}
     problems: list[str] = []
     here = cwd if cwd is not None else _working_folder()
     values: dict[str, Value] = {}
@@ -116,7 +148,7 @@ def load_config(
     failed: set[str] = set()
 
     def take(key: str, raw: object, origin: Origin, label: str, folder: Path) -> None:
-        described = SETTINGS[key]
+        described = settings[key]
         from_text = isinstance(raw, str) and origin.kind != "file"
         try:
             value = described.parse(str(raw)) if from_text else described.check(raw)
@@ -138,21 +170,21 @@ def load_config(
 
     if file is not None:
         folder = here / file.parent
-        for key, raw in _read_file(file, problems):
+        for key, raw in _read_file(file, settings, problems):
             take(key, raw, Origin("file", str(file)), f"{file}: {key}", folder)
     for name in sorted(environ):
         if is_service_variable(name, environ[name]):
             continue
-        if name in _KEY_OF_ENV:
-            take(_KEY_OF_ENV[name], environ[name], Origin("environment", name), name, here)
+        if name in key_of_variable:
+            take(key_of_variable[name], environ[name], Origin("environment", name), name, here)
         elif name.startswith(ENV_PREFIX) and name not in RESERVED_ENV:
-            close = _closest(name, [*_KEY_OF_ENV, *RESERVED_ENV])
+            close = _closest(name, [*key_of_variable, *RESERVED_ENV])
             problems.append(f"{name}: unknown environment variable{_did_you_mean(close)}")
     for key, raw in overrides.items():
         if raw is None:
             continue
-        if key not in SETTINGS:
-            problems.append(f"command line: {_unknown_key(key)}")
+        if key not in settings:
+            problems.append(f"command line: {_unknown_key(key, settings)}")
             continue
         take(key, raw, Origin("command line"), f"command line: {key}", here)
 
@@ -174,13 +206,34 @@ def _working_folder() -> Path:
 
 
 def _build(values: Mapping[str, Value], provenance: Mapping[str, Origin]) -> Config:
-    sections = {
-        name: kind(
-            **{f.name: values[k] for f in fields(kind) if (k := f"{name}.{f.name}") in values}
-        )
-        for name, kind in SECTIONS.items()
-    }
-    return Config(**sections, provenance=dict(provenance))
+    given: dict[type[Any], dict[str, Value]] = {}
+    for key, holder in holders().items():
+        if key in values:
+            given.setdefault(holder, {})[key.partition(".")[2]] = values[key]
+    sections = {name: kind(**given.pop(kind, {})) for name, kind in SECTIONS.items()}
+    of_kinds = {holder: holder(**values_of_it) for holder, values_of_it in given.items()}
+    return Config(
+        **sections,
+        of_kinds={holder: own for holder, own in of_kinds.items() if own != holder()},
+        provenance=dict(provenance),
+    )
+
+
+def value_of(config: Config, key: str) -> Value:
+    """The value of "section.key"; KeyError when there is no such key."""
+    holder, (section, _, name) = holders()[key], key.partition(".")
+    of_all = SECTIONS[section] is holder
+    value: Value = getattr(getattr(config, section) if of_all else config.own(holder), name)
+    return value
+
+
+def with_values(config: Config, values: Mapping[str, Value]) -> Config:
+    """`config` with other values (checked already) of some keys; KeyError when there is no such."""
+    all_of_them = {key: value_of(config, key) for key in holders()}
+    unknown = values.keys() - all_of_them.keys()
+    if unknown:
+        raise KeyError(*sorted(unknown))
+    return _build({**all_of_them, **values}, config.provenance)
 
 
 def _constraints(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -198,12 +251,8 @@ def _constraints(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             "data.validation_fraction and data.test_fraction must leave at least 0.2 to train on,"
             f" got {number_text(data.validation_fraction)} and {number_text(data.test_fraction)}",
         )
-    if config.privacy.enabled and data.rating_bounds is None:
-        yield (
-            ("privacy.enabled", "data.rating_scale"),
-            "privacy.enabled needs data.rating_scale, for example 0.5-5: a scale detected from the"
-            " ratings would be told to everybody",
-        )
+    if config.task.kind in KINDS:
+        yield from KINDS[config.task.kind].complaints(config)
     if gossip.member_ttl_seconds < 3 * gossip.heartbeat_seconds:
         yield (
             ("gossip.member_ttl_seconds", "gossip.heartbeat_seconds"),
@@ -220,7 +269,9 @@ def _blame(config: Config, keys: tuple[str, ...]) -> str:
     return origin.where or origin.kind
 
 
-def _read_file(file: Path, problems: list[str]) -> Iterator[tuple[str, object]]:
+def _read_file(
+    file: Path, settings: Mapping[str, Setting], problems: list[str]
+) -> Iterator[tuple[str, object]]:
     """(key, value) of each known setting in the file; everything else goes to `problems`."""
     try:
         # utf-8-sig: editors on Windows put a byte order mark in front, which TOML does not know.
@@ -248,16 +299,16 @@ def _read_file(file: Path, problems: list[str]) -> Iterator[tuple[str, object]]:
         return
     for section, table in document.items():
         if section not in SECTIONS:
-            problems.append(f"{file}: {_unknown_section(section, table)}")
+            problems.append(f"{file}: {_unknown_section(section, table, settings)}")
         elif not isinstance(table, dict):
             problems.append(f"{file}: {section}: must be a section [{section}], got {shown(table)}")
         else:
             for name, raw in table.items():
                 key = f"{section}.{name}"
-                if key in SETTINGS:
+                if key in settings:
                     yield key, raw
                 else:
-                    problems.append(f"{file}: {_unknown_key(key)}")
+                    problems.append(f"{file}: {_unknown_key(key, settings)}")
 
 
 def _syntax_problem(file: Path, text: str, message: str) -> str:
@@ -268,29 +319,29 @@ def _syntax_problem(file: Path, text: str, message: str) -> str:
     return f"{file}:{position[1]}: not valid TOML: {reason} at column {position[2]}"
 
 
-def _unknown_section(name: str, table: object) -> str:
+def _unknown_section(name: str, table: object, settings: Iterable[str]) -> str:
     if isinstance(table, dict):
         return f"{name}: unknown section{_did_you_mean(_closest(name, list(SECTIONS)))}"
-    return _unknown_key(name)
+    return _unknown_key(name, settings)
 
 
-def _unknown_key(key: str) -> str:
+def _unknown_key(key: str, settings: Iterable[str]) -> str:
     section, _, name = key.rpartition(".")
-    return f"{key}: unknown key{_did_you_mean(_suggest_key(section, name))}"
+    return f"{key}: unknown key{_did_you_mean(_suggest_key(section, name, list(settings)))}"
 
 
-def _suggest_key(section: str, name: str) -> str | None:
+def _suggest_key(section: str, name: str, known: list[str]) -> str | None:
     """The key that was probably meant: a near name in this section, else the name elsewhere."""
     wanted = name.lower().replace("-", "_")
-    here = [key.partition(".")[2] for key in SETTINGS if key.startswith(f"{section}.")]
+    here = [key.partition(".")[2] for key in known if key.startswith(f"{section}.")]
     if wanted in PROTOTYPE_NAMES:
         return PROTOTYPE_NAMES[wanted]
     if (close := _closest(wanted, here)) is not None:
         return f"{section}.{close}"
-    by_name = {key.partition(".")[2]: key for key in reversed(list(SETTINGS))}
+    by_name = {key.partition(".")[2]: key for key in reversed(known)}
     if (close := _closest(wanted, list(by_name))) is not None:
         return by_name[close]
-    return _closest(f"{section}.{wanted}", list(SETTINGS))
+    return _closest(f"{section}.{wanted}", known)
 
 
 def _closest(word: str, words: list[str]) -> str | None:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from openfl.config.load import ENV_PREFIX, RESERVED_ENV, SECTIONS, SETTINGS, env_name
+from openfl.config.load import ENV_PREFIX, RESERVED_ENV, SECTIONS, all_settings, env_name, value_of
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Setting, Value
 from openfl.core.names import is_unseen
@@ -40,16 +40,9 @@ class EffectiveValue:
 
 def effective_values(config: Config) -> tuple[EffectiveValue, ...]:
     """Every setting with its value and where it came from, in the order of the file."""
-    return tuple(EffectiveValue(key, value_of(config, key), config.origin(key)) for key in SETTINGS)
-
-
-def value_of(config: Config, key: str) -> Value:
-    """The value of "section.key"; KeyError when there is no such key."""
-    if key not in SETTINGS:
-        raise KeyError(key)
-    section, _, name = key.partition(".")
-    value: Value = getattr(getattr(config, section), name)
-    return value
+    return tuple(
+        EffectiveValue(key, value_of(config, key), config.origin(key)) for key in all_settings()
+    )
 
 
 def to_toml(config: Config, commented: bool = True) -> str:
@@ -72,7 +65,7 @@ def _toml_lines(config: Config, commented: bool) -> Iterator[str]:
         if commented:
             yield from _wrapped(_first_line(kind.__doc__), "# ")
         yield f"[{section}]"
-        for key, described in SETTINGS.items():
+        for key, described in all_settings().items():
             if not key.startswith(f"{section}."):
                 continue
             value = value_of(config, key)
@@ -155,7 +148,7 @@ def _reference_lines() -> Iterator[str]:
         yield from ("", f"## [{section}]", "", _first_line(kind.__doc__), "")
         yield "| key | default | allowed | unit | meaning |"
         yield "|---|---|---|---|---|"
-        for key, described in SETTINGS.items():
+        for key, described in all_settings().items():
             if key.startswith(f"{section}."):
                 allowed = described.type_name
                 if described.range_text:

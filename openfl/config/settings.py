@@ -9,7 +9,7 @@ give the value to use or raise `Problem` with the second half of an error line (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,7 +31,8 @@ class Problem(Exception):
 class Setting:
     """One key of the configuration.
 
-    `minimum` and `maximum` are inclusive unless `above_minimum`. `check_text` gets each string (of
+    `minimum` and `maximum` are inclusive unless `above_minimum`. `choices` may be a view that grows
+    when something is registered. `check_text` gets each string (of
     a list: each entry) and returns None or what it must be. `path`: a relative value is taken from
     the folder of the file it stands in, or from the working folder.
     """
@@ -42,7 +43,7 @@ class Setting:
     minimum: float | None = None
     maximum: float | None = None
     above_minimum: bool = False
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     allowed: str = ""
     """Words for what `check_text` accepts, for the reference."""
     check_text: Callable[[str], str | None] | None = None
@@ -50,6 +51,7 @@ class Setting:
 
     @property
     def type_name(self) -> str:
+        """The type in words, for the reference: `whole number`, `list of texts`."""
         if isinstance(self.default, bool):
             return "true or false"
         if isinstance(self.default, int):
@@ -163,7 +165,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     above_minimum: bool = False,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     allowed: str = "",
     check_text: Callable[[str], str | None] | None = None,
     path: bool = False,

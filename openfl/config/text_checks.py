@@ -13,6 +13,7 @@ _PEER_ID = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 def address_problem(text: str) -> str | None:
+    """An IP address, of either version; names are not looked up."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -21,6 +22,7 @@ def address_problem(text: str) -> str | None:
 
 
 def multiaddr_problem(text: str) -> str | None:
+    """The form only: /protocol/value, none of them empty."""
     parts = text.split("/")
     if parts[0] != "" or len(parts) < 3 or "" in parts[1:]:
         return "must be a multiaddr such as /ip4/192.0.2.7/tcp/4001"
@@ -28,6 +30,7 @@ def multiaddr_problem(text: str) -> str | None:
 
 
 def peer_multiaddr_problem(text: str) -> str | None:
+    """A multiaddr that says whom to expect there: the last part is a peer id."""
     parts = text.split("/")
     if multiaddr_problem(text) is not None or len(parts) < 5 or parts[-2] not in ("p2p", "ipfs"):
         return (
@@ -37,10 +40,12 @@ def peer_multiaddr_problem(text: str) -> str | None:
 
 
 def peer_id_problem(text: str) -> str | None:
+    """A peer id of an Ed25519 key, which all nodes have."""
     return None if _PEER_ID.fullmatch(text) else "must be a peer id (12D3KooW...)"
 
 
 def group_name_problem(text: str) -> str | None:
+    """1 to 64 bytes of UTF-8 once normalized, without spaces around it."""
     # No more: it may be that of a group that this home is in since before `openfl.core.names`.
     if not text.strip() or text != text.strip():
         return "must not be empty or begin or end with a space"
@@ -48,6 +53,7 @@ def group_name_problem(text: str) -> str | None:
 
 
 def model_file_problem(text: str) -> str | None:
+    """A file of safetensors, by its name."""
     return None if text.endswith(".safetensors") else "must end in .safetensors"
 
 
@@ -58,6 +64,7 @@ def rating_bounds(scale: str) -> tuple[float, float] | None:
 
 
 def rating_scale_problem(text: str) -> str | None:
+    """ "auto", or two numbers of which the first is the lower."""
     bounds = rating_bounds(text)
     if text != "auto" and (bounds is None or not bounds[0] < bounds[1]):
         return 'must be "auto" or LOWEST-HIGHEST such as "0.5-5"'

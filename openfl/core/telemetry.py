@@ -30,9 +30,8 @@ def json_plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """One thing that happened. `time` is unix seconds. `kind` is a stable word for scripts, such as
-    `listening`, `peer-connected`, `joined`, `round`, `member-joined`, `member-left`, `switched`,
-    `warning`; `data` holds its machine-readable fields (plain JSON values)."""
+    """One thing that happened. `time` is unix seconds. `kind` is a stable word for scripts, one of
+    `openfl.core.event_kinds`; `data` holds its machine-readable fields (plain JSON values)."""
 
     time: float
     level: Literal["debug", "info", "warning", "error"]

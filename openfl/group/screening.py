@@ -18,7 +18,7 @@ from openfl.aggregation.counterfactuals import MemberCounterfactuals
 from openfl.aggregation.member_judge import Influence, JudgeSettings, MemberJudge, measure
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.replica import Replica
-from openfl.aggregation.robust_view import Rule, view_by
+from openfl.aggregation.rules import find_rule
 from openfl.aggregation.sums import LiveSums
 from openfl.core.contribution import ModelView, PeerId
 from openfl.core.model_view import DenseModel
@@ -37,13 +37,17 @@ QUIET_LOOKS = 10
 
 @dataclass(frozen=True, slots=True)
 class AggregationSettings:
-    """rule: see docs/robustness.md. norm_factor, influence: of the default rule. hostile_fraction:
-    the part of the members that trimmed-mean and Krum are to withstand."""
+    """rule: a name in `openfl.aggregation.rules`; ConfigError when there is none such. norm_factor,
+    influence: of the default rule. hostile_fraction: the part of the members that trimmed-mean and
+    Krum are to withstand."""
 
-    rule: Rule = "screened-mean"
+    rule: str = "screened-mean"
     norm_factor: float = 3.0
     influence: bool = True
     hostile_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        find_rule(self.rule)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class Screening:
         self._settings = settings
         self._me = me
         self._count = count
-        self._judges_members = settings.rule == "screened-mean"
+        self._rule = find_rule(settings.rule)
+        self._judges_members = self._rule.screens
         self._judge = MemberJudge(JudgeSettings(norm_factor=settings.norm_factor))
         self._tables = tuple(table.name for table in replica.charter.tables)
         self._cached: tuple[object, DenseModel] | None = None
@@ -143,12 +148,12 @@ class Screening:
 
     def model(self) -> DenseModel:
         """The model now; the same object until something changes."""
-        if self._settings.rule == "mean" or (self._judges_members and not self.left_out):
+        if self._rule.running and not self.left_out:
             return self._replica.view()
         out = tuple(self.left_out)
         key = (self._replica.generation, out)
         if self._cached is None or self._cached[0] != key:
-            view = view_by(self._replica, self._settings.rule, self._settings.hostile_fraction, out)
+            view = self._rule.view(self._replica, self._settings.hostile_fraction, out)
             self._cached = (key, view)
         return self._cached[1]
 

@@ -1,7 +1,8 @@
-"""How well a saved model serves the listeners of a data file, by everything that is measured.
+"""How well a saved model serves the owner of a data file, by everything that is measured.
 
-Listeners are fitted anew to the model from their training ratings (or plays), exactly as a node
-does, and judged by what was held out of them.
+When the model recommends songs, users are fitted anew to it from their training ratings (or plays),
+exactly as a node does, and judged by what was held out of them. Any other model is judged by the
+metric of its task.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from openfl.config import Config
+from openfl.core.contribution import Charter, Evaluation
 from openfl.core.errors import DataError
 from openfl.core.model_view import DenseModel
 from openfl.learning.factorization.ratings import Ratings
-from openfl.learning.heads import head_of
+from openfl.learning.factorization.song_data import split_of
 from openfl.learning.implicit.task import locate, moved_columns
+from openfl.learning.kind import Data, Kind, Recommending
 from openfl.learning.metrics import rank
-from openfl.learning.rating.charter import TASK_KIND as RATING
-from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.rating.task import item_keys
 from openfl.learning.ridge import SparseMatrix
 from openfl.learning.splitting import Split
 
@@ -57,25 +60,66 @@ class ModelReport:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """The test metric of a model that recommends no songs, on one data file. error: its standard
+    error. held_out: how many examples it is of."""
+
+    group: str
+    group_id: str
+    task: str
+    metric: str
+    value: float
+    error: float
+    held_out: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def evaluate(kind: Kind, config: Config, data: Data, model: DenseModel) -> ModelReport | TaskReport:
+    """The metrics of a model of `kind` on the test part of `data`; DataError when nothing is held
+    out, or the data does not fit the model."""
+    charter = model.charter
+    if kind.recommends is None:
+        task = kind.workload(config, data).task(charter)
+        return task_report(charter, task.evaluate(model, "test"))
+    return evaluate_model(kind.recommends, model, data.ratings, split_of(config, data.ratings))
+
+
+def task_report(charter: Charter, found: Evaluation) -> TaskReport:
+    """`found` as a report; DataError when nothing was held out."""
+    if not found.count:
+        raise DataError("nothing is held out to measure by (data.test_fraction)")
+    return TaskReport(
+        charter.name,
+        charter.group_id,
+        charter.task,
+        found.metric,
+        found.value,
+        found.standard_error,
+        found.count,
+    )
+
+
 def evaluate_model(
-    model: DenseModel, ratings: Ratings, split: Split, top: int = TOP
+    songs: Recommending, model: DenseModel, ratings: Ratings, split: Split, top: int = TOP
 ) -> ModelReport:
     """The metrics of `model` on the test part of `ratings` (plays, when its head is implicit).
 
     Songs rated in training or validation are not recommended again. Every held-out song counts as
-    one to be found, however it was rated. DataError when nothing is held out, or the ratings do not
-    fit the group; GroupError when the model is of a task that recommends no songs.
+    one to be found, however it was rated. DataError when nothing is held out, or the model knows
+    nothing.
     """
     charter = model.charter
-    head = head_of(charter, model)
+    head = songs.head(charter, model)
     if not len(split.test):
         raise DataError(
             f"{ratings.source or 'ratings'}: nothing is held out to measure by"
             " (data.test_fraction; a user needs at least 5 ratings)"
         )
-    error = None
-    if head.name == RATING:
-        error = MatrixFactorization.from_charter(charter, ratings, split).evaluate(model, "test")
+    predicted = songs.predicted and songs.predicted(model, ratings, split)
     keys, row_of_song = np.unique(item_keys(ratings.songs), return_inverse=True)
     rows = row_of_song[ratings.song_index]
 
@@ -89,7 +133,7 @@ def evaluate_model(
         )
 
     ones = np.ones_like(ratings.values)
-    listeners = head.fold_in(matrix(split.train, ratings.values), keys)
+    users = head.fold_in(matrix(split.train, ratings.values), keys)
     known = model.keys(head.items)
     if not len(known):
         raise DataError(f'the model of group "{charter.name}" is empty')
@@ -97,7 +141,7 @@ def evaluate_model(
     earlier = np.concatenate([split.train, split.validation])
     seen, held_out = matrix(earlier, ones), matrix(split.test, ones)
     report = rank(
-        lambda start, end: head.scores(listeners[start:end], known),
+        lambda start, end: head.scores(users[start:end], known),
         seen=moved_columns(seen, column, present, len(known)),
         held_out=moved_columns(held_out, column, present, len(known)),
         relevant=np.diff(held_out.indptr),
@@ -112,8 +156,8 @@ def evaluate_model(
         held_out=len(split.test),
         unknown_songs=int((~present[rows[split.test]]).sum()),
         top=top,
-        rmse=None if error is None else error.value,
-        rmse_error=None if error is None else error.standard_error,
+        rmse=None if predicted is None else predicted.value,
+        rmse_error=None if predicted is None else predicted.standard_error,
         ndcg=report.ndcg,
         ndcg_error=report.ndcg_error,
         recall=report.recall,

@@ -1,8 +1,11 @@
 """`scipy.sparse` without the parts of NumPy that no node uses.
 
 SciPy touches every name of NumPy when it is imported, which imports f2py and the test tools: 6 MB
-for every node. Meanwhile stand-ins are there in their place. Afterwards they are gone, and whoever
-uses one of these names, in whatever thread, has NumPy import it as ever.
+for every node. `import_scipy_sparse` imports it with stand-ins in their place. Afterwards these are
+gone, and whoever uses one of the names, in whatever thread, has NumPy import it as ever.
+
+Importing `openfl.learning`, or this module, does none of it: whoever starts a node calls the
+function first (`openfl.app.lazy_imports`). Without that everything works alike and is 6 MB larger.
 """
 
 from __future__ import annotations
@@ -27,7 +30,11 @@ class _StandIn(ModuleType):
 
 
 def import_scipy_sparse() -> None:
-    """Nothing changes for modules that are loaded already."""
+    """Import `scipy.sparse`, and none of `UNUSED` with it.
+
+    Before anything else imports it: nothing changes for modules that are loaded already. To be
+    called in one thread, while no other imports NumPy's modules.
+    """
     stand_ins = {
         name: _StandIn(f"numpy.{name}") for name in UNUSED if f"numpy.{name}" not in sys.modules
     }

@@ -7,15 +7,15 @@ thinks, is a `Remark` here. It is told once at each start and is no reason not t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openfl.config import Config
 from openfl.learning.classification.examples import Labelled
 from openfl.learning.factorization.rating_scale import format_scale
-from openfl.learning.factorization.ratings import Catalogue, Ratings
-from openfl.learning.rating.charter import TASK_KIND as RATING
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.factorization.song_data import SongData
 
 FEW_USERS = 2
 """So few are not hidden among each other in what a node publishes."""
@@ -31,46 +31,69 @@ class Remark:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def remarks_on_music(
-    config: Config, kind: str, ratings: Ratings, catalogue: Catalogue
-) -> tuple[Remark, ...]:
-    """What the owner of these ratings (or plays), for a task of `kind`, should know of them."""
-    facts = _count(len(ratings), "rating" if kind == RATING else "played song")
+def what_was_read(data: SongData, one: str) -> Remark:
+    """What was read of ratings (or plays), and what was not. `one`: what a row is."""
+    ratings = data.ratings
+    facts = _count(len(ratings), one)
     facts += f" of {_count(len(ratings.users), 'user')} and {_count(len(ratings.songs), 'song')}"
     if ratings.duplicates:
         facts += f"; {_count(ratings.duplicates, 'row')} of a user and a song that occur again"
     if ratings.left_out:
         weak = sum(map(len, ratings.left_out.values()))
         facts += f"; {weak:,} are below data.min_strength, and left out"
-    rows = (ratings.source, ratings.skipped), ("the catalogue", catalogue.skipped)
-    remarks = [_of_data(facts, rows, len(ratings))]
+    rows = (ratings.source, ratings.skipped), ("the catalogue", data.catalogue.skipped)
+    return _of_data(facts, rows, len(ratings))
+
+
+def doubtful(ratings: Ratings) -> Iterator[Remark]:
+    """That a rating is far off all others, though the group has learned from it."""
     if ratings.doubt:
         scale = format_scale(ratings.scale)
         text = f"{ratings.doubt}; the group has learned from it on the scale {scale}"
-        remarks.append(Remark("warning", "data-doubtful", text))
-    if kind == RATING and ratings.values.min() == ratings.values.max():
-        remarks.append(
-            Remark(
-                "warning",
-                "all-alike",
-                f"every rating is {ratings.values[0]:g}: that says nothing of who likes what"
-                ' (which songs are chosen at all is learned with task.kind = "implicit")',
-            )
+        yield Remark("warning", "data-doubtful", text)
+
+
+def all_ratings_alike(ratings: Ratings) -> Iterator[Remark]:
+    """That ratings say nothing when all are the same."""
+    if ratings.values.min() == ratings.values.max():
+        yield Remark(
+            "warning",
+            "all-alike",
+            f"every rating is {ratings.values[0]:g}: that says nothing of who likes what"
+            ' (which songs are chosen at all is learned with task.kind = "implicit")',
         )
-    named = sum(song in catalogue for song in ratings.songs)
-    if len(catalogue) and not named:
-        remarks.append(
-            Remark(
-                "warning",
-                "catalogue-of-others",
-                f"none of the {len(ratings.songs):,} songs of {ratings.source} is among the"
-                f" {len(catalogue):,} of the catalogue: are the ids written alike?"
-                " (data.catalogue_file)",
-            )
+
+
+def catalogue_of_others(data: SongData) -> Iterator[Remark]:
+    """That the catalogue names none of the songs in the data."""
+    ratings, catalogue = data.ratings, data.catalogue
+    if len(catalogue) and not any(song in catalogue for song in ratings.songs):
+        yield Remark(
+            "warning",
+            "catalogue-of-others",
+            f"none of the {len(ratings.songs):,} songs of {ratings.source} is among the"
+            f" {len(catalogue):,} of the catalogue: are the ids written alike?"
+            " (data.catalogue_file)",
         )
-    if (told := _few_users(config, kind, len(ratings.users))) is not None:
-        remarks.append(told)
-    return tuple(remarks)
+
+
+def few_users(config: Config, users: int, private: bool) -> Iterator[Remark]:
+    """That whoever reads what the node publishes learns what its one or two users like; nothing
+    when they are more, or nothing of that kind is published. `private`: whether this kind can be
+    taught under differential privacy."""
+    hides = config.training.min_row_evidence > users or config.privacy.enabled
+    if users > FEW_USERS or hides or not config.training.auto_start:
+        return
+    by_noise = " privacy.enabled = true," if private else ""
+    whose = "a single user" if users == 1 else f"{users} users"
+    yield Remark(
+        "warning",
+        "few-users",
+        f"the data is of {whose}: what this node publishes tells the group nearly all of what"
+        f" they like (docs/privacy.md). To teach less: training.min_row_evidence = {users + 1},"
+        f"{by_noise} or follow without teaching: training.auto_start = false",
+        {"users": users},
+    )
 
 
 def remarks_on_examples(data: Labelled) -> tuple[Remark, ...]:
@@ -85,24 +108,6 @@ def remarks_on_examples(data: Labelled) -> tuple[Remark, ...]:
         return (told,)
     alike = f"every example is of class {data.classes[0]}: others are learned from others alone"
     return told, Remark("warning", "all-alike", alike)
-
-
-def _few_users(config: Config, kind: str, users: int) -> Remark | None:
-    """That whoever reads what the node publishes learns what its one or two users like; None
-    when they are more, or nothing of that kind is published."""
-    hides = config.training.min_row_evidence > users or config.privacy.enabled
-    if users > FEW_USERS or hides or not config.training.auto_start:
-        return None
-    private = " privacy.enabled = true," if kind == RATING else ""
-    whose = "a single user" if users == 1 else f"{users} users"
-    return Remark(
-        "warning",
-        "few-users",
-        f"the data is of {whose}: what this node publishes tells the group nearly all of what"
-        f" they like (docs/privacy.md). To teach less: training.min_row_evidence = {users + 1},"
-        f"{private} or follow without teaching: training.auto_start = false",
-        {"users": users},
-    )
 
 
 def _count(count: int, one: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openfl.core.event_kinds import EVENT_KINDS
 from openfl.discovery.discovery import Discovery
 from openfl.learning.workload import Remarking, Workload
 from openfl.node.current_group import CurrentGroup
@@ -40,7 +41,10 @@ class Beginning:
         """Tell the owner what is remarkable about the data."""
         if isinstance(self._workload, Remarking):
             for remark in self._workload.remarks():
-                self._log.tell(remark.level, remark.kind, remark.text, dict(remark.data))
+                kind, data = remark.kind, dict(remark.data)
+                if kind not in EVENT_KINDS:  # of a workload of the owner's own
+                    kind, data = "remark", {**data, "kind": remark.kind}
+                self._log.tell(remark.level, kind, remark.text, data)
 
     async def join_network(self) -> None:
         """Dial the peers that are known; that nobody answers ends no node."""

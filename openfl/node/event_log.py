@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+from openfl.core.event_kinds import EVENT_KINDS
 from openfl.core.telemetry import NodeEvent
 
 MAX_EVENTS = 50
@@ -35,6 +36,9 @@ class EventLog:
         message: str,
         data: dict[str, Any] | None = None,
     ) -> None:
+        """Hand on an event of now. ValueError: its kind is not in `openfl.core.event_kinds`."""
+        if kind not in EVENT_KINDS:
+            raise ValueError(f"{kind!r} is no kind of event: openfl.core.event_kinds lists them")
         event = NodeEvent(self._unix_time(), level, kind, message, data or {})
         self._last.append(event)
         for observer in self.observers:

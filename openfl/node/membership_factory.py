@@ -1,13 +1,13 @@
 """`MembershipFactory`: opens memberships: the first one of a run, and one after another.
 
-What a session begins with is a `SessionStart`: nothing, what was saved, or a snapshot of the
-group that the node moves to. Its epoch is above every earlier one of this node in that group.
+What one begins with is a `MembershipStart`: nothing, what was saved, or a snapshot of the group
+that the node moves to. Its epoch is above every earlier one of this node in that group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import trio
@@ -17,7 +17,7 @@ from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import ConfigError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.task import LearningTask, PrivateLearner
 from openfl.node.compute import Compute
 from openfl.node.event_log import EventLog
@@ -25,7 +25,7 @@ from openfl.node.membership import Membership
 from openfl.node.parts import Environment, Learning, Links
 from openfl.node.privacy_budget import no_private_step
 from openfl.storage.membership import SavedMembership
-from openfl.switching.seed import Seed, SessionStart
+from openfl.switching.seed import MembershipStart, Seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class MembershipFactory:
         """
         if resume is None:
             replica = Replica(charter, self.settings.limits)
-            return self._open(charter, SessionStart(replica, self._new_epoch()))
+            return self._open(charter, MembershipStart(replica, SessionStart(self._new_epoch())))
         membership = self._open(charter, self._resumed(charter, resume))
         if resume.private and not membership.restore_private(resume.private):
             self.log.tell("info", "data-changed", "the data has changed since the last run")
@@ -57,9 +57,9 @@ class MembershipFactory:
 
     def next(self, charter: Charter, old: GroupSession, seed: Seed) -> Membership:
         """A membership to take the place of the one in the `old` session; ConfigError."""
-        return self._open(charter, SessionStart.after(old, seed, self._new_epoch()))
+        return self._open(charter, MembershipStart.after(old, seed, self._new_epoch()))
 
-    def _resumed(self, charter: Charter, saved: SavedMembership) -> SessionStart:
+    def _resumed(self, charter: Charter, saved: SavedMembership) -> MembershipStart:
         epoch = max(self._new_epoch(), saved.epoch + 1)
         replica, refused = saved.rebuild(
             self.links.sealer, self.settings.limits, trio.current_time()
@@ -72,9 +72,8 @@ class MembershipFactory:
         )
         if refused:
             self.log.tell("warning", "state-refused", f"{refused} saved contributions are invalid")
-        return SessionStart(
-            replica, epoch, saved.round, history=saved.history, invitations=saved.invitations
-        )
+        session = SessionStart(epoch, round=saved.round, history=saved.history)
+        return MembershipStart(replica, session, saved.invitations)
 
     def _new_epoch(self) -> int:
         """Above those of earlier runs, unless the clock was set back."""
@@ -86,18 +85,14 @@ class MembershipFactory:
             raise ConfigError(no_private_step(charter.task))
         return task
 
-    def _open(self, charter: Charter, start: SessionStart) -> Membership:
+    def _open(self, charter: Charter, start: MembershipStart) -> Membership:
         task, group_id = self._task(charter), charter.group_id
         session = GroupSession(
             start.replica,
             self.links.sealer,
             self.settings,
             self.environment.rng,
-            start.epoch,
-            train_examples=task.train_examples,
-            round_number=start.round,
-            last_round=start.last_round,
-            history=start.history,
+            replace(start.session, train_examples=task.train_examples),
             admission=self.learning.eligibility.admission(charter, start.invitations),
         )
         return Membership(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openfl.config import PrivacyConfig
+from openfl.config.kinds import KINDS
 from openfl.core.contribution import Contribution, ModelView
 from openfl.core.errors import ConfigError, StateError
 from openfl.core.telemetry import PrivacyView
@@ -144,9 +145,10 @@ class PrivacyBudget:
 
 def no_private_step(kind: str) -> str:
     """The line for an owner whose task cannot be private."""
+    able = " or ".join(f'"{known.name}"' for known in KINDS.values() if known.private)
     return (
         f'privacy.enabled: a group that learns "{kind}" cannot be taught under differential'
-        ' privacy; only "rating" can'
+        f" privacy; only {able} can"
     )
 
 

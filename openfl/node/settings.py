@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from openfl.aggregation.replica import ReplicaLimits
-from openfl.aggregation.robust_view import Rule
 from openfl.config import Config
 from openfl.core.names import normal
 from openfl.group.screening import AggregationSettings
@@ -62,7 +60,7 @@ def session_settings(config: Config) -> SessionSettings:
             member_ttl_seconds=gossip.member_ttl_seconds,
         ),
         aggregation=AggregationSettings(
-            rule=cast(Rule, aggregation.rule),
+            rule=aggregation.rule,
             norm_factor=aggregation.norm_factor,
             influence=aggregation.influence and not private,
             hostile_fraction=aggregation.hostile_fraction,

@@ -26,18 +26,18 @@ from openfl.core.contribution import Contribution, Evaluation, PeerId
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.simulation.faults import FaultActions, inject
 from openfl.simulation.measuring import measure
 from openfl.simulation.medium import FullMedium, Handle, Medium
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import RoundRecord
-from openfl.simulation.requests import Request, Requests
 from openfl.simulation.scenario import Fault, Scenario
 from openfl.simulation.session_settings import session_settings
+from openfl.simulation.simulated_requests import SimulatedRequest, SimulatedRequests
 from openfl.simulation.state import RunState
 from openfl.simulation.trainer import Trainer
-from openfl.switching.seed import SessionStart
+from openfl.switching.seed import MembershipStart
 
 START_SPREAD_SECONDS = 0.5
 """First members start within this time."""
@@ -106,7 +106,7 @@ class Engine:
         self.state = state = RunState(scenario, members)
         self.medium = medium(state, self.handle)
         self.driver: SwitchDriver = StayPut() if driver is None else driver
-        self.requests = Requests(state.agenda, state.links, state.member_of, self._respond)
+        self.requests = SimulatedRequests(state.agenda, state.links, state.member_of, self._respond)
         self.records: list[RoundRecord] = []
         self._central = central
         self._on_record = on_record
@@ -188,19 +188,15 @@ class Engine:
         settings = self._settings(member)
         sealer = self.state.sealer_of(member)
         self.medium.starting(member)
-        begin = self._session_start(member, settings)
-        member.epochs = begin.epoch
+        begin = self._membership_start(member, settings)
+        member.epochs = begin.session.epoch
         seed = [self.scenario.run.seed, 6, member.index, member.epochs]
         session = GroupSession(
             begin.replica,
             sealer,
             settings,
             np.random.default_rng(seed),
-            begin.epoch,
-            train_examples=member.task.train_examples,
-            round_number=begin.round,
-            last_round=begin.last_round,
-            history=begin.history,
+            replace(begin.session, train_examples=member.task.train_examples),
             reader=self.state.reader,
         )
         member.session = session
@@ -215,7 +211,9 @@ class Engine:
         self.handle(member, ev.DiscoveryEnded(alone))
         self.medium.started(member)
 
-    def _session_start(self, member: SimulatedMember, settings: SessionSettings) -> SessionStart:
+    def _membership_start(
+        self, member: SimulatedMember, settings: SessionSettings
+    ) -> MembershipStart:
         """With a seed, with what was saved, or with nothing."""
         seeded, saved = member.begins_with, member.saved
         member.begins_with = member.saved = None
@@ -223,9 +221,10 @@ class Engine:
             return seeded
         epoch = member.epochs + 1
         if saved is None:
-            return SessionStart(self.medium.new_replica(member, settings.limits), epoch)
+            replica = self.medium.new_replica(member, settings.limits)
+            return MembershipStart(replica, SessionStart(epoch))
         replica, _ = saved.rebuild(self.state.sealer_of(member), settings.limits, self.now)
-        return SessionStart(replica, epoch, saved.round)
+        return MembershipStart(replica, SessionStart(epoch, round=saved.round))
 
     def end(self, member: SimulatedMember) -> None:
         """End the member's session at once; nobody is told."""
@@ -319,7 +318,7 @@ class Engine:
     def _request(self, asker: SimulatedMember, effect: ev.Request) -> None:
         self._note("ask", asker.index, effect.payload)
         self.requests.send(
-            Request(asker, effect.peer, effect.protocol, effect.payload),
+            SimulatedRequest(asker, effect.peer, effect.protocol, effect.payload),
             effect.timeout_seconds,
             partial(self._answered, asker, asker.incarnation, effect),
         )

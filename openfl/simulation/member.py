@@ -13,9 +13,9 @@ from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
 from openfl.network.base import Sealer
-from openfl.simulation.attacks import AttackInput, Kind, nan_blocks
+from openfl.simulation.attacks import AttackInput, AttackKind, nan_blocks
 from openfl.storage.membership import SavedMembership
-from openfl.switching.seed import SessionStart
+from openfl.switching.seed import MembershipStart
 from openfl.wire import messages as wire
 
 FIRST_EPOCH = 1_000
@@ -32,7 +32,7 @@ class Hostility:
     """What a member does in place of learning. colluders: what all attackers would honestly send,
     the latest of each. answer: its answers to requests; card: its cards (default: the truth)."""
 
-    kind: Kind
+    kind: AttackKind
     strength: float
     from_round: int
     colluders: dict[int, Contribution]
@@ -61,7 +61,7 @@ class SimulatedMember:
     reachable: frozenset[PeerId] = frozenset()
     saved: SavedMembership | None = None
     """What its next session finds on the disk."""
-    begins_with: SessionStart | None = None
+    begins_with: MembershipStart | None = None
     """What its session begins with, when it comes from another group."""
     earlier_bytes: int = 0
     """Published in earlier incarnations."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from openfl.aggregation.robust_view import RULES
 from openfl.config.settings import setting
 from openfl.config.text_checks import rating_scale_problem
+from openfl.core.rule_names import RULE_NAMES
 from openfl.simulation.attacks import ATTACKS
 
 MAX_NODES = 10_000
@@ -122,7 +122,7 @@ class TrainingSection:
         "screened-mean",
         "How contributions become one model, as `aggregation.rule` of a node's configuration. The"
         ' engine "shared" always takes the plain mean.',
-        choices=RULES,
+        choices=RULE_NAMES,
     )
     min_row_evidence: int = setting(
         1, "Rows with fewer training ratings are not published.", minimum=1, maximum=1_000_000

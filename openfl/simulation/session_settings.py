@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import cast
 
 from openfl.aggregation.replica import ReplicaLimits
-from openfl.aggregation.robust_view import Rule
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.simulation.scenario import Scenario
@@ -27,7 +25,7 @@ def session_settings(scenario: Scenario, nodes: int, wait_for_members: int) -> S
         row_fraction=training.row_fraction,
         refresh_fraction=training.refresh_fraction,
         heartbeat_seconds=network.heartbeat_seconds,
-        aggregation=AggregationSettings(rule=cast(Rule, training.rule)),
+        aggregation=AggregationSettings(rule=training.rule),
         wait_for_members=wait_for_members,
         limits=ReplicaLimits(
             max_members=max(USUAL_MAX_MEMBERS, nodes),

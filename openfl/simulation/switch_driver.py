@@ -31,8 +31,8 @@ from openfl.simulation.communities import purity
 from openfl.simulation.engine import EVALUATION_SECONDS, START_SPREAD_SECONDS, Engine
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import RoundRecord
-from openfl.simulation.requests import Request
 from openfl.simulation.session_settings import selection_settings, session_settings
+from openfl.simulation.simulated_requests import SimulatedRequest
 from openfl.switching import events as ev
 from openfl.switching.cards import GroupCards, session_card
 from openfl.switching.chooser import Chooser, here_of
@@ -40,7 +40,7 @@ from openfl.switching.look import Look, LookMemory, LookSettings
 from openfl.switching.move import Move
 from openfl.switching.policy import Decision, LookOrder
 from openfl.switching.probe import Probes, ProbeSettings
-from openfl.switching.seed import MoveOrder, SessionStart, founded_name
+from openfl.switching.seed import MembershipStart, MoveOrder, founded_name
 from openfl.wire import messages as wire
 
 CARD_TIMER_SECONDS = 0.5
@@ -284,7 +284,7 @@ class SimulatedSwitching:
         self._note("probe", member.index, effect.payload)
         self.spent[member.index].probe_bytes += len(effect.payload)
         self._engine.requests.send(
-            Request(member, effect.peer, wire.SNAPSHOT_PROTOCOL, effect.payload),
+            SimulatedRequest(member, effect.peer, wire.SNAPSHOT_PROTOCOL, effect.payload),
             effect.deadline - self._state.now,
             partial(self._answered, running, effect),
         )
@@ -394,7 +394,7 @@ class SimulatedSwitching:
             begun=True,
             side=old.side,
             epochs=old.epochs,
-            begins_with=SessionStart.after(old.running, effect.seed, old.epochs + 1),
+            begins_with=MembershipStart.after(old.running, effect.seed, old.epochs + 1),
         )
 
     def _moved(self, moving: _Moving, moved: ev.Moved[SimulatedMember]) -> None:

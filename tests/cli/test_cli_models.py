@@ -14,8 +14,8 @@ import pytest
 
 from openfl.config import load_config
 from openfl.learning.central import train_alone
+from openfl.learning.kinds import load_workload
 from openfl.learning.model_file import load_named_model
-from openfl.learning.workload import load_workload
 from openfl.storage.home import Home
 from openfl_cli import exit_codes, main
 from tests.patience import PATIENCE_SECONDS

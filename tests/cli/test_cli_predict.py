@@ -10,7 +10,7 @@ import pytest
 
 from openfl.config import load_config
 from openfl.learning.central import train_alone
-from openfl.learning.workload import ClassificationWorkload
+from openfl.learning.classification.workload import ClassificationWorkload
 from openfl_cli import exit_codes, main
 
 
@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
     rows = [f"{n},{'hot' if n >= 20 else 'cold'}" for n in range(40)]
     (tmp_path / "train.csv").write_text("\n".join(["degrees,label", *rows]) + "\n")
     settings = {"data.ratings_file": "train.csv", "task.kind": "classification"}
-    workload = ClassificationWorkload(load_config(None, {}, settings, cwd=tmp_path))
+    workload = ClassificationWorkload.load(load_config(None, {}, settings, cwd=tmp_path))
     charter = workload.found("weather")
     model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=50).model
     (tmp_path / "home").mkdir()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from openfl.config import RESERVED_ENV, SETTINGS, env_name
+from openfl.config import RESERVED_ENV, all_settings, env_name
 from openfl.simulation.scenario_file import SETTINGS as SCENARIO_SETTINGS
 from openfl_cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", ".github/**/*.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # tells of what was, too
 )
@@ -106,7 +106,7 @@ def test_every_file_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
 def test_every_setting_named_exists(path: Path) -> None:
-    settings = {*SETTINGS, *SCENARIO_SETTINGS}
+    settings = {*all_settings(), *SCENARIO_SETTINGS}
     sections = {name.partition(".")[0] for name in settings}
     unknown = {
         name
@@ -143,7 +143,7 @@ def test_every_option_variable_and_target_named_exists(path: Path) -> None:
             text = program.read_text(encoding="utf-8")
             options |= set(re.findall(r"[\"'](--[a-z][a-z-]*)[\"']", text))
     variables = (
-        {env_name(key) for key in SETTINGS}
+        {env_name(key) for key in all_settings()}
         | set(RESERVED_ENV)
         | {"OPENFL_CACHE", "OPENFL_SECTION_KEY"}
     )

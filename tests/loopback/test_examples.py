@@ -25,6 +25,14 @@ def run_example(name: str, *arguments: str) -> str:
     return ran.stdout
 
 
+def test_the_program_in_the_document_for_who_embeds_a_node_runs(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "embedded.py").write_text(program)
+    printed = run_example(str(tmp_path / "embedded.py"))
+    assert printed.splitlines()[-2:] == ["embedded, round 3, 2 members"] * 2
+
+
 def test_two_nodes_with_a_task_of_their_own_learn_more_together_than_alone() -> None:
     found = re.findall(r"error ([\d.]+) together, ([\d.]+) alone", run_example("custom_task.py"))
     assert len(found) == 2

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from openfl.config import load_config
 from openfl.learning.classification.task import predict
-from openfl.learning.workload import ClassificationWorkload
+from openfl.learning.classification.workload import ClassificationWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
 from tests.node_rig import HURRIED, village
@@ -37,7 +37,7 @@ def workload(folder: Path, number: int, columns: str = "x,y") -> ClassificationW
     path = folder / f"{number}.csv"
     path.write_text("\n".join(lines) + "\n")
     settings = {"data.ratings_file": str(path), "task.kind": "classification"}
-    return ClassificationWorkload(load_config(None, {}, settings))
+    return ClassificationWorkload.load(load_config(None, {}, settings))
 
 
 async def test_nodes_that_saw_two_classes_each_tell_all_three_apart_in_spite_of_loss(

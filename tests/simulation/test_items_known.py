@@ -14,8 +14,9 @@ from trio.testing import MockClock
 from openfl.config import load_config
 from openfl.core.contribution import plain_key
 from openfl.core.telemetry import ItemsView, NodeEvent, NodeSnapshot
+from openfl.learning.classification.workload import ClassificationWorkload
 from openfl.learning.rating import task as matrix_factorization
-from openfl.learning.workload import ClassificationWorkload, RatingWorkload
+from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from tests.node_rig import HURRIED, Village, Villager, village
 
@@ -39,7 +40,7 @@ def listeners(folder: Path, number: int, write: Callable[[int], str]) -> RatingW
     ]
     path = folder / f"{number}.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return RatingWorkload(load_config(None, {}, {"data.ratings_file": str(path)}))
+    return RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(path)}))
 
 
 async def two_nodes(
@@ -130,7 +131,7 @@ async def test_labels_that_nobody_else_has_are_told_like_ids(
             rows = [f"{rng.normal():.3f},{names[n % 2]}" for n in range(60)]
             path.write_text("\n".join(["x,label", *rows]) + "\n")
             settings = {"data.ratings_file": str(path), "task.kind": "classification"}
-            workload = ClassificationWorkload(load_config(None, {}, settings))
+            workload = ClassificationWorkload.load(load_config(None, {}, settings))
             nodes.append(await town.start(workload, settings=ROUNDS))
         await town.all_done()
         assert told(nodes[1])[0].message == (

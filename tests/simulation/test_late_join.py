@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from openfl.config import load_config
 from openfl.core.errors import NetworkError
 from openfl.core.telemetry import Notice
-from openfl.learning.workload import RatingWorkload
+from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
 from openfl.switching.policy import SelectionSettings
@@ -41,7 +41,7 @@ def part(folders: list[Path]) -> Part:
     def workload(number: int, **settings: object) -> RatingWorkload:
         overrides = {name.replace("__", "."): value for name, value in settings.items()}
         file = str(folders[number] / "ratings.csv")
-        return RatingWorkload(load_config(None, {}, {"data.ratings_file": file, **overrides}))
+        return RatingWorkload.load(load_config(None, {}, {"data.ratings_file": file, **overrides}))
 
     return workload
 

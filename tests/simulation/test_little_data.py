@@ -19,7 +19,8 @@ from trio.testing import MockClock
 from openfl.config import load_config
 from openfl.core.contribution import Charter, Contribution, Evaluation
 from openfl.learning.central import train_alone
-from openfl.learning.workload import TaskWorkload, Workload, load_workload
+from openfl.learning.kinds import load_workload
+from openfl.learning.workload import TaskWorkload, Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.switching.policy import SelectionSettings
 from openfl_cli import exit_codes, main

@@ -15,7 +15,7 @@ from openfl.config import load_config
 from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError, StateError
 from openfl.learning.rating.charter import ITEMS
-from openfl.learning.workload import RatingWorkload
+from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.link import LinkSettings
 from openfl_cli.demo.deal import deal
@@ -53,7 +53,7 @@ def part(folders: list[Path]) -> Part:
     def workload(number: int, **settings: object) -> RatingWorkload:
         overrides = {name.replace("__", "."): value for name, value in settings.items()}
         file = str(folders[number] / "ratings.csv")
-        return RatingWorkload(load_config(None, {}, {"data.ratings_file": file, **overrides}))
+        return RatingWorkload.load(load_config(None, {}, {"data.ratings_file": file, **overrides}))
 
     return workload
 
@@ -416,7 +416,7 @@ async def test_a_joiner_whose_ratings_do_not_fit_is_refused_and_mixes_nothing(
     file = tmp_path / "percent.csv"
     lines = [f"u{u},s{s},{(u * 37 + s * 11) % 101}" for u in range(20) for s in range(20)]
     file.write_text("user_id,song_id,rating\n" + "\n".join(lines) + "\n")
-    percent = RatingWorkload(load_config(None, {}, {"data.ratings_file": str(file)}))
+    percent = RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(file)}))
     async with village() as town:
         first = await town.start(part(0))
         await until(lambda: first.round >= 1)

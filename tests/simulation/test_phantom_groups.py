@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from openfl.config import load_config
 from openfl.core.contribution import Charter, GroupCard
 from openfl.core.errors import GroupError
-from openfl.learning.workload import RatingWorkload
+from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.node.group_finder import GroupFinder
 from openfl.storage.membership import SavedMembership
@@ -36,7 +36,7 @@ def workloads(tmp_path_factory: pytest.TempPathFactory) -> list[RatingWorkload]:
     # The last one would found another group than the others, whatever its name.
     seeds = [1, 1, 1, 2]
     return [
-        RatingWorkload(load_config(None, {}, {"data.ratings_file": file, "task.seed": seed}))
+        RatingWorkload.load(load_config(None, {}, {"data.ratings_file": file, "task.seed": seed}))
         for file, seed in zip(files, seeds, strict=True)
     ]
 

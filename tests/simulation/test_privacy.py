@@ -31,9 +31,10 @@ from openfl.discovery.discovery import NETWORK_KEY, group_key
 from openfl.learning.factorization.ratings import load_catalogue, load_ratings
 from openfl.learning.implicit import charter as implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.kinds import load_workload
 from openfl.learning.rating import charter as rating_charter
 from openfl.learning.rating.task import MatrixFactorization, item_keys
-from openfl.learning.workload import Workload, load_workload
+from openfl.learning.workload import Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.network import SimulatedNetwork
 from openfl.node.privacy_budget import PrivacyBudget

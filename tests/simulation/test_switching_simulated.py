@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.learning.workload import RatingWorkload
+from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.node.fault_points import FaultPoints
 from openfl.switching.policy import SelectionSettings
@@ -35,7 +35,7 @@ def part(folders: list[Path]) -> Part:
     def workload(number: int) -> RatingWorkload:
         file = str(folders[number] / "ratings.csv")
         scale = {"data.rating_scale": "0.5-5", "data.ratings_file": file}
-        return RatingWorkload(load_config(None, {}, scale))
+        return RatingWorkload.load(load_config(None, {}, scale))
 
     return workload
 
@@ -126,7 +126,7 @@ async def test_nine_nodes_of_three_communities_in_random_groups_sort_themselves_
                 "data.test_fraction": 0.2,
             }
             await town.start(
-                RatingWorkload(load_config(None, {}, config)),
+                RatingWorkload.load(load_config(None, {}, config)),
                 group=group,
                 selection=CURIOUS,
                 alone_rounds=30,

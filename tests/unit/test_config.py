@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from openfl.config import (
     RESERVED_ENV,
     SECTIONS,
-    SETTINGS,
     Config,
+    all_settings,
     effective_values,
     env_name,
     load_config,
@@ -25,6 +25,7 @@ from openfl.config import (
     toml_value,
     value_of,
 )
+from openfl.config.kinds import FactorizationTask, RatingData
 from openfl.config.settings import Problem, Setting
 from openfl.core.errors import ConfigError
 
@@ -91,8 +92,8 @@ def test_values_come_from_the_environment_in_every_type() -> None:
     config = load_config(None, environ, {})
     assert config.network.tls is False
     assert config.network.port == 4001
-    assert config.task.damping == 2.0
-    assert isinstance(config.task.damping, float)
+    assert config.own(FactorizationTask).damping == 2.0
+    assert isinstance(config.own(FactorizationTask).damping, float)
     assert config.group.name == "jazz, blues"
     assert config.network.listen == ("/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0")
 
@@ -390,9 +391,9 @@ def test_a_long_value_is_cut_in_the_error() -> None:
 # --- the settings themselves -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", SETTINGS)
+@pytest.mark.parametrize("key", all_settings())
 def test_every_setting_is_explained_and_its_default_is_allowed(key: str) -> None:
-    setting = SETTINGS[key]
+    setting = all_settings()[key]
     assert setting.meaning.endswith(".")
     assert setting.check(setting.default) == setting.default
     assert value_of(Config(), key) == setting.default
@@ -403,7 +404,7 @@ def test_every_setting_is_explained_and_its_default_is_allowed(key: str) -> None
 
 
 def test_no_two_settings_share_an_environment_variable() -> None:
-    names = [env_name(key) for key in SETTINGS]
+    names = [env_name(key) for key in all_settings()]
     assert len(set(names)) == len(names)
     assert not set(names) & set(RESERVED_ENV)
 
@@ -435,9 +436,9 @@ def test_ranges_in_words(setting: Setting, words: str) -> None:
 
 
 def test_the_rating_scale_in_numbers() -> None:
-    assert Config().data.rating_bounds is None
+    assert Config().own(RatingData).rating_bounds is None
     config = load_config(None, {}, {"data.rating_scale": "0.5-5"})
-    assert config.data.rating_bounds == (0.5, 5.0)
+    assert config.own(RatingData).rating_bounds == (0.5, 5.0)
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -540,7 +541,9 @@ def test_a_written_file_loads_as_what_was_written(
 
 def test_the_round_trip_above_changes_every_writable_setting() -> None:
     config = load_config(None, {}, EVERYTHING_CHANGED)
-    unchanged = {key for key in SETTINGS if value_of(config, key) == SETTINGS[key].default}
+    unchanged = {
+        key for key in all_settings() if value_of(config, key) == all_settings()[key].default
+    }
     assert unchanged == set()
 
 
@@ -553,7 +556,7 @@ def test_the_commented_file_activates_only_what_was_changed(write: Write) -> Non
         for line in text.splitlines()
     ]
     document = tomllib.loads("\n".join(everything))
-    assert {f"{s}.{k}" for s, table in document.items() for k in table} == set(SETTINGS)
+    assert {f"{s}.{k}" for s, table in document.items() for k in table} == set(all_settings())
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -561,8 +564,8 @@ def test_every_setting_in_the_commented_file_has_its_explanation_above() -> None
     blocks = to_toml(Config()).rstrip().split("\n\n")
     # The first block is the head of the file, and each section begins with one of its own.
     explained = [block for block in blocks[1:] if not block.rpartition("\n")[2].startswith("[")]
-    assert len(explained) == len(SETTINGS)
-    for block, (key, setting) in zip(explained, SETTINGS.items(), strict=True):
+    assert len(explained) == len(all_settings())
+    for block, (key, setting) in zip(explained, all_settings().items(), strict=True):
         explanation, _, line = block.rpartition("\n")
         assert line == f"#{key.partition('.')[2]} = {toml_value(setting.default)}"
         assert explanation.removeprefix("# ").replace("\n# ", " ").startswith(setting.meaning)
@@ -573,7 +576,7 @@ def test_the_bare_file_has_a_line_for_every_setting() -> None:
     assert "#" not in text
     document = tomllib.loads(text)
     assert list(document) == list(SECTIONS)
-    assert sum(len(table) for table in document.values()) == len(SETTINGS)
+    assert sum(len(table) for table in document.values()) == len(all_settings())
 
 
 @given(st.one_of(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.integers()))
@@ -581,13 +584,13 @@ def test_any_value_survives_toml(value: str | float | int) -> None:
     assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
 
 
-@given(st.sampled_from(sorted(SETTINGS)), st.text(max_size=20))
+@given(st.sampled_from(sorted(all_settings())), st.text(max_size=20))
 def test_any_text_in_a_variable_is_a_value_or_a_problem(key: str, text: str) -> None:
     complaint = ""
     try:
-        value = SETTINGS[key].parse(text)
-        assert type(value) is type(SETTINGS[key].default)
-        assert SETTINGS[key].check(value) == value
+        value = all_settings()[key].parse(text)
+        assert type(value) is type(all_settings()[key].default)
+        assert all_settings()[key].check(value) == value
     except Problem as problem:
         complaint = str(problem)
     assert "\n" not in complaint
@@ -598,7 +601,7 @@ def test_any_text_in_a_variable_is_a_value_or_a_problem(key: str, text: str) -> 
 
 def test_effective_values_name_every_setting_and_its_origin() -> None:
     shown = effective_values(load_config(None, {}, {"training.rounds": 20}))
-    assert [line.key for line in shown] == list(SETTINGS)
+    assert [line.key for line in shown] == list(all_settings())
     by_key = {line.key: (line.value, str(line.origin)) for line in shown}
     assert by_key["training.rounds"] == (20, "command line")
     assert by_key["group.name"] == ("music", "default")
@@ -611,7 +614,7 @@ def test_the_reference_is_what_the_code_says() -> None:
 
 def test_the_reference_names_every_setting_and_reserved_variable() -> None:
     text = reference_markdown()
-    for key, setting in SETTINGS.items():
+    for key, setting in all_settings().items():
         assert f"| `{key.partition('.')[2]}` |" in text
         assert setting.meaning in text
     for name in RESERVED_ENV:
@@ -622,7 +625,7 @@ def test_the_prototype_table_leads_to_settings_that_exist() -> None:
     table = reference_markdown().partition("## Coming from the first prototype")[2]
     targets = [line.split("|")[2].strip(" `") for line in table.splitlines() if "`" in line]
     assert len(targets) >= 11
-    assert set(targets) <= set(SETTINGS)
+    assert set(targets) <= set(all_settings())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)

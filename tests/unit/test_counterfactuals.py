@@ -12,7 +12,7 @@ from openfl.aggregation.counterfactuals import MemberCounterfactuals
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica
-from openfl.aggregation.robust_view import RULES, view_by
+from openfl.aggregation.rules import RULES
 from openfl.core.contribution import Charter, ModelView, PeerId, RowBlock, TableSchema
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.rating.charter import ITEMS, MEAN, rating_charter
@@ -239,15 +239,15 @@ def test_a_counterfactual_without_differences_changes_no_loss() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_makes_a_model_of_the_members_that_are_not_left_out(rule) -> None:
     replica = replica_of()
-    whole = view_by(replica, rule, 0.2)
+    whole = RULES[rule].view(replica, 0.2, ())
     assert whole.rows(ITEMS, whole.keys(ITEMS)).shape[1] == 3
-    without = view_by(replica, rule, 0.2, [PEERS[1]])
+    without = RULES[rule].view(replica, 0.2, [PEERS[1]])
     reduced = Replica(CHARTER)
     for n, author in enumerate(PEERS):
         if n != 1:
             rng = np.random.default_rng([0, n])
             merge(reduced, author, (block(ITEMS_TABLE, rng, 12), block(MEAN_TABLE, rng, 1)))
-    expected = view_by(reduced, rule, 0.2)
+    expected = RULES[rule].view(reduced, 0.2, ())
     assert np.array_equal(without.keys(ITEMS), expected.keys(ITEMS))
     for table in (ITEMS, MEAN):
         keys = expected.keys(table)
@@ -262,7 +262,7 @@ def test_a_rule_over_members_that_agree_is_the_mean() -> None:
         merge(replica, author, same)
     keys = replica.view().keys(ITEMS)
     for rule in ("median", "trimmed-mean", "centred-clip"):
-        found = view_by(replica, rule, 0.2).rows(ITEMS, keys)
+        found = RULES[rule].view(replica, 0.2, ()).rows(ITEMS, keys)
         assert np.allclose(found, replica.view().rows(ITEMS, keys), atol=1e-5), rule
 
 
@@ -278,5 +278,5 @@ def test_the_average_knows_neither_curvature_nor_prior() -> None:
             np.full(3, curvature, dtype=np.float32),
         )
         merge(replica, author, (row,))
-    found = view_by(replica, "average", 0.2).rows(ITEMS, np.array([7], dtype=np.uint64))
+    found = RULES["average"].view(replica, 0.2, ()).rows(ITEMS, np.array([7], dtype=np.uint64))
     assert np.allclose(found, (1 * 1 + 3 * 2) / 4)

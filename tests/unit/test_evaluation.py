@@ -10,12 +10,14 @@ import pytest
 from openfl.core.errors import DataError, GroupError
 from openfl.core.model_view import DenseModel
 from openfl.learning.central import train_alone
-from openfl.learning.evaluation import evaluate_model
+from openfl.learning.evaluation import ModelReport, evaluate_model
+from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.implicit.charter import implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.kinds import recommending
 from openfl.learning.rating.charter import rating_charter
 from openfl.learning.rating.task import MatrixFactorization
-from openfl.learning.splitting import split_ratings
+from openfl.learning.splitting import Split, split_ratings
 from tests.group_rig import CHARTER
 from tests.implicit_rig import all_for_training, some_plays
 
@@ -30,9 +32,13 @@ def learned(kind, charter) -> DenseModel:
     return train_alone(task, np.random.default_rng(0), max_rounds=8).model
 
 
+def evaluated(model: DenseModel, plays: Ratings, split: Split) -> ModelReport:
+    return evaluate_model(recommending(model.charter), model, plays, split)
+
+
 def test_the_implicit_head_is_measured_as_its_task_measures() -> None:
     model = learned(ImplicitFactorization, IMPLICIT)
-    report = evaluate_model(model, PLAYS, SPLIT)
+    report = evaluated(model, PLAYS, SPLIT)
     own = ImplicitFactorization.from_charter(IMPLICIT, PLAYS, SPLIT).evaluate(model, "test")
     assert 1 - report.ndcg == pytest.approx(own.value)
     assert report.ndcg_error == pytest.approx(own.standard_error)
@@ -44,7 +50,7 @@ def test_the_implicit_head_is_measured_as_its_task_measures() -> None:
 
 def test_the_rating_head_also_has_the_rmse_of_its_task() -> None:
     model = learned(MatrixFactorization, RATING)
-    report = evaluate_model(model, PLAYS, SPLIT)
+    report = evaluated(model, PLAYS, SPLIT)
     own = MatrixFactorization.from_charter(RATING, PLAYS, SPLIT).evaluate(model, "test")
     assert (report.rmse, report.rmse_error) == (own.value, own.standard_error)
     assert report.head == "rating"
@@ -54,17 +60,17 @@ def test_songs_the_model_does_not_know_are_counted_and_missed() -> None:
     model = learned(ImplicitFactorization, IMPLICIT)
     renamed = dataclasses.replace(PLAYS, songs=tuple(f"new-{song}" for song in PLAYS.songs))
     split = split_ratings(renamed)
-    report = evaluate_model(model, renamed, split)
+    report = evaluated(model, renamed, split)
     assert report.unknown_songs == report.held_out == len(split.test)
     assert (report.ndcg, report.recall) == (0.0, 0.0)
-    assert evaluate_model(model, PLAYS, SPLIT).unknown_songs < len(SPLIT.test) / 10
+    assert evaluated(model, PLAYS, SPLIT).unknown_songs < len(SPLIT.test) / 10
 
 
 def test_what_cannot_be_measured_is_refused_with_the_reason() -> None:
     model = learned(ImplicitFactorization, IMPLICIT)
     with pytest.raises(DataError, match="nothing is held out"):
-        evaluate_model(model, PLAYS, all_for_training(PLAYS))
+        evaluated(model, PLAYS, all_for_training(PLAYS))
     with pytest.raises(DataError, match="is empty"):
-        evaluate_model(DenseModel.empty(IMPLICIT), PLAYS, SPLIT)
-    with pytest.raises(GroupError, match="recommends no songs"):
-        evaluate_model(DenseModel.empty(CHARTER), PLAYS, SPLIT)
+        evaluated(DenseModel.empty(IMPLICIT), PLAYS, SPLIT)
+    with pytest.raises(GroupError, match="is not known here"):
+        evaluated(DenseModel.empty(CHARTER), PLAYS, SPLIT)

@@ -12,6 +12,7 @@ import pytest
 
 from openfl.app.resuming import reading_settings, with_remembered_data
 from openfl.config import load_config
+from openfl.config.kinds import RatingData
 from openfl.core.contribution import Charter, ModelView, PeerId
 from openfl.core.errors import StateError
 from openfl.core.model_view import DenseModel
@@ -357,13 +358,14 @@ async def test_how_the_data_was_read_is_remembered_with_where_it_is(place: Home)
     }
     config = load_config(None, {}, asked)
     where = storage(place)
-    files = {"ratings_file": config.data.ratings_file, **reading_settings(config.data)}
+    files = {"ratings_file": config.data.ratings_file, **reading_settings(config)}
     where.attach(Models(), lambda: SNAPSHOT, files)  # type: ignore[arg-type]
     await where.set_current(OLD)
-    again = with_remembered_data(load_config(None, {}, {}), place).data
-    assert again == config.data
+    again = with_remembered_data(load_config(None, {}, {}), place)
+    assert again.data == config.data
+    assert again.own(RatingData) == config.own(RatingData)
     other = load_config(None, {}, {"data.skip_bad_rows": False, "data.rating_scale": "0-10"})
-    assert with_remembered_data(other, place).data.rating_scale == "0-10"
+    assert with_remembered_data(other, place).own(RatingData).rating_scale == "0-10"
     assert with_remembered_data(other, place).data.skip_bad_rows is False
 
 

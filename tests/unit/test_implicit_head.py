@@ -12,9 +12,9 @@ from openfl.core.model_view import DenseModel
 from openfl.learning.central import train_alone
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE
 from openfl.learning.factorization.recommend import recommend
-from openfl.learning.heads import head_of
 from openfl.learning.implicit.charter import ITEMS, implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
+from openfl.learning.kinds import head_of
 from openfl.learning.rating.head import one_listener
 from openfl.learning.rating.task import item_keys
 from tests.group_rig import CHARTER
@@ -49,7 +49,7 @@ def test_a_folded_in_listener_is_the_one_the_task_fits(model: DenseModel) -> Non
 
 def test_listeners_get_songs_of_their_kind_that_they_have_not_played(model: DenseModel) -> None:
     for user in ("u2", "u3"):
-        found = recommend(GROUP, model, PLAYS, EMPTY_CATALOGUE, user, 3)
+        found = recommend(head_of(GROUP, model), model, PLAYS, EMPTY_CATALOGUE, user, 3)
         assert (found.kind, found.head) == ("known", "implicit")
         assert {kind_of(item.song_id) for item in found.items} == {int(user[1:]) % 2}
         assert not {item.song_id for item in found.items} & set(PLAYS.of_user(user))
@@ -58,27 +58,32 @@ def test_listeners_get_songs_of_their_kind_that_they_have_not_played(model: Dens
 
 
 def test_what_was_left_out_as_too_weak_is_not_recommended(model: DenseModel) -> None:
-    first = recommend(GROUP, model, PLAYS, EMPTY_CATALOGUE, "u2", 1).items[0].song_id
+    first = (
+        recommend(head_of(GROUP, model), model, PLAYS, EMPTY_CATALOGUE, "u2", 1).items[0].song_id
+    )
     disliked = dataclasses.replace(PLAYS, left_out={"u2": (first,)})
-    assert recommend(GROUP, model, disliked, EMPTY_CATALOGUE, "u2", 1).items[0].song_id != first
+    assert (
+        recommend(head_of(GROUP, model), model, disliked, EMPTY_CATALOGUE, "u2", 1).items[0].song_id
+        != first
+    )
 
 
 def test_plays_given_with_the_question_are_folded_in(model: DenseModel) -> None:
     own = {"s1": 3.0, "s3": 9.0}
-    found = recommend(GROUP, model, PLAYS, EMPTY_CATALOGUE, "new", 3, own)
+    found = recommend(head_of(GROUP, model), model, PLAYS, EMPTY_CATALOGUE, "new", 3, own)
     assert found.kind == "folded-in"
     assert {kind_of(item.song_id) for item in found.items} == {1}
     assert any("has played only 2 songs" in note for note in found.notes)
 
 
 def test_somebody_unknown_gets_what_is_played_most(model: DenseModel) -> None:
-    found = recommend(GROUP, model, PLAYS, EMPTY_CATALOGUE, "nobody", 3)
+    found = recommend(head_of(GROUP, model), model, PLAYS, EMPTY_CATALOGUE, "nobody", 3)
     keys = item_keys(PLAYS.songs)
     most = sorted(model.evidence(ITEMS, keys), reverse=True)[:3]
     assert (found.kind, [item.score for item in found.items]) == ("popular", most)
     assert any("plays most" in note for note in found.notes)
 
 
-def test_a_group_that_recommends_nothing_says_so() -> None:
-    with pytest.raises(GroupError, match="recommends no songs"):
+def test_a_group_of_a_kind_that_is_not_known_is_refused() -> None:
+    with pytest.raises(GroupError, match=r"known here \(known: rating, implicit, classification\)"):
         head_of(CHARTER, DenseModel.empty(CHARTER))

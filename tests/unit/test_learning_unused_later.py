@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 WATCHED = ("numpy.f2py", "numpy.polynomial", "numpy.testing")
+SET_UP = "from openfl.learning.lazy_imports import import_scipy_sparse; import_scipy_sparse()"
 
 
 def loaded_after(code: str) -> tuple[set[str], str]:
@@ -19,8 +20,21 @@ def loaded_after(code: str) -> tuple[set[str], str]:
     return set(json.loads(names)), "\n".join(said)
 
 
-def test_the_models_do_not_load_what_no_node_uses() -> None:
-    assert loaded_after("import openfl.learning.rating.task")[0] == set()
+def test_once_set_up_the_models_do_not_load_what_no_node_uses() -> None:
+    assert loaded_after(f"{SET_UP}; import openfl.learning.kinds")[0] == set()
+
+
+def test_importing_the_room_changes_nothing() -> None:
+    """Neither `sys.modules` nor NumPy holds a stand-in when a module has been imported."""
+    code = (
+        "import sys, numpy\n"
+        "from openfl.learning.lazy_imports import UNUSED\n"
+        "import openfl.learning\n"
+        "print('scipy' in sys.modules)\n"
+        "import openfl.learning.kinds\n"
+        "print([name for name in UNUSED if f'numpy.{name}' not in sys.modules])"
+    )
+    assert loaded_after(code)[1].splitlines() == ["False", "[]"]
 
 
 def test_scipy_alone_does() -> None:
@@ -29,7 +43,7 @@ def test_scipy_alone_does() -> None:
 
 def test_a_postponed_module_works_in_every_form_of_import() -> None:
     uses = (
-        "import openfl.learning.rating.task\n"
+        f"{SET_UP}\n"
         "import numpy as np\n"
         "print(np.ma.masked_less([1, 5], 3).sum())\n"
         "from numpy.testing import assert_array_equal\n"
@@ -49,7 +63,7 @@ def test_a_postponed_module_works_in_every_form_of_import() -> None:
 def test_modules_that_somebody_has_loaded_before_are_left_alone() -> None:
     code = (
         "import numpy.testing as before\n"
-        "import openfl.learning.rating.task\n"
+        f"{SET_UP}\n"
         "import numpy.testing as after\n"
         "print(before is after)"
     )
@@ -61,7 +75,7 @@ def test_many_threads_may_be_the_first_to_use_what_was_postponed() -> None:
     module that was not loaded yet."""
     code = (
         "import sys, threading\n"
-        "import openfl.learning.rating.task\n"
+        f"{SET_UP}\n"
         "import numpy as np\n"
         "sys.setswitchinterval(1e-6)\n"
         "start, values = threading.Barrier(8), []\n"

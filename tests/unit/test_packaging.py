@@ -141,3 +141,30 @@ def test_every_pinned_package_has_a_hash_and_no_address() -> None:
     assert "://" not in LOCK
     assert "--index" not in LOCK
     assert "--find-links" not in LOCK
+
+
+# --- what contributors are given ----------------------------------------------------------------
+
+
+def test_the_hooks_run_what_make_check_runs_with_the_tools_of_the_environment() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    entries = re.findall(r"^ +entry: \.venv/bin/(.*)$", hooks, re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    checks = re.findall(r"^\trun ([^;\n]+);", makefile, re.MULTILINE)
+    assert len(checks) == 4
+    # The hook mends the formatting of what is committed, `make check` looks at all files.
+    assert [entry.replace(" --force-exclude", "") for entry in entries] == [
+        check.replace(" --check", "").removesuffix(" .") for check in checks
+    ]
+    assert set(re.findall(r"- repo: (.*)$", hooks, re.MULTILINE)) == {"local"}
+    assert "language: system" in hooks
+    assert "language: python" not in hooks
+    assert {"ruff", "mypy", "import-linter"} <= set(pinned())
+
+
+def test_a_bug_report_asks_for_what_is_needed_to_see_it() -> None:
+    form = (ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text(encoding="utf-8")
+    for asked in ("openfl-node --version", "node.log", "openfl-node status --json"):
+        assert asked in form
+    assert "SECURITY.md" in form
+    assert (ROOT / "SECURITY.md").is_file()

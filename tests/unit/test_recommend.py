@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from openfl.core.errors import GroupError
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.kinds import head_of
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
 from openfl.learning.rating.head import fold_in, predict
 from openfl.learning.rating.task import item_keys
@@ -58,12 +60,16 @@ METALHEAD = {"heavy1": 5.0, "soft1": 1.0}
 DATA = ratings({"1": METALHEAD, "2": {"soft1": 5.0}})
 
 
+def recommended(charter: Charter, model: DenseModel, *rest: Any, **more: Any) -> Recommendations:
+    return recommend(head_of(charter, model), model, *rest, **more)
+
+
 def ids(found: Recommendations) -> list[str]:
     return [item.song_id for item in found.items]
 
 
 def test_a_known_listener_gets_what_suits_them_best_first() -> None:
-    found = recommend(GROUP, model(), DATA, CATALOGUE, "1", 3)
+    found = recommended(GROUP, model(), DATA, CATALOGUE, "1", 3)
     assert (found.user, found.kind, found.head) == ("1", "known", "rating")
     assert ids(found) == ["heavy2", "heavy3", "gem"]
     assert found.items[0].title == "Heavy2"
@@ -73,14 +79,14 @@ def test_a_known_listener_gets_what_suits_them_best_first() -> None:
 
 
 def test_what_the_listener_rated_and_what_nobody_rated_is_never_recommended() -> None:
-    found = recommend(GROUP, model(), DATA, CATALOGUE, "1", 100)
+    found = recommended(GROUP, model(), DATA, CATALOGUE, "1", 100)
     assert set(ids(found)) == set(SONGS) - set(METALHEAD)
     assert "unheard" not in ids(found)
     assert "only 5 songs are left that user 1 has not rated" in found.notes
 
 
 def test_only_songs_known_here_are_named() -> None:
-    found = recommend(GROUP, model(), DATA, EMPTY_CATALOGUE, "2", 100)
+    found = recommended(GROUP, model(), DATA, EMPTY_CATALOGUE, "2", 100)
     assert ids(found) == ["heavy1"]
     assert found.items[0].title is None
     assert found.items[0].artist is None
@@ -88,29 +94,29 @@ def test_only_songs_known_here_are_named() -> None:
 
 def test_scores_are_ratings_and_stay_within_the_scale() -> None:
     extreme = model({**SONGS, "heavy2": (9.0, 0, 50), "soft2": (-9.0, 0, 50)})
-    found = recommend(GROUP, extreme, DATA, CATALOGUE, "1", 100)
+    found = recommended(GROUP, extreme, DATA, CATALOGUE, "1", 100)
     assert found.items[0].score == 5.0
     assert found.items[-1].score == 0.5
 
 
 def test_a_listener_given_with_the_question_is_folded_in_like_a_known_one() -> None:
-    known = recommend(GROUP, model(), DATA, CATALOGUE, "1", 5)
-    given = recommend(GROUP, model(), None, CATALOGUE, "new", 5, own=METALHEAD)
+    known = recommended(GROUP, model(), DATA, CATALOGUE, "1", 5)
+    given = recommended(GROUP, model(), None, CATALOGUE, "new", 5, own=METALHEAD)
     assert given.kind == "folded-in"
     assert given.items == known.items
 
 
 def test_a_listener_with_few_ratings_is_told_so() -> None:
     assert "user 2 has only 1 rating: expect rough guesses" in (
-        recommend(GROUP, model(), DATA, CATALOGUE, "2", 2).notes
+        recommended(GROUP, model(), DATA, CATALOGUE, "2", 2).notes
     )
     many = {**METALHEAD, "heavy3": 4.0, "soft2": 2.0, "hit": 3.0}
-    assert recommend(GROUP, model(), None, CATALOGUE, "x", 1, own=many).notes == ()
+    assert recommended(GROUP, model(), None, CATALOGUE, "x", 1, own=many).notes == ()
 
 
 @pytest.mark.parametrize("data", [DATA, None])
 def test_an_unknown_listener_gets_what_the_group_likes_and_is_told_so(data: Ratings | None) -> None:
-    found = recommend(GROUP, model(), data, CATALOGUE, "9999", 3)
+    found = recommended(GROUP, model(), data, CATALOGUE, "9999", 3)
     assert found.kind == "popular"
     assert found.notes == (
         "user 9999 has no ratings here: these are the songs the group likes best",
@@ -124,12 +130,12 @@ def test_equal_scores_come_in_the_order_of_their_ids() -> None:
     names = [f"song{n:03}" for n in range(200)]
     liking = {name: (0.0, 0.3 if n % 3 else 0.2, 10.0) for n, name in enumerate(names)}
     catalogue = Catalogue({name: Song(name, name) for name in reversed(names)})
-    found = ids(recommend(GROUP, model(liking), None, catalogue, "x", 200))
+    found = ids(recommended(GROUP, model(liking), None, catalogue, "x", 200))
     assert found == sorted(names, key=lambda name: (-liking[name][1], name))
 
 
 def test_a_model_that_has_learned_nothing_recommends_nothing_and_says_so() -> None:
-    found = recommend(GROUP, DenseModel.empty(GROUP), DATA, CATALOGUE, "1", 5)
+    found = recommended(GROUP, DenseModel.empty(GROUP), DATA, CATALOGUE, "1", 5)
     assert found.items == ()
     assert "nothing is learned yet: the model knows no song" in found.notes
 
@@ -137,7 +143,7 @@ def test_a_model_that_has_learned_nothing_recommends_nothing_and_says_so() -> No
 def test_songs_whose_names_are_missing_are_told_apart_from_songs_that_are_none() -> None:
     """What a node finds that has never seen songs.csv: the group knows more, but only as keys."""
     everything = ratings({"1": METALHEAD})
-    found = recommend(GROUP, model(), everything, EMPTY_CATALOGUE, "1", 5)
+    found = recommended(GROUP, model(), everything, EMPTY_CATALOGUE, "1", 5)
     assert found.items == ()
     assert any(
         note.startswith("5 of the 7 songs that the model knows have no name here")
@@ -148,35 +154,35 @@ def test_songs_whose_names_are_missing_are_told_apart_from_songs_that_are_none()
 
 def test_a_catalogue_of_other_ids_is_told_to_name_nothing() -> None:
     catalogue = Catalogue({f"{s}.0": Song(f"{s}.0", s) for s in SONGS})
-    found = recommend(GROUP, model(), ratings({"1": METALHEAD}), catalogue, "1", 5)
+    found = recommended(GROUP, model(), ratings({"1": METALHEAD}), catalogue, "1", 5)
     assert found.items == ()
     assert any("not in the catalogue of 7 (data.catalogue_file)" in note for note in found.notes)
 
 
 def test_a_listener_who_has_rated_all_that_the_model_knows_is_told_so() -> None:
     everything = dict.fromkeys(SONGS, 4.0)
-    found = recommend(GROUP, model(), ratings({"1": everything}), CATALOGUE, "1", 5)
+    found = recommended(GROUP, model(), ratings({"1": everything}), CATALOGUE, "1", 5)
     assert found.items == ()
     assert "user 1 has rated all 7 songs that the model knows" in found.notes
     assert not any("catalogue" in note for note in found.notes)
 
 
 def test_names_that_are_missing_are_told_to_strangers_too() -> None:
-    found = recommend(GROUP, model(), None, EMPTY_CATALOGUE, "x", 5)
+    found = recommended(GROUP, model(), None, EMPTY_CATALOGUE, "x", 5)
     assert any("data.catalogue_file" in note for note in found.notes)
 
 
 def test_a_listener_and_songs_are_found_however_their_accents_are_encoded() -> None:
     songs = {"caf\u00e9": (0.5, 0.0, 50), "hit": (0.0, 0.8, 400)}
     of = ratings({"Zo\u00eb": {"hit": 4.0}})
-    found = recommend(GROUP, model(songs), of, CATALOGUE, "Zoe\u0308", 5)
+    found = recommended(GROUP, model(songs), of, CATALOGUE, "Zoe\u0308", 5)
     assert found.kind == "known"
     named = Catalogue({"cafe\u0301": Song("cafe\u0301", "Caf\u00e9")})
-    assert ids(recommend(GROUP, model(songs), of, named, "Zo\u00eb", 5)) == ["cafe\u0301"]
+    assert ids(recommended(GROUP, model(songs), of, named, "Zo\u00eb", 5)) == ["cafe\u0301"]
 
 
 def test_recommendations_survive_json() -> None:
-    found = recommend(GROUP, model(), DATA, CATALOGUE, "1", 3)
+    found = recommended(GROUP, model(), DATA, CATALOGUE, "1", 3)
     plain = json.loads(json.dumps(found.to_plain()))
     assert Recommendations.from_plain(plain) == found
     assert plain["items"][0].keys() == {"song_id", "title", "artist", "score"}
@@ -184,13 +190,13 @@ def test_recommendations_survive_json() -> None:
 
 def test_asking_for_no_songs_is_refused() -> None:
     with pytest.raises(ValueError, match="top"):
-        recommend(GROUP, model(), DATA, CATALOGUE, "1", 0)
+        recommended(GROUP, model(), DATA, CATALOGUE, "1", 0)
 
 
 def test_a_group_of_another_task_cannot_recommend() -> None:
     other = Charter("m", "linear", ())
     with pytest.raises(GroupError, match="linear"):
-        recommend(other, DenseModel.empty(other), DATA, CATALOGUE, "1", 1)
+        recommended(other, DenseModel.empty(other), DATA, CATALOGUE, "1", 1)
 
 
 def test_folding_in_is_the_ridge_solution() -> None:

@@ -7,15 +7,16 @@ import pytest
 
 from openfl.aggregation.replica import Replica
 from openfl.config import load_config
-from openfl.config.load import SETTINGS
+from openfl.config.load import all_settings
 from openfl.core.errors import ConfigError
 from openfl.group.session import GroupSession
+from openfl.group.settings import SessionStart
 from openfl.node.settings import session_settings
 from tests.group_rig import CHARTER, RigSealer, peer
 
 NUMBERS = [
     key
-    for key, setting in SETTINGS.items()
+    for key, setting in all_settings().items()
     if key != "gossip.member_ttl_seconds"  # has a bound of its own, by another setting
     and key.split(".")[0] in ("training", "gossip")
     and setting.maximum is not None
@@ -25,14 +26,16 @@ NUMBERS = [
 def session_with(key: str, value: float) -> GroupSession:
     settings = session_settings(load_config(None, {}, {key: value}))
     replica = Replica(CHARTER, settings.limits)
-    session = GroupSession(replica, RigSealer(peer(0)), settings, np.random.default_rng(0), 1)
+    session = GroupSession(
+        replica, RigSealer(peer(0)), settings, np.random.default_rng(0), SessionStart(1)
+    )
     session.start(0.0)
     return session
 
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_a_session_can_be_made_with_the_largest_value_allowed(key: str) -> None:
-    largest = SETTINGS[key].maximum
+    largest = all_settings()[key].maximum
     assert largest is not None
     session_with(key, largest)
     with pytest.raises(ConfigError, match=key):
@@ -41,9 +44,9 @@ def test_a_session_can_be_made_with_the_largest_value_allowed(key: str) -> None:
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_a_session_can_be_made_with_the_smallest_value_allowed(key: str) -> None:
-    smallest = SETTINGS[key].minimum
+    smallest = all_settings()[key].minimum
     assert smallest is not None
-    if SETTINGS[key].above_minimum:
+    if all_settings()[key].above_minimum:
         smallest += 1e-3
     session_with(key, smallest)
     with pytest.raises(ConfigError, match=key):

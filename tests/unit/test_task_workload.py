@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 
 from openfl.app.offline import offline_recommend, predict_saved
-from openfl.config import Config, load_config
+from openfl.config import Config, load_config, with_values
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import DataError, GroupError, StateError
 from openfl.learning.central import train_alone
+from openfl.learning.classification.workload import ClassificationWorkload
+from openfl.learning.kinds import load_workload
 from openfl.learning.rating.charter import rating_charter
-from openfl.learning.workload import (
-    ClassificationWorkload,
-    TaskWorkload,
-    charter_difference,
-    load_workload,
-)
+from openfl.learning.workload import TaskWorkload, charter_difference
 from tests.group_rig import CHARTER, TABLE
 
 
@@ -58,27 +55,27 @@ def test_the_kind_of_task_chooses_the_workload(config: Config) -> None:
 def test_without_a_file_it_is_said_how_to_name_one(config: Config) -> None:
     nameless = replace(config, data=replace(config.data, ratings_file=""))
     with pytest.raises(DataError, match="--data"):
-        ClassificationWorkload(nameless)
+        ClassificationWorkload.load(nameless)
 
 
 def test_owners_of_like_columns_found_the_same_group(config: Config, tmp_path: Path) -> None:
-    one = ClassificationWorkload(config).found("flowers")
+    one = ClassificationWorkload.load(config).found("flowers")
     (tmp_path / "flowers.csv").write_text(flowers(50, seed=9).replace("rose", "oak"))
-    assert ClassificationWorkload(config).found("flowers").group_id == one.group_id
+    assert ClassificationWorkload.load(config).found("flowers").group_id == one.group_id
 
 
 def test_another_prior_is_another_group_that_fits_all_the_same(config: Config) -> None:
-    workload = ClassificationWorkload(config)
-    other = ClassificationWorkload(replace(config, task=replace(config.task, weight_prior=2.0)))
+    workload = ClassificationWorkload.load(config)
+    other = ClassificationWorkload.load(with_values(config, {"task.weight_prior": 2.0}))
     assert workload.found("f").group_id != other.found("f").group_id
     assert workload.problem(other.found("f")) is None
     assert workload.task(other.found("f")).charter == other.found("f")
 
 
 def test_a_group_of_other_columns_is_refused_by_their_names(config: Config) -> None:
-    workload = ClassificationWorkload(config)
-    chosen = replace(config, data=replace(config.data, feature_columns=("width",)))
-    theirs = ClassificationWorkload(chosen).found("flowers")
+    workload = ClassificationWorkload.load(config)
+    chosen = with_values(config, {"data.feature_columns": ("width",)})
+    theirs = ClassificationWorkload.load(chosen).found("flowers")
     problem = workload.problem(theirs)
     assert problem is not None
     assert '"height"' in problem
@@ -87,7 +84,7 @@ def test_a_group_of_other_columns_is_refused_by_their_names(config: Config) -> N
 
 
 def test_a_group_that_learns_ratings_is_refused(config: Config) -> None:
-    problem = ClassificationWorkload(config).problem(rating_charter("music"))
+    problem = ClassificationWorkload.load(config).problem(rating_charter("music"))
     assert problem is not None
     assert "task.kind" in problem
 
@@ -95,7 +92,7 @@ def test_a_group_that_learns_ratings_is_refused(config: Config) -> None:
 @pytest.fixture
 def home(config: Config, tmp_path: Path) -> Path:
     """A home folder with a model that was learned from the flowers."""
-    workload = ClassificationWorkload(config)
+    workload = ClassificationWorkload.load(config)
     charter = workload.found("flowers")
     model = train_alone(workload.task(charter), np.random.default_rng(0)).model
     (tmp_path / "home").mkdir()
@@ -149,7 +146,7 @@ def test_without_a_model_nothing_is_predicted(config: Config, tmp_path: Path) ->
 def test_a_model_that_classifies_recommends_nothing(config: Config, home: Path) -> None:
     with pytest.raises(GroupError, match="predict"):
         offline_recommend(config, home, "ann", 5)
-    workload = ClassificationWorkload(config)
+    workload = ClassificationWorkload.load(config)
     charter = workload.found("flowers")
     with pytest.raises(GroupError, match="predict"):
         workload.recommend(None, charter, "ann", 5)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pytest
 from trio.testing import MockClock
 
 from openfl.config import load_config
-from openfl.learning.workload import RatingWorkload
+from openfl.learning.rating.workload import RatingWorkload
 from tests.node_rig import village
 from tests.situation import NotInTime, until, until_seen
 
@@ -116,7 +116,7 @@ def workload(folder: Path) -> RatingWorkload:
     file = folder / "ratings.csv"
     rows = [f"{n % 5},{n % 7},{1 + n % 5}" for n in range(35)]
     file.write_text("\n".join(["user_id,song_id,rating", *rows]))
-    return RatingWorkload(load_config(None, {}, {"data.ratings_file": str(file)}))
+    return RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(file)}))
 
 
 def run_pytest(folder: Path, plugin: str, text: str, **environment: str) -> str:

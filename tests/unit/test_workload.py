@@ -13,16 +13,13 @@ from openfl.config import Config, load_config
 from openfl.core.contribution import Charter
 from openfl.core.errors import DataError, GroupError
 from openfl.learning.central import train_alone
+from openfl.learning.classification.workload import ClassificationWorkload
+from openfl.learning.implicit.workload import ImplicitWorkload
+from openfl.learning.kinds import load_workload
 from openfl.learning.model_file import load_model
 from openfl.learning.rating.charter import rating_charter
-from openfl.learning.workload import (
-    ClassificationWorkload,
-    ImplicitWorkload,
-    RatingWorkload,
-    Remarking,
-    load_music,
-    load_workload,
-)
+from openfl.learning.rating.workload import RatingWorkload, load_rating_data
+from openfl.learning.workload import Remarking
 from tests.group_rig import CHARTER
 
 RATINGS = "user_id,song_id,rating\n" + "".join(
@@ -52,9 +49,11 @@ def kinds(workload: Remarking) -> dict[str, str]:
 
 
 def test_what_was_read_is_told_with_the_rows_that_were_not(configure: Configure) -> None:
-    assert kinds(RatingWorkload(configure())) == {"data": "240 ratings of 12 users and 20 songs"}
+    assert kinds(RatingWorkload.load(configure())) == {
+        "data": "240 ratings of 12 users and 20 songs"
+    }
     text = RATINGS + "u1,s1,2\nu1,s2,bad\nu2\n"
-    workload = RatingWorkload(configure(text, data__skip_bad_rows=True))
+    workload = RatingWorkload.load(configure(text, data__skip_bad_rows=True))
     (remark,) = workload.remarks()
     assert remark.level == "warning"
     assert "; 1 row of a user and a song that occur again; 2 rows of " in remark.text
@@ -70,7 +69,10 @@ TWO = ONE + "bob,s1,3\n"
 def test_data_of_one_or_two_users_is_warned_of_with_what_can_be_done(
     configure: Configure, ratings: str, who: str, least: int
 ) -> None:
-    for workload in (RatingWorkload(configure(ratings)), ImplicitWorkload(configure(ratings))):
+    for workload in (
+        RatingWorkload.load(configure(ratings)),
+        ImplicitWorkload.load(configure(ratings)),
+    ):
         text = kinds(workload)["few-users"]
         assert who in text
         assert f"training.min_row_evidence = {least}" in text
@@ -81,34 +83,34 @@ def test_data_of_one_or_two_users_is_warned_of_with_what_can_be_done(
         {"training__min_row_evidence": least},
         {"privacy__enabled": True, "data__rating_scale": "0.5-5"},
     ):
-        assert "few-users" not in kinds(RatingWorkload(configure(ratings, SONGS, **ways)))
+        assert "few-users" not in kinds(RatingWorkload.load(configure(ratings, SONGS, **ways)))
 
 
 def test_ratings_or_labels_that_are_all_alike_are_told(configure: Configure) -> None:
     alike = "user_id,song_id,rating\n" + "".join(f"u{n},s{n},5\n" for n in range(5))
-    assert "every rating is 5" in kinds(RatingWorkload(configure(alike)))["all-alike"]
-    assert "all-alike" not in kinds(ImplicitWorkload(configure(alike)))
+    assert "every rating is 5" in kinds(RatingWorkload.load(configure(alike)))["all-alike"]
+    assert "all-alike" not in kinds(ImplicitWorkload.load(configure(alike)))
     config = configure("x,label\n1,a\n2,a\n", task__kind="classification")
-    assert "every example is of class a" in kinds(ClassificationWorkload(config))["all-alike"]
+    assert "every example is of class a" in kinds(ClassificationWorkload.load(config))["all-alike"]
 
 
 def test_plays_that_do_not_count_are_told(configure: Configure) -> None:
     config = configure(RATINGS, data__min_strength=4)
-    weak = sum(map(len, ImplicitWorkload(config).ratings.left_out.values()))
+    weak = sum(map(len, ImplicitWorkload.load(config).data.ratings.left_out.values()))
     assert weak
-    assert f"; {weak:,} are below data.min_strength" in kinds(ImplicitWorkload(config))["data"]
+    assert f"; {weak:,} are below data.min_strength" in kinds(ImplicitWorkload.load(config))["data"]
 
 
 def test_plays_in_a_group_of_ratings_are_told_which_kind_learns_them(configure: Configure) -> None:
     with pytest.raises(DataError, match=r'task\.kind = "implicit"'):
-        RatingWorkload(configure("user_id,song_id,plays\n1,a,4\n"))
+        RatingWorkload.load(configure("user_id,song_id,plays\n1,a,4\n"))
 
 
 def test_a_catalogue_of_other_ids_is_told(configure: Configure) -> None:
     songs = SONGS.replace("s1,", "1,").replace("s2,", "2,")
-    workload = RatingWorkload(configure(songs=songs))
+    workload = RatingWorkload.load(configure(songs=songs))
     assert "none of the 20 songs" in kinds(workload)["catalogue-of-others"]
-    assert "catalogue-of-others" not in kinds(RatingWorkload(configure(songs=SONGS)))
+    assert "catalogue-of-others" not in kinds(RatingWorkload.load(configure(songs=SONGS)))
 
 
 def test_a_home_that_learned_on_a_wide_scale_goes_on_and_says_which_rating_is_far_off(
@@ -129,40 +131,40 @@ def test_a_home_that_learned_on_a_wide_scale_goes_on_and_says_which_rating_is_fa
 
 def test_without_a_ratings_file_it_is_said_how_to_name_one(configure: Configure) -> None:
     with pytest.raises(DataError, match="--data"):
-        RatingWorkload(configure(ratings=None))
+        RatingWorkload.load(configure(ratings=None))
 
 
 def test_a_ratings_file_that_does_not_exist_is_named(configure: Configure, tmp_path: Path) -> None:
     config = configure(ratings=None, data__ratings_file=str(tmp_path / "nowhere.csv"))
     with pytest.raises(DataError, match=r"nowhere\.csv"):
-        RatingWorkload(config)
+        RatingWorkload.load(config)
 
 
 def test_ratings_are_loaded_on_their_own_scale(configure: Configure) -> None:
-    workload = RatingWorkload(configure())
-    assert len(workload.ratings) == 240
-    assert workload.ratings.scale == (0.5, 5.0)
+    workload = RatingWorkload.load(configure())
+    assert len(workload.data.ratings) == 240
+    assert workload.data.ratings.scale == (0.5, 5.0)
 
 
 def test_a_given_scale_wins_over_the_detected_one(configure: Configure) -> None:
-    workload = RatingWorkload(configure(data__rating_scale="0-10"))
-    assert workload.ratings.scale == (0.0, 10.0)
+    workload = RatingWorkload.load(configure(data__rating_scale="0-10"))
+    assert workload.data.ratings.scale == (0.0, 10.0)
 
 
 def test_a_catalogue_beside_the_ratings_is_used(configure: Configure) -> None:
-    _, catalogue = load_music(configure(songs=SONGS))
+    catalogue = load_rating_data(configure(songs=SONGS)).catalogue
     assert catalogue.get("s1").title == "One"
 
 
 def test_without_a_catalogue_songs_have_no_titles(configure: Configure) -> None:
-    _, catalogue = load_music(configure())
+    catalogue = load_rating_data(configure()).catalogue
     assert catalogue.get("s1") is None
 
 
 def test_a_named_catalogue_wins_over_the_one_beside(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(SONGS.replace("One", "Mine"))
     config = configure(songs=SONGS, data__catalogue_file=str(tmp_path / "mine.csv"))
-    _, catalogue = load_music(config)
+    catalogue = load_rating_data(config).catalogue
     assert catalogue.get("s1").title == "Mine"
 
 
@@ -171,15 +173,15 @@ def test_a_named_catalogue_that_does_not_exist_is_an_error(
 ) -> None:
     config = configure(songs=SONGS, data__catalogue_file=str(tmp_path / "nowhere.csv"))
     with pytest.raises(DataError, match=r"nowhere\.csv"):
-        load_music(config)
+        load_rating_data(config)
 
 
 # --- groups ---------------------------------------------------------------------------------------
 
 
 def test_two_owners_of_like_data_found_the_same_group(configure: Configure) -> None:
-    one = RatingWorkload(configure())
-    other = RatingWorkload(configure(ratings=RATINGS.replace("u1,", "someone,")))
+    one = RatingWorkload.load(configure())
+    other = RatingWorkload.load(configure(ratings=RATINGS.replace("u1,", "someone,")))
     assert one.found("music").group_id == other.found("music").group_id
 
 
@@ -199,22 +201,22 @@ def test_two_owners_of_like_data_found_the_same_group(configure: Configure) -> N
 def test_every_setting_of_the_task_makes_another_group(
     configure: Configure, change: dict[str, Any]
 ) -> None:
-    usual = RatingWorkload(configure()).found("music")
-    assert RatingWorkload(configure(**change)).found("music").group_id != usual.group_id
+    usual = RatingWorkload.load(configure()).found("music")
+    assert RatingWorkload.load(configure(**change)).found("music").group_id != usual.group_id
 
 
 def test_another_name_is_another_group(configure: Configure) -> None:
-    workload = RatingWorkload(configure())
+    workload = RatingWorkload.load(configure())
     assert workload.found("music").group_id != workload.found("films").group_id
 
 
 def test_the_group_it_founds_fits_it(configure: Configure) -> None:
-    workload = RatingWorkload(configure())
+    workload = RatingWorkload.load(configure())
     assert workload.problem(workload.found("music")) is None
 
 
 def test_a_group_of_other_hyperparameters_fits_it_as_well(configure: Configure) -> None:
-    workload = RatingWorkload(configure())
+    workload = RatingWorkload.load(configure())
     theirs = rating_charter("music", scale=(1.0, 5.0), factors=3, seed=9)
     assert workload.problem(theirs) is None
     assert workload.task(theirs).charter == theirs
@@ -232,7 +234,7 @@ def test_a_group_of_other_hyperparameters_fits_it_as_well(configure: Configure) 
 def test_a_group_that_does_not_fit_is_refused_with_the_reason(
     configure: Configure, charter: Charter, word: str
 ) -> None:
-    workload = RatingWorkload(configure())
+    workload = RatingWorkload.load(configure())
     problem = workload.problem(charter)
     assert problem is not None
     assert word in problem
@@ -256,8 +258,8 @@ def test_the_kind_of_task_chooses_the_workload(configure: Configure) -> None:
 
 
 def test_an_implicit_node_founds_joins_and_refuses_by_kind(configure: Configure) -> None:
-    implicit = ImplicitWorkload(configure(PLAYS))
-    rating = RatingWorkload(configure())
+    implicit = ImplicitWorkload.load(configure(PLAYS))
+    rating = RatingWorkload.load(configure())
     own, theirs = implicit.found("music"), rating.found("music")
     assert (own.task, own.hyperparameters["factors"]) == ("implicit", 16)
     assert (theirs.task, theirs.hyperparameters["factors"]) == ("rating", 8)
@@ -287,20 +289,22 @@ def test_an_implicit_node_founds_joins_and_refuses_by_kind(configure: Configure)
 def test_every_setting_of_the_implicit_task_makes_another_group(
     configure: Configure, change: dict[str, Any]
 ) -> None:
-    usual = ImplicitWorkload(configure(PLAYS)).found("music")
-    assert ImplicitWorkload(configure(PLAYS, **change)).found("music").group_id != usual.group_id
+    usual = ImplicitWorkload.load(configure(PLAYS)).found("music")
+    assert (
+        ImplicitWorkload.load(configure(PLAYS, **change)).found("music").group_id != usual.group_id
+    )
 
 
 def test_the_least_strength_says_what_a_play_is(configure: Configure) -> None:
     every, strong = (
-        ImplicitWorkload(configure(PLAYS, data__min_strength=least)) for least in (1.0, 2.0)
+        ImplicitWorkload.load(configure(PLAYS, data__min_strength=least)) for least in (1.0, 2.0)
     )
-    assert len(strong.ratings) < len(every.ratings)
-    assert strong.ratings.values.min() == 2
+    assert len(strong.data.ratings) < len(every.data.ratings)
+    assert strong.data.ratings.values.min() == 2
 
 
 def test_an_implicit_workload_recommends_by_its_head(configure: Configure) -> None:
-    workload = ImplicitWorkload(configure(PLAYS, songs=SONGS))
+    workload = ImplicitWorkload.load(configure(PLAYS, songs=SONGS))
     charter = workload.found("music")
     model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=3).model
     found = workload.recommend(model, charter, "u1", 3)
@@ -312,14 +316,14 @@ def test_an_implicit_workload_recommends_by_its_head(configure: Configure) -> No
 
 
 def test_a_task_holds_back_what_it_is_judged_by(configure: Configure) -> None:
-    workload = RatingWorkload(configure())
+    workload = RatingWorkload.load(configure())
     task = workload.task(workload.found("music"))
     held_out = 240 - task.train_examples
     assert 24 <= held_out <= 72
 
 
 def test_the_saved_model_answers_as_the_one_in_memory(configure: Configure, tmp_path: Path) -> None:
-    workload = RatingWorkload(configure(songs=SONGS))
+    workload = RatingWorkload.load(configure(songs=SONGS))
     charter = workload.found("music")
     model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=3).model
     path = tmp_path / "model.safetensors"
@@ -332,7 +336,7 @@ def test_the_saved_model_answers_as_the_one_in_memory(configure: Configure, tmp_
 
 
 def test_recommendations_carry_titles_when_there_is_a_catalogue(configure: Configure) -> None:
-    workload = RatingWorkload(configure(songs=SONGS))
+    workload = RatingWorkload.load(configure(songs=SONGS))
     charter = workload.found("music")
     model = train_alone(workload.task(charter), np.random.default_rng(0), max_rounds=3).model
     items = workload.recommend(model, charter, "newcomer", 20).items

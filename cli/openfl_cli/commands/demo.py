@@ -46,6 +46,7 @@ EXAMPLES = """\
 
 
 def node_count(text: str) -> int:
+    """argparse type: from 2 to 16, which one machine runs with ease."""
     count = options.positive(text)
     if not 2 <= count <= 16:
         raise argparse.ArgumentTypeError(f"must be from 2 to 16, got {count}")
@@ -141,10 +142,10 @@ def run_communities(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--communities needs at least {2 * settings.communities} nodes")
     with demo_folder(arguments.keep) as folder:
         homes = make_homes(folder, settings.nodes)
-        hands = write_communities(sample_folder(), homes, settings.communities, settings.seed)
+        shards = write_communities(sample_folder(), homes, settings.communities, settings.seed)
         try:
             with pictures(arguments.json, CommunityPicture, MoveLines()) as on_picture:
-                end = trio.run(show.CommunityDemo(settings, homes, hands, on_picture).run)
+                end = trio.run(show.CommunityDemo(settings, homes, shards, on_picture).run)
         except* ChildEnded as group:
             raise told(group) from None
     failures = show.problems(end, settings.communities)
@@ -156,7 +157,7 @@ def run_communities(arguments: argparse.Namespace) -> int:
         console = options.stdout_console()
         console.print(closing_table(end))
         console.print()
-        tastes = [hand.community for hand in hands]
+        tastes = [shard.community for shard in shards]
         for title, groups in (("before", end.first_groups), ("after", end.groups)):
             console.print(
                 f"who was in which group {title} (purity {show.purity(tastes, groups):.2f}):"
@@ -182,6 +183,7 @@ class MoveLines:
         self._told: set[tuple[int, float]] = set()
 
     def __call__(self, view: CommunityView) -> None:
+        """Print the moves in `view` that were not printed yet."""
         for number, event in view.events:
             if (number, event.time) not in self._told and event.kind == "switched":
                 self._told.add((number, event.time))
@@ -199,10 +201,10 @@ def play(settings: Settings, folder: Path, quiet: bool) -> tuple[Ending, list[st
     from openfl_cli.sample import sample_folder
 
     homes = make_homes(folder, settings.nodes)
-    hands = deal(sample_folder(), homes, settings.seed)
+    shards = deal(sample_folder(), homes, settings.seed)
     with pictures(quiet, lambda view: view, ProgressLines()) as on_picture:
-        ending = trio.run(Demo(settings, homes, hands, on_picture).run)
-    return ending, favourites(homes[0], hands[0].keenest)
+        ending = trio.run(Demo(settings, homes, shards, on_picture).run)
+    return ending, favourites(homes[0], shards[0].keenest)
 
 
 def close(settings: Settings, ending: Ending, favourites: list[str], as_json: bool) -> int:
@@ -294,6 +296,7 @@ class ProgressLines:
         self._next_seconds = 0.0
 
     def __call__(self, view: DemoView) -> None:
+        """Print a line, or nothing when it is too soon or says nothing new."""
         from openfl_cli.text import metric_value
 
         shots = [row.snapshot for row in view.rows]
@@ -324,9 +327,9 @@ def told(group: BaseExceptionGroup[BaseException]) -> LearningError:
     """The first node that ended early, after its last lines were shown on stderr."""
     from openfl_cli.demo.children import ChildEnded
 
-    ended = group
+    ended: BaseException = group
     while isinstance(ended, BaseExceptionGroup):
-        ended = ended.exceptions[0]  # type: ignore[assignment]
+        ended = ended.exceptions[0]
     assert isinstance(ended, ChildEnded)
     for line in ended.child.lines:
         print(f"{ended.child.name} | {clean(line)}", file=sys.stderr)

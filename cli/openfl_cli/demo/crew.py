@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -13,6 +14,7 @@ from openfl.core.errors import LearningError, NotRunningError
 from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli.ask import running_node
 from openfl_cli.demo.children import Child, ended_together, start_child
+from openfl_cli.threads import in_thread
 
 POLL_SECONDS = 0.4
 LISTEN_SECONDS = 60.0
@@ -110,9 +112,7 @@ class Crew:
 
     async def _poll(self, number: int, child: Child) -> None:
         try:
-            plain = await trio.to_thread.run_sync(
-                running_node, child.home, "snapshot", abandon_on_cancel=True
-            )
+            plain = await in_thread(partial(running_node, child.home, "snapshot"))
         except NotRunningError:
             return  # still starting; should it have ended, `follow` says so
         shot, before = NodeSnapshot.from_plain(plain), self.shots[number]

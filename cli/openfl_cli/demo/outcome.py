@@ -34,6 +34,7 @@ class NodeResult:
 
     @property
     def better(self) -> bool:
+        """False when either error is unknown."""
         return self.together is not None and self.alone is not None and self.together < self.alone
 
 

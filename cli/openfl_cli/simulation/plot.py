@@ -69,6 +69,7 @@ def _errors(axes: Any, x: list[Any], summary: Summary, records: Sequence[RoundRe
 
 
 def matplotlib_figure() -> Any:
+    """The module; UsageError when the extra `plot` is not installed."""
     try:
         import matplotlib.figure
     except ImportError:

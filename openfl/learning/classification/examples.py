@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,18 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+def only_examples(data: Labelled, chosen: NDArray[np.bool_]) -> Labelled:
+    """The examples marked in `chosen` (bool[n]), with the classes that occur among them."""
+    labels, index = np.unique(data.label_index[chosen], return_inverse=True)
+    return replace(
+        data,
+        classes=tuple(data.classes[n] for n in labels),
+        values=data.values[chosen],
+        label_index=index.astype(np.int32),
+        skipped=0,
+    )
 
 
 def load_labelled(

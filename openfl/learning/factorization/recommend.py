@@ -1,7 +1,7 @@
-"""Which songs to play next: predictions for one listener from a group's model.
+"""Which songs to play next: predictions for one user from a group's model.
 
 Needs no running node: a model (live, or from a model file), the owner's ratings and a catalogue.
-The listener is fitted to the model on the spot, from all of their ratings.
+The user is fitted to the model on the spot, from all of their ratings.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from openfl.core.contribution import Charter, ModelView
+from openfl.core.contribution import ModelView
 from openfl.learning.csv_table import canonical
 from openfl.learning.factorization.ratings import Catalogue, Ratings
-from openfl.learning.heads import head_of
+from openfl.learning.heads import Head
 from openfl.learning.rating.head import one_listener
 from openfl.learning.rating.task import item_keys
 
@@ -24,7 +24,7 @@ FEW_RATINGS = 5
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One song. `score`: by the head "rating" the rating expected of the listener, within the
+    """One song. `score`: by the head "rating" the rating expected of the user, within the
     group's scale; by "implicit" a preference, about 0 to 1 (for "popular" the group's plays)."""
 
     song_id: str
@@ -35,10 +35,10 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendations:
-    """Songs for one listener, best first.
+    """Songs for one user, best first.
 
-    kind: "known" - from the listener's ratings in this node's data; "folded-in" - from ratings
-    given with the question; "popular" - nothing is known of the listener, so this is what the group
+    kind: "known" - from their ratings in this node's data; "folded-in" - from ratings
+    given with the question; "popular" - nothing is known of the user, so this is what the group
     likes best. `notes` are sentences to show.
     """
 
@@ -61,7 +61,7 @@ class Recommendations:
 
 
 def recommend(
-    charter: Charter,
+    head: Head,
     model: ModelView,
     ratings: Ratings | None,
     catalogue: Catalogue,
@@ -69,17 +69,14 @@ def recommend(
     top: int,
     own: Mapping[str, float] | None = None,
 ) -> Recommendations:
-    """The `top` songs for `user` among those not rated yet.
+    """The `top` songs for `user` among those not rated yet, by the head of `model`.
 
     Only songs named in the catalogue or met in `ratings` can be recommended, and only when some
     member of the group has ratings (or plays) of them. `own` ({song id: rating or plays}) answers
-    for a listener who is not in the data. Ties go to the smaller song id. GroupError: the charter
-    is of a task that recommends no songs.
-    ValueError: `top` < 1.
+    for a user who is not in the data. Ties go to the smaller song id. ValueError: `top` < 1.
     """
     if top < 1:
         raise ValueError("top must be at least 1")
-    head = head_of(charter, model)
     given = own if own is not None else (ratings.of_user(user) if ratings is not None else {})
     given = {canonical(song): value for song, value in given.items()}
     met = set(given) if ratings is None else {*given, *ratings.left_out.get(canonical(user), ())}
@@ -96,8 +93,8 @@ def recommend(
     if given:
         kind = "known" if own is None else "folded-in"
         values = np.array(list(given.values()), dtype=float)
-        listener = head.fold_in(one_listener(values), item_keys(tuple(given)))
-        scores = head.scores(listener, keys)[0]
+        fitted = head.fold_in(one_listener(values), item_keys(tuple(given)))
+        scores = head.scores(fitted, keys)[0]
         if len(given) < FEW_RATINGS:
             plural = "" if len(given) == 1 else "s"
             notes.append(f"user {user} {head.few.format(len(given), plural)}: expect rough guesses")

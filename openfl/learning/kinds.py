@@ -1,0 +1,85 @@
+"""The kinds of learning that there are: the one list of them.
+
+To add one to OpenFL: its settings and words in `openfl/config/kinds/`, a folder here, and a line in
+each of the two lists. To add one at run time: `register(kind)`, before the configuration is read
+(docs/tasks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from openfl.config import Config, all_settings
+from openfl.config import kinds as descriptions
+from openfl.core.contribution import Charter, ModelView
+from openfl.core.errors import ConfigError, GroupError
+from openfl.learning.classification.kind import CLASSIFICATION
+from openfl.learning.heads import Head
+from openfl.learning.implicit.kind import IMPLICIT
+from openfl.learning.kind import Kind, Recommending
+from openfl.learning.rating.kind import RATING
+from openfl.learning.workload import Workload
+
+_KNOWN: dict[str, Kind] = {kind.name: kind for kind in (RATING, IMPLICIT, CLASSIFICATION)}
+
+KINDS: Mapping[str, Kind] = MappingProxyType(_KNOWN)
+"""Name -> kind."""
+
+
+def register(kind: Kind) -> None:
+    """Make `kind` known, so that `task.kind` may name it. ValueError when its name or a key of its
+    settings is taken."""
+    descriptions.describe(kind.description)
+    try:
+        all_settings()
+    except ValueError:
+        descriptions.forget(kind.name)
+        raise
+    _KNOWN[kind.name] = kind
+
+
+def unregister(name: str) -> None:
+    """Undo `register`. KeyError when there is no such kind."""
+    del _KNOWN[name]
+    descriptions.forget(name)
+
+
+def load_workload(config: Config, resumed: Charter | None = None) -> Workload:
+    """The workload that `task.kind` asks for, on the configured data. `resumed`: of the group that
+    the node was in before, and may go on in. DataError: the data is unusable. ConfigError: there is
+    no such kind."""
+    kind = KINDS.get(config.task.kind)
+    if kind is None:
+        raise ConfigError(
+            f'task.kind: there is no kind "{config.task.kind}" (known: {descriptions.listed()})'
+        )
+    return kind.workload(config, kind.load(config, resumed))
+
+
+def kind_of(charter: Charter) -> Kind:
+    """The kind that a group learns; GroupError when it is not known here."""
+    kind = KINDS.get(charter.task)
+    if kind is None:
+        raise GroupError(
+            f'group "{charter.name}" learns "{charter.task}", a kind that is not known here'
+            f" (known: {descriptions.listed()})"
+        )
+    return kind
+
+
+def recommending(charter: Charter) -> Recommending:
+    """How models of a group recommend; GroupError when they do not, or the kind is not known."""
+    kind = kind_of(charter)
+    if kind.recommends is None:
+        raise GroupError(
+            f'group "{charter.name}" learns "{charter.task}": it recommends no songs'
+            f"{kind.asked_for_songs}"
+        )
+    return kind.recommends
+
+
+def head_of(charter: Charter, model: ModelView) -> Head:
+    """What answers from a group's model; GroupError as `recommending`, or when the charter is not
+    usable."""
+    return recommending(charter).head(charter, model)
