@@ -33,6 +33,7 @@ from openfl.learning.model_file import (
 )
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
+from openfl.storage.last_run import last_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class MovedModel:
 def offline_snapshot(home: Path) -> NodeSnapshot | None:
     """The node as it last saved itself; None when it never did. StateError: it is of another
     version."""
-    return HomeStorage(Home(home), Path()).load_snapshot()
+    return last_snapshot(Home(home))
 
 
 def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
@@ -154,14 +155,14 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
     is running here. GroupError: it is of a task that recommends no songs, or of another group than
     this home's and not `force`.
     """
-    place = Home(home)
+    into = Home(home)
     named = load_named_model(source)
     charter = named.model.charter
     head_of(charter, named.model)
-    place.prepare()
-    with place.lock():
-        target = place.model_file(config.model.file)
-        mine = _home_group(place, target)
+    into.prepare()
+    with into.lock():
+        target = into.model_file(config.model.file)
+        mine = _home_group(into, target)
         if mine is not None and mine.group_id != charter.group_id and not force:
             raise GroupError(
                 f"{source}: a model of group {charter.name} ({charter.group_id[:8]}), but this home"
@@ -184,9 +185,9 @@ def _existing_model(config: Config, home: Path) -> Path:
     return path
 
 
-def _home_group(place: Home, model_file: Path) -> Charter | None:
+def _home_group(home: Home, model_file: Path) -> Charter | None:
     """The group this home is in, else that of its model; None when it has neither."""
-    resumed, _ = HomeStorage(place, model_file).load(None)
+    resumed, _ = HomeStorage(home, model_file).load(None)
     if resumed is not None:
         return resumed.charter
     try:

@@ -21,10 +21,11 @@ from openfl.core.model_view import DenseModel
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.song_data import split_of
 from openfl.learning.implicit.task import locate, moved_columns
-from openfl.learning.kind import Data, Kind, Recommending
+from openfl.learning.kind import Kind, Recommending
 from openfl.learning.metrics import rank
 from openfl.learning.rating.task import item_keys
 from openfl.learning.ridge import SparseMatrix
+from openfl.learning.sharding import Data
 from openfl.learning.splitting import Split
 
 TOP = 10

@@ -117,7 +117,7 @@ class NodeViews:
             mine=mine,
             problem=None if mine else self.learning.eligibility.problem(charter),
             finding=self.switcher.finding(charter.group_id),
-            round_now=self.switcher.selector.rounds,
+            round_now=self.switcher.rounds,
         )
 
 
