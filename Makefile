@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock docs-config docs-events docs-output build release clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -74,6 +74,9 @@ bench: setup ## Run the benchmarks (see docs/benchmarks.md)
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
+defects: setup ## Say which workarounds the installed py-libp2p still needs; takes some minutes
+	@$(BIN)/python scripts/defects.py $(ARGS)
+
 lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
 	@sh scripts/lock.sh
 
@@ -84,6 +87,13 @@ docs-events: setup ## Write docs/events.md from the kinds in openfl/core/event_k
 docs-config: setup ## Write docs/configuration.md from the settings in openfl/config
 	@$(BIN)/python -c "from openfl.config import reference_markdown as text; print(text(), end='')" \
 		> docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+
+docs-phases: setup ## Write the phases of a session into docs/architecture.md
+	@$(BIN)/python scripts/docs_phases.py
+
+docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
+	@$(BIN)/python -c "from openfl.network.libp2p.defects import defects_markdown as text; print(text(), end='')" \
+		> docs/py-libp2p.md.new && mv docs/py-libp2p.md.new docs/py-libp2p.md
 
 docs-output: setup ## Show in the documents what their commands print today; list older output
 	@$(BIN)/python scripts/docs_output.py

@@ -28,7 +28,7 @@ from openfl.core.contribution import (
 from openfl.core.errors import InvalidSignature, RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.wire import messages as wire
 
 PEERS = tuple(
@@ -269,7 +269,11 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.session = GroupSession(
-            Replica(CHARTER, LIMITS), OpenSealer(), SETTINGS, np.random.default_rng(1), epoch=5
+            Replica(CHARTER, LIMITS),
+            OpenSealer(),
+            SETTINGS,
+            np.random.default_rng(1),
+            SessionStart(5),
         )
         self.session.start(self.now)
         self.asked: list[ev.Request] = []

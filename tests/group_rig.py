@@ -25,7 +25,7 @@ from openfl.core.errors import InvalidSignature
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 
@@ -139,8 +139,7 @@ class Rig:
             sealer,
             chosen,
             np.random.default_rng(number),
-            epoch if epoch is not None else int(self.now * 1000),
-            train_examples=10,
+            SessionStart(epoch if epoch is not None else int(self.now * 1000), train_examples=10),
             admission=Admission(self.charter, sealer, lambda: self.now, invitations),
         )
         session.start(self.now)

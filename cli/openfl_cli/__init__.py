@@ -7,6 +7,8 @@ demo/          the pieces of `openfl-node demo`
 options.py     home folder, configuration and other things that several commands share
 text.py        small pure formatters; everything that came from the network is cleaned here
 
+It stands on openfl.app, config and core, and `simulate` on openfl.simulation.
+
 Rule of the house: nothing heavy (trio, numpy, libp2p, rich) is imported at the top of main.py,
 options.py or a module of commands/, so that `openfl-node --help` answers at once.
 """

@@ -14,10 +14,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from openfl.app.home_folder import Home
 from openfl.core.errors import StateError
 from openfl.core.files import open_own
 from openfl.core.telemetry import NodeEvent
-from openfl.storage.home import Home
 from openfl_cli.text import clean
 
 MAX_BYTES = 4_000_000
@@ -42,7 +42,7 @@ class _QuietFileHandler(logging.handlers.RotatingFileHandler):
 
 
 class _OneLine(logging.Formatter):
-    """What peers and files had to say is shown as the terminal would show it, and ends no line."""
+    """Text of peers and files is made harmless as for the terminal, and cannot end a line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = clean(record.message, MAX_MESSAGE_CHARS)

@@ -115,7 +115,7 @@ def positive_seconds(text: str) -> float:
 def home_folder(arguments: argparse.Namespace) -> Path:
     """`--home` > OPENFL_HOME > the platform's folder for user data; absolute. StateError when no
     node may live there: its name cannot be kept, or it belongs to somebody else."""
-    from openfl.storage.home import Home
+    from openfl.app.home_folder import Home
 
     home = Home.find(arguments.home, os.environ)
     home.check()
@@ -126,7 +126,7 @@ def home_option(home: Path) -> str:
     """` --home DIR` as it has to be typed, or nothing where a node lives anyway."""
     import shlex
 
-    from openfl.storage.home import Home
+    from openfl.app.home_folder import Home
 
     with contextlib.suppress(StateError):
         if home == Home.find(None, os.environ).root:

@@ -1,4 +1,5 @@
-"""Standard output and error as they may be: closed, on a full disk, or read by nobody any more.
+"""Standard output and error in every state they may be in: closed, on a full disk, without a
+reader.
 
 None of that is a bug of ours, and the rule is the same for everything that prints:
 
@@ -60,10 +61,10 @@ def _loss(error: OSError) -> Exception:
 
 
 def prepare() -> None:
-    """Put these streams in the place of this process's own. Called once, before anything else.
+    """Replace this process's own streams by these. Called once, before anything else.
 
-    A standard descriptor that is closed is taken first: else the next file or socket that is opened
-    would get its number, and whatever is printed.
+    A standard descriptor that is closed is taken first: or the next file or socket to be opened
+    would get its number, and everything that is printed.
     """
     for descriptor in (0, 1, 2):
         try:

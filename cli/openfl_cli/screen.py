@@ -46,7 +46,7 @@ class Screen:
         """Draw what `current` gives, until cancelled. In the background nothing is drawn; Ctrl-Z
         gives the terminal back first, and after `fg` the picture is there again."""
         while True:
-            while not in_foreground():  # noqa: ASYNC110 - nobody tells who is
+            while not in_foreground():  # noqa: ASYNC110 - nothing announces it
                 await trio.sleep(REDRAW_SECONDS)
             with noticing_suspension() as suspended:
                 self._keyboard.silence()
@@ -89,7 +89,7 @@ class Screen:
 async def draw_in_thread(draw: Callable[[], None]) -> None:
     """Draw in a thread: a stopped terminal (Ctrl-S) blocks its writer, which must not be the node.
 
-    When cancelled, a picture half written is finished first, but a blocked one is not waited for.
+    When cancelled, a half-written picture is finished first, but a blocked one is not waited for.
     """
     with trio.CancelScope(deadline=trio.current_time() + FROZEN_SECONDS, shield=True):
         await in_thread(draw)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import trio
 
 from openfl.config import Config
-from openfl.core.errors import DataError, GroupError
+from openfl.core.errors import GroupError
 from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli import exit_codes, options
 from openfl_cli.logs import LogFile, log_to_file
@@ -89,6 +89,7 @@ class Session:
         return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
 
     async def _live(self) -> None:
+        from openfl.app.first_user import user_to_recommend_to
         from openfl.app.runtime import open_node
 
         async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
@@ -136,7 +137,7 @@ class Session:
             self.reporter.recommendations(plain, time.time())
 
     def _tell_stopped(self, last: NodeSnapshot) -> None:
-        """What of the node is kept, where, and how to go on: once it is closed."""
+        """What has been saved, where, and how to go on. Once the node is closed."""
         go_on = f"openfl-node start{options.home_option(self.home)}"
         group = last.group_name
         if not group:
@@ -211,18 +212,3 @@ def heeded_signals() -> Iterator[AsyncIterator[int]]:
 async def _none() -> AsyncIterator[int]:
     await trio.sleep_forever()
     yield 0
-
-
-def user_to_recommend_to(config: Config) -> str:
-    """`recommend.user`, else the first user of the ratings file; empty when there is neither."""
-    from openfl.learning.csv_table import rows_with_lines
-
-    if config.recommend.user or not config.data.ratings_file:
-        return config.recommend.user
-    try:
-        for _, (user,) in rows_with_lines(Path(config.data.ratings_file), ("user_id",)):
-            if user:  # rows without one may have been skipped
-                return user
-    except DataError:
-        pass  # the node has read the file already; what has become of it since is no reason to end
-    return ""

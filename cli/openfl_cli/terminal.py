@@ -1,4 +1,4 @@
-"""The terminal as a shell lends it: to the job in its foreground, and only for as long.
+"""The terminal, which a shell lends to its foreground job, and only for as long as it is there.
 
 Whoever draws on the terminal, or changes how it takes keys, asks `in_foreground` first; a job in
 the background prints lines at most. What was changed is put back whenever the shell takes over:
@@ -21,7 +21,7 @@ import trio
 
 def in_foreground(stream: TextIO | None = None) -> bool:
     """Whether `stream` (default: standard output) is a terminal, and this process in its
-    foreground. One that is not our controlling terminal (`setsid`) is in somebody else's hands."""
+    foreground. One that is not our controlling terminal (`setsid`) belongs to somebody else."""
     try:
         return os.tcgetpgrp((stream or sys.stdout).fileno()) == os.getpgrp()
     except OSError:

@@ -50,7 +50,7 @@ def watch(home: Path, as_json: bool) -> int:
         else:
             trio.run(lines)
     except KeyboardInterrupt:
-        pass  # how watching is meant to end
+        pass  # this is how watching ends
     except NotRunningError:
         if on_screen:
             print_frame(last, running=False)

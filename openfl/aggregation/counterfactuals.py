@@ -37,6 +37,7 @@ class MemberCounterfactuals:
 
     @property
     def count(self) -> int:
+        """How many members, and so counterfactuals, there are."""
         return min((stack.members for stack in self.stacks.values()), default=0)
 
     def changed(self, table: str, keys: Keys) -> ChangedRows:

@@ -30,6 +30,7 @@ class Delta:
 
     @property
     def row_count(self) -> int:
+        """Rows of all blocks together."""
         return sum(len(block) for block in self.blocks)
 
 

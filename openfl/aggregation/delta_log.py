@@ -36,10 +36,12 @@ class LogEntry:
 
     @property
     def seqno(self) -> int:
+        """The delta's number within its epoch."""
         return self.order[0]
 
     @property
     def digest(self) -> bytes:
+        """sha-256 over the body of the delta."""
         return self.order[1]
 
 
@@ -55,6 +57,7 @@ class DeltaLog:
         self.envelope_bytes = 0
 
     def __len__(self) -> int:
+        """How many deltas are kept."""
         return len(self._sorted)
 
     @property
@@ -64,12 +67,15 @@ class DeltaLog:
 
     @property
     def orders(self) -> tuple[Order, ...]:
+        """(seqno, digest) of all entries, ascending."""
         return tuple(self._sorted)
 
     def has(self, order: Order) -> bool:
+        """Whether this very delta is kept."""
         return order in self._by_order
 
     def find(self, order: Order) -> LogEntry | None:
+        """The entry of this very delta; None when it is not kept."""
         place = self._by_order.get(order)
         return None if place is None else self._entries[place]
 

@@ -45,10 +45,12 @@ class Departures:
         self._expired: OrderedDict[PeerId, Expired] = OrderedDict()
 
     def __len__(self) -> int:
+        """Tombstones and expiries together."""
         return len(self._left) + len(self._expired)
 
     @property
     def envelope_bytes(self) -> int:
+        """What the signed leaves weigh together."""
         return sum(len(stone.envelope) for stone in self._left.values())
 
     def left_epoch(self, author: PeerId) -> int:
@@ -57,15 +59,19 @@ class Departures:
         return 0 if stone is None else stone.epoch
 
     def expired(self, author: PeerId) -> Expired | None:
+        """What was known of the author when it expired; None when it has not."""
         return self._expired.get(author)
 
     def tombstone(self, author: PeerId) -> Tombstone | None:
+        """The author's leave; None when it never left."""
         return self._left.get(author)
 
     def tombstones(self) -> Iterator[Tombstone]:
+        """All leaves, the one heard longest ago first."""
         yield from self._left.values()
 
     def leave(self, author: PeerId, epoch: int, envelope: bytes, since: float) -> None:
+        """`author` left in `epoch`: its signed word `envelope`, first heard at `since`."""
         self._expired.pop(author, None)
         self._left.pop(author, None)
         self._left[author] = Tombstone(author, epoch, envelope, since)
@@ -73,6 +79,7 @@ class Departures:
             self._left.popitem(last=False)
 
     def expire(self, author: PeerId, last: Version, last_heard: float, now: float) -> None:
+        """`author` was silent for too long; `last` is the highest version heard of it."""
         self._expired.pop(author, None)
         self._expired[author] = Expired(last, last_heard, now)
         if len(self._expired) > self._capacity:

@@ -197,6 +197,7 @@ class MemberJudge:
     """One judge's view of the other members. The judge itself is never asked about."""
 
     def __init__(self, settings: JudgeSettings | None = None) -> None:
+        """Nobody is known yet; `settings`: those of the text above when None."""
         self.settings = settings if settings is not None else JudgeSettings()
         self._members: dict[PeerId, _Standing] = {}
         self._opinions: dict[PeerId, dict[PeerId, float]] = {}

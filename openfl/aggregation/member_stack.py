@@ -3,13 +3,14 @@ one pass over arrays and not one over members."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.core.contribution import Floats, Keys
+from openfl.aggregation.registers import TableRegisters
+from openfl.core.contribution import MAX_PRECISION, Floats, Keys, TableSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,24 @@ class MemberStack:
     evidence: NDArray[np.uint32]
     counts: NDArray[np.intp]
 
+    @classmethod
+    def of(cls, schema: TableSchema, tables: Sequence[TableRegisters]) -> MemberStack:
+        """The registers of one member after the other in the table of `schema`, copied."""
+        parts = tables or [TableRegisters(schema)]
+        evidence = np.concatenate([t.evidence for t in parts])
+        precision = np.concatenate([t.curvature() for t in parts])
+        precision *= evidence.astype(np.float32)[:, None]
+        return cls(
+            np.concatenate([t.keys for t in parts]),
+            np.concatenate([t.values for t in parts]),
+            np.minimum(precision, np.float32(MAX_PRECISION), out=precision),
+            evidence,
+            np.array([len(t.keys) for t in tables], dtype=np.intp),
+        )
+
     @property
     def members(self) -> int:
+        """How many members there are, those without a row included."""
         return len(self.counts)
 
     def owners(self) -> NDArray[np.intp]:

@@ -26,6 +26,7 @@ class ReplicaLimits:
     member_ttl_seconds: float = 600.0
 
     def __post_init__(self) -> None:
+        """ValueError for more members than the overflow proof of `fixed_point` covers."""
         if not 1 <= self.max_members <= MEMBER_CAP:
             raise ValueError(f"max_members must be within 1..{MEMBER_CAP}")
 

@@ -53,6 +53,8 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """A part of a snapshot or pull: envelopes, and what they make complete."""
+
     items: tuple[Item, ...]
     complete: tuple[Completeness, ...]
     cursor: Cursor | None

@@ -53,10 +53,12 @@ class QuantizedBlock:
     curvature: Floats
 
     def __len__(self) -> int:
+        """How many rows there are."""
         return len(self.keys)
 
     @property
     def width(self) -> int:
+        """Columns of the table."""
         return len(self.curvature)
 
     @property

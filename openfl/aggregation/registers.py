@@ -45,6 +45,7 @@ class Plan:
 
     @property
     def changed(self) -> int:
+        """Rows that are overwritten or new."""
         return len(self.replacing) + len(self.adding)
 
 
@@ -65,6 +66,7 @@ class TableRegisters:
         self._curvature: Floats = np.zeros((8, schema.width), dtype=np.float32)
 
     def __len__(self) -> int:
+        """How many registers there are."""
         return len(self.keys)
 
     def precision(self) -> NDArray[np.float64]:

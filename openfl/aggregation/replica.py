@@ -10,7 +10,7 @@ heard of it.
 Each author's signed deltas are kept while they back a live register; a snapshot is exactly these
 envelopes (`paging`), so whoever serves one can withhold but not forge. The parts: `member` (one
 author: its `registers` by table and its `delta_log`), `sums` (all authors, one table),
-`departures` (who is gone).
+`departures` (who is gone), `merge_plan` (what a delta would change, and whether that fits).
 
 What does not fit the limits is refused without any change of state; every outcome is a value.
 `now` is any clock that never runs backwards, in seconds. Not safe to share between threads; views
@@ -21,15 +21,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.departures import Departures
-from openfl.aggregation.fixed_point import fits, weighted_mean
+from openfl.aggregation.fixed_point import weighted_mean
 from openfl.aggregation.member import MEMBER_BYTES, Member, register_bytes
 from openfl.aggregation.member_stack import MemberStack
+from openfl.aggregation.merge_plan import (
+    PlannedBlock,
+    ReplicaSize,
+    over_limits,
+    plan_delta,
+    refused,
+)
 from openfl.aggregation.outcomes import (
     MemberRows,
     MemberState,
@@ -38,11 +44,10 @@ from openfl.aggregation.outcomes import (
     ReplicaLimits,
 )
 from openfl.aggregation.paging import Completeness, Cursor, Item, Page, make_page
-from openfl.aggregation.quantize import QuantizedBlock
-from openfl.aggregation.registers import Plan, SumsChange, TableRegisters
+from openfl.aggregation.registers import SumsChange, TableRegisters
 from openfl.aggregation.sums import LiveSums, TableSums
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
-from openfl.core.contribution import MAX_PRECISION, Charter, Floats, Keys, PeerId, TableSchema
+from openfl.core.contribution import Charter, Keys, PeerId, TableSchema
 from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
 __all__ = [
@@ -62,17 +67,12 @@ MAX_VARIANTS = 2
 """Different deltas of one seqno that are merged: two prove that the author lies; that is enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class _PlannedBlock:
-    block: QuantizedBlock
-    values: Floats
-    plan: Plan
-
-
 class Replica:
     """One group's registers and running sums; see the module's text."""
 
     def __init__(self, charter: Charter, limits: ReplicaLimits | None = None) -> None:
+        """Empty; `limits`: the defaults of `ReplicaLimits` when None. ValueError for a table whose
+        value limit is beyond what `fixed_point` covers."""
         self.charter = charter
         self.limits = limits if limits is not None else ReplicaLimits()
         self._schemas: dict[str, TableSchema] = {t.name: t for t in charter.tables}
@@ -97,7 +97,7 @@ class Replica:
         `age_seconds`: how long ago the author was last heard of, as told by whoever relayed it.
         """
         if delta.group_id != self.charter.group_id:
-            return _refused("other-group", "the delta is of another group")
+            return refused("other-group", "the delta is of another group")
         member = self._members.get(author)
         stale = self._why_stale(author, member, delta, age_seconds)
         if stale is not None:
@@ -110,12 +110,12 @@ class Replica:
         known_seqno = current is not None and delta.seqno in current.heard
         variants = 0 if current is None else current.log.variants(delta.seqno)
         if variants >= MAX_VARIANTS:
-            return _refused("equivocation", f"too many different deltas have seqno {delta.seqno}")
+            return refused("equivocation", f"too many different deltas have seqno {delta.seqno}")
         target = current if current is not None else Member(delta.epoch, now - age_seconds)
-        planned = self._plan(target, delta)
+        planned = plan_delta(self._schemas, target, delta)
         if isinstance(planned, MergeResult):
             return planned
-        refusal = self._over_limits(author, member, target, planned, envelope)
+        refusal = over_limits(self.limits, self._size(), member, target, planned, envelope)
         if refusal is not None:
             return refusal
         changed = sum(item.plan.changed for item in planned)
@@ -291,18 +291,8 @@ class Replica:
         schema = self._schemas[table]
         empty = TableRegisters(schema)
         members = [self._members.get(author) for author in authors]
-        tables = [empty if m is None else m.tables.get(table, empty) for m in members]
-        if not tables:
-            tables = [empty]
-        evidence = np.concatenate([t.evidence for t in tables])
-        precision = np.concatenate([t.curvature() for t in tables])
-        precision *= evidence.astype(np.float32)[:, None]
-        return MemberStack(
-            np.concatenate([t.keys for t in tables]),
-            np.concatenate([t.values for t in tables]),
-            np.minimum(precision, np.float32(MAX_PRECISION), out=precision),
-            evidence,
-            np.array([len(t.keys) for t in tables][: len(authors)], dtype=np.intp),
+        return MemberStack.of(
+            schema, [empty if m is None else m.tables.get(table, empty) for m in members]
         )
 
     def withdrawals(self, author: PeerId) -> dict[str, SumsChange]:
@@ -317,14 +307,7 @@ class Replica:
         same registers, sums and model), in whatever order they came."""
         whole = hashlib.sha256(self.charter.group_id.encode())
         for author in sorted(self._members):
-            member = self._members[author]
-            if member.digest is None:
-                part = hashlib.sha256(f"{author}/{member.epoch}".encode())
-                for seqno, delta_digest in member.log.orders:
-                    part.update(seqno.to_bytes(8, "big"))
-                    part.update(delta_digest)
-                member.digest = part.digest()
-            whole.update(member.digest)
+            whole.update(self._members[author].digest(author))
         return whole.digest()[:16]
 
     @property
@@ -334,6 +317,7 @@ class Replica:
 
     @property
     def member_count(self) -> int:
+        """Members with registers."""
         return len(self._members)
 
     @property
@@ -349,12 +333,7 @@ class Replica:
     @property
     def size_bytes(self) -> int:
         """An upper estimate of the memory in use, a function of the state alone."""
-        return (
-            MEMBER_BYTES * len(self._members)
-            + self._row_bytes
-            + self._envelope_bytes
-            + self._departures.envelope_bytes
-        )
+        return self._size().bytes
 
     # --- repair and snapshots ---------------------------------------------------------------------
 
@@ -423,6 +402,11 @@ class Replica:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _size(self) -> ReplicaSize:
+        size = MEMBER_BYTES * len(self._members) + self._row_bytes
+        size += self._envelope_bytes + self._departures.envelope_bytes
+        return ReplicaSize(len(self._members), self._registers, size)
+
     def _why_stale(
         self, author: PeerId, member: Member | None, delta: Delta, age_seconds: float
     ) -> str | None:
@@ -435,66 +419,8 @@ class Replica:
             return "expired"
         return "expired" if age_seconds >= self.limits.member_ttl_seconds else None
 
-    def _plan(self, target: Member, delta: Delta) -> list[_PlannedBlock] | MergeResult:
-        """What each block would change, or why the delta is refused. Touches nothing."""
-        if delta.epoch < 1 or delta.seqno < 1:
-            return _refused("version", "epoch and seqno count from 1")
-        older = target.log.older_than((delta.seqno, delta.digest))
-        planned: list[_PlannedBlock] = []
-        seen: set[str] = set()
-        for block in delta.blocks:
-            schema = self._schemas.get(block.table)
-            if schema is None or block.table in seen or block.width != schema.width:
-                return _refused("schema", f"table {block.table!r} does not fit the charter")
-            seen.add(block.table)
-            values = block.values()
-            problem = fits(values, block.evidence, block.curvature, schema)
-            if problem is not None:
-                return _refused("bounds", problem)
-            if len(block) > 1 and not (block.keys[1:] > block.keys[:-1]).all():
-                return _refused("schema", f"keys of table {block.table!r} are not ascending")
-            registers = target.tables.get(block.table) or TableRegisters(schema)
-            planned.append(_PlannedBlock(block, values, registers.plan(block.keys, older)))
-        return planned
-
-    def _over_limits(
-        self,
-        author: PeerId,
-        member: Member | None,
-        target: Member,
-        planned: list[_PlannedBlock],
-        envelope: bytes,
-    ) -> MergeResult | None:
-        limits = self.limits
-        if member is None and len(self._members) >= limits.max_members:
-            return _refused("max-members", f"the replica holds {limits.max_members} members")
-        # A delta of a new epoch takes the place of everything the author had.
-        freed = member if member is not target else None
-        adding = sum(len(item.plan.adding) for item in planned)
-        if target.rows + adding > limits.max_member_rows:
-            return _refused(
-                "max-member-rows", f"a member has {limits.max_member_rows} rows at most"
-            )
-        rows = self._registers + adding - (freed.rows if freed is not None else 0)
-        if rows > limits.max_rows:
-            return _refused("max-rows", f"the replica holds {limits.max_rows} rows at most")
-        size = self.size_bytes + MEMBER_BYTES + len(envelope)
-        size += sum(register_bytes(i.block.width) * len(i.plan.adding) for i in planned)
-        if freed is not None:
-            size -= freed.size_bytes
-        if size > limits.max_bytes:
-            return _refused("max-bytes", f"the replica holds {limits.max_bytes} bytes at most")
-        lost = np.zeros(target.log.places, dtype=np.int64)
-        for item in planned:
-            lost += item.plan.lost
-        if target.log.surviving(lost) + 1 > limits.max_member_deltas:
-            return _refused(
-                "max-member-deltas", f"a member has {limits.max_member_deltas} live deltas at most"
-            )
-        return None
-
     def _apply(
-        self, member: Member, delta: Delta, envelope: bytes, planned: list[_PlannedBlock]
+        self, member: Member, delta: Delta, envelope: bytes, planned: list[PlannedBlock]
     ) -> None:
         self._envelope_bytes -= member.log.envelope_bytes
         place = member.log.add(delta, envelope)
@@ -512,7 +438,7 @@ class Replica:
             self._row_bytes += register_bytes(block.width) * len(plan.adding)
         member.log.drop_superseded()
         self._envelope_bytes += member.log.envelope_bytes
-        member.digest = None
+        member.forget_digest()
         self._generation += 1
 
     def _remove(self, author: PeerId) -> None:
@@ -523,7 +449,3 @@ class Replica:
         self._row_bytes -= member.row_bytes
         self._envelope_bytes -= member.log.envelope_bytes
         self._generation += 1
-
-
-def _refused(reason: str, detail: str) -> MergeResult:
-    return MergeResult(MergeKind.REFUSED, reason, detail)

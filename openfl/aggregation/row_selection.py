@@ -44,6 +44,7 @@ class RowSelector:
     def __init__(
         self, row_fraction: float = 0.5, refresh_fraction: float = 0.1, settled: float = 1e-3
     ) -> None:
+        """Nothing was sent yet. ValueError for fractions outside 0..1 or a `row_fraction` of 0."""
         if not (0 < row_fraction <= 1 and 0 <= refresh_fraction <= 1):
             raise ValueError("fractions lie within 0..1, and some rows must be sent")
         self._row_fraction = row_fraction

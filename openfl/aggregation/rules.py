@@ -31,7 +31,7 @@ the others."""
 @dataclass(frozen=True)
 class Rule:
     """One rule. running: it is the mean that a replica keeps anyway. screens: members that do harm
-    are left out (`openfl.aggregation.screening`)."""
+    are left out (`openfl.aggregation.member_judge`)."""
 
     name: str
     view: View

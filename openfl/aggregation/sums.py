@@ -71,6 +71,7 @@ class TableSums:
 
     @property
     def allocated_bytes(self) -> int:
+        """Memory taken by the arrays, room for growth included."""
         return int(
             self._num.nbytes
             + self._den.nbytes

@@ -25,7 +25,7 @@ VersionVector = Mapping[PeerId, Version]
 NOTHING = Version(0, 0)
 
 
-class Heard:
+class HeardSeqnos:
     """The seqnos heard of one author in one epoch. Authors count from 1 without gaps."""
 
     __slots__ = ("_extras", "complete", "highest")
@@ -38,9 +38,11 @@ class Heard:
         self._extras: set[int] = set()
 
     def __contains__(self, seqno: int) -> bool:
+        """Whether the delta `seqno` was heard, or is known to be superseded."""
         return seqno <= self.complete or seqno in self._extras
 
     def add(self, seqno: int) -> None:
+        """The delta `seqno` was heard."""
         self.highest = max(self.highest, seqno)
         if seqno in self:
             return

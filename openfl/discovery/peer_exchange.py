@@ -62,6 +62,7 @@ class PeerExchange:
 
 
 def encode_request(group_id: GroupId | None) -> bytes:
+    """The bytes of a request; None asks for peers of any group."""
     return cbor2.dumps([VERSION, group_id], canonical=True)
 
 

@@ -37,6 +37,7 @@ class Admission:
         unix_time: Callable[[], float],
         invitations: Iterable[bytes] = (),
     ) -> None:
+        """Invitations that do not verify are passed over in silence."""
         self.founder = charter.founder
         self._charter = charter
         self._sealer = sealer

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from openfl.aggregation.replica import Replica
-from openfl.core.rate_limit import RateLimiter
 from openfl.group import events as ev
 from openfl.group.admission import Admission
+from openfl.group.checks import PeerRates
 from openfl.wire import messages as wire
 
 
 class Answering:
-    """`rate`: shared with the gossip of the same peers. `count(name)` counts what was refused."""
+    """`rates`: shared with the gossip of the same peers. `count(name)` counts what was refused."""
 
     def __init__(
         self,
         replica: Replica,
         admission: Admission,
-        rate: RateLimiter,
+        rates: PeerRates,
         count: Callable[[str], None],
     ) -> None:
         self._replica = replica
         self._admission = admission
-        self._rate = rate
+        self._rates = rates
         self._count = count
 
     def answer(self, event: ev.RequestReceived, now: float) -> ev.Respond:
@@ -38,7 +38,7 @@ class Answering:
         group_id = self._replica.charter.group_id
         if request.group_id != group_id:
             return _refuse("unknown-group", f"this node is in group {group_id}")
-        if not self._rate.allow(event.peer, now):
+        if not self._rates.messages.allow(event.peer, now):
             self._count("request-rate")
             return _refuse("busy", "too many requests")
         if request.invitation:

@@ -9,24 +9,33 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import Enum
 
 from openfl.aggregation.replica import MergeKind, MergeResult, Replica
 from openfl.aggregation.version_vector import NOTHING, Version
 from openfl.core.contribution import PeerId
 from openfl.core.errors import InvalidContribution, InvalidSignature
 from openfl.group import events as ev
-from openfl.group.admission import Admission
+from openfl.group.checks import Checks
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.missing_deltas import MissingDeltas
-from openfl.group.publisher import Publisher
-from openfl.group.reader import Reader
 from openfl.group.roster import Roster
-from openfl.network.base import Sealer, Verdict
+from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 
 MAX_ANNOUNCED = 1024
 MAX_HEARSAY = 64
 """Members known by the word of others alone."""
+
+
+class Agreement(Enum):
+    """How what a heartbeat says agrees with what this member has. LACKS: its sender lacks
+    something. SAME: the sender has the same and has heard of this member lately, so that it says
+    what this one would say. OTHER: neither."""
+
+    LACKS = "lacks"
+    SAME = "same"
+    OTHER = "other"
 
 
 class DeltaReceiver:
@@ -37,28 +46,22 @@ class DeltaReceiver:
         replica: Replica,
         roster: Roster,
         missing: MissingDeltas,
-        publisher: Publisher,
-        sealer: Sealer,
-        presence_seconds: float,
-        count: Callable[[str], None],
-        reader: Reader,
-        merged: Callable[[PeerId], None],
-        admission: Admission,
+        checks: Checks,
         identity: IdentityWatch,
+        count: Callable[[str], None],
+        merged: Callable[[PeerId], None],
     ) -> None:
         self.deltas_merged = 0
         self._replica = replica
         self._roster = roster
         self._missing = missing
-        self._publisher = publisher
-        self._sealer = sealer
-        self._me = sealer.peer_id
-        self._presence_seconds = presence_seconds
-        self._count = count
-        self._reader = reader
-        self._on_merged = merged
-        self._admission = admission
+        self._sealer = checks.sealer
+        self._reader = checks.reader
+        self._admission = checks.admission
+        self._me = checks.sealer.peer_id
         self._identity = identity
+        self._count = count
+        self._on_merged = merged
         self._gone: dict[PeerId, int] = {}
         """author -> epoch that it left in, though some member still counts it: to be told."""
         self._hearsay: set[PeerId] = set()
@@ -121,8 +124,8 @@ class DeltaReceiver:
             self._announced.popitem(last=False)
         return ev.Judge(Verdict.ACCEPT)
 
-    def heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> bool:
-        """What a member has; True when it lacks something that we have."""
+    def heartbeat(self, message: wire.Heartbeat, author: PeerId, now: float) -> Agreement:
+        """Note what a member has, and what of that is missing here."""
         self._heard_from(author, now)
         self._roster.said(author, now, message.epoch, message.round, message.fit)
         theirs = {v.author: Version(v.epoch, v.seqno) for v in message.versions}
@@ -135,7 +138,7 @@ class DeltaReceiver:
         for heard in message.versions:
             self._hear_of(heard.author, heard.epoch, now, heard.age_seconds)
         if message.replica == self._replica.digest():
-            return False
+            return Agreement.SAME if self._is_named(message) else Agreement.OTHER
         for missing, _, version in self._replica.behind(theirs):
             if missing == self._me or not version.seqno:
                 continue
@@ -153,9 +156,10 @@ class DeltaReceiver:
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
             ours = {peer: version for peer, version in ours.items() if peer in theirs}
-        return bool(self._gone) or any(
+        lacks = bool(self._gone) or any(
             theirs.get(peer, NOTHING) < version for peer, version in ours.items()
         )
+        return Agreement.LACKS if lacks else Agreement.OTHER
 
     def take_gone(self) -> dict[PeerId, int]:
         """author -> epoch that it left in, though some member still counts it; each once."""
@@ -205,6 +209,12 @@ class DeltaReceiver:
         return effects
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _is_named(self, message: wire.Heartbeat) -> bool:
+        """Whether the sender has heard of this member lately. If not, what it says does not stand
+        for what we would say: that we are here."""
+        recently = self._roster.presence_seconds / 2
+        return any(v.author == self._me and v.age_seconds <= recently for v in message.versions)
 
     def _is_member(self, author: PeerId) -> bool:
         """Whoever serves what a stranger signed may have known it as a member: nobody is blamed."""
@@ -273,7 +283,7 @@ class DeltaReceiver:
         if not self._admission.admits(author):
             return
         self._replica.heard(author, now, age)
-        if age <= self._presence_seconds:
+        if age <= self._roster.presence_seconds:
             if not self._is_known(author) and not self._has_room_for_hearsay(author, now):
                 self._count("hearsay-full")
                 return

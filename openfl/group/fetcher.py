@@ -92,6 +92,7 @@ class Fetcher:
 
     @property
     def fetching_snapshot(self) -> bool:
+        """Whether any member is asked for a snapshot right now."""
         return any(isinstance(fetch, _Snapshot) for fetch in self._open.values())
 
     @property

@@ -34,6 +34,7 @@ class IdentityWatch:
     """`me`: this member. Goes on above what it meets, by `publisher`."""
 
     def __init__(self, me: PeerId, publisher: Publisher) -> None:
+        """The membership's first epoch is the publisher's at this moment."""
         self._me = me
         self._publisher = publisher
         self._first_epoch = publisher.epoch

@@ -70,11 +70,13 @@ class MissingDeltas:
     """What is known to be missing, one entry for each of at most `max_authors` authors."""
 
     def __init__(self, rng: np.random.Generator, max_authors: int = 4096) -> None:
+        """Nothing is known to be missing. `rng` spreads the first pauses."""
         self._rng = rng
         self._max_authors = max_authors
         self._missing: OrderedDict[PeerId, MissingDelta] = OrderedDict()
 
     def __len__(self) -> int:
+        """How many authors something is missing of."""
         return len(self._missing)
 
     def notice(
@@ -121,11 +123,13 @@ class MissingDeltas:
             del self._missing[author]
 
     def forget(self, author: PeerId | None) -> None:
+        """Nothing of this author is wanted any more: it has left, or expired."""
         if author is not None:
             self._missing.pop(author, None)
 
     @property
     def next_wake(self) -> float:
+        """When something is due to be asked for; infinity: nothing is."""
         return min(
             (wanted.next_try for wanted in self._missing.values() if not wanted.asking),
             default=float("inf"),

@@ -26,6 +26,7 @@ class Presence:
         left_out: Callable[[PeerId], str],
         history: Callable[[PeerId], bool | None],
     ) -> None:
+        """This member is not here yet: see `start`."""
         self._replica = replica
         self._roster = roster
         self._heartbeat = heartbeat

@@ -32,6 +32,8 @@ class Publisher:
         examples: int,
         inline_limit_bytes: int,
     ) -> None:
+        """`examples`: how many the others are told this member has. Envelopes larger than
+        `inline_limit_bytes` are announced, not sent along."""
         self.epoch = epoch
         self.seqno = 0
         """Of the latest delta; 0 before the first."""

@@ -35,10 +35,13 @@ class StrictReader:
     """Reads everything anew: what a node does."""
 
     def gossip(self, payload: bytes) -> wire.GossipPayload:
+        """A message on the group's topic; DecodeError."""
         return wire.decode_gossip(payload)
 
     def delta(self, body: bytes) -> Delta:
+        """The body of a delta; DecodeError."""
         return wire.decode_delta(body)
 
     def validate(self, delta: Delta, charter: Charter) -> None:
+        """InvalidContribution when the delta breaks the charter."""
         validate_delta(delta, charter)

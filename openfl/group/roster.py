@@ -38,7 +38,8 @@ class Roster:
     """At most `max_members` entries; beyond that the member heard longest ago makes room."""
 
     def __init__(self, presence_seconds: float, max_members: int) -> None:
-        self._presence = presence_seconds
+        self.presence_seconds = presence_seconds
+        """Silence after which a member counts as away."""
         self._max_members = max_members
         self._entries: dict[PeerId, RosterEntry] = {}
 
@@ -70,13 +71,16 @@ class Roster:
         return entry
 
     def forget(self, peer: PeerId) -> None:
+        """The member has left, or was never more than hearsay."""
         self._entries.pop(peer, None)
 
     def get(self, peer: PeerId) -> RosterEntry | None:
+        """What is known of a member; None when nothing is."""
         return self._entries.get(peer)
 
     def is_present(self, entry: RosterEntry, now: float) -> bool:
-        return now - entry.heard_at <= self._presence
+        """Whether the member was heard of within the presence window."""
+        return now - entry.heard_at <= self.presence_seconds
 
     def present(self, now: float) -> Iterator[tuple[PeerId, RosterEntry]]:
         """Members heard of within the presence window."""

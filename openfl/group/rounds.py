@@ -16,7 +16,7 @@ from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
 from openfl.group.publisher import Publisher
 from openfl.group.screening import Screening
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.wire import messages as wire
 
 MAX_HISTORY = 240
@@ -27,7 +27,7 @@ ROUND_JITTER = 0.1
 
 
 class Rounds:
-    """See the module's text. round_number, last_round, history: as for `GroupSession`."""
+    """See the module's text. `start`: where the counting begins or goes on."""
 
     def __init__(
         self,
@@ -35,18 +35,18 @@ class Rounds:
         publisher: Publisher,
         settings: SessionSettings,
         rng: np.random.Generator,
-        round_number: int,
-        last_round: int | None,
-        history: tuple[float, ...],
+        start: SessionStart,
     ) -> None:
-        self.round = round_number
+        """No round is scheduled yet: see `schedule_first`."""
+        self.round = start.round
         """Of the latest training; 0 before the first."""
+        last_round = start.last_round
         if last_round is None:
-            last_round = round_number + settings.rounds if settings.rounds else 0
+            last_round = start.round + settings.rounds if settings.rounds else 0
         self.last_round = last_round
         """The round after which all are done; 0: they go on until the session is stopped."""
         self.validation: Evaluation | None = None
-        self.history = [value for value in history[-MAX_HISTORY:] if math.isfinite(value)]
+        self.history = [value for value in start.history[-MAX_HISTORY:] if math.isfinite(value)]
         self.done = False
         self.busy = False
         """A `Train` or `Evaluate` is under way."""

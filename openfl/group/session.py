@@ -10,12 +10,9 @@ model as it is now, train on private data, publish what changed as a signed delt
 checked (cheapest check first), merged, and relayed. Gossip may lose anything: heartbeats carry
 version vectors, and whoever sees that it misses something pulls it from any member that has it.
 
-    joining --snapshot, or nobody there--> waiting --enough members--> learning --rounds--> done
-
-With `auto_start` off a member stays in waiting: it relays and serves, but does not train.
-
-This file holds the phases and which part an event concerns; each part is a file of its own:
-`Joining`, `Rounds`, `TopicHandler`, `Answering` (requests), `Presence` and `Upkeep` (time).
+This file says which part an event concerns; the phases are a table (`phases`), and each part is a
+file of its own: `Joining`, `Rounds`, `TopicHandler`, `Answering` (requests), `Presence` and
+`Upkeep` (time).
 """
 
 from __future__ import annotations
@@ -27,24 +24,25 @@ import numpy as np
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.row_selection import RowSelector
 from openfl.core.contribution import Charter, Evaluation, ModelView, PeerId
-from openfl.core.rate_limit import RateLimiter
 from openfl.core.telemetry import MemberView, Phase
 from openfl.group import events as ev
 from openfl.group.admission import Admission
 from openfl.group.answering import Answering
+from openfl.group.checks import Checks, PeerRates
 from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.joining import Joined, Joining
 from openfl.group.missing_deltas import MissingDeltas
+from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
 from openfl.group.reader import Reader, StrictReader
 from openfl.group.roster import Roster
 from openfl.group.rounds import Rounds
 from openfl.group.screening import Screening
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.group.silence import Silence
 from openfl.group.topic_handler import TopicHandler
 from openfl.group.trickle import Trickle
@@ -57,12 +55,10 @@ HEARTBEAT_REDUNDANCY = 4
 
 
 class GroupSession:
-    """See the module's text. `replica` is either new or restored by the driver.
+    """See the module's text.
 
-    epoch: higher than in any earlier membership of this peer in this group (its start in unix
-    milliseconds serves). round_number and history: to go on where a saved session, or that of
-    another group, was. last_round: the round after which it is done, when that is not to be
-    `settings.rounds` from now. reader: who reads what is received; by default everything is read
+    replica: either new or restored by the driver. sealer: signs as this member. start: where this
+    membership begins, or goes on. reader: who reads what is received; by default everything is read
     anew. admission: who may be a member; by default everybody, or, of a closed group, its founder
     alone.
     """
@@ -73,29 +69,24 @@ class GroupSession:
         sealer: Sealer,
         settings: SessionSettings,
         rng: np.random.Generator,
-        epoch: int,
+        start: SessionStart,
         *,
-        train_examples: int = 0,
-        round_number: int = 0,
-        last_round: int | None = None,
-        history: tuple[float, ...] = (),
         reader: Reader | None = None,
         admission: Admission | None = None,
     ) -> None:
+        """Builds the parts; nothing happens before `start`."""
         self.replica = replica
         self.charter: Charter = replica.charter
         self.settings = settings
         self.me = sealer.peer_id
-        self.phase: Phase = "joining"
         self.faults: dict[str, int] = {}
         self.admission = (
             admission if admission is not None else Admission(self.charter, sealer, lambda: 0.0)
         )
         self._reachable: frozenset[PeerId] = frozenset()
-        self._left = False
-        reader = reader if reader is not None else StrictReader()
-        # One limit for all that a peer says, on the topic or asking.
-        rate = RateLimiter(settings.messages_per_second, 4 * settings.messages_per_second)
+        self._phases = PhaseTracker()
+        checks = Checks(sealer, reader if reader is not None else StrictReader(), self.admission)
+        rates = PeerRates(settings)
         self._heartbeat = Trickle(
             settings.heartbeat_seconds,
             settings.longest_heartbeat_seconds,
@@ -109,8 +100,8 @@ class GroupSession:
             sealer,
             RowSelector(settings.row_fraction, settings.refresh_fraction),
             rng,
-            epoch,
-            train_examples if settings.tells_fit else 0,
+            start.epoch,
+            start.train_examples if settings.tells_fit else 0,
             settings.inline_limit_bytes,
         )
         self._identity = IdentityWatch(self.me, self._publisher)
@@ -130,22 +121,16 @@ class GroupSession:
             replica,
             self._roster,
             self._missing,
-            self._publisher,
-            sealer,
-            settings.presence_seconds,
-            self.count,
-            reader,
-            self._screening.heard,
-            self.admission,
+            checks,
             self._identity,
+            self.count,
+            self._screening.heard,
         )
         self._fetcher = Fetcher(
             replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
-        self._rounds = Rounds(
-            self._screening, self._publisher, settings, rng, round_number, last_round, history
-        )
+        self._rounds = Rounds(self._screening, self._publisher, settings, rng, start)
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -157,18 +142,9 @@ class GroupSession:
             rng,
         )
         self._topic_handler = TopicHandler(
-            self.me,
-            replica,
-            self._delta_receiver,
-            self._screening,
-            reader,
-            self.admission,
-            rate,
-            self._heartbeat,
-            settings,
-            self.count,
+            checks, rates, self._delta_receiver, self._screening, self._heartbeat, self.count
         )
-        self._answering = Answering(replica, self.admission, rate, self.count)
+        self._answering = Answering(replica, self.admission, rates, self.count)
         self._upkeep = Upkeep(
             self.me,
             replica,
@@ -190,17 +166,19 @@ class GroupSession:
     @property
     def next_wake(self) -> float:
         """When a `TimerFired` is due at the latest."""
-        if self._left:
+        if self._phases.left:
             return float("inf")
         times = [self._heartbeat.next_wake, self._upkeep.next_wake]
-        if self.phase == "joining":
-            times.append(self._joining.next_wake(self._reachable))
-        else:  # before, the snapshot brings what is missing
+        if self._phases.row.joined:
             times += [self._missing.next_wake, self._rounds.next_wake]
+        else:  # the snapshot brings what is missing
+            times.append(self._joining.next_wake(self._reachable))
         return min(times)
 
     def handle(self, event: ev.Event, now: float) -> list[ev.Effect]:
-        """What follows from `event`."""
+        """What follows from `event`; `phases.EVENTS` says when anything does."""
+        if not self._phases.hears(event):
+            return self._unheard(event)
         match event:
             case ev.GossipReceived():
                 return self._on_gossip(event, now)
@@ -227,6 +205,15 @@ class GroupSession:
             case ev.LeaveRequested():
                 return self._on_leave()
 
+    def _unheard(self, event: ev.Event) -> list[ev.Effect]:
+        """What follows from an event that comes too early or too late."""
+        match event:
+            case ev.GossipReceived():
+                return [ev.Judge(Verdict.IGNORE, "left")]
+            case ev.RequestFailed():
+                self.count("request-failed")
+        return []
+
     def farewell(self) -> bytes:
         """This membership's signed leave, for when it must be said after a restart."""
         return self._publisher.leave().envelope
@@ -236,6 +223,11 @@ class GroupSession:
         self.faults[name] = self.faults.get(name, 0) + 1
 
     # --- how it stands ----------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> Phase:
+        """How far this membership is; see `openfl.group.phases`."""
+        return self._phases.phase
 
     @property
     def epoch(self) -> int:
@@ -302,7 +294,7 @@ class GroupSession:
     def _advance(self, now: float) -> list[ev.Effect]:
         """Move through the phases as far as the facts allow."""
         effects: list[ev.Effect] = []
-        if self._left:
+        if self._phases.left:
             return effects
         if self.phase == "joining":
             match self._joining.advance(self._reachable, now):
@@ -312,12 +304,12 @@ class GroupSession:
                     effects.append(request)
         if self.phase == "waiting":
             self._begin_rounds_if_ready(now)
-        if self.phase in ("learning", "done"):
+        if self._phases.row.rounds:
             effects += self._rounds.advance(now)
         return effects
 
     def _on_joined(self, joined: Joined, now: float) -> list[ev.Effect]:
-        self.phase = "waiting"
+        self._phases.follow("joined")
         self._heartbeat.reset(now)
         effects: list[ev.Effect] = []
         if self.replica.member_count and not self._rounds.busy:
@@ -338,14 +330,12 @@ class GroupSession:
     def _begin_rounds_if_ready(self, now: float) -> None:
         members = self._presence.count(now)
         if self.settings.auto_start and members >= self.settings.wait_for_members:
-            self.phase = "learning"
+            self._phases.follow("enough-members")
             self._rounds.schedule_first(now, members)
 
     # --- events -----------------------------------------------------------------------------------
 
     def _on_gossip(self, event: ev.GossipReceived, now: float) -> list[ev.Effect]:
-        if self._left:
-            return [ev.Judge(Verdict.IGNORE, "left")]
         heard = self._topic_handler.hear(event, self._reachable, now)
         if not heard.let_in:
             return heard.effects
@@ -355,8 +345,6 @@ class GroupSession:
     def _on_answer(
         self, token: int, payload: bytes | None, peer: PeerId, now: float
     ) -> list[ev.Effect]:
-        if self._left:
-            return []
         effects, end = self._fetcher.on_answer(token, payload, now)
         if end is SnapshotEnd.FAILED or (end is not None and self.phase == "joining"):
             joined = self._joining.snapshot_ended(peer, end, now)
@@ -366,13 +354,11 @@ class GroupSession:
         return [*effects, *news, *self._advance(now)]
 
     def _on_snapshot_given(self, peer: PeerId | None, now: float) -> list[ev.Effect]:
-        if self._left or self.phase != "joining":
-            return []
         joined = self._joining.snapshot_given(peer)
         return [*self._on_joined(joined, now), *self._advance(now)]
 
     def _on_reachable(self, peers: frozenset[PeerId], now: float) -> list[ev.Effect]:
-        if peers - self._reachable and self.phase != "joining":
+        if peers - self._reachable and self._phases.row.joined:
             # Whoever is new here may be the only way to a part of the group that was cut off.
             self._heartbeat.reset(now)
             self._missing.sources_changed(now)
@@ -380,33 +366,27 @@ class GroupSession:
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
-        if self._left:
-            return []
         effects = self._rounds.trained(event, self._presence.count(now), now)
         if self._rounds.done:
-            self.phase = "done"
+            self._phases.follow("rounds-done")
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
         effects: list[ev.Effect] = []
-        if self._left:
-            return effects
         if self._heartbeat.fire(now):
             heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
-        if self._upkeep.next_wake <= now and self.phase != "joining":
+        if self._upkeep.next_wake <= now and self._phases.row.joined:
             # Of a closed group anybody may listen to what is said, but only members are heard.
             members = frozenset(p for p in self._reachable if self.admission.admits(p))
             effects += self._silence.advance(members, now)
-        effects += self._upkeep.advance(now, keep=self.phase in ("waiting", "done"))
+        effects += self._upkeep.advance(now, keep=self._phases.row.keeps)
         return [*effects, *self._pull(now), *self._advance(now)]
 
     def _on_leave(self) -> list[ev.Effect]:
-        if self._left:
-            return []
-        self._left = True
+        self._phases.leave()
         return [ev.Publish(wire.encode_gossip(self._publisher.leave()))]
 
     def _pull(self, now: float) -> list[ev.Request]:
         """Ask for what is missing; while joining, the snapshot brings it."""
-        return [] if self.phase == "joining" else self._fetcher.pull(self._reachable, now)
+        return self._fetcher.pull(self._reachable, now) if self._phases.row.joined else []

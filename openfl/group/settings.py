@@ -46,4 +46,23 @@ class SessionSettings:
 
     @property
     def longest_heartbeat_seconds(self) -> float:
+        """The longest pause between heartbeats where nothing changes."""
         return 4 * self.heartbeat_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """Where one membership begins, or goes on.
+
+    epoch: higher than in any earlier membership of this peer in this group (its start in unix
+    milliseconds serves). train_examples: how many private examples this member trains on. round,
+    history: where a saved session, or that of another group, was; history are the values of its
+    latest evaluations, oldest first. last_round: the round after which the session is done, when
+    that is not to be `SessionSettings.rounds` from now.
+    """
+
+    epoch: int
+    train_examples: int = 0
+    round: int = 0
+    last_round: int | None = None
+    history: tuple[float, ...] = ()

@@ -16,6 +16,7 @@ class Trickle:
     def __init__(
         self, min_seconds: float, max_seconds: float, redundancy: int, rng: np.random.Generator
     ) -> None:
+        """Not started. ValueError unless 0 < min_seconds <= max_seconds."""
         if not 0 < min_seconds <= max_seconds:
             raise ValueError("0 < min_seconds <= max_seconds must hold")
         self._min = min_seconds

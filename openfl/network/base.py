@@ -83,10 +83,14 @@ class Network(Protocol):
     """A peer's place in the network. Entered with `async with`; leaving it closes everything."""
 
     @property
-    def max_publish_bytes(self) -> int: ...
+    def max_publish_bytes(self) -> int:
+        """The largest payload that `publish` takes."""
+        ...
 
     @property
-    def peer_id(self) -> PeerId: ...
+    def peer_id(self) -> PeerId:
+        """The id of this peer."""
+        ...
 
     @property
     def multiaddrs(self) -> tuple[str, ...]:
@@ -137,7 +141,9 @@ class Network(Protocol):
         """Answer requests on `protocol`."""
         ...
 
-    def peers(self) -> tuple[ConnectedPeer, ...]: ...
+    def peers(self) -> tuple[ConnectedPeer, ...]:
+        """The peers with an open connection, and what is known of them."""
+        ...
 
     def connected(self, topic: str | None = None) -> frozenset[PeerId]:
         """Only the ids of `peers`; with `topic`, of those that subscribe to it. Cheap: asked for
@@ -148,14 +154,18 @@ class Network(Protocol):
         """Hold a fault against the peer; after several it is disconnected and refused a while."""
         ...
 
-    def statistics(self) -> NetworkStatistics: ...
+    def statistics(self) -> NetworkStatistics:
+        """What was sent, received, refused and survived."""
+        ...
 
 
 class Sealer(Protocol):
     """Signs this node's deltas and verifies those of others: libp2p signed envelopes (RFC 0002)."""
 
     @property
-    def peer_id(self) -> PeerId: ...
+    def peer_id(self) -> PeerId:
+        """Whose signature it is."""
+        ...
 
     def seal(self, payload_type: bytes, payload: bytes) -> bytes:
         """A signed envelope over `payload`."""

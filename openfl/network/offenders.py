@@ -44,5 +44,6 @@ class Offenders:
         return True
 
     def is_refused(self, peer_id: PeerId, now: float) -> bool:
+        """Whether the peer is refused at `now`."""
         record = self._records.get(peer_id)
         return record is not None and now < record.refused_until

@@ -17,7 +17,7 @@ from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import ConfigError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.task import LearningTask, PrivateLearner
 from openfl.node.compute import Compute
 from openfl.node.event_log import EventLog
@@ -126,11 +126,13 @@ class MembershipFactory:
             self.links.sealer,
             self.settings,
             self.environment.rng,
-            beginning.epoch,
-            train_examples=task.train_examples,
-            round_number=beginning.round,
-            last_round=beginning.last_round,
-            history=beginning.history,
+            SessionStart(
+                beginning.epoch,
+                task.train_examples,
+                beginning.round,
+                beginning.last_round,
+                beginning.history,
+            ),
             admission=self.learning.eligibility.admission(charter, beginning.invitations),
         )
         return Membership(

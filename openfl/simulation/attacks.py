@@ -111,7 +111,7 @@ def honest(given: AttackInput) -> Contribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class AttackKind:
     """`strength`: its default. flips_labels, sends_nan: see the module's text."""
 
     apply: Attack
@@ -120,14 +120,14 @@ class Kind:
     sends_nan: bool = False
 
 
-ATTACKS: Mapping[str, Kind] = {
-    "sign-flip": Kind(sign_flip),
-    "sign-flip-x10": Kind(sign_flip, strength=10.0),
-    "noise": Kind(noise, strength=10.0),
-    "nan": Kind(honest, sends_nan=True),
-    "label-flip": Kind(honest, flips_labels=True),
-    "inflated-evidence": Kind(inflated_evidence, strength=1000.0),
-    "alie": Kind(alie),
+ATTACKS: Mapping[str, AttackKind] = {
+    "sign-flip": AttackKind(sign_flip),
+    "sign-flip-x10": AttackKind(sign_flip, strength=10.0),
+    "noise": AttackKind(noise, strength=10.0),
+    "nan": AttackKind(honest, sends_nan=True),
+    "label-flip": AttackKind(honest, flips_labels=True),
+    "inflated-evidence": AttackKind(inflated_evidence, strength=1000.0),
+    "alie": AttackKind(alie),
 }
 
 

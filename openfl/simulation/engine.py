@@ -26,15 +26,15 @@ from openfl.core.contribution import Contribution, Evaluation, PeerId
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.simulation.faults import FaultActions, inject
 from openfl.simulation.measuring import measure
 from openfl.simulation.medium import FullMedium, Handle, Medium
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import RoundRecord
-from openfl.simulation.requests import Request, Requests
 from openfl.simulation.scenario import Fault, Scenario
 from openfl.simulation.session_settings import session_settings
+from openfl.simulation.simulated_requests import SimulatedRequest, SimulatedRequests
 from openfl.simulation.state import RunState
 from openfl.simulation.trainer import Trainer
 
@@ -112,7 +112,7 @@ class Engine:
         self.state = state = RunState(scenario, members)
         self.medium = medium(state, self.handle)
         self.driver: SwitchDriver = StayPut() if driver is None else driver
-        self.requests = Requests(state.agenda, state.links, state.member_of, self._respond)
+        self.requests = SimulatedRequests(state.agenda, state.links, state.member_of, self._respond)
         self.records: list[RoundRecord] = []
         self._central = central
         self._on_record = on_record
@@ -208,9 +208,7 @@ class Engine:
             sealer,
             settings,
             np.random.default_rng(seed),
-            member.epochs,
-            train_examples=member.task.train_examples,
-            round_number=round_number,
+            SessionStart(member.epochs, member.task.train_examples, round_number),
             reader=self.state.reader,
         )
         member.session = session
@@ -316,7 +314,7 @@ class Engine:
     def _request(self, asker: SimulatedMember, effect: ev.Request) -> None:
         self._note("ask", asker.index, effect.payload)
         self.requests.send(
-            Request(asker, effect.peer, effect.protocol, effect.payload),
+            SimulatedRequest(asker, effect.peer, effect.protocol, effect.payload),
             effect.timeout_seconds,
             partial(self._answered, asker, asker.incarnation, effect),
         )

@@ -27,9 +27,9 @@ from openfl.simulation.communities import purity
 from openfl.simulation.engine import EVALUATION_SECONDS, START_SPREAD_SECONDS, Engine
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import RoundRecord
-from openfl.simulation.requests import Request
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.session_settings import selection_settings
+from openfl.simulation.simulated_requests import SimulatedRequest
 from openfl.switching.cards import GroupCards, session_card
 from openfl.switching.policy import Candidate, Finding, Selector
 from openfl.switching.probe import Probes
@@ -199,7 +199,7 @@ class GroupsWorld:
         self._note("probe", member.index, payload)
         self.choosers[member.index].probe_bytes += len(payload)
         self._engine.requests.send(
-            Request(member, look.members[0], wire.SNAPSHOT_PROTOCOL, payload),
+            SimulatedRequest(member, look.members[0], wire.SNAPSHOT_PROTOCOL, payload),
             PROBE_TIMEOUT_SECONDS,
             partial(self._probe_answered, member, member.incarnation, look),
         )

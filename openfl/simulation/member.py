@@ -13,7 +13,7 @@ from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.learning.task import LearningTask
 from openfl.network.base import Sealer
-from openfl.simulation.attacks import AttackInput, Kind, nan_blocks
+from openfl.simulation.attacks import AttackInput, AttackKind, nan_blocks
 from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
@@ -31,7 +31,7 @@ class Hostility:
     """What a member does in place of learning. colluders: what all attackers would honestly send,
     the latest of each. answer: its answers to requests; card: its cards (default: the truth)."""
 
-    kind: Kind
+    kind: AttackKind
     strength: float
     from_round: int
     colluders: dict[int, Contribution]

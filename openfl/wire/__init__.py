@@ -1,0 +1,1 @@
+"""What travels between nodes: strict CBOR, messages and their bounds, names of topics and keys."""

@@ -135,6 +135,7 @@ def encode_leave(leave: Leave) -> bytes:
 
 
 def decode_leave(body: bytes) -> Leave:
+    """The leave; DecodeError for anything else."""
     message = convert(cbor.decode(body, 256), _LeaveBody)
     return Leave(group_from_bytes(message.group), message.epoch)
 

@@ -152,12 +152,14 @@ class _Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 def encode_snapshot_request(request: SnapshotRequest) -> bytes:
+    """A request for `SNAPSHOT_PROTOCOL`."""
     return _encode_request(
         request.group_id, request.known, request.cursor, request.max_bytes, request.invitation
     )
 
 
 def decode_snapshot_request(payload: bytes) -> SnapshotRequest:
+    """The request; DecodeError for anything else. `max_bytes` is cut to what a page may hold."""
     wire = convert(cbor.decode(payload, LIMITS.max_request_bytes), _Request)
     return SnapshotRequest(
         group_from_bytes(wire.group),
@@ -178,6 +180,7 @@ def encode_pull_request(request: PullRequest) -> bytes:
 
 
 def decode_pull_request(payload: bytes) -> PullRequest:
+    """The request; DecodeError for anything else. `max_bytes` is cut to what a page may hold."""
     wire = convert(cbor.decode(payload, LIMITS.max_request_bytes), _Request)
     if len(wire.known) > LIMITS.max_wants:
         raise DecodeError(f"a pull wants {LIMITS.max_wants} authors at most")
@@ -191,6 +194,7 @@ def decode_pull_request(payload: bytes) -> PullRequest:
 
 
 def encode_groups_request() -> bytes:
+    """The one request there is for `GROUPS_PROTOCOL`."""
     return cbor.encode({})
 
 
@@ -201,6 +205,7 @@ def decode_groups_request(payload: bytes) -> None:
 
 
 def encode_answer(answer: ItemsAnswer | CardsAnswer | Refusal) -> bytes:
+    """An answer to any request."""
     plain: Any
     if isinstance(answer, ItemsAnswer):
         plain = {

@@ -63,6 +63,7 @@ def _convert_own(kind: type[Any], value: Any) -> Any:
 
 
 def fit_from_wire(fit: Fit | None) -> Evaluation | None:
+    """An `Evaluation`; DecodeError for a name that cannot be printed or a negative error."""
     if fit is None:
         return None
     require_printable(fit.metric, "a metric's name")
@@ -94,10 +95,12 @@ def age_to_wire(age_seconds: float) -> int:
 
 
 def group_to_bytes(group_id: GroupId) -> bytes:
+    """The 16 bytes of a group id."""
     return bytes.fromhex(group_id)
 
 
 def group_from_bytes(data: bytes) -> GroupId:
+    """The group id that 16 bytes are: 32 hexadecimal digits."""
     return GroupId(data.hex())
 
 

@@ -18,6 +18,7 @@ from cli_fakes import (
     make_snapshot,
 )
 
+from openfl.app import home_folder
 from openfl.core.contribution import PeerId
 from openfl.core.errors import GroupError, NotRunningError
 from openfl.core.names import is_unseen
@@ -461,7 +462,7 @@ def test_stop_waits_until_the_node_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = iter([True, True, False])
-    monkeypatch.setattr(stop, "is_locked", lambda home: next(answers))
+    monkeypatch.setattr(home_folder, "is_locked", lambda home: next(answers))
     assert output_of(capsys, "stop", "--leave") == "stopped\n"
     assert (clean_environment, "stop", {"leave": True}) in running.calls
     assert next(answers, None) is None
@@ -469,18 +470,18 @@ def test_stop_waits_until_the_node_is_gone(
 
 def test_stop_sees_whether_a_node_holds_the_home(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    assert not stop.is_locked(tmp_path)
+    assert not home_folder.is_locked(tmp_path)
     home.prepare()
     with home.lock():
-        assert stop.is_locked(tmp_path)
-    assert not stop.is_locked(tmp_path)
+        assert home_folder.is_locked(tmp_path)
+    assert not home_folder.is_locked(tmp_path)
 
 
 def test_stop_does_not_claim_what_did_not_happen(
     running: FakeControl, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stop, "WAIT_SECONDS", 0.0)
-    monkeypatch.setattr(stop, "is_locked", lambda home: True)
+    monkeypatch.setattr(home_folder, "is_locked", lambda home: True)
     output_of(capsys, "stop", code=exit_codes.STATE)
 
 

@@ -61,17 +61,17 @@ def test_every_rating_goes_to_exactly_one_node_and_a_listener_is_never_split(
     sample: Path, tmp_path: Path
 ) -> None:
     homes = homes_in(tmp_path / "a", 3)
-    hands = deal(sample, homes, seed=1)
+    shards = deal(sample, homes, seed=1)
     dealt = [row for home in homes for row in ratings_of(home)]
     assert sorted(dealt) == sorted(ratings_of(sample))
-    assert sorted(user for hand in hands for user in hand.users) == sorted(
+    assert sorted(user for shard in shards for user in shard.users) == sorted(
         {row[0] for row in dealt}
     )
-    assert [hand.ratings for hand in hands] == [len(ratings_of(home)) for home in homes]
+    assert [shard.ratings for shard in shards] == [len(ratings_of(home)) for home in homes]
     assert all((home / "songs.csv").exists() for home in homes)
-    for hand, home in zip(hands, homes, strict=True):
+    for shard, home in zip(shards, homes, strict=True):
         users = [row[0] for row in ratings_of(home)]
-        assert users.count(hand.keenest) == max(map(users.count, users))
+        assert users.count(shard.keenest) == max(map(users.count, users))
 
 
 def test_the_same_seed_deals_the_same_and_another_one_does_not(
@@ -418,8 +418,8 @@ async def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move
     tmp_path: Path,
 ) -> None:
     settings = communities.CommunitySettings(nodes=1, communities=1)
-    hands = [Listeners(("u",), 10, 0)]
-    demo = communities.CommunityDemo(settings, [tmp_path], hands, lambda _: None)
+    shards = [Listeners(("u",), 10, 0)]
+    demo = communities.CommunityDemo(settings, [tmp_path], shards, lambda _: None)
     before, moves = None, []
     for group_id in ("", "11", "11", "22"):
         now = make_snapshot(group_name="red", group_id=group_id)

@@ -15,6 +15,7 @@ from libp2p.crypto.secp256k1 import create_new_key_pair as create_new_secp256k1_
 from libp2p.peer.envelope import Envelope, make_unsigned
 
 from openfl.core.errors import InvalidSignature, StateError
+from openfl.network.libp2p import envelope
 from openfl.network.libp2p.envelope import (
     Libp2pSealer,
     generate_identity,
@@ -22,7 +23,6 @@ from openfl.network.libp2p.envelope import (
     open_envelope,
     peer_id_of,
 )
-from openfl.network.libp2p.network import envelope
 
 KIND = b"openfl/delta/1"
 IDENTITY = create_new_key_pair(b"seed" * 8).private_key.serialize()

@@ -20,6 +20,8 @@ def loaded_after(code: str) -> tuple[set[str], str]:
 
 
 POSTPONE = (
+    "from tests.without_workaround import take_away_what_is_asked_for\n"
+    "take_away_what_is_asked_for()\n"
     "from openfl.network.libp2p.lazy_imports import postpone_what_no_node_uses\n"
     "postpone_what_no_node_uses()\n"
 )

@@ -93,6 +93,7 @@ def test_the_contracts_hold() -> None:
             "import openfl.storage.home",
             "openfl_cli.view -> openfl.storage.home",
         ),
+        ("cli/openfl_cli/ask.py", "import openfl.wire", "openfl_cli.ask -> openfl.wire"),
         ("openfl/network/base.py", "import openfl.wire", "openfl.network.base -> openfl.wire"),
         ("openfl/unplaced.py", "", "unplaced"),
     ],

@@ -16,7 +16,7 @@ from openfl.aggregation.replica import (
     Replica,
     ReplicaLimits,
 )
-from openfl.aggregation.version_vector import MAX_EXTRAS, Heard, Version
+from openfl.aggregation.version_vector import MAX_EXTRAS, HeardSeqnos, Version
 from openfl.core.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
@@ -599,7 +599,7 @@ def test_a_replica_saved_and_loaded_again_is_the_same() -> None:
 
 
 def test_seqnos_beyond_a_gap_are_remembered_up_to_a_bound() -> None:
-    heard = Heard()
+    heard = HeardSeqnos()
     for seqno in range(3, MAX_EXTRAS + 10):
         heard.add(seqno)
     assert heard.complete == 0

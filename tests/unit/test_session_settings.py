@@ -10,6 +10,7 @@ from openfl.config import load_config
 from openfl.config.load import all_settings
 from openfl.core.errors import ConfigError
 from openfl.group.session import GroupSession
+from openfl.group.settings import SessionStart
 from openfl.node.settings import session_settings
 from tests.group_rig import CHARTER, RigSealer, peer
 
@@ -25,7 +26,9 @@ NUMBERS = [
 def session_with(key: str, value: float) -> GroupSession:
     settings = session_settings(load_config(None, {}, {key: value}))
     replica = Replica(CHARTER, settings.limits)
-    session = GroupSession(replica, RigSealer(peer(0)), settings, np.random.default_rng(0), 1)
+    session = GroupSession(
+        replica, RigSealer(peer(0)), settings, np.random.default_rng(0), SessionStart(1)
+    )
     session.start(0.0)
     return session
 

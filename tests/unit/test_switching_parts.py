@@ -23,12 +23,12 @@ from openfl_cli.demo.community_picture import closing_table, group_map, plot
 from openfl_cli.demo.tastes import Listeners, write_communities
 from openfl_cli.sample import sample_folder
 
-HANDS = tuple(Listeners((f"u{n}",), 10, n % 3) for n in range(6))
+SHARDS = tuple(Listeners((f"u{n}",), 10, n % 3) for n in range(6))
 
 
 def ended(**changes: object) -> Sorted:
     values: dict[str, object] = {
-        "hands": HANDS,
+        "shards": SHARDS,
         "first_groups": ("red", "red", "blue", "green", "blue", "green"),
         "groups": ("red", "blue", "green", "red", "blue", "green"),
         "before": (0.9,) * 6,
@@ -147,8 +147,8 @@ def test_communities_of_one_seed_are_written_alike_and_differ_between_seeds(
         homes = [tmp_path / name / str(n) for n in range(4)]
         for home in homes:
             home.mkdir(parents=True)
-        hands = write_communities(sample_folder(), homes, communities=2, seed=seed)
-        assert [hand.community for hand in hands] == [0, 1, 0, 1]
+        shards = write_communities(sample_folder(), homes, communities=2, seed=seed)
+        assert [shard.community for shard in shards] == [0, 1, 0, 1]
         return [(home / "ratings.csv").read_bytes() for home in homes]
 
     first = written("a", 1)

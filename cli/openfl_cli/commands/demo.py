@@ -142,10 +142,10 @@ def run_communities(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--communities needs at least {2 * settings.communities} nodes")
     with demo_folder(arguments.keep) as folder:
         homes = make_homes(folder, settings.nodes)
-        hands = write_communities(sample_folder(), homes, settings.communities, settings.seed)
+        shards = write_communities(sample_folder(), homes, settings.communities, settings.seed)
         try:
             with pictures(arguments.json, CommunityPicture, MoveLines()) as on_picture:
-                end = trio.run(show.CommunityDemo(settings, homes, hands, on_picture).run)
+                end = trio.run(show.CommunityDemo(settings, homes, shards, on_picture).run)
         except* ChildEnded as group:
             raise told(group) from None
     failures = show.problems(end, settings.communities)
@@ -157,7 +157,7 @@ def run_communities(arguments: argparse.Namespace) -> int:
         console = options.stdout_console()
         console.print(closing_table(end))
         console.print()
-        tastes = [hand.community for hand in hands]
+        tastes = [shard.community for shard in shards]
         for title, groups in (("before", end.first_groups), ("after", end.groups)):
             console.print(
                 f"who was in which group {title} (purity {show.purity(tastes, groups):.2f}):"
@@ -201,10 +201,10 @@ def play(settings: Settings, folder: Path, quiet: bool) -> tuple[Ending, list[st
     from openfl_cli.sample import sample_folder
 
     homes = make_homes(folder, settings.nodes)
-    hands = deal(sample_folder(), homes, settings.seed)
+    shards = deal(sample_folder(), homes, settings.seed)
     with pictures(quiet, lambda view: view, ProgressLines()) as on_picture:
-        ending = trio.run(Demo(settings, homes, hands, on_picture).run)
-    return ending, favourites(homes[0], hands[0].keenest)
+        ending = trio.run(Demo(settings, homes, shards, on_picture).run)
+    return ending, favourites(homes[0], shards[0].keenest)
 
 
 def close(settings: Settings, ending: Ending, favourites: list[str], as_json: bool) -> int:

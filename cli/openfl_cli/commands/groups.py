@@ -20,7 +20,7 @@ List the learning groups that the network knows: how many members each has, how 
 serves them (the error on ratings they held back; lower is better), how fresh that is, and what the
 group would be worth to you: the change of your own error there, as your node measured it. Asks the
 node that runs in this home folder; when none runs, joins the network through --bootstrap for a few
-seconds, with an identity of the moment, and leaves again."""
+seconds, under a temporary identity, and leaves again."""
 EXAMPLES = """\
   openfl-node groups
   openfl-node groups --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
-    """From the running node, else as a light node. UsageError when there is nobody to ask."""
+    """From the running node, else by joining briefly. UsageError when there is nobody to ask."""
     from openfl.core.telemetry import GroupView, NodeSnapshot
     from openfl_cli import ask
 
@@ -119,8 +119,8 @@ def fit_for_me(group: GroupView) -> str:
 
 
 def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
-    """What to know before one takes the name for what it looks like. likeness: skeleton -> groups
-    listed that have it."""
+    """Reasons not to take the name for what it looks like. likeness: skeleton -> how many of the
+    groups listed have it."""
     from openfl.core.names import mixed_scripts, skeleton
 
     doubts = []

@@ -26,15 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app import home_folder
     from openfl_cli import ask
-    from openfl_cli.identity import load
 
     home = options.home_folder(arguments)
     try:
         snapshot, running = ask.snapshot(home)
         peer_id, multiaddrs = str(snapshot.peer_id), list(snapshot.multiaddrs)
     except UserError as error:
-        saved = load(home)
+        saved = home_folder.peer_id(home)
         if saved is None:
             raise NotRunningError(
                 f"there is no node in {home} yet (make one with: openfl-node init)"

@@ -12,8 +12,9 @@ NAME = "init"
 HELP = "make a home folder: a commented configuration and an identity"
 DESCRIPTION = """\
 Make the home folder of a node: config.toml, in which every setting is explained, and identity.key,
-which makes the node the one it is (keep it to yourself). What is already there is kept. You do not
-need this to begin: `openfl-node start` makes what it needs; init lets you look and change first."""
+the private key that identifies the node (keep it to yourself). What is already there is kept. You
+do not need this to begin: `openfl-node start` makes what it needs; init lets you look and change
+first."""
 EXAMPLES = """\
   openfl-node init --data ratings.csv
   openfl-node init --home ~/nodes/jazz --group jazz
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app.home_folder import make_peer_id
     from openfl.config import load_config, to_toml
     from openfl.core.atomic_files import atomic_write
-    from openfl_cli.identity import load_or_create
 
     home = options.home_folder(arguments)
     overrides = {
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     # The environment is left out: a file should hold what was asked for, not what is set today.
     text = to_toml(load_config(None, {"HOME": os.environ.get("HOME", "")}, overrides))
     file = home / options.CONFIG_FILE
-    peer_id = load_or_create(home)
+    peer_id = make_peer_id(home)
     try:
         if file.exists() and not arguments.force:
             print(f"kept     {file} (--force writes it anew)")

@@ -6,7 +6,6 @@ import argparse
 import time
 from datetime import UTC, datetime
 
-from openfl.core.errors import DecodeError, GroupError, UsageError
 from openfl_cli import exit_codes, options
 
 NAME = "invite"
@@ -22,7 +21,9 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("peer", metavar="PEER_ID", help="whom: what openfl-node id prints there")
+    parser.add_argument(
+        "peer", metavar="PEER_ID", help="the guest: what openfl-node id prints there"
+    )
     parser.add_argument(
         "--days",
         type=options.positive,
@@ -33,23 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl.core.contribution import PeerId
-    from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
-    from openfl.storage.home import Home
-    from openfl.storage.invitations import invite
-    from openfl.storage.last_run import current_charter
+    from openfl.app import home_folder
 
-    place = Home(options.home_folder(arguments))
-    charter = current_charter(place)
-    if charter is None or not place.identity_file.exists():
-        raise GroupError(f"the node in {place.root} is in no group yet: start it with --closed")
-    sealer = Libp2pSealer(load_or_create_identity(place.identity_file))
-    guest = PeerId(arguments.peer)
-    try:
-        text, invitation = invite(charter, sealer, guest, time.time(), arguments.days)
-    except DecodeError as error:
-        raise UsageError(f"{arguments.peer!r} is not a peer id (12D3KooW...)") from error
-    day = datetime.fromtimestamp(min(invitation.expires_at, 2**33), UTC).date()
-    print(text, end="")
-    options.note(f"{guest} may join group {charter.name} until {day}")
+    home = options.home_folder(arguments)
+    invited = home_folder.invite(home, arguments.peer, time.time(), arguments.days)
+    day = datetime.fromtimestamp(min(invited.expires_at, 2**33), UTC).date()
+    print(invited.text, end="")
+    options.note(f"{invited.guest} may join group {invited.group_name} until {day}")
     return exit_codes.SUCCESS

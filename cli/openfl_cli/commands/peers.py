@@ -1,4 +1,4 @@
-"""`openfl-node peers`: whom the node is connected to."""
+"""`openfl-node peers`: the peers the node is connected to."""
 
 from __future__ import annotations
 

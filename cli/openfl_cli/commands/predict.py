@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 NAME = "predict"
 HELP = "the label of each row of a file (task.kind = classification)"
 DESCRIPTION = """\
-Say of every row of a CSV file which class it is of, by the model that this node last saved (a
-running node saves its model as it learns; it need not be stopped). The file has the columns that
+Predict the class of every row of a CSV file with the model that this node last saved (a running
+node saves its model as it learns; it need not be stopped). The file has the columns that
 the group learns from, in any order. When it also has the label, how often the model was right is
 printed on stderr."""
 EXAMPLES = """\

@@ -15,10 +15,9 @@ NAME = "recommend"
 HELP = "songs that a user would like"
 DESCRIPTION = """\
 Recommend songs to a user of this node's data, best first, leaving out what the user has rated. For
-somebody the data does not know, lists what the group likes best and says so. In a group that
+a user whom the data does not know, lists what the group likes best and says so. In a group that
 learns ratings the score is the rating expected; in one that learns from plays it is a preference,
-and the answer says so. Asks the running node;
-when none runs, uses the model it last saved."""
+and the answer says so. Asks the running node; when none runs, uses the model it last saved."""
 EXAMPLES = """\
   openfl-node recommend --user ann
   openfl-node recommend --user 17 --top 10

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from pathlib import Path
 
 from openfl.core.errors import StateError
 from openfl_cli import exit_codes, options
@@ -28,34 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app import home_folder
     from openfl_cli import ask
 
     home = options.home_folder(arguments)
     ask.running_node(home, "stop", leave=arguments.leave)
     deadline = time.monotonic() + WAIT_SECONDS
-    while is_locked(home):
+    while home_folder.is_locked(home):
         if time.monotonic() > deadline:
             raise StateError(f"the node in {home} is still stopping after {WAIT_SECONDS:g} s")
         time.sleep(0.05)
     print("stopped")
     return exit_codes.SUCCESS
-
-
-def is_locked(home: Path) -> bool:
-    """Whether a node still holds the home folder; it lets go last of all."""
-    import fcntl
-
-    from openfl.core.files import open_own
-    from openfl.storage.home import Home
-
-    try:
-        lock = open_own(Home(home).lock_file)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

@@ -1,8 +1,8 @@
-"""Real node processes as children: started, listened to, and ended whatever happens.
+"""Real nodes as child processes: started, read from, and ended whatever happens.
 
-Three nets, so that no node outlives the demo: they are terminated when the block is left (Ctrl-C
-and errors too); they are killed when that takes too long; and each stops by itself when its stdin
-closes, which the kernel does even when the demo itself is killed.
+Three safety nets, so that no node outlives the demo: they are terminated when the block is left
+(Ctrl-C and errors too); they are killed when that takes too long; and each stops by itself when its
+stdin closes, which the kernel does even when the demo itself is killed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ async def start_child(name: str, home: Path, options: Sequence[str]) -> Child:
 
 
 def child_environment() -> dict[str, str]:
-    """Ours, without the settings of a node of one's own, and with this very code importable."""
+    """Ours, without settings meant for a node of the user's own, and with this very code
+    importable."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENFL_")}
     roots = [path for path in sys.path if path]
     environment["PYTHONPATH"] = os.pathsep.join(roots)

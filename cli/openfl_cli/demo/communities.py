@@ -46,7 +46,7 @@ class CommunitySettings:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node is, when, for the map. `seconds` since the demo began."""
+    """Where a node was, and from when on, for the map. `seconds` since the demo began."""
 
     node: int
     group: str
@@ -55,11 +55,11 @@ class Place:
 
 @dataclass(frozen=True)
 class CommunityView:
-    """What the live picture shows. shots, before and hands by node; `act`: 1 or 2."""
+    """What the live picture shows. shots, before and shards by node; `act`: 1 or 2."""
 
     shots: Sequence[NodeSnapshot | None]
     before: Sequence[float | None]
-    hands: Sequence[Listeners]
+    shards: Sequence[Listeners]
     act: int
     seconds: float
     events: Sequence[tuple[int, NodeEvent]]
@@ -69,7 +69,7 @@ class CommunityView:
 class Sorted:
     """The end. groups, before, after, moves by node; `sorted_seconds` after they were let go."""
 
-    hands: Sequence[Listeners]
+    shards: Sequence[Listeners]
     first_groups: Sequence[str]
     groups: Sequence[str]
     before: Sequence[float | None]
@@ -83,11 +83,11 @@ class Sorted:
     @property
     def purity(self) -> float:
         """Of the groups at the end; 1.0 when no group is mixed."""
-        return purity([hand.community for hand in self.hands], self.groups)
+        return purity([shard.community for shard in self.shards], self.groups)
 
 
 def purity(communities: Sequence[int], groups: Sequence[str]) -> float:
-    """The part of the nodes that are of their group's most frequent community."""
+    """The fraction of nodes that belong to the most frequent community of their group."""
     members: dict[str, Counter[int]] = {}
     for community, group in zip(communities, groups, strict=True):
         members.setdefault(group, Counter())[community] += 1
@@ -118,7 +118,7 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
         "nodes": [
             {
                 "node": name_of(number),
-                "community": hand.community,
+                "community": shard.community,
                 "first_group": end.first_groups[number],
                 "group": end.groups[number],
                 "moves": end.moves[number],
@@ -126,7 +126,7 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
                 "rmse_after": end.after[number],
                 "change_percent": change_percent(end.after[number], end.before[number]),
             }
-            for number, hand in enumerate(end.hands)
+            for number, shard in enumerate(end.shards)
         ],
         "places": [
             {"node": name_of(p.node), "group": p.group, "seconds": round(p.seconds, 2)}
@@ -138,9 +138,9 @@ def as_json(end: Sorted, failures: Sequence[str]) -> dict[str, Any]:
 def random_groups(settings: CommunitySettings, tastes: Sequence[int]) -> list[str]:
     """A group for each node, as equal in size as can be; the same seed gives the same.
 
-    Drawn again, while that can be, as long as a whole community is together by chance, for it would
-    have nothing to find, or one is nowhere the largest part of a group, for it would have to found
-    one, which takes longer than a demo should.
+    The best of many draws. A community that happens to be all together would have nothing to find,
+    and one that is nowhere the largest part of a group would have to found its own, which takes
+    longer than a demo should.
     """
     groups = [GROUPS[n % settings.communities] for n in range(settings.nodes)]
     chance = random.Random(settings.seed)
@@ -169,15 +169,15 @@ class CommunityDemo:
         self,
         settings: CommunitySettings,
         homes: Sequence[Path],
-        hands: Sequence[Listeners],
+        shards: Sequence[Listeners],
         on_picture: Callable[[CommunityView], None],
     ) -> None:
         self.settings = settings
         self.homes = homes
-        self.hands = hands
+        self.shards = shards
         self.on_picture = on_picture
         self._before: list[float | None] = [None] * settings.nodes
-        self._groups = random_groups(settings, [hand.community for hand in hands])
+        self._groups = random_groups(settings, [shard.community for shard in shards])
         self._places: list[Place] = []
         self._let_go_seconds: float | None = None
         self._crew = Crew(
@@ -210,7 +210,7 @@ class CommunityDemo:
         ]
 
     async def _let_go(self) -> None:
-        """End of the first act: what it came to, and the pins out."""
+        """End of the first act: note each node's error, and unpin them all."""
         self._before = [None if shot is None else shot.test for shot in self._crew.shots]
         self._let_go_seconds = self._crew.seconds
         async with trio.open_nursery() as nursery:
@@ -227,10 +227,11 @@ class CommunityDemo:
         )
 
     def _are_calm(self) -> bool:
-        """Everybody is among its like, and nobody has moved for some rounds. While it is not so,
-        the demo goes on until its time is over: founding a group, for one, is left to chance."""
+        """Every community has a group of its own, and nobody has moved for some rounds. Until then
+        the demo goes on, or until its time is over: when a group is founded, for one, is left to
+        chance."""
         groups = ["" if shot is None else shot.group_name for shot in self._crew.shots]
-        tastes = [hand.community for hand in self.hands]
+        tastes = [shard.community for shard in self.shards]
         if purity(tastes, groups) < 1 or len(set(groups)) != self.settings.communities:
             return False
         now = self._crew.seconds
@@ -251,7 +252,7 @@ class CommunityDemo:
         return CommunityView(
             tuple(self._crew.shots),
             tuple(self._before),
-            self.hands,
+            self.shards,
             1 if self._let_go_seconds is None else 2,
             self._crew.seconds,
             tuple(self._crew.events),
@@ -262,7 +263,7 @@ class CommunityDemo:
         let_go = seconds if self._let_go_seconds is None else self._let_go_seconds
         last = max((p.seconds for p in self._places), default=0.0)
         return Sorted(
-            hands=self.hands,
+            shards=self.shards,
             first_groups=tuple(self._groups),
             groups=tuple("" if s is None else s.group_name for s in shots),
             before=tuple(self._before),

@@ -39,7 +39,7 @@ class CommunityPicture:
         yield title
         yield Text()
         yield group_map(
-            [hand.community for hand in view.hands],
+            [shard.community for shard in view.shards],
             ["starting" if s is None else s.group_name for s in view.shots],
         )
         yield Text()
@@ -54,7 +54,7 @@ class CommunityPicture:
     def _errors(self) -> Table:
         table = _table("node", "taste", "group", "round", "before", "now", "change")
         for number, shot in enumerate(self.view.shots):
-            community, before = self.view.hands[number].community, self.view.before[number]
+            community, before = self.view.shards[number].community, self.view.before[number]
             now = None if shot is None else shot.test
             change = change_percent(now, before)
             table.add_row(
@@ -86,11 +86,11 @@ def group_map(communities: Sequence[int], groups: Sequence[str]) -> RenderableTy
 def closing_table(end: Sorted) -> RenderableType:
     """Node / taste / first group / group now / moves / RMSE before and after / change."""
     table = _table("node", "taste", "first in", "now in", "moves", "before", "after", "change")
-    for number, hand in enumerate(end.hands):
+    for number, shard in enumerate(end.shards):
         change = change_percent(end.after[number], end.before[number])
         table.add_row(
             f"node-{number + 1}",
-            _letter(hand.community),
+            _letter(shard.community),
             end.first_groups[number],
             clean(end.groups[number], 24),
             f"{end.moves[number]}",
@@ -110,13 +110,13 @@ def plot(path: Path, end: Sorted) -> None:
     figure = matplotlib_figure().Figure(figsize=(9, 5), layout="constrained")
     axes: Any = figure.subplots()
     names = list(dict.fromkeys([*end.first_groups, *end.groups, *(p.group for p in end.places)]))
-    count = len(end.hands)
-    for number, hand in enumerate(end.hands):
+    count = len(end.shards)
+    for number, shard in enumerate(end.shards):
         way = [p for p in end.places if p.node == number]
         offset = 0.7 * (number / max(1, count - 1) - 0.5)
         x = [*(p.seconds for p in way), end.seconds]
         y = [names.index(p.group) + offset for p in way]
-        axes.step(x, [*y, y[-1]], where="post", color=COLOURS[hand.community % 4], linewidth=2)
+        axes.step(x, [*y, y[-1]], where="post", color=COLOURS[shard.community % 4], linewidth=2)
         axes.annotate(
             f"{number + 1}",
             (end.seconds, y[-1]),
@@ -127,7 +127,7 @@ def plot(path: Path, end: Sorted) -> None:
     for border in range(1, len(names)):
         axes.axhline(border - 0.5, color="lightgrey", linewidth=0.8)
     axes.axvline(end.let_go_seconds, color="grey", linestyle=":", label="let go")
-    for community in sorted({hand.community for hand in end.hands}):
+    for community in sorted({shard.community for shard in end.shards}):
         axes.plot([], [], color=COLOURS[community % 4], label=f"community {LETTERS[community]}")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("seconds")

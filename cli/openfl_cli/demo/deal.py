@@ -13,7 +13,7 @@ from openfl.core.errors import DataError
 
 
 @dataclass(frozen=True)
-class Hand:
+class Shard:
     """What one node got."""
 
     users: tuple[str, ...]
@@ -22,8 +22,8 @@ class Hand:
     """The user with the most ratings (the first of them), to recommend to."""
 
 
-def deal(sample: Path, homes: Sequence[Path], seed: int) -> list[Hand]:
-    """Write ratings.csv and songs.csv into each of `homes`; the same seed deals the same hands.
+def deal(sample: Path, homes: Sequence[Path], seed: int) -> list[Shard]:
+    """Write ratings.csv and songs.csv into each of `homes`; the same seed deals the same shards.
 
     `sample` holds ratings.csv (with a column user_id) and songs.csv. DataError when it does not, or
     when there are fewer users than homes.
@@ -33,7 +33,7 @@ def deal(sample: Path, homes: Sequence[Path], seed: int) -> list[Hand]:
     if len(users) < len(homes):
         raise DataError(f"{sample}: {len(users)} users are too few for {len(homes)} nodes")
     random.Random(seed).shuffle(users)
-    hands = []
+    shards = []
     for index, home in enumerate(homes):
         mine = users[index :: len(homes)]
         with (home / "ratings.csv").open("w", newline="", encoding="utf-8") as file:
@@ -43,8 +43,8 @@ def deal(sample: Path, homes: Sequence[Path], seed: int) -> list[Hand]:
                 writer.writerows(rows_of[user])
         shutil.copyfile(sample / "songs.csv", home / "songs.csv")
         keenest = max(mine, key=lambda user: len(rows_of[user]))
-        hands.append(Hand(tuple(mine), sum(len(rows_of[user]) for user in mine), keenest))
-    return hands
+        shards.append(Shard(tuple(mine), sum(len(rows_of[user]) for user in mine), keenest))
+    return shards
 
 
 def _read_by_user(file: Path) -> tuple[list[str], dict[str, list[list[str]]]]:

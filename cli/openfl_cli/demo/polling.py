@@ -13,7 +13,7 @@ import trio
 from openfl.core.errors import NotRunningError
 from openfl_cli.ask import running_node
 from openfl_cli.demo.crew import Crew, name_of
-from openfl_cli.demo.deal import Hand
+from openfl_cli.demo.deal import Shard
 from openfl_cli.demo.outcome import NodeResult, ready, result_of
 from openfl_cli.demo.picture import DemoView, Row
 from openfl_cli.screen import draw_in_thread
@@ -52,12 +52,12 @@ class Demo:
         self,
         settings: Settings,
         homes: Sequence[Path],
-        hands: Sequence[Hand],
+        shards: Sequence[Shard],
         on_picture: Callable[[DemoView], None],
     ) -> None:
         self.settings = settings
         self.homes = homes
-        self.hands = hands
+        self.shards = shards
         self.on_picture = on_picture
         self._crew = Crew(
             homes, self._options, self._draw, lambda event: event.level != "debug", KEPT_EVENTS
@@ -98,8 +98,8 @@ class Demo:
     def picture(self) -> DemoView:
         """The nodes as they last answered; one that has not answered yet has no snapshot."""
         rows = tuple(
-            Row(name_of(number), len(hand.users), hand.ratings, shot)
-            for number, (hand, shot) in enumerate(zip(self.hands, self._crew.shots, strict=True))
+            Row(name_of(number), len(shard.users), shard.ratings, shot)
+            for number, (shard, shot) in enumerate(zip(self.shards, self._crew.shots, strict=True))
         )
         events = tuple((name_of(number), event) for number, event in self._crew.events)
         return DemoView(rows, self.settings.rounds, self._crew.seconds, events)
@@ -111,7 +111,7 @@ class Demo:
             answer: Mapping[str, Any] = running_node(
                 self.homes[0],
                 "recommend",
-                user=self.hands[0].keenest,
+                user=self.shards[0].keenest,
                 top=self.settings.top,
             )
             return answer

@@ -1,8 +1,8 @@
-"""Makes the ratings of invented listeners in communities that hear music in different ways.
+"""Makes up the ratings of listeners in communities that hear music differently.
 
-Within a community listeners agree on what a song is like; between communities nothing is shared but
-the catalogue: what one community learned about a song misleads the next. So every node should end
-up with the nodes of its own community, and which those are can only be told from the ratings.
+Within a community listeners agree on what a song is like; communities share nothing but the
+catalogue: what one has learned about a song misleads the next. So every node should end up with the
+nodes of its own community, and which those are can only be told from the ratings.
 
 The same seed gives the same files on every platform and NumPy version: draws come from
 `RandomState`, whose stream is frozen, as uniform numbers only.
@@ -61,7 +61,7 @@ def write_communities(
         (SPREAD_OF_SONGS * _normal(draw, len(songs)), _normal(draw, len(songs), FEATURES))
         for _ in range(communities)
     ]
-    hands = []
+    shards = []
     for number, home in enumerate(homes):
         community = number % communities
         users = tuple(f"u{number + 1}-{listener + 1}" for listener in range(LISTENERS))
@@ -74,8 +74,8 @@ def write_communities(
                     writer.writerow((user, songs[song], f"{stars:g}"))
                     count += 1
         shutil.copyfile(sample / "songs.csv", home / "songs.csv")
-        hands.append(Listeners(users, count, community))
-    return hands
+        shards.append(Listeners(users, count, community))
+    return shards
 
 
 def _rated(draw: np.random.RandomState, good: Floats, like: Floats) -> list[tuple[int, float]]:

@@ -4,7 +4,7 @@ https://github.com/libp2p/specs/blob/master/discovery/mdns.md: every node answer
 `_p2p._udp.local` under a random name, with a TXT record that holds `dnsaddr=<multiaddr>` of each of
 its addresses.
 
-`libp2p.discovery.mdns` of 0.8.1 is not used: it writes into the peer store from zeroconf's thread.
+`libp2p.discovery.mdns` is not used: defect mdns-thread.
 Here zeroconf answers and asks, in its own thread; what others say is heard in trio's, by
 `mdns_hearing`: a hint of whoever is on the LAN, bounded, and worth a dial at most.
 """

@@ -73,7 +73,9 @@ class Router(Protocol):
     async def find(self) -> Sequence[str]:
         """URLs of the routers that answer; empty when none does."""
 
-    async def look(self, url: str) -> RouterView: ...
+    async def look(self, url: str) -> RouterView:
+        """The router's addresses, on this side and on the other."""
+        ...
 
     async def add(self, url: str, mapping: Mapping, lease_seconds: int) -> None:
         """Make or renew a mapping; 0 seconds: for ever. Never takes one from another machine."""

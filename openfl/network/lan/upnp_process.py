@@ -63,6 +63,7 @@ def open_router(url: str) -> Any:
 
 
 def answer(arguments: Sequence[str]) -> dict[str, object]:
+    """What the router says to one command; ValueError for none of ours."""
     match arguments:
         case ["look", url]:
             router = open_router(url)
@@ -89,6 +90,7 @@ def answer(arguments: Sequence[str]) -> dict[str, object]:
 
 
 def main() -> None:
+    """Do what the arguments say, and print the answer as JSON."""
     bound()
     try:
         said = answer(sys.argv[1:])

@@ -52,6 +52,7 @@ class LanRouter:
     """Implements `openfl.network.lan.upnp.Router`."""
 
     async def find(self) -> tuple[str, ...]:
+        """URLs of the routers that answer; RouterFailed outside of a private network."""
         lans = lan_interfaces()
         if not lans:
             raise RouterFailed("this machine has no address in a private network")
@@ -68,6 +69,7 @@ class LanRouter:
         return tuple(found)[:MAX_ROUTERS]
 
     async def look(self, url: str) -> RouterView:
+        """Its two addresses; RouterFailed when it does not tell them."""
         said = await _ask("look", url)
         try:
             lan, external = said["lan"], said["external"]
@@ -76,10 +78,12 @@ class LanRouter:
             raise RouterFailed("the router does not tell its own address") from error
 
     async def add(self, url: str, mapping: Mapping, lease_seconds: int) -> None:
+        """Make or renew a mapping."""
         ports = (str(mapping.external_port), str(mapping.internal_port))
         await _ask("add", url, *ports, str(lease_seconds))
 
     async def remove(self, url: str, mapping: Mapping) -> None:
+        """Take a mapping back, if it is this machine's."""
         ports = (str(mapping.external_port), str(mapping.internal_port))
         await _ask("remove", url, *ports, str(mapping.client))
 

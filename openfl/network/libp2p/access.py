@@ -28,6 +28,7 @@ class ProtectedStream(ReadWriteCloser):  # type: ignore[misc]
         self._write_lock = trio.Lock()
 
     async def write(self, data: bytes) -> None:
+        """Encrypt and send; the nonce goes first."""
         async with self._write_lock:  # the position in the key stream is that on the wire
             head = b""
             if self._writing is None:
@@ -36,6 +37,7 @@ class ProtectedStream(ReadWriteCloser):  # type: ignore[misc]
             await self._stream.write(head + self._writing.apply(data))
 
     async def read(self, n: int | None = None) -> bytes:
+        """At most `n` bytes, decrypted; RawConnError when the connection ends inside the nonce."""
         if self._reading is None:
             nonce = b""
             while len(nonce) < NONCE_BYTES:
@@ -47,9 +49,11 @@ class ProtectedStream(ReadWriteCloser):  # type: ignore[misc]
         return self._reading.apply(await self._stream.read(n))
 
     async def close(self) -> None:
+        """Close the connection below."""
         await self._stream.close()
 
     def get_remote_address(self) -> tuple[str, int] | None:
+        """(IP address, port) of the other side."""
         address: tuple[str, int] | None = self._stream.get_remote_address()
         return address
 

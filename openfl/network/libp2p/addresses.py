@@ -71,6 +71,7 @@ def parse_listen_multiaddr(text: str) -> tuple[int, str, int]:
 
 
 def parse_announce_multiaddr(text: str) -> Multiaddr:
+    """The address; NetworkError names what is wrong with it."""
     if not text.startswith("/") or not order_addresses([text]):
         raise NetworkError(
             f"cannot announce {text!r}: it is not a TCP address such as /ip4/192.0.2.7/tcp/4001"
@@ -119,6 +120,7 @@ def strip_peer_id(address: str) -> str:
 
 
 def is_circuit(address: str) -> bool:
+    """Whether the address leads over a relay."""
     return address.endswith(CIRCUIT)
 
 

@@ -1,9 +1,7 @@
 """A clock for py-libp2p that nobody can set.
 
-Defect: it measures how long something takes or lasts by the wall clock. When that is set back by a
-day (a machine without a battery clock that asks for the time, a repaired time zone), a pause of ten
-seconds before a peer may come into the mesh again lasts a day, and the connection that died takes
-the place of the one that was made since.
+Defect wall-clock. Clocks are set back by a day where a machine without a battery clock asks for the
+time, or a time zone is repaired.
 """
 
 from __future__ import annotations
@@ -37,6 +35,7 @@ class SteadyTime:
         self._offset = time.time() - time.monotonic()
 
     def time(self) -> float:
+        """Unix seconds that never step."""
         return self._offset + time.monotonic()
 
     def __getattr__(self, name: str) -> Any:

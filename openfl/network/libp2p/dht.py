@@ -1,7 +1,7 @@
 """The Kademlia half of the libp2p adapter: our own network, and lookups that ask the network.
 
-Works around defects of py-libp2p 0.8.1's `kad_dht`; each says which. The DHT is used for provider
-records only: value records are refused.
+Each class and override says which of the `defects` of py-libp2p it works around. The DHT is used
+for provider records only: value records are refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from openfl.network.libp2p.transport import Faults, shielded
 
 log = logging.getLogger(__name__)
 
-DHT_PROTOCOL = TProtocol("/openfl/kad/1.0.0")
+PROTOCOL_PREFIX = TProtocol("/openfl")
+DHT_PROTOCOL = TProtocol(f"{PROTOCOL_PREFIX}/kad/1.0.0")
 MAX_PROVIDERS_PER_KEY = 64
 MAX_PROVIDER_KEYS = 4096
 MAX_ADDRESSES_PER_PROVIDER = 16
@@ -61,11 +62,7 @@ MAX_LOOKUP_ROUNDS = 8
 
 
 def use_own_protocol() -> None:
-    """Speak `/openfl/kad/1.0.0` in this process.
-
-    Defect: `KadDHT(protocol_prefix=...)` is ignored, and every node would join the public IPFS DHT;
-    the protocol id is a constant that five modules import.
-    """
+    """Speak `/openfl/kad/1.0.0` in this process. Defect dht-protocol."""
     for module in (common, kad_dht, peer_routing, provider_store, value_store):
         module.PROTOCOL_ID = DHT_PROTOCOL
 
@@ -74,8 +71,7 @@ class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
     """Provider records whose number is bounded, and whose lookups ask the network."""
 
     def add_provider(self, key: bytes, provider: PeerInfo) -> None:
-        # Defect: a key with 20 providers refuses every newer one for two days, the number of keys
-        # is unbounded, and so are the addresses of a record. The oldest record makes room instead.
+        """Defect dht-full-key. The oldest record makes room; addresses are bounded, too."""
         records = self.providers.get(key)
         peer = str(provider.peer_id)
         if records is None or peer not in records:
@@ -102,9 +98,8 @@ class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
     async def find_providers(self, key: bytes, count: int = 20) -> list[PeerInfo]:
         """Providers of `key`, asked over the network; never this peer itself.
 
-        Defect: the original answers from its own store when that holds any record, so a member
-        that provides a key and looks it up finds itself or a few stale ones. It also walks to the
-        closest peers first and asks them for providers after; GET_PROVIDERS does both at once.
+        Defect dht-local-answer. The original also walks to the closest peers first and asks them
+        for providers after; GET_PROVIDERS does both at once.
         """
         told: list[list[PeerInfo]] = []
 
@@ -209,20 +204,20 @@ class PlainPeerStore(PeerStore):  # type: ignore[misc]
         self._kept = kept
 
     def add_addrs(self, peer_id: ID, addrs: Sequence[Multiaddr], ttl: int = 0) -> None:
-        # Defect: the addresses of a peer only ever grow, by 1,000 with each message of identify,
-        # and each new one is compared with all of them.
+        """Defect peer-addresses."""
         super().add_addrs(peer_id, addrs[:MAX_ADDRESSES_PER_PROVIDER], ttl)
         del self.peer_data_map[peer_id].addrs[:-MAX_ADDRESSES_PER_PROVIDER]
 
     def add_protocols(self, peer_id: ID, protocols: Sequence[str]) -> None:
+        """Those known already stay; the whole is bounded."""
         self.set_protocols(peer_id, [*dict.fromkeys([*self.get_protocols(peer_id), *protocols])])
 
     def set_protocols(self, peer_id: ID, protocols: Sequence[str]) -> None:
+        """At most `MAX_PROTOCOLS_PER_PEER` of them."""
         super().set_protocols(peer_id, protocols[:MAX_PROTOCOLS_PER_PEER])
 
     def _enforce_peer_limit(self) -> None:
-        # Defect: peers without addresses go first, and that is ourselves: once 1,000 peers were
-        # heard of, which takes one liar a few answers, a node loses its own keys.
+        # Defect peer-store-forgets-us.
         kept = set(self._kept())
         for peer_id in [p for p in self.peer_data_map if p not in kept]:
             if len(self.peer_data_map) <= self.max_peers:
@@ -230,7 +225,13 @@ class PlainPeerStore(PeerStore):  # type: ignore[misc]
             del self.peer_data_map[peer_id]
 
     def get_peer_record(self, peer_id: ID) -> None:
+        """None: see the class."""
         return None
+
+
+def let_in_more_queries(dht: KadDHT) -> None:
+    """Defect dht-few-queries."""
+    dht._inbound_limiter = trio.CapacityLimiter(MAX_CONCURRENT_QUERIES)
 
 
 def make_dht(host: IHost, faults: Faults) -> KadDHT:
@@ -240,12 +241,15 @@ def make_dht(host: IHost, faults: Faults) -> KadDHT:
     # records of 1 MiB for strangers.
     nothing = NamespacedValidator({}, strict_validation=True)
     dht = KadDHT(
-        host, DHTMode.SERVER, validator=nothing, validator_changed=True, strict_validation=True
+        host,
+        DHTMode.SERVER,
+        validator=nothing,
+        validator_changed=True,
+        strict_validation=True,
+        protocol_prefix=PROTOCOL_PREFIX,
     )
     dht.provider_store = BoundedProviderStore(host, dht.peer_routing)
-    # Defect: at most 12 queries at once, further ones are reset, and a peer whose stream failed is
-    # dropped from the routing table: eight nodes that start together lose each other.
-    dht._inbound_limiter = trio.CapacityLimiter(MAX_CONCURRENT_QUERIES)
+    let_in_more_queries(dht)
     host.set_stream_handler(DHT_PROTOCOL, _bounded(dht.handle_stream, faults))
     return dht
 
@@ -253,8 +257,8 @@ def make_dht(host: IHost, faults: Faults) -> KadDHT:
 def _bounded(
     handler: Callable[[Any], Awaitable[None]], faults: Faults
 ) -> Callable[[Any], Awaitable[None]]:
-    """Defects: a stream without a query keeps its place for ever; 64 of one peer close the DHT.
-    A query may have 4 MiB, and whoever sends junk is not told apart from whoever hangs up."""
+    """Defect dht-silent-stream. Also bounds the streams of one peer, and the size of a query, and
+    tells whoever sends junk apart from whoever hangs up."""
     open_streams: Counter[ID] = Counter()
 
     async def handle(stream: Any) -> None:

@@ -1,8 +1,7 @@
 """Names in multiaddrs: /dns, /dns4 and /dns6 by the system's resolver, /dnsaddr by TXT records.
 
-py-libp2p asks name servers itself, so that names of /etc/hosts and of the local network are not
-found. A /dnsaddr (multiformats, multiaddr/protocols/DNSADDR.md) stands for what the TXT records of
-`_dnsaddr.NAME` say: `dnsaddr=/ip4/.../tcp/.../p2p/PEER`.
+Defect names-without-resolver. A /dnsaddr (multiformats, multiaddr/protocols/DNSADDR.md) stands for
+what the TXT records of `_dnsaddr.NAME` say: `dnsaddr=/ip4/.../tcp/.../p2p/PEER`.
 """
 
 from __future__ import annotations

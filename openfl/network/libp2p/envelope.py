@@ -44,6 +44,7 @@ class Libp2pSealer:
 
     @property
     def peer_id(self) -> PeerId:
+        """Whose signature it is."""
         return self._peer_id
 
     def seal(self, payload_type: bytes, payload: bytes) -> bytes:

@@ -37,7 +37,7 @@ async def read_identify(stream: Any) -> Identify:
 def push_handler(host: IHost, faults: Faults) -> Callable[[Any], Awaitable[None]]:
     """A stream handler for identify/push.
 
-    Defect: the original takes 1 MiB, and logs whatever is wrong as an error of ours.
+    Defect identify-length. What is wrong in a message is not logged as an error of ours.
     """
 
     async def take(stream: Any) -> None:

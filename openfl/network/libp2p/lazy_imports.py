@@ -1,8 +1,7 @@
 """Parts of libp2p that no node uses are loaded when they are called, not when libp2p is imported.
 
-`libp2p.host.basic_host` of 0.8.1 imports the clients of AutoTLS, which import requests and httpx,
-and mDNS, which imports zeroconf: 14 MB and most of a second for every node. Until somebody calls
-one of their names, stand-ins take the place of these modules.
+Defect imports-unused. Until somebody calls one of their names, stand-ins take the place of these
+modules.
 
 This changes `sys.modules` of the whole process. So it does not happen on import: whoever owns the
 process (`open_node`, the command) calls `postpone_what_no_node_uses` before the first import of

@@ -1,4 +1,4 @@
-"""Where py-libp2p's log goes."""
+"""Where py-libp2p's log goes: into ours, one level down, without its false alarms."""
 
 from __future__ import annotations
 
@@ -10,23 +10,33 @@ log = logging.getLogger(__name__)
 
 
 def quieten_logging() -> None:
-    """Send py-libp2p's log to ours, one level down, without its false alarms.
+    """For the whole process. Once is enough; again changes nothing."""
+    take_its_log()
+    name_its_nameless_logger()
 
-    Defects: its root logger has no handler, so warnings go to stderr, through the live view;
-    `swarm_connection.py` logs to the root logger, which installs a handler there; and the normal
-    end of a DHT stream is a WARNING with an empty reason.
-    """
+
+def take_its_log() -> None:
+    """Defect log-on-stderr: through the live view, that is."""
     root = logging.getLogger("libp2p")
     root.propagate = False
     if not any(isinstance(handler, _Demote) for handler in root.handlers):
         root.addHandler(_Demote())
+
+
+def name_its_nameless_logger() -> None:
+    """Defect log-at-the-root."""
     swarm_connection.logging = logging.getLogger("libp2p.network.swarm_connection")
+
+
+def is_false_alarm(message: str) -> bool:
+    """Defect log-false-alarm: the normal end of a DHT stream."""
+    return message.rstrip().endswith("Failed to read DHT message from stream:")
 
 
 class _Demote(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if message.rstrip().endswith("Failed to read DHT message from stream:"):
+        if is_false_alarm(message):
             return
         level = logging.INFO if record.levelno >= logging.CRITICAL else logging.DEBUG
         log.log(level, "%s: %s", record.name, message)

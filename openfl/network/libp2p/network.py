@@ -1,4 +1,4 @@
-"""`Libp2pNetwork`: the `Network` seam over py-libp2p 0.8.1.
+"""`Libp2pNetwork`: the `Network` seam over py-libp2p.
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
 This module only joins the parts: sockets are in `transport` and `listening`,
@@ -42,8 +42,8 @@ from openfl.network.libp2p.addresses import (
     parse_peer_multiaddr,
     strip_peer_id,
 )
-from openfl.network.libp2p.admission import Admission
 from openfl.network.libp2p.clock import use_steady_time
+from openfl.network.libp2p.connection_gate import ConnectionGate
 from openfl.network.libp2p.dht import PlainPeerStore, make_dht, multihash
 from openfl.network.libp2p.envelope import key_pair_of
 from openfl.network.libp2p.gossip.pubsub import HardenedPubsub
@@ -173,8 +173,8 @@ class Libp2pNetwork:
         self._bound = tuple(
             listener.socket.getsockname()[:2] for _, listeners in bound for listener in listeners
         )
-        admission = Admission(self._settings.max_peers, self._faults)
-        transport = TcpTransport(self._nursery, self._traffic, admission.knock)
+        gate = ConnectionGate(self._settings.max_peers, self._faults)
+        transport = TcpTransport(self._nursery, self._traffic, gate.knock)
         transport.bound = {str(address): listeners for address, listeners in bound}
         peerstore = PlainPeerStore(lambda: {self._id, *self._swarm.connections})
         peerstore.add_key_pair(self._id, self._key_pair)
@@ -241,10 +241,12 @@ class Libp2pNetwork:
 
     @property
     def peer_id(self) -> PeerId:
+        """The libp2p peer id of this node."""
         return PeerId(str(self._id))
 
     @property
     def multiaddrs(self) -> tuple[str, ...]:
+        """Where others can dial this node; each ends in `/p2p/<peer id>`."""
         return tuple(str(address) for address in self._host.get_addrs())
 
     @property
@@ -260,16 +262,19 @@ class Libp2pNetwork:
     # Gossip
 
     async def subscribe(self, topic: str, handler: GossipHandler) -> None:
+        """Join `topic`. RuntimeError when it was joined before."""
         if topic in self._handlers:
             raise RuntimeError(f"already subscribed to {topic}")
         self._handlers[topic] = handler
         await self._pubsub.subscribe(topic)
 
     async def unsubscribe(self, topic: str) -> None:
+        """Leave `topic`; unknown ones are ignored."""
         if self._handlers.pop(topic, None) is not None:
             await self._pubsub.unsubscribe(topic)
 
     async def publish(self, topic: str, payload: bytes) -> None:
+        """Send to the topic's mesh; ValueError above `MAX_PUBLISH_BYTES`."""
         if len(payload) > MAX_PUBLISH_BYTES:
             raise ValueError(f"a gossip message has at most {MAX_PUBLISH_BYTES} bytes")
         await self._pubsub.publish(topic, payload)
@@ -285,7 +290,7 @@ class Libp2pNetwork:
         try:
             verdict = handler(message)
         except Exception:
-            # Defect 3: an exception here would end the process. It is a bug of ours: say so.
+            # A bug of ours: say so.
             log.exception("the handler of %s failed", topic)
             self._faults.count("gossip-handler-bug")
             return Verdict.IGNORE
@@ -300,6 +305,7 @@ class Libp2pNetwork:
     # The DHT
 
     async def provide(self, key: bytes) -> None:
+        """Announce `key` (32 bytes) in the DHT once; ValueError for another length."""
         if len(key) != 32:
             raise ValueError("a key is a sha-256, 32 bytes")
         await self._dht.provider_store.provide(multihash(key))
@@ -307,6 +313,7 @@ class Libp2pNetwork:
         self._dht.provider_store.providing_keys.discard(multihash(key))
 
     async def find_providers(self, key: bytes, limit: int = 20) -> tuple[PeerAddress, ...]:
+        """Providers of `key` (32 bytes), asked over the network, never this node itself."""
         if len(key) != 32:
             raise ValueError("a key is a sha-256, 32 bytes")
         found = await self._dht.provider_store.find_providers(multihash(key), limit)
@@ -320,12 +327,13 @@ class Libp2pNetwork:
         )
 
     async def _identified(self, peer_id: ID) -> None:
-        # Defect: the routing table stays empty after being dialled, until a refresh in 10 minutes.
+        # Defect dht-empty-table.
         await self._dht.add_peer(peer_id)
 
     # Peers
 
     async def connect(self, peer: PeerAddress) -> None:
+        """Make sure there is a connection; RequestFailed says what was tried."""
         peer_id = _peer_id(peer.peer_id)
         if self._swarm.newest_connection(peer_id) is not None:
             return
@@ -345,12 +353,14 @@ class Libp2pNetwork:
             raise RequestFailed(f"cannot reach {peer.peer_id}: {error}") from error
 
     async def disconnect(self, peer_id: PeerId) -> None:
+        """Close all connections to the peer."""
         connections = list(self._swarm.get_connections(_peer_id(peer_id)))
         async with trio.open_nursery() as nursery:
             for connection in connections:
                 nursery.start_soon(self._swarm._close_connection_async, connection)
 
     def peers(self) -> tuple[ConnectedPeer, ...]:
+        """The peers with an open connection, with what is known of them."""
         connected = []
         for peer_id in self._connected():
             topics = {t for t, peers in self._pubsub.peer_topics.items() if peer_id in peers}
@@ -367,6 +377,7 @@ class Libp2pNetwork:
         return tuple(connected)
 
     def connected(self, topic: str | None = None) -> frozenset[PeerId]:
+        """Their ids; with `topic`, of those that subscribe to it."""
         peer_ids = self._connected()
         if topic is not None:
             subscribed = self._pubsub.peer_topics.get(topic, set())
@@ -399,6 +410,7 @@ class Libp2pNetwork:
         return order_addresses(known)
 
     def penalize(self, peer_id: PeerId, reason: str) -> None:
+        """Hold a fault against the peer, counted as `penalized-<reason>`."""
         with contextlib.suppress(ValueError):
             self._faults.against(ID.from_base58(peer_id), f"penalized-{reason}")
 
@@ -414,6 +426,7 @@ class Libp2pNetwork:
             self._nursery.start_soon(self.disconnect, name)
 
     def statistics(self) -> NetworkStatistics:
+        """Totals since start; connections and streams are those of now."""
         return NetworkStatistics(
             bytes_sent=self._traffic.sent,
             bytes_received=self._traffic.received,
@@ -429,11 +442,13 @@ class Libp2pNetwork:
     async def request(
         self, peer_id: PeerId, protocol: str, payload: bytes, max_response_bytes: int = 1 << 20
     ) -> bytes:
+        """One answer of at most `max_response_bytes`; RequestFailed when there is none."""
         return await self._requests.ask(_peer_id(peer_id), protocol, payload, max_response_bytes)
 
     def set_handler(
         self, protocol: str, handler: RequestHandler, max_request_bytes: int = 1 << 16
     ) -> None:
+        """Answer requests on `protocol`, of at most `max_request_bytes` each."""
         self._requests.serve(protocol, handler, max_request_bytes)
 
 

@@ -7,10 +7,8 @@ The key file is the usual one of libp2p (`swarm.key`):
     <64 hexadecimal digits>
 
 and the cipher that of the specification (libp2p specs, pnet/Private-Networks-PSK-V1.md): each side
-sends a nonce of 24 bytes, then every byte goes through XSalsa20. py-libp2p's own protector uses
-Salsa20 with a nonce of 8 bytes, which no other implementation understands, and fails when the nonce
-arrives in two pieces. This keeps strangers out; it is not what keeps traffic secret: Noise or TLS
-runs inside.
+sends a nonce of 24 bytes, then every byte goes through XSalsa20 (defect private-network-cipher).
+This keeps strangers out; it is not what keeps traffic secret: Noise or TLS runs inside.
 """
 
 from __future__ import annotations

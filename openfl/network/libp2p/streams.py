@@ -1,7 +1,6 @@
 """Reading and writing frames on libp2p streams, with bounds.
 
-py-libp2p reads length prefixes byte by byte, and its yamux answers every read with a window update
-on the wire; `StreamReader` reads what is there and keeps the rest.
+Defect small-reads: `StreamReader` reads what is there and keeps the rest.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ _READ_BYTES = 64 * 1024
 
 
 class StreamReader:
+    """Reads frames of one stream; what was read ahead is kept for the next."""
+
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._buffer = bytearray()

@@ -1,7 +1,6 @@
 """The middle of the libp2p adapter: connections, dialling, stream handlers.
 
-Works around defects of py-libp2p 0.8.1; each class and override says which one, so that it can be
-deleted when a release fixes it. Regression tests are in `tests/libp2p`.
+Each class and override says which of the `defects` of py-libp2p it works around.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from openfl.core.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p.access import protect
 from openfl.network.libp2p.addresses import is_circuit, order_addresses, strip_peer_id
-from openfl.network.libp2p.admission import MAX_HANDSHAKES
+from openfl.network.libp2p.connection_gate import MAX_HANDSHAKES
 from openfl.network.libp2p.dns import resolve_dnsaddr
 from openfl.network.libp2p.identify import PUSH_PROTOCOL, push_handler
 from openfl.network.libp2p.transport import Faults, TcpTransport, YamuxUpgrader, shielded
@@ -59,7 +58,14 @@ class DialFailed(SwarmException):  # type: ignore[misc]
         super().__init__("; ".join(f"{address}: {why}" for address, why in reasons))
 
 
+def dial_nobody_unasked(swarm: Swarm) -> None:
+    """Defect auto-connector. Discovery decides whom we dial."""
+    swarm.auto_connector.maybe_connect = trio.lowlevel.checkpoint
+
+
 class HardenedSwarm(Swarm):  # type: ignore[misc]
+    """The connections of a node: whom it lets in, whom it dials, what it keeps."""
+
     def __init__(
         self,
         peer_id: ID,
@@ -87,9 +93,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self._tcp = transport
         self._faults = faults
         self._inbound_limiter = trio.CapacityLimiter(max_connections + MAX_HANDSHAKES)
-        # Off: the auto-connector dials whomever the peer store has heard of, up to half of
-        # `max_connections`, whatever the watermarks are. Discovery decides whom we dial.
-        self.auto_connector.maybe_connect = trio.lowlevel.checkpoint
+        dial_nobody_unasked(self)
         self._streams_open: Counter[int] = Counter()
         self._failed_dials: dict[ID, float] = {}
         self.is_refused: Callable[[ID], bool] = lambda peer_id: False
@@ -100,17 +104,17 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         self.dial_circuit: Callable[[str, ID], Awaitable[RawConnection]] = _no_circuits
 
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Multiaddr) -> Any:
+        """Under the network key, if there is one."""
         return await super().upgrade_inbound_raw_conn(protect(raw_conn, self.network_key), maddr)
 
     async def upgrade_outbound_raw_conn(self, raw_conn: Any, peer_id: ID) -> Any:
+        """Under the network key, if there is one."""
         return await super().upgrade_outbound_raw_conn(protect(raw_conn, self.network_key), peer_id)
 
     async def _do_handle_inbound_connection(
         self, read_write_closer: Any, maddr: Multiaddr, failure_event: Any
     ) -> None:
-        # Defect: the original waits here until the whole swarm ends, so the slot of an inbound
-        # connection is never given back: after `max_connections` visitors, however short, a node
-        # accepts nobody any more.
+        # Defect inbound-places.
         raw = RawConnection(read_write_closer, False)
         try:
             muxed = await self.upgrade_inbound_raw_conn(raw, maddr)
@@ -128,6 +132,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
         await muxed.event_closed.wait()
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
+        """Keep a secured connection; SwarmException, and it is closed, when the peer is refused."""
         peer_id = muxed_conn.peer_id
         unwanted = self.access.refusal(PeerId(str(peer_id)))
         if peer_id == self.self_id or self.is_refused(peer_id) or unwanted is not None:
@@ -139,10 +144,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
     def _trim_connections(self, peer_id: ID) -> None:
         """Called for every new connection of the peer.
 
-        Defects: the original trims only connections older than 20 s, so one identity can take all
-        places of a node at once; and it counts those that are closed already, which are listed for
-        a while. A js peer opens a circuit for each of its requests and aborts it in favour of its
-        first one: that was then trimmed. Circuits go before direct connections.
+        Defects trim-spares-new and trim-counts-closed. Circuits go before direct connections.
         """
         live = [c for c in self.connections.get(peer_id, ()) if not c.is_closed]
         live.sort(key=_preference)
@@ -174,8 +176,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
     async def dial_addresses(self, peer_id: ID, addresses: Iterable[str]) -> Any:
         """A connection to the peer over the first address that answers; DialFailed otherwise.
 
-        Defects: the original tries one TCP address only, prefers any other to loopback, blocks the
-        peer for a minute after a failure, and waits for a silent peer's handshake for ever.
+        Defects dial-one-address, dial-blocked-after-failure and dial-silent-peer.
         """
         if peer_id == self.self_id:
             raise DialFailed([(str(peer_id), "this is our own peer id")])
@@ -211,9 +212,8 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
     def guard(self, handler: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
         """A stream handler that cannot end the node.
 
-        Defect: an exception in any handler (identify, DHT, pubsub or ours) propagates from
-        `SwarmConn._handle_muxed_stream` into the swarm's service. Also bounds how many streams a
-        connection can have open at once, which nothing else does.
+        Defect handler-crash. Also bounds how many streams a connection can have open at once, which
+        nothing else does.
         """
 
         async def guarded(stream: Any) -> None:
@@ -263,10 +263,8 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
 async def _see_off(stream: Any) -> None:
     """Wait until the peer, too, is done with a stream that its handler has closed or reset.
 
-    Defect: until the peer closes it, too, it is kept for as long as there is the connection, so one
-    that asks and never closes makes a node keep any number of streams; and so is, for a minute, one
-    whose bytes nobody read. While it is kept it counts as open, its bytes as buffered. A stream
-    that its handler left open has somebody else now (a circuit).
+    Defect stream-kept. While it is kept it counts as open, its bytes as buffered. A stream that its
+    handler left open has somebody else now (a circuit).
     """
     muxed = stream.muxed_stream
     pause = 0.02
@@ -388,6 +386,7 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
         swarm.set_stream_handler(swarm.guard(self._swarm_stream_handler))
 
     def get_addrs(self) -> list[Multiaddr]:
+        """What most can dial leads; our own addresses are looked up every ten seconds only."""
         # Asked for with every message sent, and found by asking the system for its interfaces.
         now = trio.current_time()
         if now >= self._addresses_expire_at or not self._addresses:

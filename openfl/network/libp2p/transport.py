@@ -1,7 +1,6 @@
 """The lowest part of the libp2p adapter: sockets, encryption, Yamux.
 
-Works around defects of py-libp2p 0.8.1; each class and override says which one, so that it can be
-deleted when a release fixes it. Regression tests are in `tests/libp2p`.
+Each class and override says which of the `defects` of py-libp2p it works around.
 """
 
 from __future__ import annotations
@@ -84,9 +83,11 @@ class Faults:
     blame: Callable[[ID, str], None] = lambda peer_id, reason: None
 
     def count(self, name: str) -> None:
+        """Count what is nobody's fault."""
         self.counts[name] += 1
 
     def against(self, peer_id: ID, name: str) -> None:
+        """Count a fault of the peer, and hold it against it."""
         self.counts[name] += 1
         self.blame(peer_id, name)
 
@@ -101,14 +102,15 @@ class Traffic:
     """Those that are open."""
 
     def close_sockets(self) -> None:
-        """Close what is left. Defect: a connection whose own clean-up was cancelled counts as
-        closed while its socket is open."""
+        """Close what is left. Defect sockets-left-open."""
         for stream in self.streams:
             stream.stream.socket.close()
         self.streams.clear()
 
 
 class CountingStream(TrioTCPStream):  # type: ignore[misc]
+    """A TCP connection whose bytes are counted in `traffic`."""
+
     def __init__(self, stream: trio.SocketStream, traffic: Traffic) -> None:
         super().__init__(stream)
         self._traffic = traffic
@@ -117,16 +119,17 @@ class CountingStream(TrioTCPStream):  # type: ignore[misc]
         traffic.streams.add(self)
 
     async def close(self) -> None:
+        """Close the socket; it is no longer listed in `Traffic.streams`."""
         self._traffic.streams.discard(self)
         await super().close()
 
     async def write(self, data: bytes) -> None:
+        """Send all of `data`, and count it."""
         await super().write(data)
         self._traffic.sent += len(data)
 
     async def read(self, n: int | None = None) -> bytes:
-        # Defect: the number of bytes asked for is what a stranger announced (a length of 2^60 in
-        # its first bytes will do), and the system's buffer is made in that size: MemoryError.
+        """Defect announced-length."""
         data: bytes = await super().read(n if n is None else min(n, MAX_READ_BYTES))
         self._traffic.received += len(data)
         return data
@@ -143,17 +146,15 @@ async def _read_short_line(reader: Any) -> bytes:
 
 
 def bound_negotiation() -> None:
-    """Defect: a negotiation message, from anybody before any handshake, may announce any length,
-    and is collected in memory until it is complete or the time is up: 200 MB in two seconds."""
+    """Defect negotiation-length. For the whole process; again it changes nothing."""
     multiselect_communicator.read_delim = _read_short_line
 
 
 class BoundListener(IListener):  # type: ignore[misc]
     """Accepts on sockets that were bound before the host started.
 
-    py-libp2p's listener sets SO_REUSEPORT, so that a second node on the same port starts without
-    an error and the two share the connections at random; it serves from a system task; and it
-    announces `0.0.0.0`, which nobody can dial.
+    Defect shared-port. py-libp2p's listener also serves from a system task, and announces
+    `0.0.0.0`, which nobody can dial.
     """
 
     def __init__(self, transport: TcpTransport, handler: Callable[[Any], Awaitable[None]]) -> None:
@@ -163,6 +164,7 @@ class BoundListener(IListener):  # type: ignore[misc]
         self._scope = trio.CancelScope()
 
     async def listen(self, maddr: Multiaddr) -> None:
+        """Accept at an address that was bound; OpenConnectionError for another."""
         self._listeners = self._transport.bound.get(str(maddr), [])
         if not self._listeners:
             raise OpenConnectionError(f"{maddr} was not bound")
@@ -196,6 +198,7 @@ class BoundListener(IListener):  # type: ignore[misc]
                 await counting.close()
 
     def get_addrs(self) -> tuple[Multiaddr, ...]:
+        """Addresses that can be dialled: one for each interface in place of 0.0.0.0."""
         return tuple(
             Multiaddr(address)
             for listener in self._listeners
@@ -203,6 +206,7 @@ class BoundListener(IListener):  # type: ignore[misc]
         )
 
     async def close(self) -> None:
+        """Stop accepting, and free the port."""
         self._scope.cancel()
         for listener in self._listeners:
             await listener.aclose()
@@ -225,10 +229,11 @@ class TcpTransport(TCP):  # type: ignore[misc]
         """(IP address, port) of visitors that are not strangers -> what to do with them."""
 
     def create_listener(self, handler_function: Any) -> BoundListener:
+        """A listener on sockets that are bound already."""
         return BoundListener(self, handler_function)
 
     async def dial(self, maddr: Multiaddr) -> RawConnection:
-        # Defect: names are resolved without /etc/hosts or the system's resolver.
+        """Defect names-without-resolver."""
         kind = maddr.protocols()[0].name
         if kind not in ("dns", "dns4", "dns6"):
             return await self._dial_resolved(maddr)
@@ -270,6 +275,8 @@ def describe_os_error(error: BaseException) -> str:
 
 
 class HardenedYamux(Yamux):  # type: ignore[misc]
+    """A multiplexed connection that no peer can crash, fill or leave hanging."""
+
     def __init__(
         self,
         *arguments: Any,
@@ -290,19 +297,19 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         self._all = others if others is not None else WeakSet()
         self._all.add(self)
 
-    # Defect: Noise does not hand on what kind of connection is below it, so that all are UNKNOWN.
-
     def get_connection_type(self) -> ConnectionType:
+        """Defect connection-type."""
         return ConnectionType.DIRECT if self.circuit is None else ConnectionType.RELAYED
 
     def get_transport_addresses(self) -> list[Multiaddr]:
+        """The address of the circuit, or those of the connection."""
         if self.circuit is not None:
             return [self.circuit]
         addresses: list[Multiaddr] = super().get_transport_addresses()
         return addresses
 
     async def start(self) -> None:
-        # Defect: an exception in the muxer's tasks ends the swarm's service, hence the node.
+        """Defect muxer-crash."""
         try:
             await super().start()
         except Exception as error:
@@ -311,8 +318,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             await self._cleanup_on_error()
 
     async def _write_frame(self, data: bytes) -> None:
-        # Defect: a cancelled write leaves half an encrypted frame on the wire, which ends the whole
-        # connection for everybody else. A frame is written whole or the connection is closed.
+        # Defect cancelled-write. A frame is written whole or the connection is closed.
         async with self._write_lock:
             with trio.CancelScope(
                 shield=True, deadline=trio.current_time() + FRAME_WRITE_TIMEOUT_SECONDS
@@ -325,7 +331,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         await trio.lowlevel.checkpoint()
 
     async def _read_data_body(self, length: int) -> bytes:
-        # Defect: a peer that ignores the receive window is only logged, and its bytes are kept.
+        # Defect window-ignored.
         self._uncounted += length
         if self._uncounted >= COUNT_BUFFERED_EVERY_BYTES:
             self._uncounted = 0
@@ -343,8 +349,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         return data
 
     async def _measure_rtt_loop(self) -> None:
-        # Defect: nobody closes a connection whose peer no longer answers (a pulled cable), so it
-        # stays in the mesh and in the routing table until TCP gives up after a quarter of an hour.
+        # Defect silent-peer.
         number = 0
         await trio.sleep(0.5)
         while not self.event_shutting_down.is_set():
@@ -371,9 +376,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
 def bare_certificate() -> x509.CertificateBuilder:
     """A certificate without extensions, to which libp2p's own is added.
 
-    Defect: the template of `certificate.py` puts two others before that, and js-libp2p looks at the
-    first one only: it refuses every TLS handshake with us, and so every connection when it
-    prefers TLS. Nobody needs the two: go-libp2p does not have them either.
+    Defect certificate-extensions. Nobody needs the others: go-libp2p does not have them either.
     """
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "libp2p")])
     # Backdated for clocks that are behind; it lives no longer than this process.
@@ -412,13 +415,14 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
     async def upgrade_security(
         self, raw_conn: Any, is_initiator: bool, peer_id: ID | None = None
     ) -> Any:
+        """Secure the connection; what it runs over is remembered."""
         secured = await super().upgrade_security(raw_conn, is_initiator, peer_id)
         if raw_conn.get_connection_type() == ConnectionType.RELAYED:
             secured.circuit = raw_conn.get_transport_addresses()[0]
         return secured
 
     async def upgrade_connection(self, conn: Any, peer_id: ID) -> HardenedYamux:
-        # MuxerMultistream builds its own `Yamux` whatever class it is given.
+        """Defect muxer-class."""
         muxers = self.muxer_multistream
         try:
             await muxers._selector.select(conn, conn.is_initiator, muxers.negotiate_timeout)

@@ -21,15 +21,18 @@ class Answer:
         self._why = ""
 
     def succeed(self, result: bytes) -> None:
+        """Give the answer; the first word counts."""
         if not self._done.is_set():
             self._result = result
             self._done.set()
 
     def fail(self, why: str) -> None:
+        """Say why there is none; the first reason counts."""
         self._why = self._why or why
         self._done.set()
 
     async def wait(self) -> bytes:
+        """The answer; RequestFailed with the reason when there is none."""
         await self._done.wait()
         if self._why:
             raise RequestFailed(f"{self._what}: {self._why}")

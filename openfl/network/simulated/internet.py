@@ -101,10 +101,12 @@ class SimulatedInternet:
     # For the networks
 
     def schedule(self, at: float, event: Callable[[], None]) -> None:
+        """Call `event` at the time `at`, on trio's clock."""
         heapq.heappush(self._events, (at, next(self._order), event))
         self._wake.set()
 
     def link(self, sender: PeerId, receiver: PeerId) -> Link:
+        """The link in one direction; made when it is first asked for."""
         key = (sender, receiver)
         if key not in self._links:
             self._links[key] = Link(self.settings, f"{self.seed}/{sender}/{receiver}")

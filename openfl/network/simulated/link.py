@@ -68,4 +68,5 @@ class Link:
         return (arrival,)
 
     def request_fails(self) -> bool:
+        """Whether the next request on this link is lost: drawn anew each time."""
         return self._rng.random() < self._settings.loss

@@ -104,15 +104,18 @@ class SimulatedNetwork:
 
     @property
     def peer_id(self) -> PeerId:
+        """The id of this peer."""
         return self._peer_id
 
     @property
     def multiaddrs(self) -> tuple[str, ...]:
+        """Its one address, which ends in `/p2p/<peer id>`."""
         return (f"{self.address}/p2p/{self._peer_id}",)
 
     # Gossip
 
     async def subscribe(self, topic: str, handler: GossipHandler) -> None:
+        """Join `topic`. RuntimeError when it was joined before."""
         await trio.lowlevel.checkpoint()
         if topic in self._topics:
             raise RuntimeError(f"already subscribed to {topic}")
@@ -121,12 +124,14 @@ class SimulatedNetwork:
             self._announce(peer_id, topic, True)
 
     async def unsubscribe(self, topic: str) -> None:
+        """Leave `topic`; unknown ones are ignored."""
         await trio.lowlevel.checkpoint()
         if self._topics.pop(topic, None) is not None:
             for peer_id in self._connected:
                 self._announce(peer_id, topic, False)
 
     async def publish(self, topic: str, payload: bytes) -> None:
+        """Send to the topic's mesh; ValueError above `MAX_PUBLISH_BYTES`."""
         if len(payload) > MAX_PUBLISH_BYTES:
             raise ValueError(f"a gossip message has at most {MAX_PUBLISH_BYTES} bytes")
         await trio.lowlevel.checkpoint()
@@ -216,6 +221,7 @@ class SimulatedNetwork:
     # Provider records
 
     async def provide(self, key: bytes) -> None:
+        """Keep a provider record of `key` (32 bytes) for a day; ValueError for another length."""
         if len(key) != 32:
             raise ValueError("a key is a sha-256, 32 bytes")
         await self._lookup()
@@ -226,6 +232,7 @@ class SimulatedNetwork:
             )
 
     async def find_providers(self, key: bytes, limit: int = 20) -> tuple[PeerAddress, ...]:
+        """Who provides `key` (32 bytes) on this side of a partition, never this peer itself."""
         if len(key) != 32:
             raise ValueError("a key is a sha-256, 32 bytes")
         await self._lookup()
@@ -249,6 +256,7 @@ class SimulatedNetwork:
     # Peers
 
     async def connect(self, peer: PeerAddress) -> None:
+        """Make sure there is a connection; RequestFailed says what was tried."""
         await trio.lowlevel.checkpoint()
         if peer.peer_id in self._connected:
             return
@@ -288,6 +296,7 @@ class SimulatedNetwork:
         return ""
 
     async def disconnect(self, peer_id: PeerId) -> None:
+        """Break the connection to the peer, if there is one."""
         await trio.lowlevel.checkpoint()
         self._internet._disconnect(self._peer_id, peer_id)
 
@@ -297,6 +306,7 @@ class SimulatedNetwork:
                 answer.fail("the connection broke")
 
     def peers(self) -> tuple[ConnectedPeer, ...]:
+        """The connected peers, with what is known of them."""
         return tuple(
             ConnectedPeer(
                 peer_id,
@@ -308,6 +318,7 @@ class SimulatedNetwork:
         )
 
     def connected(self, topic: str | None = None) -> frozenset[PeerId]:
+        """Their ids; with `topic`, of those that subscribe to it."""
         return frozenset(
             peer_id
             for peer_id, topics in self._connected.items()
@@ -315,6 +326,7 @@ class SimulatedNetwork:
         )
 
     def penalize(self, peer_id: PeerId, reason: str) -> None:
+        """Hold a fault against the peer, counted as `penalized-<reason>`."""
         self._blame(peer_id, f"penalized-{reason}")
 
     def _blame(self, peer_id: PeerId, reason: str) -> None:
@@ -327,6 +339,7 @@ class SimulatedNetwork:
         return self._offenders.is_refused(peer_id, trio.current_time())
 
     def statistics(self) -> NetworkStatistics:
+        """Totals since start; connections and streams are those of now."""
         return NetworkStatistics(
             **self._totals,
             connections=len(self._connected),
@@ -339,11 +352,13 @@ class SimulatedNetwork:
     def set_handler(
         self, protocol: str, handler: RequestHandler, max_request_bytes: int = 1 << 16
     ) -> None:
+        """Answer requests on `protocol`, of at most `max_request_bytes` each."""
         self._handlers[protocol] = (handler, max_request_bytes)
 
     async def request(
         self, peer_id: PeerId, protocol: str, payload: bytes, max_response_bytes: int = 1 << 20
     ) -> bytes:
+        """One answer of at most `max_response_bytes`; RequestFailed when there is none."""
         await trio.lowlevel.checkpoint()
         if peer_id not in self._connected:
             await self.connect(PeerAddress(peer_id))

@@ -46,6 +46,9 @@ Judge = Callable[[str, ID, ID, bytes], Verdict]
 
 
 class HardenedPubsub(Pubsub):  # type: ignore[misc]
+    """Pubsub with StrictSign whose messages are judged by one function, with the defects named at
+    its methods worked around. `start_seqno`: exceeds that of every earlier run of this identity."""
+
     def __init__(
         self,
         host: HardenedHost,
@@ -61,12 +64,8 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             max_subscriptions_per_peer=MAX_TOPICS_PER_PEER,
             max_inbound_rpc_size=MAX_RPC_BYTES,
         )
-        # Defect: sequence numbers start at whole seconds (pubsub.py:478); after a quick restart
-        # with the same key peers take new messages for old ones. The caller gives nanoseconds.
-        self.counter = start_seqno
-        inherited: Any = self.seen_messages
-        inherited.stop()
-        self.seen_messages: Any = SeenMessages()
+        self._number_from(start_seqno)
+        self._use_own_cache()
         self.validation_cache.put = lambda msg_id, result: None  # never read: see push_msg
         self.judge = judge
         self.received = 0
@@ -78,11 +77,19 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         self._opening: WeakKeyDictionary[Any, trio.Lock] = WeakKeyDictionary()
         self._readers: dict[ID, list[trio.CancelScope]] = {}
 
+    def _number_from(self, start_seqno: int) -> None:
+        self.counter = start_seqno  # Defect gossip-sequence-numbers
+
+    def _use_own_cache(self) -> None:
+        # Defect gossip-thread.
+        inherited: Any = self.seen_messages
+        inherited.stop()
+        self.seen_messages: Any = SeenMessages()
+
     # Receiving
 
     async def stream_handler(self, stream: INetStream) -> None:
-        # Defect 2: a frame that is no protobuf raises through every layer (pubsub.py:562) and ends
-        # the process. Here it costs the sender this stream.
+        """Defect gossip-undecodable-frame. Here such a frame costs its sender this stream."""
         peer_id = stream.muxed_conn.peer_id
         try:
             with self._reading(peer_id):
@@ -131,8 +138,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             rpc = rpc_pb2.RPC()
             rpc.ParseFromString(frame)
             _refuse_strange_topics(rpc)
-            # Not needed (identify brings it), and refusing RPCs for it loses messages when a
-            # peer's clock stepped back between two starts.
+            # Defect gossip-stale-record. Nobody needs it: identify brings it.
             rpc.ClearField("senderRecord")
             self._take_subscriptions(peer_id, rpc, first)
             first = False
@@ -163,8 +169,8 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Judge one message and relay it when it is accepted; our own are only sent.
 
-        Defect 3: an undecodable key raises out of `validators.py:63`, as does any validator, and
-        ends the process. The subscription channel (32 messages, then silent loss) is not used.
+        Defect gossip-undecodable-key. The subscription channel (32 messages, then silent loss) is
+        not used.
         """
         if msg_forwarder == self.my_id:
             self._mark_msg_seen(msg)
@@ -196,9 +202,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
     # Sending
 
     async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
-        # Defect 1: the queue's task, the flush of pending messages and the replay of recent ones
-        # (gossipsub.py:704, :788) write to one stream at once, and yamux locks a frame of 64 KB,
-        # not a message: larger messages interleave and the receiver reads garbage.
+        """Defect gossip-interleaved-writes."""
         lock = self._write_locks.setdefault(stream, trio.Lock())
         async with lock:
             try:
@@ -221,6 +225,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
     async def handle_sending_messages(
         self, peer_id: ID, stream: INetStream, queue: RpcQueue
     ) -> None:
+        """Write what is queued for a peer, until the queue or the stream ends."""
         while (rpc := await queue.pop()) is not None:
             if not await self.write_msg(stream, rpc):
                 return
@@ -230,9 +235,8 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
     # Peers that come, go and come back
 
     async def _handle_new_peer(self, peer_id: ID) -> None:
-        # Defect 5: the stream of a closed connection is kept for ever (pubsub.py:892), so that a
-        # peer that dropped or restarted gets nothing after it came back. We move to a stream on
-        # the newest connection, with what waits in the queue, and keep known subscriptions.
+        # Defect gossip-stale-stream. We move to a stream on the newest connection, with what waits
+        # in the queue, and keep known subscriptions.
         swarm: HardenedSwarm = self.host.get_network()
         connection = swarm.newest_connection(peer_id)
         if connection is None:
@@ -273,7 +277,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         peer_id: ID,
         timeout: float | None = None,  # noqa: ASYNC109 (libp2p's signature)
     ) -> None:
-        # Defect: only two kinds of failure are retried; a failed negotiation is final.
+        # Defect gossip-final-failure.
         delay = RETRY_MIN_SECONDS
         with trio.move_on_after(float("inf") if timeout is None else timeout):
             while self._peer_is_connected(peer_id):
@@ -286,8 +290,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                 delay = min(2 * delay, RETRY_MAX_SECONDS)
 
     def _handle_dead_peer(self, peer_id: ID) -> None:
-        # Defect 5, second half: subscriptions are forgotten with the stream (pubsub.py:1133)
-        # although a peer that stayed connected never sends them again.
+        # Defect gossip-forgotten-subscriptions.
         if not self._peer_is_connected(peer_id):
             super()._handle_dead_peer(peer_id)
             return
@@ -295,6 +298,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         self._schedule_peer_stream_retry(peer_id)
 
     async def handle_dead_peer_queue(self) -> None:
+        """A peer that stayed connected gets a new stream; others are forgotten."""
         async with self.dead_peer_receive_channel:
             self.event_handle_dead_peer_queue_started.set()
             async for peer_id in self.dead_peer_receive_channel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.rpc_queue import RpcQueue
 
@@ -14,15 +16,20 @@ MAX_QUEUED_BYTES = 8 * 1024 * 1024
 """Bounds of the outbound queue of one peer; what does not fit is dropped, and IHAVE repairs it."""
 
 
+QUEUE_OPTIONS: dict[str, Any] = {"max_size": MAX_QUEUED_RPCS, "max_message_size": MAX_RPC_BYTES}
+"""Of py-libp2p's RpcQueue."""
+
+
 class BoundedRpcQueue(RpcQueue):  # type: ignore[misc]
-    """Defect: queues are built bare (`pubsub.py:948`): 32 messages, which a burst overruns."""
+    """What waits for one peer, bounded in bytes too. Defect gossip-small-queue."""
 
     def __init__(self, faults: Faults) -> None:
-        super().__init__(max_size=MAX_QUEUED_RPCS, max_message_size=MAX_RPC_BYTES)
+        super().__init__(**QUEUE_OPTIONS)
         self._faults = faults
         self._bytes = 0
 
     def push(self, rpc: rpc_pb2.RPC, priority: bool = False) -> bool:
+        """False when it is full: the frame is dropped and counted."""
         size = rpc.ByteSize()
         if self._bytes + size > MAX_QUEUED_BYTES or not super().push(rpc, priority):
             if not self.closed:
@@ -32,6 +39,7 @@ class BoundedRpcQueue(RpcQueue):  # type: ignore[misc]
         return True
 
     async def pop(self) -> rpc_pb2.RPC | None:
+        """The next frame; None once the queue is closed."""
         rpc: rpc_pb2.RPC | None = await super().pop()
         if rpc is not None:
             self._bytes -= rpc.ByteSize()

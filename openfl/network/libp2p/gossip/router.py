@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 import trio
 from libp2p.peer.id import ID
@@ -20,32 +21,34 @@ GOSSIP_PROTOCOL = PROTOCOL_ID_V11
 MAX_EQUIVOCATION_RECORDS = 8_192
 MAX_MESSAGE_IDS = 256
 
+ROUTER_OPTIONS: dict[str, Any] = {
+    # Lower degrees left meshes empty for the 60 s of a prune's back-off.
+    "degree": 6,
+    "degree_low": 4,
+    "degree_high": 12,
+    "heartbeat_initial_delay": 0.1,
+    "heartbeat_interval": 1,  # the default is 120 s
+    # Defect gossip-spam-limit. Authors are rate-limited by whoever judges the messages.
+    "spam_protection_enabled": False,
+    # Both change the degrees behind our back; peers of one LAN share addresses anyway.
+    "adaptive_gossip_enabled": False,
+    "eclipse_protection_enabled": False,
+    "max_pending_messages_per_peer": 32,
+    "pending_messages_ttl": 5.0,
+}
+"""Of py-libp2p's GossipSub."""
+
 
 class HardenedGossipSub(GossipSub):  # type: ignore[misc]
+    """The router of GossipSub 1.1, with the defects named at its methods worked around."""
+
     def __init__(self, faults: Faults) -> None:
-        super().__init__(
-            protocols=[GOSSIP_PROTOCOL],
-            # Lower degrees left meshes empty for the 60 s of a prune's back-off.
-            degree=6,
-            degree_low=4,
-            degree_high=12,
-            heartbeat_initial_delay=0.1,
-            heartbeat_interval=1,  # the default is 120 s
-            # Defect: `spam_protection` allows 10 messages a second of each *forwarder*, our own
-            # included (gossipsub.py:2894), and drops the rest silently. Authors are rate-limited
-            # by whoever judges the messages.
-            spam_protection_enabled=False,
-            # Both change the degrees behind our back; peers of one LAN share addresses anyway.
-            adaptive_gossip_enabled=False,
-            eclipse_protection_enabled=False,
-            max_pending_messages_per_peer=32,
-            pending_messages_ttl=5.0,
-        )
+        super().__init__(protocols=[GOSSIP_PROTOCOL], **ROUTER_OPTIONS)
         self._faults = faults
         self._digests: OrderedDict[bytes, bytes] = OrderedDict()
 
     async def heartbeat(self) -> None:
-        # Defect: any exception in one heartbeat ends the service, hence the node.
+        """Defect gossip-heartbeat-crash."""
         while True:
             try:
                 await super().heartbeat()
@@ -55,8 +58,7 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
                 await trio.sleep(self.heartbeat_interval)
 
     def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
-        # Defect: keeps up to 1,000 whole messages (gossipsub.py:3541): 60 of 900 KB are 58 MiB.
-        # Digests say the same in 32 bytes.
+        # Defect gossip-equivocation-memory. Digests say the same in 32 bytes.
         digest = hashlib.sha256(msg.data).digest()
         known = self._digests.setdefault(msg.from_id + msg.seqno, digest)
         if len(self._digests) > MAX_EQUIVOCATION_RECORDS:
@@ -70,10 +72,8 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
         origin: ID,
         msg_id: bytes | None = None,
     ) -> Iterable[ID]:
-        # Defect: a mesh is all there is to publish to. Two members of which one restarts refuse
-        # each other's GRAFT for the back-off of a prune, a minute or more: nothing arrives. While a
-        # mesh is thin, subscribers outside it are sent to as well (gossipsub 1.1 floods its own
-        # messages to all of them).
+        # Defect gossip-thin-mesh. While a mesh is thin, subscribers outside it are sent to as well
+        # (GossipSub 1.1 floods its own messages to all of them).
         topics = list(topic_ids)
         chosen = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
         for topic in topics:
@@ -85,6 +85,7 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
         return chosen
 
     def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
+        """Queue a frame for the peer, without our signed record."""
         # Every RPC carries our signed peer record, which every receiver verifies: identify and the
         # first message of a stream have told it already.
         rpc.ClearField("senderRecord")
@@ -96,8 +97,7 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
         peers_to_prune: dict[ID, list[str]],
         peers_to_gossip: dict[ID, dict[str, list[bytes]]],
     ) -> None:
-        # Defect: the lists of the original are not reset between peers (gossipsub.py:1249), so a
-        # peer is also grafted to topics, and offered messages, that were meant for another.
+        # Defect gossip-control-for-others.
         for peer in dict.fromkeys([*peers_to_graft, *peers_to_prune, *peers_to_gossip]):
             control = self.pack_control_msgs(
                 [
@@ -110,18 +110,19 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
             await self.emit_control_message(control, peer)
 
     async def handle_ihave(self, ihave_msg: rpc_pb2.ControlIHave, sender_peer_id: ID) -> None:
+        """Of topics we are in, and not more than `MAX_MESSAGE_IDS` ids."""
         if ihave_msg.topicID not in self.mesh:
             return
         del ihave_msg.messageIDs[MAX_MESSAGE_IDS:]
         await super().handle_ihave(ihave_msg, sender_peer_id)
 
     async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
-        # Defect: one id repeated 20,000 times in an IWANT is answered 20,000 times.
+        """Defect gossip-repeated-iwant."""
         wanted = list(dict.fromkeys(iwant_msg.messageIDs))[:MAX_MESSAGE_IDS]
         await super().handle_iwant(rpc_pb2.ControlIWant(messageIDs=wanted), sender_peer_id)
 
     async def handle_prune(self, prune_msg: rpc_pb2.ControlPrune, sender_peer_id: ID) -> None:
-        # Defect: a back-off is kept for ever for every topic name that anybody makes up.
+        """Defect gossip-endless-back-off."""
         if prune_msg.topicID in self.mesh:
             prune_msg.backoff = min(prune_msg.backoff, 600)
             await super().handle_prune(prune_msg, sender_peer_id)

@@ -17,6 +17,7 @@ class SeenMessages:
         self._seen_at: OrderedDict[bytes, float] = OrderedDict()
 
     def has(self, message_id: bytes) -> bool:
+        """Whether it was added within `SEEN_SECONDS`."""
         self._expire()
         return message_id in self._seen_at
 
@@ -30,6 +31,7 @@ class SeenMessages:
         return new
 
     def stop(self) -> None:
+        """Forget all."""
         self._seen_at.clear()
 
     def _expire(self) -> None:

@@ -46,6 +46,7 @@ async def read_message(reader: StreamReader, kind: type[Message]) -> Message:
 
 
 async def write_message(stream: Any, message: HopMessage | StopMessage) -> None:
+    """Send one message of the relay protocol."""
     await stream.write(encode_varint_prefixed(message.SerializeToString()))
 
 
@@ -57,15 +58,19 @@ class CircuitStream(ReadWriteCloser):  # type: ignore[misc]
         self._reader = reader
 
     async def write(self, data: bytes) -> None:
+        """Send over the relay."""
         await self._stream.write(data)
 
     async def read(self, n: int | None = None) -> bytes:
+        """At most `n` bytes, those read ahead first; empty at the end."""
         return await self._reader.read_some(n)
 
     async def close(self) -> None:
+        """Close the circuit."""
         await self._stream.close()
 
     async def reset(self) -> None:
+        """End the circuit at once."""
         await self._stream.reset()
 
     def get_remote_address(self) -> tuple[str, int] | None:

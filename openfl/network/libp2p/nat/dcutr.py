@@ -79,6 +79,7 @@ def usable_addresses(
 
 
 def as_multiaddr(address: Address) -> Multiaddr:
+    """The address as it is sent and dialled."""
     return Multiaddr(f"/ip{6 if ':' in address[0] else 4}/{address[0]}/tcp/{address[1]}")
 
 

@@ -114,6 +114,7 @@ class HolePuncher:
             self._host.set_stream_handler(DCUTR_PROTOCOL, self._answer)
 
     async def run(self) -> None:
+        """Try, again and again, with peers that are reached over a relay; until cancelled."""
         if not AVAILABLE:
             log.debug("no hole punching: this system does not let a listening port be dialled from")
             return

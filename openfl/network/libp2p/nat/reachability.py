@@ -5,9 +5,8 @@ peers dial back the address they see us at. When no fewer of them fail than succ
 same LAN always succeed) this node is *private*: it reserves a place at up to two connected relays,
 renews it, and announces the circuits' addresses. A node that is not private is left alone.
 
-py-libp2p's own AutoNAT server answers a dial-back through `host.connect`, which is content with the
-connection the request came over; so it calls everybody reachable. Here a dial-back is always a
-new connection, secured, so that it is known who answered, and closed.
+A dial-back is always a new connection, secured, so that it is known who answered, and closed
+(defect autonat-known-connection).
 """
 
 from __future__ import annotations
@@ -132,6 +131,7 @@ class Reachability:
         self._host.forwarded = self.forwarded
 
     async def run(self) -> None:
+        """Find out, again and again, and keep places at relays while needed; until cancelled."""
         told: list[str] = []
         while True:
             await trio.sleep(LOOK_SECONDS)

@@ -85,6 +85,7 @@ class Relay:
         self._circuits_open = 0
 
     def start(self) -> None:
+        """Answer who asks for a place or a circuit from now on."""
         self._host.set_stream_handler(HOP_PROTOCOL, self._handle)
 
     def reserved(self, peer_id: ID) -> bool:

@@ -31,7 +31,7 @@ def origin_of(host: str) -> str:
     return str(address)
 
 
-class Admission:
+class ConnectionGate:
     """Counts visitors. `max_connections`: all places, of which visitors get three quarters, and
     those of one address half."""
 
@@ -79,19 +79,19 @@ class Admission:
 class Visit:
     """One visitor, from its knock to its end."""
 
-    def __init__(self, admission: Admission, origin: str) -> None:
-        self._admission = admission
+    def __init__(self, gate: ConnectionGate, origin: str) -> None:
+        self._gate = gate
         self._origin = origin
         self._settled = False
 
     def settle(self) -> bool:
         """The handshake is done; False: others took the last place meanwhile, close it."""
-        self._settled = self._admission._settle(self._origin)
+        self._settled = self._gate._settle(self._origin)
         return self._settled
 
     def end(self) -> None:
         """The connection is closed; to be called once."""
-        self._admission._end(self._origin, self._settled)
+        self._gate._end(self._origin, self._settled)
 
 
 def _take(counter: Counter[str], origin: str) -> None:

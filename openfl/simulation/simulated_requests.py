@@ -1,4 +1,4 @@
-"""`Requests`: a request and its answer on the simulated network, each a sampled way long."""
+"""`SimulatedRequests`: requests and answers on the simulated network, each with a sampled delay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answered = Callable[[bytes | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SimulatedRequest:
     """To `peer`, whoever that is once it arrives there."""
 
     asker: SimulatedMember
@@ -26,7 +26,7 @@ class Request:
     payload: bytes
 
 
-class Requests:
+class SimulatedRequests:
     """member_of: who has that identity now."""
 
     def __init__(
@@ -43,14 +43,14 @@ class Requests:
         self._member_of = member_of
         self._respond = respond
 
-    def send(self, request: Request, timeout_seconds: float, answered: Answered) -> None:
+    def send(self, request: SimulatedRequest, timeout_seconds: float, answered: Answered) -> None:
         """Under way from now on."""
         self.bytes_carried += len(request.payload)
         now = self._agenda.now
         arrives = now + self._links.one_way(len(request.payload))
         self._agenda.plan(arrives, self._arrive, request, now + timeout_seconds, answered)
 
-    def _arrive(self, request: Request, deadline: float, answered: Answered) -> None:
+    def _arrive(self, request: SimulatedRequest, deadline: float, answered: Answered) -> None:
         now, arrives = self._agenda.now, deadline
         asker, asked = request.asker, self._member_of(request.peer)
         answer: bytes | None = None

@@ -1,1 +1,0 @@
-"""What is wrong in py-libp2p."""
