@@ -108,7 +108,8 @@ def all_settings() -> Mapping[str, Setting]:
 
 def _whose(kinds: Sequence[str]) -> str:
     """`Implicit only`, `Rating and implicit`."""
-    words = " and ".join(kinds) if len(kinds) > 1 else f"{kinds[0]} only"
+    *others, last = kinds
+    words = f"{', '.join(others)} and {last}" if others else f"{last} only"
     return words[0].upper() + words[1:]
 
 
