@@ -1,0 +1,1 @@
+"""What every room may know: contributions, errors, telemetry, names, files."""

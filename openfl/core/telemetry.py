@@ -59,6 +59,8 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
+    """A peer that the node is connected to, or remembers."""
+
     peer_id: PeerId
     multiaddrs: tuple[str, ...]
     groups: tuple[str, ...]
@@ -282,6 +284,7 @@ class NodeSnapshot:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> NodeSnapshot:
+        """From what `to_plain` made; KeyError, TypeError or ValueError: something else did."""
         values = dict(plain)
         values["multiaddrs"] = tuple(values["multiaddrs"])
         values["history"] = tuple(values["history"])

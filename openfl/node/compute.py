@@ -30,6 +30,7 @@ class ThreadCompute:
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     async def run(self, work: Callable[[], T]) -> T:
+        """When cancelled, `work` goes on in its thread; what it returns is dropped."""
         return await trio.to_thread.run_sync(
             work,
             abandon_on_cancel=True,  # type: ignore[call-arg]  # the stubs are of an older trio
@@ -47,6 +48,7 @@ class InlineCompute:
         self._cost_seconds = cost_seconds
 
     async def run(self, work: Callable[[], T]) -> T:
+        """Does `work` first, then waits on the (virtual) clock."""
         result = work()
         await trio.sleep(self._cost_seconds)
         return result

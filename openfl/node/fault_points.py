@@ -28,6 +28,7 @@ MOVE_POINTS = (
 
 
 def kill_this_process() -> None:
+    """SIGKILL: nothing is closed or saved, as in a power cut."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -43,8 +44,10 @@ class FaultPoints:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> FaultPoints:
+        """The point to end at is the value of `VARIABLE`; none when it is not set."""
         return cls(environ.get(VARIABLE, ""))
 
     def reach(self, name: str) -> None:
+        """End here when this is the point; else nothing."""
         if name == self._fail_at:
             self._act()

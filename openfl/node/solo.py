@@ -37,6 +37,7 @@ class SoloTraining:
 
     @property
     def model(self) -> ModelView | None:
+        """The model that was trained alone; None until there is one."""
         return None if self._result is None else self._result.model
 
     async def train(self, membership: Membership) -> None:

@@ -138,6 +138,7 @@ class Switcher:
         return self.selector.findings.get(group_id)
 
     def view(self) -> SwitchingView:
+        """Its settings, moves and decisions, for telemetry."""
         return SwitchingView(
             auto=self._auto,
             pinned=self._pinned,

@@ -25,6 +25,7 @@ class Fits:
 
     @classmethod
     def of(cls, evaluations: Sequence[Evaluation]) -> Fits:
+        """Over nodes that have held-out examples; NaN everywhere when none has."""
         counted = [e for e in evaluations if e.count]
         if not counted:
             return cls(math.nan, math.nan, math.nan, math.nan)
@@ -125,5 +126,6 @@ class Summary:
     grouping: Grouping | None = None
 
     def to_plain(self) -> dict[str, Any]:
+        """The JSON object of `simulate --json` at the end of a run."""
         found: dict[str, Any] = json_plain({"kind": "summary", **asdict(self)})
         return found

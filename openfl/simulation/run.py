@@ -64,6 +64,8 @@ class Central:
 
 @dataclass(frozen=True)
 class Outcome:
+    """What is left of a run: its summary, a record a round, and the engine with all members."""
+
     summary: Summary
     records: tuple[RoundRecord, ...]
     engine: Engine
@@ -226,6 +228,7 @@ def train_centrally(
 
 
 def summary_of(scenario: Scenario, engine: Engine, central: dict[str, float]) -> Summary:
+    """Of a run that is over. central: metric by split, of training in one place."""
     last = engine.records[-1]
     within = next((r for r in engine.records if r.against_central <= WITHIN), None)
     return Summary(

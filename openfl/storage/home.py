@@ -47,30 +47,37 @@ class Home:
 
     @property
     def config_file(self) -> Path:
+        """Settings; a home need not have any."""
         return self.root / "config.toml"
 
     @property
     def identity_file(self) -> Path:
+        """The private key; for its owner only."""
         return self.root / "identity.key"
 
     @property
     def state_folder(self) -> Path:
+        """What the node keeps from one run to the next."""
         return self.root / "state"
 
     @property
     def peers_file(self) -> Path:
+        """Peers to dial at the next start."""
         return self.root / "peers.json"
 
     @property
     def control_socket(self) -> Path:
+        """Where a running node takes commands."""
         return self.root / "control.sock"
 
     @property
     def log_file(self) -> Path:
+        """Every event, and warnings of libraries."""
         return self.root / "node.log"
 
     @property
     def lock_file(self) -> Path:
+        """Locked while a node runs here; holds its process id."""
         return self.root / "lock"
 
     def model_file(self, configured: str) -> Path:
@@ -78,6 +85,7 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
+        """The file of one state: `node`, `last`, or the id of a group."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:

@@ -164,15 +164,19 @@ class HomeStorage:
     # --- while running ----------------------------------------------------------------------------
 
     async def save(self, saved: SavedMembership, model: ModelView) -> None:
+        """The membership, the model and the last snapshot, in a thread. StateError leaves each file
+        as it was, or new and whole."""
         last = None if self._snapshot is None else self._snapshot().to_plain()
         await trio.to_thread.run_sync(self._save, saved, model, last)
 
     async def set_current(self, charter: Charter, standing: Standing | None = None) -> None:
+        """Name the group that the node is in. standing: None keeps the present one. StateError."""
         standing = standing if standing is not None else self.standing
         await trio.to_thread.run_sync(self._write_node, charter, standing)
         self._charter, self.standing = charter, standing
 
     async def forget(self, group_id: GroupId) -> None:
+        """Remove what is kept of a group. If the node was in it, it is in none then. StateError."""
         if self._charter is not None and self._charter.group_id == group_id:
             self.standing = Standing()
             await trio.to_thread.run_sync(self._write_node, None, self.standing)
@@ -185,6 +189,8 @@ class HomeStorage:
         await trio.to_thread.run_sync(self._tidy)
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        """Add peers to those to dial at the next start, the first as the one seen last.
+        StateError."""
         for peer in reversed(peers):
             self._peers = self._peers.with_seen(peer.peer_id, peer.multiaddrs, time.time())
         await trio.to_thread.run_sync(self._peers.save, self._place.peers_file)

@@ -88,6 +88,7 @@ class TorchModel:
     metric: str = "log_loss"
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """float32[examples]: `loss`, or cross entropy where none is given."""
         if self.loss is not None:
             return self.loss(outputs, targets)
         return _torch().nn.functional.cross_entropy(outputs, targets, reduction="none")
@@ -232,10 +233,12 @@ class TorchTask:
 
     @property
     def charter(self) -> Charter:
+        """Of the group it learns in."""
         return self._charter
 
     @property
     def train_examples(self) -> int:
+        """Rows of the training split."""
         return len(self._split.train)
 
     @property
