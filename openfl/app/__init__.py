@@ -1,1 +1,1 @@
-"""A configuration and a home folder become a running node; and what works without one."""
+"""From a configuration and a home folder to a running node, and what works without one."""

@@ -1,1 +1,1 @@
-"""What every room may know: contributions, errors, telemetry, names, files."""
+"""What every room stands on: contributions, errors, telemetry, names, files."""

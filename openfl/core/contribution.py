@@ -107,7 +107,7 @@ class Charter:
 
     @cached_property
     def group_id(self) -> GroupId:
-        """The first 128 bits of SHA-256 of the charter, as 32 hex digits (docs/protocol.md)."""
+        """Of the group under this charter: equal charters make one group."""
         canonical = cbor2.dumps(self.to_plain(), canonical=True)
         return GroupId(hashlib.sha256(canonical).hexdigest()[:32])
 
@@ -162,7 +162,7 @@ class Contribution:
 
     @property
     def row_count(self) -> int:
-        """Of all blocks together."""
+        """In all blocks."""
         return sum(len(block) for block in self.blocks)
 
 

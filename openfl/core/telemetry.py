@@ -59,7 +59,7 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """A peer that the node is connected to, or remembers."""
+    """A connected peer."""
 
     peer_id: PeerId
     multiaddrs: tuple[str, ...]
@@ -284,7 +284,8 @@ class NodeSnapshot:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> NodeSnapshot:
-        """From what `to_plain` made; KeyError, TypeError or ValueError: something else did."""
+        """What `to_plain` made, in this version or an earlier one. KeyError, TypeError, ValueError
+        or AttributeError when it is no snapshot."""
         values = dict(plain)
         values["multiaddrs"] = tuple(values["multiaddrs"])
         values["history"] = tuple(values["history"])

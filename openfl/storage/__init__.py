@@ -1,1 +1,1 @@
-"""The home folder of a node, and everything that is kept in it."""
+"""The home folder, and everything that a node keeps in it."""

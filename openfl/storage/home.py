@@ -47,37 +47,37 @@ class Home:
 
     @property
     def config_file(self) -> Path:
-        """Settings; a home need not have any."""
+        """Settings; optional."""
         return self.root / "config.toml"
 
     @property
     def identity_file(self) -> Path:
-        """The private key; for its owner only."""
+        """The private key."""
         return self.root / "identity.key"
 
     @property
     def state_folder(self) -> Path:
-        """What the node keeps from one run to the next."""
+        """Where the state files are."""
         return self.root / "state"
 
     @property
     def peers_file(self) -> Path:
-        """Peers to dial at the next start."""
+        """Peers to try at the next start."""
         return self.root / "peers.json"
 
     @property
     def control_socket(self) -> Path:
-        """Where a running node takes commands."""
+        """Where commands reach the running node."""
         return self.root / "control.sock"
 
     @property
     def log_file(self) -> Path:
-        """Every event, and warnings of libraries."""
+        """What the node said."""
         return self.root / "node.log"
 
     @property
     def lock_file(self) -> Path:
-        """Locked while a node runs here; holds its process id."""
+        """Held by the node that runs here."""
         return self.root / "lock"
 
     def model_file(self, configured: str) -> Path:
@@ -85,7 +85,7 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
-        """The file of one state: `node`, `last`, or the id of a group."""
+        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy` or a group's id."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:
