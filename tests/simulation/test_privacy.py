@@ -28,12 +28,13 @@ from openfl.core.errors import ConfigError
 from openfl.core.model_view import DenseModel
 from openfl.discovery import peer_exchange
 from openfl.discovery.discovery import NETWORK_KEY, group_key
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import load_catalogue, load_ratings
 from openfl.learning.implicit import charter as implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.kinds import load_workload
 from openfl.learning.rating import charter as rating_charter
-from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.workload import Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.network import SimulatedNetwork
