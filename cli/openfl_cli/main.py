@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from openfl import __version__
+from openfl.app.lazy_imports import postpone_libp2p
 from openfl.core.errors import UsageError, UserError
 from openfl_cli import exit_codes, output
 from openfl_cli.commands import COMMANDS
@@ -107,6 +108,7 @@ def _run(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help()
         return exit_codes.SUCCESS
+    postpone_libp2p()  # for whichever command imports it: this process is ours
     code: int = arguments.run(arguments)
     return code
 

@@ -1,6 +1,6 @@
 """A home folder as one sees it who runs no node there: whose it is, and what is made by hand.
 
-Importing this is quick: what needs libp2p is imported where it is used.
+Importing this is quick: what needs NumPy or libp2p is imported where it is used.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from openfl.core.contribution import PeerId
 from openfl.core.errors import DecodeError, GroupError, StateError, UsageError
 from openfl.core.files import open_own
 from openfl.storage.home import Home
+
+if TYPE_CHECKING:
+    from openfl.core.contribution import PeerId
 
 __all__ = ["Home", "Invited", "invite", "is_locked", "make_peer_id", "peer_id", "write_network_key"]
 
@@ -38,9 +41,9 @@ def make_peer_id(home: Path) -> PeerId:
     they cannot be, or are not ours."""
     from openfl.network.libp2p.envelope import load_or_create_identity, peer_id_of
 
-    place = Home(home)
-    place.prepare()
-    return peer_id_of(load_or_create_identity(place.identity_file))
+    folder = Home(home)
+    folder.prepare()
+    return peer_id_of(load_or_create_identity(folder.identity_file))
 
 
 def peer_id(home: Path) -> PeerId | None:
@@ -68,15 +71,16 @@ def invite(home: Path, guest: str, unix_now: float, days: float) -> Invited:
     GroupError when that node is in no group, in an open one, or in one that another founded;
     UsageError when `guest` is no peer id.
     """
+    from openfl.core.contribution import PeerId
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
-    from openfl.storage.home_storage import current_charter
     from openfl.storage.invitations import invite as signed_invitation
+    from openfl.storage.last_run import current_charter
 
-    place = Home(home)
-    charter = current_charter(place)
-    if charter is None or not place.identity_file.exists():
-        raise GroupError(f"the node in {place.root} is in no group yet: start it with --closed")
-    sealer = Libp2pSealer(load_or_create_identity(place.identity_file))
+    folder = Home(home)
+    charter = current_charter(folder)
+    if charter is None or not folder.identity_file.exists():
+        raise GroupError(f"the node in {folder.root} is in no group yet: start it with --closed")
+    sealer = Libp2pSealer(load_or_create_identity(folder.identity_file))
     try:
         text, invitation = signed_invitation(charter, sealer, PeerId(guest), unix_now, days)
     except DecodeError as error:

@@ -14,7 +14,14 @@ def set_up() -> None:
     `scipy.sparse`; afterwards it changes nothing.
     """
     from openfl.learning.lazy_imports import import_scipy_sparse
+
+    postpone_libp2p()
+    import_scipy_sparse()
+
+
+@functools.cache
+def postpone_libp2p() -> None:
+    """The part of `set_up` that concerns libp2p; nothing is imported yet, so it costs nothing."""
     from openfl.network.libp2p.lazy_imports import postpone_what_no_node_uses
 
     postpone_what_no_node_uses()
-    import_scipy_sparse()

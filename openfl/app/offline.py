@@ -33,10 +33,11 @@ from openfl.learning.model_file import (
 )
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
+from openfl.storage.last_run import last_snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class MovedModel:
+class WrittenModel:
     """What was exported or imported. rows: of songs; named: those whose name is known."""
 
     path: str
@@ -50,7 +51,7 @@ class MovedModel:
 def offline_snapshot(home: Path) -> NodeSnapshot | None:
     """The node as it last saved itself; None when it never did. StateError: it is of another
     version."""
-    return HomeStorage(Home(home), Path()).load_snapshot()
+    return last_snapshot(Home(home))
 
 
 def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
@@ -127,7 +128,7 @@ def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelRepor
     return evaluate(kind, config, kind.load(config, loaded.charter), loaded)
 
 
-def export_model(config: Config, home: Path, target: Path, force: bool = False) -> MovedModel:
+def export_model(config: Config, home: Path, target: Path, force: bool = False) -> WrittenModel:
     """Write the home's model to `target`, with the names of its songs as far as they are known
     here. StateError: no model is saved, `target` exists (without `force`), or writing fails."""
     if target.exists() and not force:
@@ -144,24 +145,24 @@ def export_model(config: Config, home: Path, target: Path, force: bool = False) 
     if not target.parent.is_dir():
         raise StateError(f"{target.parent}: no such folder")
     atomic_write(target, data, mode=0o644)
-    return _moved(target, load_named_model(target))
+    return _written(target, load_named_model(target))
 
 
-def import_model(config: Config, home: Path, source: Path, force: bool = False) -> MovedModel:
+def import_model(config: Config, home: Path, source: Path, force: bool = False) -> WrittenModel:
     """Make the model in `source` the one that this home's `recommend` uses when no node runs.
 
     Everything in the file is checked first. StateError: the file is missing or damaged, or a node
     is running here. GroupError: it is of a task that recommends no songs, or of another group than
     this home's and not `force`.
     """
-    place = Home(home)
+    into = Home(home)
     named = load_named_model(source)
     charter = named.model.charter
     head_of(charter, named.model)
-    place.prepare()
-    with place.lock():
-        target = place.model_file(config.model.file)
-        mine = _home_group(place, target)
+    into.prepare()
+    with into.lock():
+        target = into.model_file(config.model.file)
+        mine = _home_group(into, target)
         if mine is not None and mine.group_id != charter.group_id and not force:
             raise GroupError(
                 f"{source}: a model of group {charter.name} ({charter.group_id[:8]}), but this home"
@@ -174,7 +175,7 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
             )
         catalogues = {table: known.songs.values() for table, known in named.names.items()}
         atomic_write(target, encode_model(charter, named.model, catalogues))
-    return _moved(target, named)
+    return _written(target, named)
 
 
 def _existing_model(config: Config, home: Path) -> Path:
@@ -184,9 +185,9 @@ def _existing_model(config: Config, home: Path) -> Path:
     return path
 
 
-def _home_group(place: Home, model_file: Path) -> Charter | None:
+def _home_group(home: Home, model_file: Path) -> Charter | None:
     """The group this home is in, else that of its model; None when it has neither."""
-    resumed, _ = HomeStorage(place, model_file).load(None)
+    resumed, _ = HomeStorage(home, model_file).load(None)
     if resumed is not None:
         return resumed.charter
     try:
@@ -222,10 +223,10 @@ def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
     return {**songs, **catalogue.songs}.values()
 
 
-def _moved(path: Path, named: NamedModel) -> MovedModel:
+def _written(path: Path, named: NamedModel) -> WrittenModel:
     charter = named.model.charter
     items = _items_table(charter) or charter.tables[0].name
-    return MovedModel(
+    return WrittenModel(
         path=str(path),
         group=charter.name,
         group_id=charter.group_id,

@@ -15,8 +15,9 @@ from openfl.core.errors import ConfigError
 from openfl.core.names import name_problem, normal
 from openfl.learning.kinds import KINDS
 from openfl.network.base import PeerAddress
+from openfl.storage import last_run
 from openfl.storage.home import Home
-from openfl.storage.home_storage import HomeStorage, current_charter
+from openfl.storage.home_storage import HomeStorage
 from openfl.storage.remembered_peers import RememberedPeers
 
 
@@ -46,7 +47,7 @@ def with_remembered_kind(config: Config, home: Home) -> Config:
     """`config`; when it does not set `task.kind`, with that of the group that will be resumed."""
     if config.origin("task.kind").kind != "default":
         return config
-    kind = HomeStorage(home, Path()).load_task(group_asked_for(config))
+    kind = last_run.current_task(home, group_asked_for(config))
     if kind is None or kind not in KINDS:
         return config
     return replace(config, task=replace(config.task, kind=kind))
@@ -54,7 +55,7 @@ def with_remembered_kind(config: Config, home: Home) -> Config:
 
 def group_to_resume(config: Config, home: Home) -> Charter | None:
     """The group this home is in, unless another is asked for."""
-    charter, asked = current_charter(home), group_asked_for(config)
+    charter, asked = last_run.current_charter(home), group_asked_for(config)
     return charter if charter is None or asked in (None, charter.name) else None
 
 
@@ -70,7 +71,7 @@ def with_remembered_data(config: Config, home: Home) -> Config:
     """`config`; when it names no ratings file, with the files that the node last ran with."""
     if config.data.ratings_file:
         return config
-    files = HomeStorage(home, Path()).load_data_files()
+    files = last_run.data_files(home)
     remembered: dict[str, Value] = {
         "data.ratings_file": files.get("ratings_file", ""),
         "data.catalogue_file": config.data.catalogue_file or files.get("catalogue_file", ""),

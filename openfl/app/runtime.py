@@ -1,11 +1,15 @@
 """What the command line uses of nodes, with and without one that runs: one module to import, and
-one to stand in for in tests. Each name is imported when it is used: `open_node` has to come before
-anything that loads SciPy."""
+one to stand in for in tests.
+
+Each name is imported when it is used, and the lazy imports are set up before.
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from openfl.app.lazy_imports import set_up
 
 if TYPE_CHECKING:
     from openfl.app.discover_groups import discover_groups
@@ -33,4 +37,5 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    set_up()
     return getattr(importlib.import_module(f"openfl.app.{_MODULES[name]}"), name)

@@ -1,13 +1,13 @@
 """`MembershipFactory`: opens memberships: the first one of a run, and one after another.
 
-What a session begins with is a `MembershipStart`: nothing, what was saved, or a snapshot of the
-group that the node moves to. Its epoch is above every earlier one of this node in that group.
+What one begins with is a `MembershipStart`: nothing, what was saved, or a snapshot of the group
+that the node moves to. Its epoch is above every earlier one of this node in that group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import trio
@@ -17,7 +17,7 @@ from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import ConfigError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.task import LearningTask, PrivateLearner
 from openfl.node.compute import Compute
 from openfl.node.event_log import EventLog
@@ -49,7 +49,7 @@ class MembershipFactory:
         """
         if resume is None:
             replica = Replica(charter, self.settings.limits)
-            return self._open(charter, MembershipStart(replica, self._new_epoch()))
+            return self._open(charter, MembershipStart(replica, SessionStart(self._new_epoch())))
         membership = self._open(charter, self._resumed(charter, resume))
         if resume.private and not membership.restore_private(resume.private):
             self.log.tell("info", "data-changed", "the data has changed since the last run")
@@ -72,9 +72,8 @@ class MembershipFactory:
         )
         if refused:
             self.log.tell("warning", "state-refused", f"{refused} saved contributions are invalid")
-        return MembershipStart(
-            replica, epoch, saved.round, history=saved.history, invitations=saved.invitations
-        )
+        session = SessionStart(epoch, round=saved.round, history=saved.history)
+        return MembershipStart(replica, session, saved.invitations)
 
     def _new_epoch(self) -> int:
         """Above those of earlier runs, unless the clock was set back."""
@@ -93,7 +92,7 @@ class MembershipFactory:
             self.links.sealer,
             self.settings,
             self.environment.rng,
-            start.session_start(task.train_examples),
+            replace(start.session, train_examples=task.train_examples),
             admission=self.learning.eligibility.admission(charter, start.invitations),
         )
         return Membership(

@@ -26,7 +26,7 @@ from openfl.core.contribution import Contribution, Evaluation, PeerId
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.group.settings import SessionSettings
+from openfl.group.settings import SessionSettings, SessionStart
 from openfl.simulation.faults import FaultActions, inject
 from openfl.simulation.measuring import measure
 from openfl.simulation.medium import FullMedium, Handle, Medium
@@ -188,15 +188,15 @@ class Engine:
         settings = self._settings(member)
         sealer = self.state.sealer_of(member)
         self.medium.starting(member)
-        begin = self._session_start(member, settings)
-        member.epochs = begin.epoch
+        begin = self._membership_start(member, settings)
+        member.epochs = begin.session.epoch
         seed = [self.scenario.run.seed, 6, member.index, member.epochs]
         session = GroupSession(
             begin.replica,
             sealer,
             settings,
             np.random.default_rng(seed),
-            begin.session_start(member.task.train_examples),
+            replace(begin.session, train_examples=member.task.train_examples),
             reader=self.state.reader,
         )
         member.session = session
@@ -211,7 +211,9 @@ class Engine:
         self.handle(member, ev.DiscoveryEnded(alone))
         self.medium.started(member)
 
-    def _session_start(self, member: SimulatedMember, settings: SessionSettings) -> MembershipStart:
+    def _membership_start(
+        self, member: SimulatedMember, settings: SessionSettings
+    ) -> MembershipStart:
         """With a seed, with what was saved, or with nothing."""
         seeded, saved = member.begins_with, member.saved
         member.begins_with = member.saved = None
@@ -219,9 +221,10 @@ class Engine:
             return seeded
         epoch = member.epochs + 1
         if saved is None:
-            return MembershipStart(self.medium.new_replica(member, settings.limits), epoch)
+            replica = self.medium.new_replica(member, settings.limits)
+            return MembershipStart(replica, SessionStart(epoch))
         replica, _ = saved.rebuild(self.state.sealer_of(member), settings.limits, self.now)
-        return MembershipStart(replica, epoch, saved.round)
+        return MembershipStart(replica, SessionStart(epoch, round=saved.round))
 
     def end(self, member: SimulatedMember) -> None:
         """End the member's session at once; nobody is told."""

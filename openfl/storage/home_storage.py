@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,41 +20,26 @@ import trio
 
 from openfl.core.atomic_files import remove
 from openfl.core.contribution import Charter, GroupId, ModelView
-from openfl.core.errors import RemoteError, StateError
-from openfl.core.names import normal
+from openfl.core.errors import RemoteError
 from openfl.core.telemetry import NodeSnapshot
 from openfl.learning.workload import Workload
 from openfl.network.base import PeerAddress
 from openfl.storage.base import OwedLeave, Standing
 from openfl.storage.home import Home
+from openfl.storage.last_run import (
+    NODE_KIND,
+    NODE_VERSION,
+    SNAPSHOT_KIND,
+    SNAPSHOT_VERSION,
+    is_wanted,
+)
 from openfl.storage.membership import STATE_KIND, STATE_VERSION, SavedMembership
 from openfl.storage.remembered_peers import RememberedPeers
-from openfl.storage.state_files import peek_state, read_state, write_state
+from openfl.storage.state_files import read_state, write_state
 from openfl.wire import messages as wire
-
-NODE_KIND = "node"
-NODE_VERSION = 1
-LAST_KIND = "snapshot"
-LAST_VERSION = 1
-
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _GROUP_STATE = re.compile(r"[0-9a-f]{32}\.state")
-
-
-def current_charter(place: Home) -> Charter | None:
-    """Of the group that the node of this home is in; None when it is in none."""
-    content = peek_state(place.state_file("node"), NODE_KIND, NODE_VERSION)
-    plain = content.get("charter") if isinstance(content, dict) else None
-    try:
-        return None if plain is None else wire.charter_from_plain(plain)
-    except RemoteError:
-        return None
-
-
-def _is_one_of(wanted: str | None, *names: Any) -> bool:
-    """Whether no group is wanted by name, or one of these; however their letters are composed."""
-    return wanted is None or normal(wanted) in [normal(n) for n in names if isinstance(n, str)]
 
 
 class _Standing(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,11 +58,11 @@ class HomeStorage:
     `asked`: the group its owner names at this start, if any. `standing`: as loaded, then as kept.
     """
 
-    def __init__(self, place: Home, model_file: Path, asked: str | None = None) -> None:
+    def __init__(self, home: Home, model_file: Path, asked: str | None = None) -> None:
         self.port = 0
         self.standing = Standing()
         self._asked = asked
-        self._place = place
+        self._home = home
         self._model_file = model_file
         self._workload: Workload | None = None
         self._snapshot: Callable[[], NodeSnapshot] | None = None
@@ -118,9 +102,9 @@ class HomeStorage:
             charter = wire.charter_from_plain(content["charter"])
         except RemoteError as error:
             return None, [*problems, f"{self._node_file}: the group's charter is damaged: {error}"]
-        if not _is_one_of(wanted, charter.name, content.get("asked")):
+        if not is_wanted(wanted, charter.name, content.get("asked")):
             return None, problems
-        path = self._place.state_file(charter.group_id)
+        path = self._home.state_file(charter.group_id)
         state = read_state(path, STATE_KIND, STATE_VERSION, time.time())
         if state.problem is not None:
             problems.append(f"{state.problem}; catching up from the group")
@@ -131,53 +115,27 @@ class HomeStorage:
                 problems.append(f"{path}: {error}; catching up from the group")
         return SavedMembership(charter, 0, 0, (), (), ()), problems
 
-    def load_task(self, wanted: str | None) -> str | None:
-        """The task of the group that `load(wanted)` would resume; None when there is none."""
-        content = peek_state(self._node_file, NODE_KIND, NODE_VERSION)
-        charter = content.get("charter") if isinstance(content, dict) else None
-        if not isinstance(charter, dict):
-            return None
-        if not _is_one_of(wanted, charter.get("name"), content.get("asked")):
-            return None
-        task = charter.get("task")
-        return task if isinstance(task, str) else None
-
-    def load_data_files(self) -> dict[str, str]:
-        """What `attach` was given when the node last ran; empty when it never did."""
-        content = peek_state(self._node_file, NODE_KIND, NODE_VERSION)
-        files = content.get("data_files") if isinstance(content, dict) else None
-        if not isinstance(files, dict):
-            return {}
-        return {str(key): str(path) for key, path in files.items()}
-
-    def load_snapshot(self) -> NodeSnapshot | None:
-        """The last saved picture of the node, its phase `stopped`; None when there is none."""
-        state = read_state(self._last_file, LAST_KIND, LAST_VERSION, time.time())
-        if state.content is None:
-            return None
-        try:
-            last = NodeSnapshot.from_plain(state.content)
-            return replace(last, phase="stopped", resources=None)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StateError(f"{self._last_file}: is of another version ({error})") from None
-
     # --- while running ----------------------------------------------------------------------------
 
     async def save(self, saved: SavedMembership, model: ModelView) -> None:
+        """Keep a membership, the node's picture, and the model for other programs. StateError."""
         last = None if self._snapshot is None else self._snapshot().to_plain()
         await trio.to_thread.run_sync(self._save, saved, model, last)
 
     async def set_current(self, charter: Charter, standing: Standing | None = None) -> None:
+        """Keep, in one write, that the node is in this group, and how it stands. StateError."""
         standing = standing if standing is not None else self.standing
         await trio.to_thread.run_sync(self._write_node, charter, standing)
         self._charter, self.standing = charter, standing
 
     async def forget(self, group_id: GroupId) -> None:
+        """Remove the membership in this group; when it is the current one, the node is in none from
+        then on. StateError."""
         if self._charter is not None and self._charter.group_id == group_id:
             self.standing = Standing()
             await trio.to_thread.run_sync(self._write_node, None, self.standing)
             self._charter = None
-        path = self._place.state_file(group_id)
+        path = self._home.state_file(group_id)
         await trio.to_thread.run_sync(remove, path)
 
     async def tidy(self) -> None:
@@ -185,26 +143,27 @@ class HomeStorage:
         await trio.to_thread.run_sync(self._tidy)
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        """Keep peers, most recently seen first, beside those known before. StateError."""
         for peer in reversed(peers):
             self._peers = self._peers.with_seen(peer.peer_id, peer.multiaddrs, time.time())
-        await trio.to_thread.run_sync(self._peers.save, self._place.peers_file)
+        await trio.to_thread.run_sync(self._peers.save, self._home.peers_file)
 
     def remembered(self, peers: RememberedPeers) -> None:
         """What was known at the start."""
         self._peers = peers
 
     def _save(self, saved: SavedMembership, model: ModelView, last: dict[str, Any] | None) -> None:
-        path = self._place.state_file(saved.charter.group_id)
+        path = self._home.state_file(saved.charter.group_id)
         write_state(path, STATE_KIND, STATE_VERSION, saved.to_plain())
         if last is not None:
-            write_state(self._last_file, LAST_KIND, LAST_VERSION, last)
+            write_state(self._last_file, SNAPSHOT_KIND, SNAPSHOT_VERSION, last)
         if self._workload is not None:
             self._workload.save_model(self._model_file, model, saved.charter)
 
     def _tidy(self) -> None:
         if self._charter is None:
             return
-        current = self._place.state_file(self._charter.group_id)
+        current = self._home.state_file(self._charter.group_id)
         for file in current.parent.iterdir():
             if _GROUP_STATE.fullmatch(file.name) and file != current:
                 remove(file)
@@ -230,11 +189,11 @@ class HomeStorage:
 
     @property
     def _node_file(self) -> Path:
-        return self._place.state_file("node")
+        return self._home.state_file("node")
 
     @property
     def _last_file(self) -> Path:
-        return self._place.state_file("last")
+        return self._home.state_file("last")
 
 
 def _standing_of(plain: Any) -> Standing:

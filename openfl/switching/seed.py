@@ -56,35 +56,27 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class MembershipStart:
-    """What a membership begins with. last_round: None is the usual of the settings."""
+    """What a membership begins with. session: without the number of examples, which its task tells.
+    snapshot: that the replica holds one already; None: the session is to get one."""
 
     replica: Replica
-    epoch: int
-    round: int = 0
-    last_round: int | None = None
-    history: tuple[float, ...] = ()
+    session: SessionStart
     invitations: tuple[bytes, ...] = ()
     snapshot: ev.SnapshotGiven | None = None
-
-    def session_start(self, train_examples: int) -> SessionStart:
-        """The part of it that the session is told."""
-        return SessionStart(self.epoch, train_examples, self.round, self.last_round, self.history)
 
     @classmethod
     def after(cls, old: GroupSession, seed: Seed, epoch: int) -> MembershipStart:
         """To take the place of `old`. Its epoch is at least `epoch`, and above that of any earlier
         membership of the new group that the seed knows of."""
         version = seed.replica.version_of(old.me)
-        return cls(
-            seed.replica,
+        session = SessionStart(
             max(epoch, version.epoch + 1),
-            old.round,
+            round=old.round,
             # Whoever is done and is moved by its owner is to learn again.
-            None if old.phase == "done" else old.last_round,
-            tuple(old.history),
-            seed.invitations,
-            seed.given,
+            last_round=None if old.phase == "done" else old.last_round,
+            history=tuple(old.history),
         )
+        return cls(seed.replica, session, seed.invitations, seed.given)
 
 
 def founded_name(old: str, token: bytes) -> str:

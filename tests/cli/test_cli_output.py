@@ -11,7 +11,7 @@ import pytest
 from cli_fakes import make_snapshot
 
 from openfl.storage.home import Home
-from openfl.storage.home_storage import LAST_KIND, LAST_VERSION
+from openfl.storage.last_run import SNAPSHOT_KIND, SNAPSHOT_VERSION
 from openfl.storage.state_files import write_state
 from openfl_cli import exit_codes, main
 from tests.patience import PATIENCE_SECONDS
@@ -27,7 +27,10 @@ def home(clean_environment: Path) -> Path:
     place = Home(clean_environment)
     place.prepare()
     write_state(
-        place.state_file("last"), LAST_KIND, LAST_VERSION, make_snapshot(members=60).to_plain()
+        place.state_file("last"),
+        SNAPSHOT_KIND,
+        SNAPSHOT_VERSION,
+        make_snapshot(members=60).to_plain(),
     )
     return clean_environment
 

@@ -25,8 +25,8 @@ from openfl.network.libp2p.envelope import load_or_create_identity
 from openfl.network.libp2p.private_network import load_network_key
 from openfl.simulation.scenario_file import load_scenario
 from openfl.storage.home import Home
-from openfl.storage.home_storage import NODE_KIND, NODE_VERSION
 from openfl.storage.invitations import load_invitation
+from openfl.storage.last_run import NODE_KIND, NODE_VERSION
 from openfl.storage.remembered_peers import RememberedPeers
 from openfl.storage.state_files import peek_state, read_state
 from openfl_cli.logs import log_to_file

@@ -21,6 +21,7 @@ from openfl.network.base import PeerAddress
 from openfl.storage.base import OwedLeave, Standing
 from openfl.storage.home import Home
 from openfl.storage.home_storage import NODE_KIND, NODE_VERSION, HomeStorage
+from openfl.storage.last_run import data_files, last_snapshot
 from openfl.storage.membership import SavedMembership
 from openfl.storage.remembered_peers import RememberedPeers
 from openfl.storage.state_files import read_state, write_state
@@ -249,12 +250,12 @@ class Models:
 
 async def test_every_save_writes_the_model_and_the_last_picture(place: Home) -> None:
     where, models = storage(place), Models()
-    assert storage(place).load_snapshot() is None
+    assert last_snapshot(place) is None
     where.attach(models, lambda: SNAPSHOT, {})  # type: ignore[arg-type]
     model = DenseModel.empty(OLD)
     await where.save(membership(OLD), model)
     assert models.saved == [(place.root / "model.safetensors", model, OLD)]
-    assert storage(place).load_snapshot() == replace(SNAPSHOT, phase="stopped", resources=None)
+    assert last_snapshot(place) == replace(SNAPSHOT, phase="stopped", resources=None)
 
 
 SNAPSHOT = NodeSnapshot(
@@ -295,7 +296,7 @@ SNAPSHOT = NodeSnapshot(
 def test_a_picture_of_another_version_is_a_state_error(place: Home, content: Any) -> None:
     write_state(place.state_file("last"), "snapshot", 1, content)
     with pytest.raises(StateError, match="another version"):
-        storage(place).load_snapshot()
+        last_snapshot(place)
 
 
 # --- peers ----------------------------------------------------------------------------------------
@@ -339,14 +340,14 @@ async def test_the_node_file_says_what_it_is(place: Home) -> None:
 
 
 async def test_where_the_data_is_can_be_asked_when_the_node_does_not_run(place: Home) -> None:
-    assert storage(place).load_data_files() == {}
+    assert data_files(place) == {}
     where = storage(place)
     files = {"data.ratings_file": "/music/ratings.csv"}
     where.attach(Models(), lambda: SNAPSHOT, files)  # type: ignore[arg-type]
     await where.set_current(OLD)
-    assert storage(place).load_data_files() == files
+    assert data_files(place) == files
     await where.forget(OLD.group_id)
-    assert storage(place).load_data_files() == files
+    assert data_files(place) == files
 
 
 async def test_how_the_data_was_read_is_remembered_with_where_it_is(place: Home) -> None:
@@ -373,7 +374,7 @@ async def test_how_the_data_was_read_is_remembered_with_where_it_is(place: Home)
 def test_data_files_of_another_version_count_as_unknown(place: Home, files: Any) -> None:
     content = {"charter": None, "port": 0, "data_files": files}
     write_state(place.state_file("node"), NODE_KIND, NODE_VERSION, content)
-    assert storage(place).load_data_files() == {}
+    assert data_files(place) == {}
 
 
 # --- standing -------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import pytest
 from openfl.aggregation.replica import ReplicaLimits
 from openfl.core.errors import ConfigError, StateError
 from openfl.group import events as session_events
+from openfl.group.session import GroupSession
 from openfl.switching import events as ev
 from openfl.switching.move import Move
 from openfl.switching.policy import Candidate, Decision
 from openfl.switching.probe import Probes
-from openfl.switching.seed import MoveOrder, Seed, SessionStart
+from openfl.switching.seed import MembershipStart, MoveOrder, Seed
 from tests.group_rig import CHARTER, Rig, RigSealer, contribution, peer, quick
 
 OLD, NEW = "the old membership", "the new membership"
@@ -177,25 +178,36 @@ def test_a_move_begins_with_what_the_probe_has() -> None:
     assert opening.seed.given.peer == end.peer
 
 
+def trained_once(rounds: int = 0) -> GroupSession:
+    """A session in its seventh epoch, whose first round is over; `rounds`: after which it is done,
+    0 for never."""
+    rig = Rig(quick(rounds))
+    member = rig.add(epoch=7)
+    rig.join(member)
+    rig.pass_time(2.5)
+    rig.train(member, contribution((1,), 1.0), fit=0.9)
+    return member.session
+
+
 def test_the_new_session_goes_on_where_the_old_one_was() -> None:
-    rig = Rig()
-    session = rig.add().session
-    seed = Seed.fetched(fetched().probe, peer(2))
-    start = SessionStart.after(session, seed, epoch=5)
-    assert (start.epoch, start.round, start.last_round) == (5, session.round, session.last_round)
+    old, seed = trained_once(rounds=9), Seed.fetched(fetched().probe, peer(2))
+    start = MembershipStart.after(old, seed, epoch=5)
     assert (start.replica, start.snapshot) == (seed.replica, seed.given)
-    session.phase = "done"
-    assert SessionStart.after(session, seed, epoch=5).last_round is None
+    session = start.session
+    assert (session.epoch, session.round, session.last_round) == (5, 1, 9)
+    assert session.history == (0.9,)
+
+
+def test_one_that_is_done_learns_again_in_the_new_group() -> None:
+    old, seed = trained_once(rounds=1), Seed.fetched(fetched().probe, peer(2))
+    assert old.phase == "done"
+    assert MembershipStart.after(old, seed, epoch=5).session.last_round is None
 
 
 def test_its_epoch_is_above_that_of_an_earlier_membership_of_the_group() -> None:
-    rig = Rig(quick())
-    first = rig.add(epoch=7)
-    rig.join(first)
-    rig.pass_time(2.5)
-    rig.train(first, contribution((1,), 1.0))
-    seed = Seed(first.session.replica, session_events.SnapshotGiven(peer(2)))
-    assert SessionStart.after(first.session, seed, epoch=1).epoch == 8
+    old = trained_once()
+    seed = Seed(old.replica, session_events.SnapshotGiven(peer(2)))
+    assert MembershipStart.after(old, seed, epoch=1).session.epoch == 8
 
 
 def test_the_owner_is_told_whence_whither_and_why() -> None:

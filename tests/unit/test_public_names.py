@@ -34,6 +34,22 @@ def test_importing_the_package_loads_the_package_and_nothing_else() -> None:
     assert loaded_by("import openfl") == {"openfl"}
 
 
+@pytest.mark.parametrize("room", ["network.base", "learning.task", "node", "app.open_node"])
+def test_importing_a_room_puts_nothing_in_the_place_of_libp2p(room: str) -> None:
+    loaded = loaded_by(f"import openfl.{room}")
+    assert f"openfl.{room}" in loaded
+    assert not [name for name in loaded if name.split(".")[0] == "libp2p"]
+
+
+def test_a_command_that_uses_libp2p_has_not_loaded_what_no_node_uses(tmp_path: Path) -> None:
+    run = (
+        f"from openfl_cli import main; assert main.run(['init', '--home', {str(tmp_path)!r}]) == 0"
+    )
+    loaded = loaded_by(run)
+    assert "libp2p.host.basic_host" in loaded
+    assert not loaded & {"requests", "httpx", "zeroconf"}
+
+
 @pytest.mark.parametrize("name", sorted({*openfl.__all__} - TORCH))
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(openfl, name).__name__ in (name, "NewType") or name in ("PeerId", "GroupId")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from openfl_cli import exit_codes, options
-from openfl_cli.moved import report
+from openfl_cli.model_report import report
 
 NAME = "import"
 HELP = "recommend from a model file when no node runs"
@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app import lazy_imports
+
+    lazy_imports.set_up()
     from openfl.app import offline
 
     home = options.home_folder(arguments)

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app import lazy_imports
+
+    lazy_imports.set_up()
     from openfl.app import offline
 
     home = options.home_folder(arguments)

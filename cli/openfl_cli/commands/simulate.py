@@ -78,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.scenario is None:
         raise UsageError(f"simulate needs a scenario: a file, or {', '.join(scenarios.shipped())}")
 
+    from openfl.app import lazy_imports
+
+    lazy_imports.set_up()
     from openfl.simulation.run import load_population, simulate
     from openfl.simulation.scenario_file import load_scenario
     from openfl.simulation.sealing import StandInSealer
