@@ -1,6 +1,6 @@
 """Many nodes in one process on virtual time: the real sessions, tasks, wire and replicas.
 
-`scenario` says what happens (data, read by `scenario_file`). `dataset` is everybody's data, `shards`
+`scenario` says what happens (read by `scenario_file`). `dataset` is everybody's data, `shards`
 cuts it, `population` is who the nodes are, `central` what they are measured against. `engine` runs
 the sessions on virtual time (`agenda`); what they publish goes through a `medium`, and
 `switch_driver` moves nodes between groups; `state` is what these share. `member` is one node in a
