@@ -1,1 +1,1 @@
-"""Labels of rows of numbers: multinomial logistic regression."""
+"""Labels of rows of numbers, by multinomial logistic regression."""

@@ -139,12 +139,12 @@ class LinearClassifier:
 
     @property
     def charter(self) -> Charter:
-        """Of the group it learns in."""
+        """See `LearningTask`."""
         return self._charter
 
     @property
     def train_examples(self) -> int:
-        """Rows of the training split."""
+        """See `LearningTask`."""
         return len(self._train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:

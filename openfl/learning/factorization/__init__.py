@@ -1,1 +1,1 @@
-"""What matrix factorization of ratings and of plays have in common."""
+"""What the kinds share that factorize a matrix of users and items."""

@@ -1,1 +1,1 @@
-"""Rankings from plays: implicit matrix factorization."""
+"""Which items users would play, by the factorization of implicit feedback."""

@@ -1,1 +1,1 @@
-"""Predictions of ratings: matrix factorization."""
+"""How users would rate items, by the factorization of a matrix of ratings."""

@@ -1,1 +1,1 @@
-"""Any PyTorch module as a task."""
+"""PyTorch modules as a learning task."""
