@@ -68,11 +68,10 @@ MAX_VARIANTS = 2
 
 
 class Replica:
-    """One group's registers and running sums; see the module's text."""
+    """One group's registers and running sums; see the module's text. ValueError for a table whose
+    value limit is beyond what `fixed_point` covers."""
 
     def __init__(self, charter: Charter, limits: ReplicaLimits | None = None) -> None:
-        """Empty; `limits`: the defaults of `ReplicaLimits` when None. ValueError for a table whose
-        value limit is beyond what `fixed_point` covers."""
         self.charter = charter
         self.limits = limits if limits is not None else ReplicaLimits()
         self._schemas: dict[str, TableSchema] = {t.name: t for t in charter.tables}
@@ -248,8 +247,7 @@ class Replica:
     def members(self) -> tuple[MemberState, ...]:
         """Members with registers, by peer id."""
         states = []
-        for author in sorted(self._members):
-            member = self._members[author]
+        for author, member in sorted(self._members.items()):
             latest = member.log.latest
             assert latest is not None, "a member without a delta"
             states.append(

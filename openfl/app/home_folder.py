@@ -41,9 +41,9 @@ def make_peer_id(home: Path) -> PeerId:
     they cannot be, or are not ours."""
     from openfl.network.libp2p.envelope import load_or_create_identity, peer_id_of
 
-    place = Home(home)
-    place.prepare()
-    return peer_id_of(load_or_create_identity(place.identity_file))
+    folder = Home(home)
+    folder.prepare()
+    return peer_id_of(load_or_create_identity(folder.identity_file))
 
 
 def peer_id(home: Path) -> PeerId | None:
@@ -76,11 +76,11 @@ def invite(home: Path, guest: str, unix_now: float, days: float) -> Invited:
     from openfl.storage.invitations import invite as signed_invitation
     from openfl.storage.last_run import current_charter
 
-    place = Home(home)
-    charter = current_charter(place)
-    if charter is None or not place.identity_file.exists():
-        raise GroupError(f"the node in {place.root} is in no group yet: start it with --closed")
-    sealer = Libp2pSealer(load_or_create_identity(place.identity_file))
+    folder = Home(home)
+    charter = current_charter(folder)
+    if charter is None or not folder.identity_file.exists():
+        raise GroupError(f"the node in {folder.root} is in no group yet: start it with --closed")
+    sealer = Libp2pSealer(load_or_create_identity(folder.identity_file))
     try:
         text, invitation = signed_invitation(charter, sealer, PeerId(guest), unix_now, days)
     except DecodeError as error:

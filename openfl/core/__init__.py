@@ -1,0 +1,1 @@
+"""What every room stands on: contributions, errors, telemetry, names, files."""

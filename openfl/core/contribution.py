@@ -107,6 +107,7 @@ class Charter:
 
     @cached_property
     def group_id(self) -> GroupId:
+        """Of the group under this charter: equal charters make one group."""
         canonical = cbor2.dumps(self.to_plain(), canonical=True)
         return GroupId(hashlib.sha256(canonical).hexdigest()[:32])
 
@@ -161,6 +162,7 @@ class Contribution:
 
     @property
     def row_count(self) -> int:
+        """In all blocks."""
         return sum(len(block) for block in self.blocks)
 
 

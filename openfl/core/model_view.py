@@ -92,10 +92,12 @@ class DenseModel:
         return cls(charter, {})
 
     def keys(self, table: str) -> Keys:
+        """uint64[n], ascending; see `ModelView.keys`."""
         found = self.tables.get(table)
         return np.empty(0, dtype=np.uint64) if found is None else found.keys
 
     def rows(self, table: str, keys: Keys) -> Floats:
+        """float32[n, width]; see `ModelView.rows`."""
         found = self.tables.get(table)
         if found is None or len(found.keys) == 0:
             return initial_rows(self.charter, table, keys)
@@ -109,6 +111,7 @@ class DenseModel:
         return rows
 
     def evidence(self, table: str, keys: Keys) -> NDArray[np.float64]:
+        """float64[n]: 0 for rows that nobody contributed to."""
         found = self.tables.get(table)
         if found is None or len(found.keys) == 0:
             return np.zeros(len(keys), dtype=np.float64)

@@ -59,6 +59,8 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
+    """A connected peer."""
+
     peer_id: PeerId
     multiaddrs: tuple[str, ...]
     groups: tuple[str, ...]
@@ -282,6 +284,8 @@ class NodeSnapshot:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> NodeSnapshot:
+        """What `to_plain` made, in this version or an earlier one. KeyError, TypeError, ValueError
+        or AttributeError when it is no snapshot."""
         values = dict(plain)
         values["multiaddrs"] = tuple(values["multiaddrs"])
         values["history"] = tuple(values["history"])

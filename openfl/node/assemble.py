@@ -17,8 +17,10 @@ from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.first_group import FirstGroup
 from openfl.node.group_finder import GroupFinder
+from openfl.node.group_views import GroupViews
 from openfl.node.items_watch import ItemsWatch
 from openfl.node.late_join import LateJoin, give_up_without_bootstrap
+from openfl.node.learning_views import LearningViews
 from openfl.node.membership import Membership
 from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
@@ -43,7 +45,7 @@ from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
 from openfl.storage.base import Standing
 from openfl.switching.look import LookMemory
-from openfl.switching.policy import Candidate, Decision
+from openfl.switching.policy import Decision
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.wire import messages as wire
 
@@ -104,19 +106,16 @@ def assemble_node(
         on_tell=SessionNews(current_group, items, switcher, finder, log).tell,
         log=log,
     )
+    group_views = GroupViews(current_group, finder, switcher, eligibility)
     views = NodeViews(
-        network=network,
-        current_group=current_group,
-        finder=finder,
-        switcher=switcher,
-        learning=learning,
-        solo=solo,
-        items=items,
-        settings=settings,
-        notices=notices,
-        log=log,
-        unix_time=unix_time,
-        started_at=unix_time(),
+        network,
+        current_group,
+        group_views,
+        LearningViews(current_group, learning, solo, items),
+        notices,
+        log,
+        settings,
+        unix_time,
     )
     driver = MoveDriver(
         current_group=current_group,
@@ -134,7 +133,15 @@ def assemble_node(
         log=log,
     )
     moves = host.moves = Moves(
-        current_group, workload, eligibility, finder, switcher, saver, driver, views.group, log
+        current_group,
+        workload,
+        eligibility,
+        finder,
+        switcher,
+        saver,
+        driver,
+        group_views.group,
+        log,
     )
     first_group = FirstGroup(network, workload, settings, eligibility, finder, looks, log)
     late_join = LateJoin(network, current_group, finder, first_group, moves, saver, notices, log)
@@ -203,10 +210,6 @@ class _SwitcherHost:
         """Where the node is."""
         return self.current_group.membership
 
-    async def move(self, decision: Decision, target: Candidate) -> None:
+    async def move(self, decision: Decision) -> None:
         """By the switcher's decision; GroupError or StateError: it stays where it was."""
-        await self.moves.move_by_itself(decision, target)
-
-    async def found(self, decision: Decision) -> None:
-        """By the switcher's decision; StateError: it stays where it was."""
-        await self.moves.found_by_itself(decision)
+        await self.moves.by_itself(decision)

@@ -30,6 +30,7 @@ class ThreadCompute:
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns in a worker thread, or raises there; one job at a time."""
         return await trio.to_thread.run_sync(
             work,
             abandon_on_cancel=True,  # type: ignore[call-arg]  # the stubs are of an older trio
@@ -47,6 +48,7 @@ class InlineCompute:
         self._cost_seconds = cost_seconds
 
     async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, after the pause."""
         result = work()
         await trio.sleep(self._cost_seconds)
         return result

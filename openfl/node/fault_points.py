@@ -17,6 +17,7 @@ VARIABLE = "OPENFL_FAULT_POINT"
 
 
 def kill_this_process() -> None:
+    """As the machine does that loses power: nothing is said, saved or closed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -32,8 +33,10 @@ class FaultPoints:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> FaultPoints:
+        """The point that a test names in the environment; ValueError when there is no such."""
         return cls(environ.get(VARIABLE, ""))
 
     def reach(self, name: str) -> None:
+        """Act, when this is the point to fail at."""
         if name == self._fail_at:
             self._act()

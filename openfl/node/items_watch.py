@@ -31,6 +31,7 @@ class ItemsWatch:
         return self._view if membership is self._looked_at else None
 
     def look(self, membership: Membership) -> None:
+        """Count anew when the group has changed, and tell the owner when that is news."""
         replica, task = membership.session.replica, membership.task
         if membership is not self._looked_at:
             self._looked_at, self._generation, self._view = membership, -1, None

@@ -37,6 +37,7 @@ class SoloTraining:
 
     @property
     def model(self) -> ModelView | None:
+        """What was learned alone; None while it is not known."""
         return None if self._result is None else self._result.model
 
     async def train(self, membership: Membership) -> None:

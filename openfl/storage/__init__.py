@@ -1,0 +1,1 @@
+"""The home folder, and everything that a node keeps in it."""

@@ -47,30 +47,37 @@ class Home:
 
     @property
     def config_file(self) -> Path:
+        """Settings; optional."""
         return self.root / "config.toml"
 
     @property
     def identity_file(self) -> Path:
+        """The private key."""
         return self.root / "identity.key"
 
     @property
     def state_folder(self) -> Path:
+        """Where the state files are."""
         return self.root / "state"
 
     @property
     def peers_file(self) -> Path:
+        """Peers to try at the next start."""
         return self.root / "peers.json"
 
     @property
     def control_socket(self) -> Path:
+        """Where commands reach the running node."""
         return self.root / "control.sock"
 
     @property
     def log_file(self) -> Path:
+        """What the node said."""
         return self.root / "node.log"
 
     @property
     def lock_file(self) -> Path:
+        """Held by the node that runs here."""
         return self.root / "lock"
 
     def model_file(self, configured: str) -> Path:
@@ -78,6 +85,7 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
+        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy` or a group's id."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:

@@ -118,15 +118,19 @@ class HomeStorage:
     # --- while running ----------------------------------------------------------------------------
 
     async def save(self, saved: SavedMembership, model: ModelView) -> None:
+        """Keep a membership, the node's picture, and the model for other programs. StateError."""
         last = None if self._snapshot is None else self._snapshot().to_plain()
         await trio.to_thread.run_sync(self._save, saved, model, last)
 
     async def set_current(self, charter: Charter, standing: Standing | None = None) -> None:
+        """Keep, in one write, that the node is in this group, and how it stands. StateError."""
         standing = standing if standing is not None else self.standing
         await trio.to_thread.run_sync(self._write_node, charter, standing)
         self._charter, self.standing = charter, standing
 
     async def forget(self, group_id: GroupId) -> None:
+        """Remove the membership in this group; when it is the current one, the node is in none from
+        then on. StateError."""
         if self._charter is not None and self._charter.group_id == group_id:
             self.standing = Standing()
             await trio.to_thread.run_sync(self._write_node, None, self.standing)
@@ -139,6 +143,7 @@ class HomeStorage:
         await trio.to_thread.run_sync(self._tidy)
 
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
+        """Keep peers, most recently seen first, beside those known before. StateError."""
         for peer in reversed(peers):
             self._peers = self._peers.with_seen(peer.peer_id, peer.multiaddrs, time.time())
         await trio.to_thread.run_sync(self._peers.save, self._home.peers_file)

@@ -110,6 +110,8 @@ def _open_envelope(data: bytes) -> tuple[dict[str, Any], str | None]:
 
 
 def set_aside(path: Path, word: str, damage: str, now: float) -> StateRead:
+    """Move a file of no use aside, as `NAME.WORD-YYYYMMDDTHHMMSSZ` by `now` (unix seconds).
+    `damage`: what is wrong with it, for the owner. StateError when it cannot be moved."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     target = path.with_name(f"{path.name}.{word}-{stamp}")
     number = 1

@@ -148,7 +148,9 @@ async def test_a_move_whose_fetch_fails_leaves_the_node_where_it_was(homes: list
     async with running(homes[1], group__name="blues") as node:
         async with running(homes[0], [node.address], group__name="jazz") as other:
             await until(lambda: other.round >= 2, "two rounds")
-            await until(lambda: len(node.node._views.finder.known()) == 2, "the card is known")
+            await until(
+                lambda: len(node.node._views._groups.finder.known()) == 2, "the card is known"
+            )
         before = node.replica.digest()
         with pytest.raises(GroupError, match="no member of group jazz answers"):
             await node.node.switch("jazz")

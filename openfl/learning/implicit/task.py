@@ -56,6 +56,7 @@ from openfl.learning.factorization.item_rows import (
 )
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.users import fit_users, restored_users, saved_users
+from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.implicit.charter import (
     ITEMS,
     LISTENERS,
@@ -201,7 +202,7 @@ class ImplicitFactorization:
         users = np.flatnonzero(np.diff(held_out.indptr))
         users = users[:: max(1, math.ceil(len(users) / MAX_EVALUATED_USERS))]
         if not len(users):
-            return Evaluation(METRIC, math.nan, math.nan, 0)
+            return evaluation(METRIC, NONE)
         if not len(known):
             return Evaluation(METRIC, 1.0, 0.0, len(users))
         every_row = model.rows(ITEMS, known).astype(np.float64)

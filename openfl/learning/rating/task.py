@@ -22,7 +22,6 @@ gradient, the part of the factors would drown in the noise that hides a user amo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
@@ -47,6 +46,7 @@ from openfl.learning.factorization.item_rows import ITEM_KEY_BITS, item_keys, le
 from openfl.learning.factorization.oscillation import Settling
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.users import fit_users, restored_users, saved_users
+from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.metrics import rmse
 from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import newton_step, proposed
@@ -229,7 +229,7 @@ class MatrixFactorization:
         """
         held_out = self._split.positions(split)
         if not len(held_out):
-            return Evaluation("rmse", math.nan, math.nan, 0)
+            return evaluation("rmse", NONE)
         value, error = rmse(self._predicted(model, held_out), self._actual(held_out))
         return Evaluation("rmse", value, error, len(held_out))
 
