@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from openfl.core.contribution import GroupCard, GroupId, PeerId
+from openfl.core.contribution import Charter, GroupCard, GroupId, PeerId
 from openfl.core.names import normal
 
 MAX_BYTES = 8 << 20
@@ -180,6 +180,13 @@ class Directory:
         """Of all groups, in no particular order."""
         for cards in self._groups.values():
             yield from cards.values()
+
+    def charter(self, group_id: GroupId, now: float) -> Charter | None:
+        """Of exactly this group; None when no card tells of it. Names do not count: a group may be
+        called what another's id is."""
+        self.expire(now)
+        cards = self._groups.get(group_id, {})
+        return next((known.card.charter for known in cards.values()), None)
 
     def issuers(self, group_id: GroupId) -> list[PeerId]:
         """Who signed the cards of this group that are kept, latest first."""

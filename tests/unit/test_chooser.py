@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from openfl.core.contribution import Evaluation, GroupId
+import numpy as np
+import pytest
+
+from openfl.core.contribution import Charter, Evaluation, GroupCard, GroupId
+from openfl.core.errors import GroupError
 from openfl.learning.comparison import Comparison
-from openfl.switching.chooser import LEAST_PAUSE_SECONDS, Chooser, here_of
+from openfl.switching.chooser import LEAST_PAUSE_SECONDS, Chooser, here_of, move_order
+from openfl.switching.directory import Directory
 from openfl.switching.events import LookResult
-from openfl.switching.policy import Candidate, Finding, Here, LookOrder, SelectionSettings
+from openfl.switching.policy import Candidate, Decision, Finding, Here, LookOrder, SelectionSettings
 from openfl.switching.seed import MoveOrder
-from tests.group_rig import CHARTER, Rig
+from tests.group_rig import CHARTER, Rig, peer
 
 ALWAYS = SelectionSettings(look_probability=1.0, warm_up_rounds=0)
 HOME = Here(GroupId("home"), "home", 10)
@@ -122,3 +127,56 @@ def test_a_move_counts_when_it_was_the_node_s_own_and_not_when_its_owner_s() -> 
 def test_a_node_is_where_its_session_is_and_counts_itself() -> None:
     session = Rig().add().session
     assert here_of(session) == Here(CHARTER.group_id, CHARTER.name, 1)
+
+
+# --- what a decision comes to ---------------------------------------------------------------------
+
+OLD = replace(CHARTER, name="blues")
+
+
+def knows(*charters: Charter) -> Directory:
+    directory = Directory()
+    for number, charter in enumerate(charters):
+        card = GroupCard(charter, 3, 9, "rmse", 1.0, 1.0, peer(number), 1.0)
+        directory.add(card, b"card", 0.0)
+    return directory
+
+
+def ordered(decision: Decision, directory: Directory, now: float = 0.0) -> MoveOrder:
+    return move_order(
+        decision,
+        OLD,
+        directory,
+        lambda name: replace(CHARTER, name=name),
+        lambda count: bytes.fromhex("a03f")[:count],
+        now,
+    )
+
+
+def to(charter: Charter) -> Decision:
+    return Decision("move", "it is better", Candidate(charter.group_id, charter.name, 3))
+
+
+def test_the_owner_is_told_whence_whither_and_why() -> None:
+    moved = ordered(to(CHARTER), knows(CHARTER))
+    assert (moved.charter, moved.action) == (CHARTER, "move")
+    assert moved.text == "moved from blues to rig: it is better"
+    founded = ordered(Decision("found", "alone is better"), knows())
+    assert (founded.charter.name, founded.action) == ("blues-a03f", "found")
+    assert founded.text == "founded blues-a03f, left blues: alone is better"
+    assert moved.by_itself
+    assert founded.by_itself
+
+
+def test_a_group_that_no_card_tells_of_any_more_is_not_moved_to() -> None:
+    with pytest.raises(GroupError, match="group rig is not known any more"):
+        ordered(to(CHARTER), knows())
+    with pytest.raises(GroupError, match="group rig is not known any more"):
+        ordered(to(CHARTER), knows(CHARTER), now=1e6)
+
+
+def test_a_group_that_is_called_what_another_s_id_is_diverts_nobody() -> None:
+    impostor = replace(CHARTER, name=str(CHARTER.group_id))
+    assert ordered(to(CHARTER), knows(impostor, CHARTER)).charter == CHARTER
+    with pytest.raises(GroupError):
+        ordered(to(CHARTER), knows(impostor))
