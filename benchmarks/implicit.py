@@ -23,13 +23,14 @@ from openfl.aggregation.row_selection import RowSelector
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.model_view import DenseModel
 from openfl.group.publisher import Publisher
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings, load_ratings
 from openfl.learning.implicit.charter import ITEMS, implicit_charter, implicit_parameters
 from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.kinds import head_of
 from openfl.learning.metrics import RankingReport, rank
 from openfl.learning.rating.charter import rating_charter
-from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
 from openfl.network.libp2p.envelope import Libp2pSealer, generate_identity
 

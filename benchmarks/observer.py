@@ -26,9 +26,10 @@ from openfl.aggregation.quantize import quantize
 from openfl.core.contribution import Charter, RowBlock
 from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings, load_catalogue, load_ratings
 from openfl.learning.rating.charter import ITEMS, rating_charter
-from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import Split
 
 MUSIC = Path(__file__).resolve().parents[1] / "examples" / "music"

@@ -35,10 +35,12 @@ from openfl.learning.factorization.ratings import Ratings, load_ratings
 from openfl.learning.rating.charter import rating_charter
 from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
+from openfl.simulation.central import train_centrally
+from openfl.simulation.dataset import load_dataset
 from openfl.simulation.engine import Engine
-from openfl.simulation.run import charter_of, make_members, train_centrally
+from openfl.simulation.population import sharded
+from openfl.simulation.run import charter_of, make_members
 from openfl.simulation.scenario_file import parse_scenario
-from openfl.simulation.sealing import StandInSealer
 
 GIVE_UP_SECONDS = 120.0
 GROUP = "ml-100k"
@@ -151,8 +153,6 @@ def run_processes(options: argparse.Namespace, seed: int, folder: Path) -> tuple
 
 def run_simulation(options: argparse.Namespace, seed: int, homes: list[Path]) -> Ended:
     """The same, simulated: every node has the ratings of one home."""
-    everything = load_ratings(options.data)
-    hands = [load_ratings(home / "ratings.csv") for home in homes]
     scenario = parse_scenario(
         "",
         GROUP,
@@ -166,9 +166,16 @@ def run_simulation(options: argparse.Namespace, seed: int, homes: list[Path]) ->
             "training.row_fraction": options.row_fraction,
         },
     )
-    charter = charter_of(scenario, everything)
-    members = make_members(scenario, charter, hands, StandInSealer)
-    central = train_centrally(scenario, charter, everything, hands, members)
+    dataset = load_dataset(scenario, lambda: homes[0])
+    home_of = {
+        user: number
+        for number, home in enumerate(homes)
+        for user in load_ratings(home / "ratings.csv").users
+    }
+    population = sharded(dataset, np.array([home_of.get(user, -1) for user in dataset.users]))
+    charter = charter_of(scenario, population)
+    members = make_members(scenario, population, [charter] * len(population))
+    central = train_centrally(population, charter, members)
     engine = Engine(scenario, members, central.by_node)
     engine.run()
     rounds = {member.session.round for member in members if member.session is not None}

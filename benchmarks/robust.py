@@ -22,19 +22,19 @@ import numpy as np
 from _ml100k import ml100k_csv
 
 from openfl.core.contribution import Evaluation
-from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Ratings, load_ratings
-from openfl.simulation.dealing import deal
+from openfl.simulation.dataset import Dataset, load_dataset
 from openfl.simulation.engine import Engine
+from openfl.simulation.population import population_of
 from openfl.simulation.records import RoundRecord
 from openfl.simulation.run import charter_of, make_members
 from openfl.simulation.scenario import (
+    DataSection,
     MembersSection,
     NetworkSection,
     RunSection,
     Scenario,
     TrainingSection,
 )
-from openfl.simulation.sealing import StandInSealer
 
 LATE_ROUND = 7
 ATTACKS = {
@@ -74,8 +74,9 @@ class Result:
 
 
 @cache
-def ratings_of(path: Path | None) -> Ratings:
-    return load_ratings(path or ml100k_csv())
+def dataset_of(path: Path | None) -> Dataset:
+    source = str(path or ml100k_csv())
+    return load_dataset(Scenario(data=DataSection(source=source)), lambda: ml100k_csv().parent)
 
 
 def run(job: Job) -> Result:
@@ -88,10 +89,9 @@ def run(job: Job) -> Result:
         training=TrainingSection(rule=job.rule),
         members=replace(members, hostile_fraction=0.0 if job.attack == "none" else job.hostile),
     )
-    ratings = ratings_of(job.data)
-    charter = charter_of(scenario, ratings)
-    hands = deal(ratings, EMPTY_CATALOGUE, scenario.data, job.nodes, job.seed)
-    everybody = make_members(scenario, charter, hands, StandInSealer)
+    population = population_of(scenario, dataset_of(job.data))
+    charters = [charter_of(scenario, population)] * job.nodes
+    everybody = make_members(scenario, population, charters)
     if job.attack == HONEST_ONLY:
         everybody = [member for member in everybody if member.honest]
         for number, member in enumerate(everybody):

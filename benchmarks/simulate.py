@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from _ml100k import ml100k_csv
 
+from openfl.simulation.dataset import Dataset, load_dataset
+from openfl.simulation.population import population_of
 from openfl.simulation.records import RoundRecord, Summary
-from openfl.simulation.run import Crowd, load_crowd, simulate
+from openfl.simulation.run import load_population, simulate
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import parse_scenario
 
@@ -29,7 +31,7 @@ PARTS = ("rows", "faults", "users", "cost")
 
 @dataclass(frozen=True)
 class Measured:
-    """What is kept of an outcome: a world of a thousand nodes is too large to keep many."""
+    """What is kept of an outcome: a run of a thousand nodes is too large to keep many."""
 
     summary: Summary
     records: tuple[RoundRecord, ...]
@@ -47,7 +49,7 @@ class Bench:
         self.nodes = [int(nodes) for nodes in options.nodes.split(",")]
         self.row_fractions = [float(part) for part in options.row_fractions.split(",")]
         self.source = str(ml100k_csv())
-        self.crowd: Crowd | None = None
+        self.dataset: Dataset | None = None
 
     def runs(self, settings: dict[str, Any]) -> list[Measured]:
         """One outcome a seed."""
@@ -63,9 +65,9 @@ class Bench:
                     **settings,
                 }
             )
-            if self.crowd is None:
-                self.crowd = load_crowd(scenario, lambda: ml100k_csv().parent)
-            outcome = simulate(scenario, self.crowd)
+            if self.dataset is None:
+                self.dataset = load_dataset(scenario, lambda: ml100k_csv().parent)
+            outcome = simulate(scenario, population_of(scenario, self.dataset))
             outcomes.append(Measured(outcome.summary, outcome.records))
         return outcomes
 
@@ -147,9 +149,9 @@ def cost(bench: Bench) -> None:
                 "data.users": nodes,
             }
         )
-        crowd = load_crowd(scenario, lambda: ml100k_csv().parent)
+        population = load_population(scenario, lambda: ml100k_csv().parent)
         began, used = time.perf_counter(), time.process_time()
-        deliveries = simulate(scenario, crowd).summary.deliveries
+        deliveries = simulate(scenario, population).summary.deliveries
         seconds = time.perf_counter() - began
         processor = time.process_time() - used
         name = f"{nodes} nodes, {bench.rounds} rounds"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from openfl.simulation.records import Grouping
-from openfl.simulation.run import Outcome, load_crowd, simulate
+from openfl.simulation.run import Outcome, load_population, simulate
 from openfl.simulation.scenario_file import load_scenario
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "scenarios"
@@ -31,7 +31,7 @@ QUIET_ROUNDS = 10
 
 def run(name: str, settings: dict[str, Any]) -> Outcome:
     scenario = load_scenario(FOLDER / f"{name}.toml", settings)
-    return simulate(scenario, load_crowd(scenario, Path))
+    return simulate(scenario, load_population(scenario, Path))
 
 
 def show(name: str, value: str) -> None:

@@ -37,13 +37,9 @@ if TYPE_CHECKING:
     )
     from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
     from openfl.learning.task import LearningTask
-    from openfl.learning.torch.task import (
-        TorchModel,
-        TorchSettings,
-        TorchTask,
-        torch_charter,
-        torch_problem,
-    )
+    from openfl.learning.torch.charter import torch_charter, torch_problem
+    from openfl.learning.torch.model import TorchModel, TorchSettings
+    from openfl.learning.torch.task import TorchTask
     from openfl.learning.workload import TaskWorkload, Workload
     from openfl.node.node import Node
 
@@ -113,13 +109,9 @@ _NAMES_OF = {
     ),
     "openfl.core.telemetry": ("GroupView", "NodeEvent", "NodeSnapshot"),
     "openfl.learning.task": ("LearningTask",),
-    "openfl.learning.torch.task": (
-        "TorchModel",
-        "TorchSettings",
-        "TorchTask",
-        "torch_charter",
-        "torch_problem",
-    ),
+    "openfl.learning.torch.charter": ("torch_charter", "torch_problem"),
+    "openfl.learning.torch.model": ("TorchModel", "TorchSettings"),
+    "openfl.learning.torch.task": ("TorchTask",),
     "openfl.learning.workload": ("TaskWorkload", "Workload"),
     "openfl.node.node": ("Node",),
 }

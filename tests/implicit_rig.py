@@ -8,10 +8,10 @@ import numpy as np
 
 from openfl.core.contribution import Charter
 from openfl.core.model_view import DenseModel
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.implicit.charter import ITEMS, implicit_parameters
 from openfl.learning.implicit.task import ImplicitFactorization
-from openfl.learning.rating.task import item_keys
 from openfl.learning.splitting import Split
 
 

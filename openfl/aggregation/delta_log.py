@@ -2,7 +2,7 @@
 
 An entry lives while it backs at least one live register; the author's latest delta is kept even
 when it backs none, because it says where the author is. Entries sit in numbered places, so that a
-register needs only a small integer to say which delta it came from. Places are used again.
+register needs only a small integer to say which delta it came from. Places are reused.
 """
 
 from __future__ import annotations

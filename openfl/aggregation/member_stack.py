@@ -1,5 +1,5 @@
-"""The registers of several members, one after the other: so that what is asked of every member is
-one pass over arrays and not one over members."""
+"""`MemberStack`: the registers of several members, one after the other, so that a question about
+each of them is one pass over arrays and not a loop over members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replica is bounded by, what came of a merge, and what it tells of its members."""
+"""The bounds of a replica, the outcome of a merge, and what a replica tells of its members."""
 
 from __future__ import annotations
 

@@ -68,11 +68,10 @@ MAX_VARIANTS = 2
 
 
 class Replica:
-    """One group's registers and running sums; see the module's text."""
+    """One group's registers and running sums; see the module's text. ValueError for a table whose
+    value limit is beyond what `fixed_point` covers."""
 
     def __init__(self, charter: Charter, limits: ReplicaLimits | None = None) -> None:
-        """Empty; `limits`: the defaults of `ReplicaLimits` when None. ValueError for a table whose
-        value limit is beyond what `fixed_point` covers."""
         self.charter = charter
         self.limits = limits if limits is not None else ReplicaLimits()
         self._schemas: dict[str, TableSchema] = {t.name: t for t in charter.tables}
@@ -142,7 +141,7 @@ class Replica:
         """Merge a verified tombstone: registers of `epoch` and older go and stay away.
 
         `age_seconds`: how long it has been known, as told by whoever relayed it. A tombstone that
-        everybody is about to forget is not taken up again, or it would go round for ever.
+        everybody is about to forget is not taken up again, or it would circulate for ever.
         """
         member = self._members.get(author)
         if self._departures.left_epoch(author) >= epoch:
@@ -158,7 +157,7 @@ class Replica:
         return MergeResult(MergeKind.MERGED, rows_changed=rows)
 
     def heard(self, author: PeerId, now: float, age_seconds: float = 0.0) -> None:
-        """The author was alive `age_seconds` ago, so it says itself (0) or someone relays.
+        """The author was alive `age_seconds` ago: it says so (0), or somebody relays it.
 
         An expired member may come back (its deltas will merge again) when this is news, that is
         later than what was known when it expired.
@@ -209,7 +208,7 @@ class Replica:
         member.heard.mark_complete(upto)
         return True
 
-    # --- what it says -----------------------------------------------------------------------------
+    # --- what it holds ----------------------------------------------------------------------------
 
     def view(self) -> DenseModel:
         """The group's model now; a frozen copy, the same object until something changes."""
@@ -248,8 +247,7 @@ class Replica:
     def members(self) -> tuple[MemberState, ...]:
         """Members with registers, by peer id."""
         states = []
-        for author in sorted(self._members):
-            member = self._members[author]
+        for author, member in sorted(self._members.items()):
             latest = member.log.latest
             assert latest is not None, "a member without a delta"
             states.append(

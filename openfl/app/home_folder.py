@@ -1,6 +1,6 @@
 """A home folder as one sees it who runs no node there: whose it is, and what is made by hand.
 
-Importing this is quick: what needs libp2p is imported where it is used.
+Importing this is quick: what needs NumPy or libp2p is imported where it is used.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from openfl.core.contribution import PeerId
 from openfl.core.errors import DecodeError, GroupError, StateError, UsageError
 from openfl.core.files import open_own
 from openfl.storage.home import Home
+
+if TYPE_CHECKING:
+    from openfl.core.contribution import PeerId
 
 __all__ = ["Home", "Invited", "invite", "is_locked", "make_peer_id", "peer_id", "write_network_key"]
 
@@ -68,6 +71,7 @@ def invite(home: Path, guest: str, unix_now: float, days: float) -> Invited:
     GroupError when that node is in no group, in an open one, or in one that another founded;
     UsageError when `guest` is no peer id.
     """
+    from openfl.core.contribution import PeerId
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
     from openfl.storage.invitations import invite as signed_invitation
     from openfl.storage.last_run import current_charter

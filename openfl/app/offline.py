@@ -37,7 +37,7 @@ from openfl.storage.last_run import last_snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class MovedModel:
+class WrittenModel:
     """What was exported or imported. rows: of songs; named: those whose name is known."""
 
     path: str
@@ -128,7 +128,7 @@ def evaluate_saved(config: Config, home: Path, model: Path | None) -> ModelRepor
     return evaluate(kind, config, kind.load(config, loaded.charter), loaded)
 
 
-def export_model(config: Config, home: Path, target: Path, force: bool = False) -> MovedModel:
+def export_model(config: Config, home: Path, target: Path, force: bool = False) -> WrittenModel:
     """Write the home's model to `target`, with the names of its songs as far as they are known
     here. StateError: no model is saved, `target` exists (without `force`), or writing fails."""
     if target.exists() and not force:
@@ -145,10 +145,10 @@ def export_model(config: Config, home: Path, target: Path, force: bool = False) 
     if not target.parent.is_dir():
         raise StateError(f"{target.parent}: no such folder")
     atomic_write(target, data, mode=0o644)
-    return _moved(target, load_named_model(target))
+    return _written(target, load_named_model(target))
 
 
-def import_model(config: Config, home: Path, source: Path, force: bool = False) -> MovedModel:
+def import_model(config: Config, home: Path, source: Path, force: bool = False) -> WrittenModel:
     """Make the model in `source` the one that this home's `recommend` uses when no node runs.
 
     Everything in the file is checked first. StateError: the file is missing or damaged, or a node
@@ -175,7 +175,7 @@ def import_model(config: Config, home: Path, source: Path, force: bool = False) 
             )
         catalogues = {table: known.songs.values() for table, known in named.names.items()}
         atomic_write(target, encode_model(charter, named.model, catalogues))
-    return _moved(target, named)
+    return _written(target, named)
 
 
 def _existing_model(config: Config, home: Path) -> Path:
@@ -223,10 +223,10 @@ def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
     return {**songs, **catalogue.songs}.values()
 
 
-def _moved(path: Path, named: NamedModel) -> MovedModel:
+def _written(path: Path, named: NamedModel) -> WrittenModel:
     charter = named.model.charter
     items = _items_table(charter) or charter.tables[0].name
-    return MovedModel(
+    return WrittenModel(
         path=str(path),
         group=charter.name,
         group_id=charter.group_id,

@@ -16,8 +16,8 @@ import cbor2
 from openfl.core.contribution import GroupId, PeerId
 from openfl.core.errors import DecodeError
 from openfl.network.base import Network, PeerAddress
+from openfl.wire.names import PEERS_PROTOCOL
 
-PROTOCOL = "/openfl/peers/1"
 VERSION = 1
 MAX_REQUEST_BYTES = 128
 MAX_ANSWER_BYTES = 32 * 1024
@@ -38,12 +38,12 @@ class PeerExchange:
     ) -> None:
         self._network = network
         self._members = members
-        network.set_handler(PROTOCOL, self._answer, MAX_REQUEST_BYTES)
+        network.set_handler(PEERS_PROTOCOL, self._answer, MAX_REQUEST_BYTES)
 
     async def ask(self, peer_id: PeerId, group_id: GroupId | None) -> tuple[PeerAddress, ...]:
         """What the peer tells; RemoteError when it does not answer or answers nonsense."""
         answer = await self._network.request(
-            peer_id, PROTOCOL, encode_request(group_id), MAX_ANSWER_BYTES
+            peer_id, PEERS_PROTOCOL, encode_request(group_id), MAX_ANSWER_BYTES
         )
         try:
             return decode_answer(answer)

@@ -27,7 +27,7 @@ can make any, so that nobody else can push them out."""
 class Admission:
     """The invitations to one group, verified. `unix_time` is asked whenever one may have expired.
 
-    `invitations`: known from before; those that are not of this group are passed over.
+    `invitations`: known from before; those that do not verify for this group are passed over.
     """
 
     def __init__(
@@ -37,7 +37,6 @@ class Admission:
         unix_time: Callable[[], float],
         invitations: Iterable[bytes] = (),
     ) -> None:
-        """Invitations that do not verify are passed over in silence."""
         self.founder = charter.founder
         self._charter = charter
         self._sealer = sealer
@@ -57,7 +56,7 @@ class Admission:
         return b"" if known is None else known[1]
 
     def admits(self, peer: PeerId) -> bool:
-        """Whether the peer is a member by right, now."""
+        """Whether the peer has the right to be a member now."""
         if self.founder is None or peer == self.founder:
             return True
         known = self._known.get(peer)

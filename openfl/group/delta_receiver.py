@@ -1,8 +1,9 @@
-"""`DeltaReceiver`: what is heard of others, verified, into replica, roster and missing deltas.
+"""`DeltaReceiver`: verifies what others say and takes it into the replica, the roster and the
+missing deltas.
 
 Order of checks, cheapest first: size and form (decoding), group, signature and author, charter,
-then the replica's own rules. What fails by somebody's fault raises a RemoteError and changes
-nothing; what is merely old, known or too much for this node is a value.
+then the replica's own rules. What is wrong by somebody's fault raises a RemoteError and changes
+nothing; what is merely old, known or too much for this node is reported as a value.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class DeltaReceiver:
         return Agreement.LACKS if lacks else Agreement.OTHER
 
     def take_gone(self) -> dict[PeerId, int]:
-        """author -> epoch that it left in, though some member still counts it; each once."""
+        """author -> epoch that it left in, where some member still counts it; each once."""
         gone, self._gone = self._gone, {}
         return gone
 

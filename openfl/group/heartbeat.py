@@ -1,6 +1,6 @@
-"""`HeartbeatWriter`: what a heartbeat says. Who is here, what has been heard of whom, how it goes.
+"""`HeartbeatWriter`: what a heartbeat says: who is here, what was heard of whom, how rounds go.
 
-When to say it is the business of a `Trickle`.
+When to say it is up to a `Trickle`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class HeartbeatWriter:
         self._rng = rng
 
     def write(self, round_number: int, fit: Evaluation | None, now: float) -> wire.Heartbeat:
-        """The heartbeat of this moment. Who left is named once, then it is for others to ask."""
+        """The heartbeat of this moment. Whoever left is named once, then others may ask."""
         gone = self._delta_receiver.take_gone()
         versions = [v for v in self._heard_versions(now) if v.author not in gone]
         unheard = wire.LIMITS.max_age_seconds

@@ -1,7 +1,7 @@
 """`IdentityWatch`: whether another node signs with this member's key: a home folder was copied.
 
-Members keep the deltas of the latest epoch that an identity signed, so that of two nodes with one
-identity one teaches nobody, and both look fine. What decides is signed with this member's key, so
+Members keep the deltas of the latest epoch that an identity signed, so one of two nodes with the
+same identity teaches nobody, and both look fine. What decides is signed with this member's key, so
 no stranger can bring it about: a delta or leave beyond all that this membership has signed. It may
 also be this member's own past: of a run whose clock was ahead, met again. An epoch is the unix time
 at which a membership began, in milliseconds; one that lies between the start of this membership

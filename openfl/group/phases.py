@@ -34,7 +34,8 @@ class PhaseRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One kind of event. heard: where it is; otherwise: what follows from it elsewhere."""
+    """One kind of event. heard: the phases in which the session heeds it. otherwise: what follows
+    from it in the others."""
 
     heard: tuple[Where, ...]
     otherwise: str = "nothing"
@@ -43,11 +44,26 @@ class EventRow:
 PHASES: Mapping[Phase, PhaseRow] = MappingProxyType(
     {
         "joining": PhaseRow(
-            "gets the group's model, or finds nobody to get it from", False, False, False
+            "gets the group's model, or finds nobody to get it from",
+            joined=False,
+            rounds=False,
+            keeps=False,
         ),
-        "waiting": PhaseRow("relays and serves; its rounds have not begun", True, False, True),
-        "learning": PhaseRow("trains at its own pace; nobody waits for anybody", True, True, False),
-        "done": PhaseRow("has done its rounds; evaluates, relays and serves", True, True, True),
+        "waiting": PhaseRow(
+            "relays and serves; its rounds have not begun", joined=True, rounds=False, keeps=True
+        ),
+        "learning": PhaseRow(
+            "trains at its own pace; nobody waits for anybody",
+            joined=True,
+            rounds=True,
+            keeps=False,
+        ),
+        "done": PhaseRow(
+            "has done its rounds; evaluates, relays and serves",
+            joined=True,
+            rounds=True,
+            keeps=True,
+        ),
     }
 )
 FIRST: Phase = "joining"

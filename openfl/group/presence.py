@@ -1,4 +1,4 @@
-"""`Presence`: who is here, as the owner is told of it, this member included."""
+"""`Presence`: who is here, this member included, as its owner is told."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who is in the group right now: what each member last said of itself, and how long ago.
 
-This is for display, pacing and group cards. A member's influence on the model is the replica's
-business and lasts longer: a member that is away for a while is no longer *present*, but what it
+This is for display, pacing and group cards. A member's influence on the model is up to the replica
+and lasts longer: a member that is away for a while is no longer *present*, but what it
 taught the group stays until it leaves or its time to live ends.
 """
 

@@ -1,4 +1,4 @@
-"""`Rounds`: a member's own pace. When to train, on which model, and what comes of it.
+"""`Rounds`: when a member trains, on which model, and what comes of it, at its own pace.
 
 A round is: take the model as it is now, train on private data, publish what changed. At most one
 `Train` or `Evaluate` is under way. After the last round the model is still evaluated, at the same
@@ -102,7 +102,7 @@ class Rounds:
         return [ev.Train(self.round + 1, model, case), *self._screening.news()]
 
     def evaluate(self) -> list[ev.Effect]:
-        """Judge the model as it is now, beside the rounds."""
+        """Evaluate the model as it is now, outside of a round."""
         self.busy = True
         model, case = self._screening.look()
         self._evaluated = model
@@ -148,7 +148,7 @@ class Rounds:
         return effects
 
     def _note(self, evaluation: Evaluation | None) -> list[ev.Effect]:
-        """Keep an evaluation, as far as there is one. Nothing that is not finite gets past here: it
+        """Keep an evaluation if there is one. Nothing that is not finite gets past here: it
         could be neither sent nor shown."""
         effects: list[ev.Effect] = []
         if evaluation is None:

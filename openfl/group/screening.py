@@ -1,6 +1,6 @@
-"""`Screening`: a session's model as its owner means it to be: by the rule, without the left out.
+"""`Screening`: the model that a session works with: by its rule, without the members left out.
 
-The glue between a replica and the judgement in `openfl.aggregation.member_judge`. Sizes and weights
+It joins a replica to the judgement in `openfl.aggregation.member_judge`. Sizes and weights
 are judged here, on the session's side, whenever a member speaks and before each round, so that no
 model with a gross member in it is handed out. Influence needs the task's private data: a `Case`
 goes out with `Train`, is judged where the training runs, and what was found comes back with

@@ -8,7 +8,7 @@ Theory of operation. A member is *joining* until it has a snapshot (or knows tha
 get one from), then it does rounds at its own pace; nobody waits for anybody. A round is: take the
 model as it is now, train on private data, publish what changed as a signed delta. What is heard is
 checked (cheapest check first), merged, and relayed. Gossip may lose anything: heartbeats carry
-version vectors, and whoever sees that it misses something pulls it from any member that has it.
+version vectors, and whoever sees that it lacks something pulls it from any member that has it.
 
 This file says which part an event concerns; the phases are a table (`phases`), and each part is a
 file of its own: `Joining`, `Rounds`, `TopicHandler`, `Answering` (requests), `Presence` and
@@ -215,14 +215,14 @@ class GroupSession:
         return []
 
     def farewell(self) -> bytes:
-        """This membership's signed leave, for when it must be said after a restart."""
+        """This membership's signed leave, for when it must be published after a restart."""
         return self._publisher.leave().envelope
 
     def count(self, name: str) -> None:
-        """One more of what went wrong, by a stable name."""
+        """Count one more fault. `name`: a stable word for what went wrong."""
         self.faults[name] = self.faults.get(name, 0) + 1
 
-    # --- how it stands ----------------------------------------------------------------------------
+    # --- its state --------------------------------------------------------------------------------
 
     @property
     def phase(self) -> Phase:
@@ -275,7 +275,7 @@ class GroupSession:
         return self._screening.left_out
 
     def model(self) -> ModelView:
-        """The group's model as this member sees it: by the rule, without whom it leaves out."""
+        """The group's model as this member sees it: by the rule, without the members left out."""
         return self._screening.model()
 
     def members(self, now: float) -> tuple[MemberView, ...]:
@@ -284,7 +284,8 @@ class GroupSession:
         return self._presence.members(now)
 
     def fits(self, now: float) -> tuple[float | None, float | None]:
-        """(best, median) held-out metric of the present members, as may be told to others."""
+        """(best, median) held-out metric of the present members that others may be told; None where
+        nobody told one."""
         metric = self.validation.metric if self.validation is not None else ""
         self._presence.said_myself(now, self.epoch, self.round, self.validation)
         return self._presence.fits(now, metric, self.settings.tells_fit)

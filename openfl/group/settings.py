@@ -1,4 +1,4 @@
-"""Settings of one membership; presets and file formats are the business of `openfl.config`."""
+"""Settings of one membership, and where it begins. Files and presets: see `openfl.config`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`Silence`: members are connected, and nothing is heard of them.
 
 All looks well then: there are peers, they are in the mesh, rounds go on. One cause is known: peers
-send gossip to one connection of an identity only, the latest, so that of two nodes with one key the
-other hears nothing more. Requests still work, so it asks members for what its key has signed beyond
+send gossip to one connection of an identity only, the latest, so the other of two nodes with one
+key hears nothing more. Requests still work, so it asks members for what its key has signed beyond
 its own word; see `IdentityWatch`.
 """
 
@@ -41,7 +41,8 @@ class Silence:
         self._turns = 0
 
     def advance(self, reachable: frozenset[PeerId], now: float) -> list[ev.Effect]:
-        """Look; `reachable`: members connected now. To be called every few seconds."""
+        """Compare who is connected with who is heard. `reachable`: members connected now. To be
+        called every few seconds."""
         if not reachable:
             self._connected_since = None
         elif self._connected_since is None:

@@ -1,7 +1,7 @@
-"""`TopicHandler`: what is said on the group's topic, let in by rate and by right, then taken in.
+"""`TopicHandler`: messages on the group's topic. Rate and right are checked, then each is taken in.
 
 Order of checks: how often the author speaks, form, how much it says, whether it is a member; the
-rest is the business of `DeltaReceiver`. A message that is not let in changes only the counts.
+rest is up to `DeltaReceiver`. A message that is not let in changes only the counts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TopicHandler:
         self._count = count
 
     def hear(self, event: ev.GossipReceived, reachable: frozenset[PeerId], now: float) -> Handled:
-        """Judge, and merge or note. `reachable`: members that can be asked directly."""
+        """Give a verdict, and merge or note. `reachable`: members that can be asked directly."""
         if not self._rates.messages.allow(event.author, now):
             self._count("gossip-rate")
             return Handled([ev.Judge(Verdict.IGNORE, "rate"), *_blame(event, "gossip-rate")], False)

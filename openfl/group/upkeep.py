@@ -1,4 +1,4 @@
-"""`Upkeep`: what a member looks after now and then, whether or not anything was heard.
+"""`Upkeep`: what a member sees to from time to time, whether or not anything was heard.
 
 Members that were silent too long leave the model; what came between rounds is saved; the owner
 hears once when this node's own invitation is no longer good.
@@ -43,8 +43,8 @@ class Upkeep:
         self.next_wake = now + self._every_seconds
 
     def advance(self, now: float, *, keep: bool) -> list[ev.Effect]:
-        """Do it if it is due. `keep`: save what came since. Rounds end with saving; a member that
-        does none must not lose what only it still has."""
+        """Do what is due. `keep`: save what came since the last time. Rounds end with
+        saving; a member that does none must not lose what only it still has."""
         if now < self.next_wake:
             return []
         self.next_wake = now + self._every_seconds

@@ -18,13 +18,13 @@ from openfl.config import Config
 from openfl.core.contribution import Charter, Evaluation
 from openfl.core.errors import DataError
 from openfl.core.model_view import DenseModel
+from openfl.learning.factorization.item_rows import item_keys, locate, moved_columns
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.song_data import split_of
-from openfl.learning.implicit.task import locate, moved_columns
-from openfl.learning.kind import Data, Kind, Recommending
+from openfl.learning.kind import Kind, Recommending
 from openfl.learning.metrics import rank
-from openfl.learning.rating.task import item_keys
 from openfl.learning.ridge import SparseMatrix
+from openfl.learning.sharding import Data
 from openfl.learning.splitting import Split
 
 TOP = 10
@@ -120,8 +120,8 @@ def evaluate_model(
             " (data.test_fraction; a user needs at least 5 ratings)"
         )
     predicted = songs.predicted and songs.predicted(model, ratings, split)
-    keys, row_of_song = np.unique(item_keys(ratings.songs), return_inverse=True)
-    rows = row_of_song[ratings.song_index]
+    keys, row_of_item = np.unique(item_keys(ratings.songs), return_inverse=True)
+    rows = row_of_item[ratings.song_index]
 
     def matrix(positions: NDArray[np.intp], values: NDArray[np.float32]) -> SparseMatrix:
         return sp.csr_array(

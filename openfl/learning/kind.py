@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from openfl.config import Config
 from openfl.config.kinds import KindDescription
@@ -18,11 +14,9 @@ from openfl.core.contribution import Charter, Evaluation, ModelView
 from openfl.core.model_view import DenseModel
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.heads import Head
+from openfl.learning.sharding import Data, Sharding
 from openfl.learning.splitting import Split
 from openfl.learning.workload import Workload
-
-Data = Any
-"""What `Kind.load` returns: of songs a `SongData`, else whatever the kind likes."""
 
 
 def _anything_fits(charter: Charter, ratings: Ratings) -> object:
@@ -45,25 +39,13 @@ class Recommending:
 
 
 @dataclass(frozen=True)
-class Dealing:
-    """How a kind's data is dealt to the nodes of a simulation.
-
-    count: how many units there are, which are never split (users; examples). part: the data of the
-    units marked in a bool[count].
-    """
-
-    count: Callable[[Data], int]
-    part: Callable[[Data, NDArray[np.bool_]], Data]
-
-
-@dataclass(frozen=True)
 class Kind:
     """See the module's text.
 
     load: the configured data; DataError when unusable. The charter, if any, is of a group that has
     learned from this data before. workload: what a node does with such data. recommends: None when
-    models of this kind recommend no songs; asked_for_songs: what to say then, beside that. dealing:
-    None when nodes of this kind cannot be simulated.
+    models of this kind recommend no songs; asked_for_songs: what to say then, beside that.
+    sharding: None when nodes of this kind cannot be simulated.
     """
 
     description: KindDescription
@@ -71,7 +53,7 @@ class Kind:
     workload: Callable[[Config, Data], Workload]
     recommends: Recommending | None = None
     asked_for_songs: str = ""
-    dealing: Dealing | None = None
+    sharding: Sharding | None = None
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Many small ridge regressions at once: the arithmetic of both sides of the factorization.
 
-Listeners and songs play the same part: each fits its ratings by `offset + constant + factors`.
+Users and items play the same part: each fits its ratings by `offset + constant + factors`.
 `normal_equations` gathers, for all of them in one sparse product, what such a fit needs; neither
-the fit of the listeners nor the gradient of the songs ever walks over ratings in Python.
+the fit of the users nor the gradient of the items ever walks over ratings in Python.
 """
 
 from __future__ import annotations

@@ -100,3 +100,17 @@ def _hash_of_texts(prefix: str, texts: tuple[str, ...]) -> NDArray[np.uint64]:
         return int.from_bytes(state.digest(), "big")
 
     return np.fromiter(map(digest, texts), dtype=np.uint64, count=len(texts))
+
+
+def split_rows(
+    count: int, validation_fraction: float = 0.1, test_fraction: float = 0.1, seed: int = 0
+) -> Split:
+    """A random split of examples that are known by their position only."""
+    order = np.random.default_rng(seed).permutation(count)
+    tests = int(count * test_fraction + 0.5)
+    validations = min(int(count * validation_fraction + 0.5), max(0, count - tests - 1))
+    return Split(
+        train=np.sort(order[tests + validations :]),
+        validation=np.sort(order[tests : tests + validations]),
+        test=np.sort(order[:tests]),
+    )

@@ -8,16 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from openfl.core.contribution import ModelView
 from openfl.core.telemetry import NodeEvent
 from openfl.learning.workload import Workload
 from openfl.node.beginning import Beginning
-from openfl.node.compute import Compute, ThreadCompute
+from openfl.node.compute import ThreadCompute
 from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.first_group import FirstGroup
-from openfl.node.group_change import GroupChange
 from openfl.node.group_finder import GroupFinder
 from openfl.node.group_views import GroupViews
 from openfl.node.items_watch import ItemsWatch
@@ -38,15 +36,16 @@ from openfl.node.peers import (
 )
 from openfl.node.pending_leaves import PendingLeaves
 from openfl.node.privacy_budget import PrivacyBudget
-from openfl.node.scout import Scout
 from openfl.node.session_news import SessionNews
 from openfl.node.settings import NodeSettings
 from openfl.node.solo import SoloTraining
 from openfl.node.state_saver import StateSaver
+from openfl.node.switch_driver import LookDriver, MoveDriver
 from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
 from openfl.storage.base import Standing
-from openfl.switching.policy import Candidate
+from openfl.switching.look import LookMemory
+from openfl.switching.policy import Candidate, Decision
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.wire import messages as wire
 
@@ -74,16 +73,24 @@ def assemble_node(
     training_compute = environment.compute or ThreadCompute()
     comparison_compute = environment.compute or ThreadCompute()
     # Spawned: what they draw changes nothing of what the rounds draw.
-    scout_rng, switcher_rng = rng.spawn(2)
+    look_rng, switcher_rng = rng.spawn(2)
     solo = SoloTraining(workload, comparison_compute, rng, current_group, settings.alone_rounds)
     tasks = NodeTasks(discovery, solo)
     standing = saved.standing if saved.standing is not None else Standing()
     standing = standing.at_start(resumed=saved.resume is not None, pin=settings.pin)
 
-    scout = _scout(links, finder, learning, comparison_compute, scout_rng, settings)
-    host = _SwitcherHost(current_group, solo)
+    looks = LookDriver(
+        network,
+        discovery,
+        finder.directory,
+        _look_memory(links, finder, learning, look_rng, settings),
+        workload,
+        comparison_compute,
+        lambda: solo.model,
+    )
+    host = _SwitcherHost(current_group)
     switcher = Switcher(
-        host, scout, settings.selection, switcher_rng, unix_time, log.tell, standing
+        host, looks, settings.selection, switcher_rng, unix_time, log.tell, standing
     )
     saver = StateSaver(saved.storage, current_group, switcher.standing, standing.owed, log)
     saver.apart = bool(discovery.bootstrap) and (saved.resume is None or standing.apart)
@@ -110,17 +117,18 @@ def assemble_node(
         settings,
         unix_time,
     )
-    change = GroupChange(
+    driver = MoveDriver(
         current_group=current_group,
         factory=factory,
-        scout=scout,
+        looks=looks,
         finder=finder,
-        switcher=switcher,
         storage=saved.storage,
         saver=saver,
         pending_leaves=pending_leaves,
+        standing=switcher.standing,
+        arrived=switcher.arrived,
         take_part=tasks.take_part,
-        compare=tasks.compare,
+        train_alone=tasks.compare,
         faults=environment.faults,
         log=log,
     )
@@ -131,11 +139,11 @@ def assemble_node(
         finder,
         switcher,
         saver,
-        change,
+        driver,
         group_views.group,
         log,
     )
-    first_group = FirstGroup(network, workload, settings, eligibility, finder, scout, log)
+    first_group = FirstGroup(network, workload, settings, eligibility, finder, looks, log)
     late_join = LateJoin(network, current_group, finder, first_group, moves, saver, notices, log)
 
     tasks.from_start = (finder.run, *_patience(links, settings))
@@ -165,33 +173,29 @@ def _patience(links: Links, settings: NodeSettings) -> tuple[Task, ...]:
     return (partial(give_up_without_bootstrap, links.network, links.discovery, seconds),)
 
 
-def _scout(
+def _look_memory(
     links: Links,
     finder: GroupFinder,
     learning: Learning,
-    compute: Compute,
     rng: np.random.Generator,
     settings: NodeSettings,
-) -> Scout:
+) -> LookMemory:
     probes = Probes(
         links.sealer,
         ProbeSettings(
-            max_bytes=settings.scout.bytes_per_group,
+            max_bytes=settings.look.bytes_per_group,
             max_kept=settings.selection.max_candidates,
             limits=settings.session.limits,
         ),
         admission=learning.eligibility.admission,
     )
-    return Scout(
-        links.network,
-        links.discovery,
+    return LookMemory(
+        links.network.peer_id,
         finder.directory,
-        learning.workload,
-        compute,
         probes,
         learning.eligibility.problem,
         rng,
-        settings.scout,
+        settings.look,
     )
 
 
@@ -200,21 +204,16 @@ class _SwitcherHost:
     """The node, as its switcher sees it. `moves` is filled in later: moving needs the switcher."""
 
     current_group: CurrentGroup
-    solo: SoloTraining
     moves: Moves = field(init=False)
 
     def place(self) -> Membership | None:
         """Where the node is."""
         return self.current_group.membership
 
-    def alone_model(self) -> ModelView | None:
-        """What it learned without any group."""
-        return self.solo.model
-
-    async def move(self, target: Candidate, why: str) -> None:
+    async def move(self, decision: Decision, target: Candidate) -> None:
         """By the switcher's decision; GroupError or StateError: it stays where it was."""
-        await self.moves.move_by_itself(target, why)
+        await self.moves.move_by_itself(decision, target)
 
-    async def found(self, why: str) -> None:
+    async def found(self, decision: Decision) -> None:
         """By the switcher's decision; StateError: it stays where it was."""
-        await self.moves.found_by_itself(why)
+        await self.moves.found_by_itself(decision)

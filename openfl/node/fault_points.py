@@ -11,20 +11,9 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
-VARIABLE = "OPENFL_FAULT_POINT"
+from openfl.switching.events import MOVE_POINTS
 
-MOVE_POINTS = (
-    "move-decided",
-    "move-fetched",
-    "move-saved",
-    "move-committed",
-    "move-subscribed",
-    "move-left",
-    "move-unsubscribed",
-    "move-forgotten",
-    "move-finished",
-)
-"""In the order in which a move passes them."""
+VARIABLE = "OPENFL_FAULT_POINT"
 
 
 def kill_this_process() -> None:

@@ -16,10 +16,11 @@ from openfl.network.base import Network
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.group_finder import GroupFinder
-from openfl.node.scout import Scout, Served
 from openfl.node.settings import NodeSettings
+from openfl.node.switch_driver import LookDriver
 from openfl.storage.membership import SavedMembership
 from openfl.switching.directory import KnownCard
+from openfl.switching.events import Served
 
 FIND_GROUP_SECONDS = 4.0
 
@@ -44,7 +45,7 @@ class FirstGroup:
     settings: NodeSettings
     eligibility: Eligibility
     finder: GroupFinder
-    scout: Scout
+    looks: LookDriver
     log: EventLog
 
     async def choose(self, resume: SavedMembership | None) -> Charter:
@@ -103,7 +104,7 @@ class FirstGroup:
     async def _largest(self, own: Charter, here: GroupId) -> Charter | None:
         """None when nobody serves a group that fits. Of equals the one this node would found, then
         one of its name."""
-        served = await self.scout.serving(self.scout.candidates(here))
+        served = await self.looks.first_look(self.looks.candidates(here))
 
         def size(one: Served) -> tuple[int, bool, bool]:
             same = one.charter.group_id == own.group_id
@@ -132,8 +133,8 @@ class FirstGroup:
             return invited[0]  # the founder's signed word says that this one is meant
         if fitting:
             ids = {charter.group_id for charter in invited or fitting}
-            candidates = self.scout.candidates(here)
-            served = await self.scout.serving([c for c in candidates if c.group_id in ids])
+            candidates = self.looks.candidates(here)
+            served = await self.looks.first_look([c for c in candidates if c.group_id in ids])
             if served or invited:
                 return served[0].charter if served else invited[0]
             if not here:

@@ -43,7 +43,7 @@ class GroupViews:
             mine=mine,
             problem=None if mine else self.eligibility.problem(charter),
             finding=self.switcher.finding(charter.group_id),
-            round_now=self.switcher.selector.rounds,
+            round_now=self.switcher.rounds,
         )
 
     def peers(self, connected: Iterable[ConnectedPeer]) -> tuple[PeerView, ...]:

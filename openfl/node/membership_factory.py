@@ -1,13 +1,13 @@
 """`MembershipFactory`: opens memberships: the first one of a run, and one after another.
 
-What a membership begins with is a `_Beginning`: nothing, what was saved, or a snapshot of the group
+What one begins with is a `MembershipStart`: nothing, what was saved, or a snapshot of the group
 that the node moves to. Its epoch is above every earlier one of this node in that group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import trio
@@ -26,29 +26,7 @@ from openfl.node.parts import Environment, Learning, Links
 from openfl.node.privacy_budget import no_private_step
 from openfl.node.trainer import Trainer
 from openfl.storage.membership import SavedMembership
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """A replica that holds what members of a new group serve, which of them gave it, and the
-    invitations they know."""
-
-    replica: Replica
-    given: ev.SnapshotGiven
-    invitations: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Beginning:
-    """last_round: None is the usual of the settings."""
-
-    replica: Replica
-    epoch: int
-    round: int = 0
-    last_round: int | None = None
-    history: tuple[float, ...] = ()
-    invitations: tuple[bytes, ...] = ()
-    snapshot: ev.SnapshotGiven | None = None
+from openfl.switching.seed import MembershipStart, Seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +50,7 @@ class MembershipFactory:
         """
         if resume is None:
             replica = Replica(charter, self.settings.limits)
-            return self._open(charter, _Beginning(replica, self._new_epoch()))
+            return self._open(charter, MembershipStart(replica, SessionStart(self._new_epoch())))
         membership = self._open(charter, self._resumed(charter, resume))
         if resume.private and not membership.trainer.restore(resume.private):
             self.log.tell("info", "data-changed", "the data has changed since the last run")
@@ -80,20 +58,9 @@ class MembershipFactory:
 
     def next(self, charter: Charter, old: GroupSession, seed: Seed) -> Membership:
         """A membership to take the place of the one in the `old` session; ConfigError."""
-        version = seed.replica.version_of(self.links.network.peer_id)
-        beginning = _Beginning(
-            seed.replica,
-            max(self._new_epoch(), version.epoch + 1),
-            old.round,
-            # Whoever is done and is moved by its owner is to learn again.
-            None if old.phase == "done" else old.last_round,
-            tuple(old.history),
-            seed.invitations,
-            seed.given,
-        )
-        return self._open(charter, beginning)
+        return self._open(charter, MembershipStart.after(old, seed, self._new_epoch()))
 
-    def _resumed(self, charter: Charter, saved: SavedMembership) -> _Beginning:
+    def _resumed(self, charter: Charter, saved: SavedMembership) -> MembershipStart:
         epoch = max(self._new_epoch(), saved.epoch + 1)
         replica, refused = saved.rebuild(
             self.links.sealer, self.settings.limits, trio.current_time()
@@ -106,9 +73,8 @@ class MembershipFactory:
         )
         if refused:
             self.log.tell("warning", "state-refused", f"{refused} saved contributions are invalid")
-        return _Beginning(
-            replica, epoch, saved.round, history=saved.history, invitations=saved.invitations
-        )
+        session = SessionStart(epoch, round=saved.round, history=saved.history)
+        return MembershipStart(replica, session, saved.invitations)
 
     def _new_epoch(self) -> int:
         """Above those of earlier runs, unless the clock was set back."""
@@ -120,21 +86,15 @@ class MembershipFactory:
             raise ConfigError(no_private_step(charter.task))
         return task
 
-    def _open(self, charter: Charter, beginning: _Beginning) -> Membership:
+    def _open(self, charter: Charter, start: MembershipStart) -> Membership:
         task, group_id = self._task(charter), charter.group_id
         session = GroupSession(
-            beginning.replica,
+            start.replica,
             self.links.sealer,
             self.settings,
             self.environment.rng,
-            SessionStart(
-                beginning.epoch,
-                task.train_examples,
-                beginning.round,
-                beginning.last_round,
-                beginning.history,
-            ),
-            admission=self.learning.eligibility.admission(charter, beginning.invitations),
+            replace(start.session, train_examples=task.train_examples),
+            admission=self.learning.eligibility.admission(charter, start.invitations),
         )
         rng = np.random.default_rng(int(self.environment.rng.integers(1 << 63)))
         trainer = Trainer(task, self.compute, rng, self.on_tell, self.learning.privacy)
@@ -145,5 +105,5 @@ class MembershipFactory:
             reachable=lambda: self.links.discovery.members(group_id),
             tell=self.on_tell,
             save=self.save,
-            snapshot=beginning.snapshot,
+            snapshot=start.snapshot,
         )

@@ -1,8 +1,9 @@
 """`Moves`: orders to be in another group, from the owner or by the node's own decision. Each is
-checked, and carried out by `GroupChange`, one at a time."""
+checked, and carried out by `MoveDriver`, one at a time."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import trio
@@ -15,12 +16,13 @@ from openfl.learning.workload import Workload
 from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
-from openfl.node.group_change import GroupChange, Move
 from openfl.node.group_finder import GroupFinder
 from openfl.node.state_saver import StateSaver
-from openfl.node.switcher import Switcher, founded_name
+from openfl.node.switch_driver import MoveDriver
+from openfl.node.switcher import Switcher
 from openfl.switching.directory import KnownCard
-from openfl.switching.policy import Candidate
+from openfl.switching.policy import Candidate, Decision
+from openfl.switching.seed import MoveOrder, founded_name
 from openfl.wire.charters import charter_problem
 
 
@@ -35,7 +37,7 @@ class Moves:
         finder: GroupFinder,
         switcher: Switcher,
         saver: StateSaver,
-        change: GroupChange,
+        driver: MoveDriver,
         view: Callable[[KnownCard], GroupView],
         log: EventLog,
     ) -> None:
@@ -45,7 +47,7 @@ class Moves:
         self._finder = finder
         self._switcher = switcher
         self._saver = saver
-        self._change = change
+        self._driver = driver
         self._view = view
         self._log = log
         self._one_at_a_time = trio.Lock()
@@ -71,7 +73,7 @@ class Moves:
             if problem is not None:
                 raise GroupError(f"group {charter.name} does not fit this node: {problem}")
             text = f"switched from group {old.name} to {charter.name}"
-            await self._change.carry_out(Move(charter, "switch", text, pin))
+            await self._driver.carry_out(MoveOrder(charter, "switch", text, pin))
             return self._view(known)
 
     async def found(self, name: str, pin: bool) -> GroupView:
@@ -91,7 +93,7 @@ class Moves:
                 text = f"whether there is a group {name} already is not known"
                 self._log.tell("warning", "not-asked", f"{text}: {self._finder.asked.text}")
             text = f"founded group {name}, left {old.name}"
-            await self._change.carry_out(Move(charter, "found", text, pin))
+            await self._driver.carry_out(MoveOrder(charter, "found", text, pin))
             (known,) = self._finder.find(charter.group_id)
             return self._view(known)
 
@@ -103,7 +105,7 @@ class Moves:
             pinned = self._switcher.view().pinned
             text = f"joined group {charter.name} ({charter.group_id[:8]}), which was not there when"
             text += f" this node began alone in {old.name} ({old.group_id[:8]})"
-            await self._change.carry_out(Move(charter, "switch", text, pinned))
+            await self._driver.carry_out(MoveOrder(charter, "switch", text, pinned))
 
     async def _find(self, reference: str) -> KnownCard:
         found = self._finder.find(reference)
@@ -131,19 +133,21 @@ class Moves:
 
     # --- by the switcher's decision ---------------------------------------------------------------
 
-    async def move_by_itself(self, target: Candidate, why: str) -> None:
+    async def move_by_itself(self, decision: Decision, target: Candidate) -> None:
         """GroupError or StateError: the node stays where it was."""
         async with self._one_at_a_time:
             (known,) = self._finder.find(target.group_id) or (None,)
             if known is None:
                 raise GroupError(f"group {target.name} is not known any more")
-            text = f"moved from {self._current_group.charter.name} to {target.name}: {why}"
-            await self._change.carry_out(Move(known.card.charter, "move", text, by_itself=True))
+            await self._carry_out(decision, known.card.charter)
 
-    async def found_by_itself(self, why: str) -> None:
+    async def found_by_itself(self, decision: Decision) -> None:
         """StateError: the node stays where it was."""
         async with self._one_at_a_time:
-            old = self._current_group.charter.name
-            charter = self._workload.found(founded_name(old))
-            text = f"founded {charter.name}, left {old}: {why}"
-            await self._change.carry_out(Move(charter, "found", text, by_itself=True))
+            # From the system's randomness: two founders must not meet by chance in one group.
+            name = founded_name(self._current_group.charter.name, secrets.token_bytes(2))
+            await self._carry_out(decision, self._workload.found(name))
+
+    async def _carry_out(self, decision: Decision, charter: Charter) -> None:
+        order = MoveOrder.by_decision(decision, self._current_group.charter, charter)
+        await self._driver.carry_out(order)

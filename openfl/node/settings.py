@@ -10,7 +10,7 @@ from openfl.config import Config
 from openfl.core.names import normal
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
-from openfl.node.scout import ScoutSettings
+from openfl.switching.look import LookSettings
 from openfl.switching.policy import SelectionSettings
 
 
@@ -30,7 +30,7 @@ class NodeSettings:
     closed: bool = False
     invitations: tuple[bytes, ...] = ()
     selection: SelectionSettings = field(default_factory=lambda: SelectionSettings(enabled=False))
-    scout: ScoutSettings = field(default_factory=ScoutSettings)
+    look: LookSettings = field(default_factory=LookSettings)
     any_group: bool = False
     pin: bool | None = None
     bootstrap_seconds: float = 0.0
@@ -89,7 +89,7 @@ def node_settings(
             dwell_rounds=switching.dwell_rounds,
             max_candidates=switching.max_candidates,
         ),
-        scout=ScoutSettings(switching.bytes_per_group, switching.bytes_per_minute),
+        look=LookSettings(switching.bytes_per_group, switching.bytes_per_minute),
         any_group=config.origin("group.name").kind == "default",
         pin=pin,
         bootstrap_seconds=config.network.bootstrap_timeout_seconds,

@@ -1,43 +1,31 @@
-"""`Switcher`: when a node looks at other groups, what it makes of that, and what it tells of it.
+"""`Switcher`: runs what `Chooser` decides on trio, and tells the owner of it.
 
-The policy is `openfl.switching.policy`, the looking `openfl.node.scout`; what is ordered is done
-by the node (`Host`), in one transaction. After each round the switcher asks the policy whether to
-look around; a look goes on beside the rounds. Every decision becomes one line for people.
+After each round it asks the chooser whether to look around; a look goes on beside the rounds. What
+is decided is done by the node (`Host`), in one transaction. Every decision becomes one line for
+people.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import trio
 
-from openfl.core.contribution import Charter, GroupId, ModelView
+from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import UserError
 from openfl.core.telemetry import DecisionView, SwitchingView
-from openfl.learning.comparison import Comparison
 from openfl.node.membership import Membership
-from openfl.node.scout import Scout
+from openfl.node.switch_driver import LookDriver
 from openfl.storage.base import Standing
-from openfl.switching.policy import (
-    Candidate,
-    Decision,
-    Finding,
-    Here,
-    Look,
-    SelectionSettings,
-    Selector,
-)
+from openfl.switching.chooser import Chooser, here_of
+from openfl.switching.policy import Candidate, Decision, Finding, LookOrder, SelectionSettings
+from openfl.switching.seed import MoveOrder
 
-LEAST_PAUSE_SECONDS = 0.5
-"""Between two looks, however short the rounds are."""
 MAX_DECISIONS = 20
-MAX_REASONS = 3
-MAX_NAME_BYTES = 64
+
 
 Tell = Callable[[Literal["debug", "info", "warning", "error"], str, str, dict[str, Any]], None]
 
@@ -48,13 +36,10 @@ class Host(Protocol):
     def place(self) -> Membership | None:
         """Where it is."""
 
-    def alone_model(self) -> ModelView | None:
-        """What it learned without any group; None while that is not known."""
+    async def move(self, decision: Decision, target: Candidate) -> None:
+        """Join the group of `target` instead. A UserError says why it stays where it was."""
 
-    async def move(self, target: Candidate, why: str) -> None:
-        """Join that group instead. A UserError says why it stays where it was."""
-
-    async def found(self, why: str) -> None:
+    async def found(self, decision: Decision) -> None:
         """Found a group and be its first member; UserError as for `move`."""
 
 
@@ -64,31 +49,28 @@ class Switcher:
     def __init__(
         self,
         host: Host,
-        scout: Scout,
+        looks: LookDriver,
         settings: SelectionSettings,
         rng: np.random.Generator,
         unix_time: Callable[[], float],
         tell: Tell,
         standing: Standing,
     ) -> None:
-        self.selector = Selector(
+        self._chooser = Chooser(
             settings,
             rng,
             moves=standing.moves,
             rounds=standing.rounds,
             rounds_here=standing.rounds_here,
+            pinned=standing.pinned,
         )
         self._host = host
-        self._scout = scout
-        self._auto = settings.enabled
+        self._looks = looks
         self._unix_time = unix_time
         self._tell = tell
-        self._look: Look | None = None
+        self._order: LookOrder | None = None
         self._look_wanted = trio.Event()
-        self._looked_at = -float("inf")
         self._decisions: deque[DecisionView] = deque(maxlen=MAX_DECISIONS)
-        self._pinned = False
-        self.pin(standing.pinned)
 
     # --- what the node says -----------------------------------------------------------------------
 
@@ -97,30 +79,21 @@ class Switcher:
         place = self._host.place()
         if place is None:
             return
-        here = _here(place)
-        candidates = self._scout.candidates(here.group_id)
-        fit = place.session.validation
-        look = self.selector.round_done(here, candidates, fit)
-        # Groups are compared on held-out data. Without any a look could end in nothing.
-        if look is not None and self._look is None and fit is not None:
-            self._look = look
+        here = here_of(place.session)
+        candidates = self._looks.candidates(here.group_id)
+        order = self._chooser.round_done(here, candidates, place.session.validation)
+        if order is not None:
+            self._order = order
             self._look_wanted.set()
 
     def pin(self, pinned: bool) -> None:
         """Whether to stay in the present group whatever other groups offer."""
-        self._pinned = pinned
-        enabled = self._auto and not pinned
-        self.selector.settings = replace(self.selector.settings, enabled=enabled)
+        self._chooser.pin(pinned)
 
-    def arrived(self, action: str, text: str, pinned: bool, by_itself: bool) -> None:
+    def arrived(self, order: MoveOrder) -> None:
         """The node is in another group now."""
-        self.note(action, text)
-        if by_itself:
-            self.selector.moved()
-        else:
-            self.selector.placed()
-            self.selector.latest = Decision("stay", "its owner put it there")
-        self.pin(pinned)
+        self.note(order.action, order.text)
+        self._chooser.arrived(order)
 
     def note(self, action: str, text: str) -> None:
         """Keep a decision among the last ones."""
@@ -130,19 +103,26 @@ class Switcher:
 
     def standing(self) -> Standing:
         """To be kept on disk; owed leaves are the node's to add."""
-        selector = self.selector
-        return Standing(selector.moves, selector.rounds, selector.rounds_here, self._pinned)
+        selector = self._chooser.selector
+        return Standing(selector.moves, selector.rounds, selector.rounds_here, self._chooser.pinned)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that this node has done, in any group."""
+        return self._chooser.selector.rounds
 
     def finding(self, group_id: GroupId) -> Finding | None:
         """What came of the last look at a group, since the node is where it is."""
-        return self.selector.findings.get(group_id)
+        return self._chooser.selector.findings.get(group_id)
 
     def view(self) -> SwitchingView:
+        """How it stands with other groups, for people."""
+        selector = self._chooser.selector
         return SwitchingView(
-            auto=self._auto,
-            pinned=self._pinned,
-            moves=self.selector.moves,
-            dwell_rounds=self.selector.dwell_left,
+            auto=self._chooser.auto,
+            pinned=self._chooser.pinned,
+            moves=selector.moves,
+            dwell_rounds=selector.dwell_left,
             why=self._why(),
             decisions=tuple(self._decisions),
         )
@@ -152,13 +132,14 @@ class Switcher:
         if place is None:
             return "not in a group yet"
         name = place.session.charter.name
-        if self._pinned:
+        if self._chooser.pinned:
             return f"pinned to {name} by its owner"
-        if not self._auto:
+        if not self._chooser.auto:
             return f"in {name}: moving by itself is switched off"
         if place.session.validation is None and place.session.round:
             return f"in {name}: there is no held-out data to judge other groups by"
-        return f"{_VERBS[self.selector.latest.action]} {name}: {self.selector.latest.why}"
+        latest = self._chooser.selector.latest
+        return f"{_VERBS[latest.action]} {name}: {latest.why}"
 
     # --- looking around ---------------------------------------------------------------------------
 
@@ -167,14 +148,13 @@ class Switcher:
         while True:
             await self._look_wanted.wait()
             self._look_wanted = trio.Event()
-            look = self._look
-            if look is not None:
-                await trio.sleep_until(self._looked_at + LEAST_PAUSE_SECONDS)
-                await self._look_around(look)
-                self._looked_at = trio.current_time()
-            self._look = None
+            order, self._order = self._order, None
+            if order is not None:
+                await trio.sleep_until(self._chooser.next_look_at)
+                await self._look_around(order)
+                self._chooser.over(trio.current_time())
 
-    async def _look_around(self, look: Look) -> None:
+    async def _look_around(self, order: LookOrder) -> None:
         place = self._host.place()
         if place is None:
             return
@@ -182,33 +162,12 @@ class Switcher:
         # this node really uses, is made for it alone, and no other group's could be compared with
         # it before joining.
         charter, model = place.session.charter, place.session.replica.view()
-        findings = await self._scout.look(charter, model, look.groups)
-        reached = {finding.candidate.group_id for finding in findings}
-        unreached = {group.group_id for group in look.groups} - reached
-        alone = await self._compare_alone(charter, model) if look.alone else None
-        if self._host.place() is not place or not self.selector.settings.enabled:
+        result = await self._looks.look(charter, model, order)
+        if self._host.place() is not place:
             return  # the owner has said otherwise meanwhile
-        if not findings and not look.groups and alone is None:
-            return
-        decision = self.selector.decide(
-            _here(place), findings, alone, unreached, self._why_unreached(look)
-        )
-        await self._do(decision, charter)
-
-    def _why_unreached(self, look: Look) -> str:
-        """Of each group that gave nothing to judge, why; the first few."""
-        reasons = self._scout.gave_nothing
-        told = [f"{g.name}: {reasons[g.group_id]}" for g in look.groups if g.group_id in reasons]
-        if not look.groups:
-            return "none is known that this node could join"
-        more = len(told) - MAX_REASONS
-        return "; ".join([*told[:MAX_REASONS], *([f"and {more} more"] if more > 0 else [])])
-
-    async def _compare_alone(self, charter: Charter, model: ModelView) -> Comparison | None:
-        alone = self._host.alone_model()
-        if alone is None:
-            return None
-        return await self._scout.compare(charter, model, charter, alone)
+        decision = self._chooser.decide(here_of(place.session), order, result)
+        if decision is not None:
+            await self._do(decision, charter)
 
     async def _do(self, decision: Decision, old: Charter) -> None:
         data = {"gain": decision.gain, "why": decision.why}
@@ -218,33 +177,13 @@ class Switcher:
                 self.note("stay", text)
                 self._tell("info", "stayed", text, data)
             elif decision.target is not None:
-                await self._host.move(decision.target, decision.why)
+                await self._host.move(decision, decision.target)
             else:
-                await self._host.found(decision.why)
+                await self._host.found(decision)
         except UserError as error:
-            why = f"{decision.why}, but {error}"
-            self.selector.latest = replace(decision, action="stay", why=why)
-            text = f"stayed in {old.name}: {why}"
+            text = f"stayed in {old.name}: {self._chooser.not_done(decision, str(error)).why}"
             self.note("failed", text)
             self._tell("warning", "not-moved", text, data)
 
 
 _VERBS = {"stay": "stayed in", "move": "moved to", "found": "founded"}
-
-
-def _here(place: Membership) -> Here:
-    replica = place.session.replica
-    return Here(replica.charter.group_id, replica.charter.name, max(1, replica.member_count))
-
-
-def founded_name(old: str) -> str:
-    """A name for a group founded by a node that leaves `old`: the same, and four new hex digits.
-
-    From the system's randomness: two founders must not meet by chance in one group.
-    """
-    stem, dash, suffix = old.rpartition("-")
-    if not dash or len(suffix) != 4 or not all(c in "0123456789abcdef" for c in suffix):
-        stem = old
-    room = MAX_NAME_BYTES - 5
-    stem = stem.encode()[:room].decode(errors="ignore").rstrip()
-    return f"{stem or 'group'}-{secrets.token_hex(2)}"

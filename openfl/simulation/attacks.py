@@ -2,8 +2,9 @@
 
 Each takes what the member would honestly send and the group's rows it started from. The published
 ones: sign flipping and noise (Li et al., RSA, AAAI 2019), ALIE, "A Little Is Enough" (Baruch,
-Baruch, Goldberg, NeurIPS 2019). Label flipping changes the data instead (`flip_labels`); a delta of
-NaNs is made on the wire, because an honest encoder refuses it (`nan_blocks`).
+Baruch, Goldberg, NeurIPS 2019). Label flipping changes the data instead
+(`Sharding.upside_down`); a delta of NaNs is made on the wire, because an honest encoder refuses it
+(`nan_blocks`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
 from openfl.core.contribution import MAX_EVIDENCE, Contribution, Floats, RowBlock, TableSchema
-from openfl.learning.factorization.ratings import Ratings
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,6 @@ ATTACKS: Mapping[str, AttackKind] = {
     "inflated-evidence": AttackKind(inflated_evidence, strength=1000.0),
     "alie": AttackKind(alie),
 }
-
-
-def flip_labels(ratings: Ratings) -> Ratings:
-    """The same ratings upside down: the best becomes the worst."""
-    low, high = (np.float32(bound) for bound in ratings.scale)
-    return replace(ratings, values=np.clip(low + high - ratings.values, low, high))
 
 
 def nan_blocks(contribution: Contribution, schemas: Mapping[str, TableSchema]) -> tuple[Any, ...]:

@@ -37,6 +37,7 @@ from openfl.simulation.session_settings import session_settings
 from openfl.simulation.simulated_requests import SimulatedRequest, SimulatedRequests
 from openfl.simulation.state import RunState
 from openfl.simulation.trainer import Trainer
+from openfl.switching.seed import MembershipStart
 
 START_SPREAD_SECONDS = 0.5
 """First members start within this time."""
@@ -53,14 +54,10 @@ MediumOf = Callable[[RunState, Handle], Medium]
 
 class SwitchDriver(Protocol):
     """What moves nodes between groups. It hears of each node by the engine, and acts by
-    `Engine.start`, `end`, `handle`, `requests` and `state` (`arriving`, `install`)."""
+    `Engine.start`, `end`, `handle`, `requests` and `state.install`."""
 
     def begin(self, engine: Engine) -> None:
         """The run is about to begin; nobody has started."""
-        ...
-
-    def handled(self, member: SimulatedMember) -> None:
-        """The member's session has handled an event, and its effects are carried out."""
         ...
 
     def round_done(self, member: SimulatedMember) -> None:
@@ -81,9 +78,6 @@ class StayPut:
 
     def begin(self, engine: Engine) -> None:
         """Nothing to prepare."""
-
-    def handled(self, member: SimulatedMember) -> None:
-        """Nothing follows."""
 
     def round_done(self, member: SimulatedMember) -> None:
         """Nothing follows."""
@@ -190,36 +184,47 @@ class Engine:
     # --- members come and go ----------------------------------------------------------------------
 
     def start(self, member: SimulatedMember) -> None:
-        """Start the member's session, from what it had saved when there is any."""
+        """Start the member's session, from its seed or what it had saved when there is any."""
         settings = self._settings(member)
         sealer = self.state.sealer_of(member)
         self.medium.starting(member)
-        member.epochs += 1
-        round_number = 0
-        if member.saved is not None:
-            replica, _ = member.saved.rebuild(sealer, settings.limits, self.now)
-            round_number = member.saved.round
-            member.saved = None
-        else:
-            replica = self.medium.new_replica(member, settings.limits)
+        begin = self._membership_start(member, settings)
+        member.epochs = begin.session.epoch
         seed = [self.scenario.run.seed, 6, member.index, member.epochs]
         session = GroupSession(
-            replica,
+            begin.replica,
             sealer,
             settings,
             np.random.default_rng(seed),
-            SessionStart(member.epochs, member.task.train_examples, round_number),
+            replace(begin.session, train_examples=member.task.train_examples),
             reader=self.state.reader,
         )
         member.session = session
         member.alive = member.was_there = True
         self._note("start", member.index)
         session.start(self.now)
+        if begin.snapshot is not None:
+            self.handle(member, begin.snapshot)
         self.medium.connect()
-        others = self.state.listening()
+        others = self.state.present()
         alone = not any(m is not member and m.place == member.place for m in others)
         self.handle(member, ev.DiscoveryEnded(alone))
         self.medium.started(member)
+
+    def _membership_start(
+        self, member: SimulatedMember, settings: SessionSettings
+    ) -> MembershipStart:
+        """With a seed, with what was saved, or with nothing."""
+        seeded, saved = member.begins_with, member.saved
+        member.begins_with = member.saved = None
+        if seeded is not None:
+            return seeded
+        epoch = member.epochs + 1
+        if saved is None:
+            replica = self.medium.new_replica(member, settings.limits)
+            return MembershipStart(replica, SessionStart(epoch))
+        replica, _ = saved.rebuild(self.state.sealer_of(member), settings.limits, self.now)
+        return MembershipStart(replica, SessionStart(epoch, round=saved.round))
 
     def end(self, member: SimulatedMember) -> None:
         """End the member's session at once; nobody is told."""
@@ -274,7 +279,6 @@ class Engine:
             self._waited_for -= 1
             if not self._waited_for:
                 self._begin()
-        self.driver.handled(member)
         return effects
 
     def keep_time(self, member: SimulatedMember) -> None:

@@ -1,4 +1,4 @@
-"""`measure`: how well the members of a world do at one moment."""
+"""`measure`: how well the nodes of a run do at one moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from openfl.core.contribution import Evaluation, ModelView
 from openfl.simulation.member import SimulatedMember
-from openfl.simulation.records import Fits, RoundRecord
+from openfl.simulation.records import ROOT_MEAN_SQUARE, Fits, RoundRecord
 
 
 def measure(
@@ -24,7 +24,8 @@ def measure(
     present = [member for member in members if member.alive]
     judged = [m for m in present if m.honest and m.session is not None]
     views = [(m, view(m)) for m in judged]
-    test = Fits.of([m.task.evaluate(model, "test") for m, model in views])
+    tested = [m.task.evaluate(model, "test") for m, model in views]
+    test = Fits.of(tested)
     reference = Fits.of([central[m.index] for m in judged])
     ever = [m for m in members if m.was_there]
     return RoundRecord(
@@ -40,4 +41,5 @@ def measure(
         groups=dict(sorted(Counter(m.charter.name for m in present).items())),
         merged=0,
         refused=0,
+        metric=tested[0].metric if tested else ROOT_MEAN_SQUARE,
     )

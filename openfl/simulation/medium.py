@@ -101,7 +101,7 @@ class FullMedium:
         """Each group is a random graph; members notice changes a little later."""
         state = self._state
         groups: dict[GroupId, list[SimulatedMember]] = {}
-        for member in state.listening():
+        for member in state.present():
             groups.setdefault(member.charter.group_id, []).append(member)
         for present in groups.values():
             links = connections(present, state.scenario.network.contacts, state.rng)
@@ -116,7 +116,7 @@ class FullMedium:
         """Each receiver hears it once, twice or never, as the network's settings say."""
         state, place = self._state, sender.place
         state.agenda.note("publish", sender.index, payload)
-        receivers = [m for m in state.listening() if m is not sender and m.place == place]
+        receivers = [m for m in state.present() if m is not sender and m.place == place]
         arrivals = state.links.published(state.now, len(payload), len(receivers))
         state.gossip_bytes += len(payload) * int(np.isfinite(arrivals.first).sum())
         for times in (arrivals.first, arrivals.again):

@@ -15,6 +15,7 @@ from openfl.learning.task import LearningTask
 from openfl.network.base import Sealer
 from openfl.simulation.attacks import AttackInput, AttackKind, nan_blocks
 from openfl.storage.membership import SavedMembership
+from openfl.switching.seed import MembershipStart
 from openfl.wire import messages as wire
 
 FIRST_EPOCH = 1_000
@@ -59,6 +60,9 @@ class SimulatedMember:
     held: ev.Train | None = None
     reachable: frozenset[PeerId] = frozenset()
     saved: SavedMembership | None = None
+    """What its next session finds on the disk."""
+    begins_with: MembershipStart | None = None
+    """What its session begins with, when it comes from another group."""
     earlier_bytes: int = 0
     """Published in earlier incarnations."""
     earlier_merged: int = 0

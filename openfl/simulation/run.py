@@ -1,4 +1,4 @@
-"""`simulate`: a scenario from its data to its summary."""
+"""`simulate`: a scenario and its population, from the first start to the summary."""
 
 from __future__ import annotations
 
@@ -8,35 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from openfl.core.contribution import Charter, Contribution, Evaluation
-from openfl.core.errors import DataError
-from openfl.learning.central import train_alone
-from openfl.learning.factorization.ratings import (
-    EMPTY_CATALOGUE,
-    Catalogue,
-    Ratings,
-    load_catalogue,
-    load_ratings,
-)
-from openfl.learning.rating.charter import rating_charter
-from openfl.learning.rating.task import MatrixFactorization
-from openfl.learning.splitting import split_ratings
+from openfl.core.contribution import Charter, Contribution
+from openfl.core.errors import ConfigError
 from openfl.network.base import Sealer
-from openfl.simulation.attacks import ATTACKS, flip_labels
-from openfl.simulation.communities import Tastes, community_ratings
-from openfl.simulation.dealing import deal, only, synthetic_ratings
+from openfl.simulation.attacks import ATTACKS
+from openfl.simulation.central import references, train_centrally
+from openfl.simulation.dataset import load_dataset
 from openfl.simulation.engine import Engine
-from openfl.simulation.grouping import first_charters, grouping_of, references, tastes_of_nodes
-from openfl.simulation.groups_world import GroupsWorld, TaskOf
+from openfl.simulation.grouping import first_charters, grouping_of
 from openfl.simulation.medium import FullMedium
 from openfl.simulation.member import Hostility, SimulatedMember
-from openfl.simulation.records import Fits, Grouping, RoundRecord, Summary
+from openfl.simulation.population import Population, population_of
+from openfl.simulation.records import Grouping, RoundRecord, Summary
 from openfl.simulation.scenario import Scenario
-from openfl.simulation.scenario_file import COMMUNITIES, MUSIC, SYNTHETIC
 from openfl.simulation.sealing import StandInSealer
 from openfl.simulation.shared_medium import SharedMedium
+from openfl.simulation.switch_driver import SimulatedSwitching
 
-CENTRAL_ROUNDS = 60
 WITHIN = 0.01
 
 SealerOf = Callable[[int, int], Sealer]
@@ -44,82 +32,46 @@ SealerOf = Callable[[int, int], Sealer]
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """Everybody's ratings, and what the items are called."""
-
-    ratings: Ratings
-    catalogue: Catalogue = EMPTY_CATALOGUE
-    tastes: Tastes | None = None
-    """int64[users]: the community of each user of made-up communities."""
-
-
-@dataclass(frozen=True)
-class Central:
-    """pooled: RMSE over all honest nodes' ratings, by split. by_node: on the test ratings of each
-    honest node, by index."""
-
-    pooled: dict[str, float]
-    by_node: dict[int, Evaluation]
-
-
-@dataclass(frozen=True)
 class Outcome:
+    """A run that is over. engine: as it was at the end."""
+
     summary: Summary
     records: tuple[RoundRecord, ...]
     engine: Engine
 
 
-def load_crowd(scenario: Scenario, sample_folder: Callable[[], Path]) -> Crowd:
-    """The data a scenario asks for; DataError when it cannot be used."""
-    source = scenario.data.source
-    if source == SYNTHETIC:
-        return Crowd(synthetic_ratings(scenario.data, scenario.run.seed))
-    if source == COMMUNITIES:
-        ratings, tastes = community_ratings(scenario.data, scenario.run.seed)
-        return Crowd(ratings, tastes=tastes)
-    path = sample_folder() / "ratings.csv" if source == MUSIC else Path(source)
-    beside = path.parent / "songs.csv"
-    skip = scenario.data.skip_bad_rows
-    catalogue = load_catalogue(beside, skip) if beside.exists() else EMPTY_CATALOGUE
-    return Crowd(load_ratings(path, scenario.data.rating_scale, skip), catalogue)
+def load_population(scenario: Scenario, sample_folder: Callable[[], Path]) -> Population:
+    """The nodes that a scenario asks for, with their data; DataError when it cannot be used or does
+    not suffice for so many. sample_folder: where the sample data is."""
+    return population_of(scenario, load_dataset(scenario, sample_folder))
 
 
 def simulate(
     scenario: Scenario,
-    crowd: Crowd,
+    population: Population,
     on_record: Callable[[RoundRecord], None] = lambda record: None,
     sealer_of: SealerOf = StandInSealer,
 ) -> Outcome:
-    """Run it. DataError when the data does not suffice for so many nodes."""
-    charter = charter_of(scenario, crowd.ratings)
-    hands = deal(
-        crowd.ratings,
-        crowd.catalogue,
-        scenario.data,
-        scenario.run.nodes,
-        scenario.run.seed,
-        crowd.tastes,
-    )
+    """Run it. ConfigError when the population has not `run.nodes` nodes; DataError when nothing can
+    be learned from its data."""
+    if len(population) != scenario.run.nodes:
+        raise ConfigError(
+            f"run.nodes: is {scenario.run.nodes}, but the population has {len(population)} nodes"
+        )
     grouping: Grouping | None = None
     if scenario.groups.several:
-        tastes = tastes_of_nodes(crowd.ratings, crowd.catalogue, crowd.tastes, hands)
-        charters = first_charters(
-            scenario, lambda name: charter_of(scenario, crowd.ratings, name), tastes
-        )
-        members = make_members(scenario, charter, hands, sealer_of, charters)
-        central = train_centrally(scenario, charter, crowd.ratings, hands, members)
-        others = references(scenario, crowd.ratings, hands, members, tastes)
-        driver = GroupsWorld(
-            lambda name: charter_of(scenario, crowd.ratings, name),
-            task_maker(scenario, members),
-            tastes,
-        )
+        charters = first_charters(scenario, population)
+        members = make_members(scenario, population, charters, sealer_of)
+        central = train_centrally(population, charter_of(scenario, population), members)
+        others = references(scenario, population, members)
+        driver = SimulatedSwitching(population)
         engine = Engine(scenario, members, central.by_node, on_record, driver=driver)
         engine.run()
-        grouping = grouping_of(engine, driver, others)
+        grouping = grouping_of(engine, driver, population, others)
     else:
-        members = make_members(scenario, charter, hands, sealer_of)
-        central = train_centrally(scenario, charter, crowd.ratings, hands, members)
+        charter = charter_of(scenario, population)
+        members = make_members(scenario, population, [charter] * len(population), sealer_of)
+        central = train_centrally(population, charter, members)
         medium = SharedMedium if scenario.run.engine == "shared" else FullMedium
         engine = Engine(scenario, members, central.by_node, on_record, medium)
         engine.run()
@@ -127,38 +79,27 @@ def simulate(
     return Outcome(summary, tuple(engine.records), engine)
 
 
-def charter_of(scenario: Scenario, ratings: Ratings, name: str = "") -> Charter:
-    """Of the scenario's one group, or of the group `name`."""
-    task = scenario.task
-    return rating_charter(
-        name or scenario.name[:64] or "simulation",
-        scale=ratings.scale,
-        factors=task.factors,
-        damping=task.damping,
-        prior=task.prior,
-        prior_per_evidence=task.prior_per_evidence,
-        bias_prior=task.bias_prior,
-        seed=task.seed,
-    )
+def charter_of(scenario: Scenario, population: Population) -> Charter:
+    """Of the scenario's one group."""
+    return population.found(scenario.name[:64] or "simulation")
 
 
 def make_members(
     scenario: Scenario,
-    charter: Charter,
-    hands: list[Ratings],
-    sealer_of: SealerOf,
-    charters: Sequence[Charter] = (),
+    population: Population,
+    charters: Sequence[Charter],
+    sealer_of: SealerOf = StandInSealer,
 ) -> list[SimulatedMember]:
-    """The nodes; stragglers and attackers are drawn among them. charters: that of each node, when
-    they are not all in the group of `charter`."""
-    section, seed, nodes = scenario.members, scenario.run.seed, len(hands)
+    """The nodes, each in the group of its charter; stragglers and attackers are drawn among them.
+    ConfigError when the data is not such that the attack is possible."""
+    section, seed, nodes = scenario.members, scenario.run.seed, len(population)
     rng = np.random.default_rng([seed, 7])
     slow = set(rng.permutation(nodes)[: round(section.straggler_fraction * nodes)].tolist())
     bad = set(rng.permutation(nodes)[: round(section.hostile_fraction * nodes)].tolist())
     kind = ATTACKS[section.attack]
     colluders: dict[int, Contribution] = {}
     members = []
-    for index, hand in enumerate(hands):
+    for index, charter in enumerate(charters):
         hostility = None
         if index in bad:
             hostility = Hostility(
@@ -168,18 +109,13 @@ def make_members(
                 colluders,
                 np.random.default_rng([seed, 8, index]),
             )
-        data = flip_labels(hand) if hostility is not None and kind.flips_labels else hand
-        task = MatrixFactorization.from_charter(
-            charters[index] if charters else charter,
-            data,
-            split_ratings(data),
-            scenario.training.min_row_evidence,
-        )
+        flips = hostility is not None and kind.flips_labels
+        workload = population.mislabelled(index) if flips else population.workloads[index]
         members.append(
             SimulatedMember(
                 index,
                 sealer_of(seed, index),
-                task,
+                workload.task(charter),
                 straggler=index in slow,
                 hostility=hostility,
             )
@@ -187,45 +123,8 @@ def make_members(
     return members
 
 
-def task_maker(scenario: Scenario, members: Sequence[SimulatedMember]) -> TaskOf:
-    """Makes the task of a node, on its own data, in any group."""
-    data = []
-    for member in members:
-        assert isinstance(member.task, MatrixFactorization)
-        data.append((member.task.ratings, split_ratings(member.task.ratings)))
-
-    def task_of(index: int, charter: Charter) -> MatrixFactorization:
-        ratings, split = data[index]
-        return MatrixFactorization.from_charter(
-            charter, ratings, split, scenario.training.min_row_evidence
-        )
-
-    return task_of
-
-
-def train_centrally(
-    scenario: Scenario,
-    charter: Charter,
-    ratings: Ratings,
-    hands: list[Ratings],
-    members: list[SimulatedMember],
-) -> Central:
-    """The same task trained in one place on all honest nodes' data."""
-    honest = [hand for hand, member in zip(hands, members, strict=True) if member.honest]
-    names = {user for hand in honest for user in hand.users}
-    if not names:
-        raise DataError("no honest node has data")
-    everything = only(ratings, np.array([user in names for user in ratings.users]))
-    task = MatrixFactorization.from_charter(charter, everything, split_ratings(everything))
-    model = train_alone(task, np.random.default_rng(0), max_rounds=CENTRAL_ROUNDS).model
-    judges = {member.index: member.task for member in members if member.honest}
-    by_node = {index: judge.evaluate(model, "test") for index, judge in judges.items()}
-    validation = Fits.of([judge.evaluate(model) for judge in judges.values()])
-    test = Fits.of(list(by_node.values()))
-    return Central({"validation": validation.pooled, "test": test.pooled}, by_node)
-
-
 def summary_of(scenario: Scenario, engine: Engine, central: dict[str, float]) -> Summary:
+    """How a run that is over ended. central: the pooled metric of central training, by split."""
     last = engine.records[-1]
     within = next((r for r in engine.records if r.against_central <= WITHIN), None)
     return Summary(
@@ -244,4 +143,5 @@ def summary_of(scenario: Scenario, engine: Engine, central: dict[str, float]) ->
         deliveries=engine.state.deliveries,
         faults=engine.state.refused_by_name(),
         trace=engine.trace,
+        metric=last.metric,
     )

@@ -6,15 +6,19 @@ checks with it, and docs/simulation.md is generated from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from openfl.config.settings import setting
-from openfl.config.text_checks import rating_scale_problem
+from openfl.config import Config, with_values
+from openfl.config.kinds import KINDS
+from openfl.config.settings import Value, setting
 from openfl.core.rule_names import RULE_NAMES
 from openfl.simulation.attacks import ATTACKS
 
 MAX_NODES = 10_000
+MUSIC = "music"
+"""`data.source` of the sample data."""
 
 Engine = Literal["sessions", "shared"]
 What = Literal["join", "leave", "crash", "return", "partition", "heal"]
@@ -46,29 +50,52 @@ class RunSection:
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """The ratings, and how they are dealt out. A user's ratings always stay together."""
+    """What is learned, from whose data, and how it is cut into the shards of the nodes. A user's
+    data always stays together. Beside these, the keys that the kind has in the section `data` of a
+    node's configuration."""
 
+    kind: str = setting(
+        "rating",
+        "What is learned, as `task.kind` of a node's configuration.",
+        choices=KINDS.keys(),
+    )
     source: str = setting(
         "music",
-        'A CSV file of ratings, "music" (the sample data), "synthetic" (made from the seed) or '
-        '"communities" (made from the seed: people of different tastes, who rate the same items).',
+        'A CSV file, "music" (the sample data, of ratings), "synthetic" (made from the seed) or '
+        '"communities" (made from the seed: people of different tastes, who rate or play the same '
+        "items; or to whom the classes of examples look different).",
     )
-    rating_scale: str = setting(
-        "auto",
-        "Lowest and highest possible rating in a file, as for a node.",
-        allowed='"auto" or "LOWEST-HIGHEST"',
-        check_text=rating_scale_problem,
+    more_sources: tuple[str, ...] = setting(
+        (), "More CSV files of the same kind, as if they were one file with `source`."
     )
     skip_bad_rows: bool = setting(
         False, "Leave out rows of a file that cannot be used, instead of refusing it."
     )
+    user_column: str = setting(
+        "",
+        "Column of a file of examples that says whose each is; all of one user's are at one node."
+        " Empty: each is on its own. Ratings and plays have user_id.",
+        allowed="the name of a column",
+    )
+    community_column: str = setting(
+        "",
+        "Column of the files that names each user's community; of several names the most frequent"
+        " one counts.",
+        allowed="the name of a column",
+    )
+    communities_file: str = setting(
+        "",
+        "CSV file with the columns user_id and community, instead of a column of the data.",
+        allowed="a path",
+    )
     split: str = setting(
         "user",
-        '"user": users are dealt out evenly, at random. "community": users of like favourite genre '
-        '(or of one made-up community) go to the same nodes. "dirichlet": for each favourite '
-        "genre, the nodes get shares drawn from a Dirichlet distribution. "
-        '"one-user-per-node": node n gets one user.',
-        choices=("user", "community", "dirichlet", "one-user-per-node"),
+        '"user": users are shared out evenly, at random. "community": users of one community (of '
+        "a column, a file or made-up data, else of like favourite genre or most frequent label) go "
+        'to the same nodes. "dirichlet": for each community, the nodes get shares drawn from a '
+        'Dirichlet distribution. "one-user-per-node": node n gets one user. "file": node n gets '
+        "the users of the nth file.",
+        choices=("user", "community", "dirichlet", "one-user-per-node", "file"),
     )
     alpha: float = setting(
         0.5,
@@ -78,14 +105,19 @@ class DataSection:
         maximum=1e6,
     )
     users: int = setting(1000, "Users of made-up data.", minimum=1, maximum=100_000)
-    items: int = setting(500, "Items of made-up data.", minimum=2, maximum=100_000)
-    ratings_per_user: int = setting(
-        40, "Ratings of each user in made-up data.", minimum=1, maximum=10_000
+    items: int = setting(
+        500,
+        "Items of made-up ratings and plays; features of made-up examples.",
+        minimum=2,
+        maximum=100_000,
     )
-    communities: int = setting(3, 'How many tastes "communities" has.', minimum=1, maximum=100)
+    ratings_per_user: int = setting(
+        40, "Ratings, plays or examples of each user in made-up data.", minimum=1, maximum=10_000
+    )
+    communities: int = setting(3, 'How many "communities" has.', minimum=1, maximum=100)
     overlap: float = setting(
         0.0,
-        'Part of the items that are the same to all tastes of "communities".',
+        'Part of the items or classes that are the same to all of "communities".',
         minimum=0.0,
         maximum=1.0,
     )
@@ -131,15 +163,9 @@ class TrainingSection:
 
 @dataclass(frozen=True, slots=True)
 class TaskSection:
-    """Hyperparameters of the charter, as in the section `task` of a node's configuration."""
+    """Hyperparameters of the charter: the keys that the kind has in the section `task` of a node's
+    configuration."""
 
-    factors: int = setting(8, "Factors of a row.", minimum=1, maximum=64)
-    damping: float = setting(1.0, "Of each step.", minimum=0.5, maximum=100.0)
-    prior: float = setting(7.0, "Ridge on factors.", minimum=0.001, maximum=1e6)
-    prior_per_evidence: float = setting(
-        0.05, "Ridge on factors for each rating of the row.", minimum=0.0, maximum=1e3
-    )
-    bias_prior: float = setting(5.0, "Ridge on biases.", minimum=0.001, maximum=1e6)
     seed: int = setting(0, "Of the seeded rows.", minimum=0, maximum=2**63 - 1)
 
 
@@ -234,7 +260,7 @@ class GroupsSection:
     assignment: str = setting(
         "random",
         'Who begins where. "random": equal shares of the nodes. "single": all in one group. '
-        '"oracle": one group for each taste, whatever `count` says.',
+        '"oracle": one group for each community, whatever `count` says.',
         choices=("random", "single", "oracle"),
     )
     switching: bool = setting(False, "Nodes look around, move, and let groups merge.")
@@ -330,7 +356,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """See the module's text. `name` is that of the file."""
+    """See the module's text. `name` is that of the file. of_kind: the settings of the kind, by the
+    keys that they have in a node's configuration ("task.factors")."""
 
     name: str = "custom"
     run: RunSection = field(default_factory=RunSection)
@@ -342,6 +369,7 @@ class Scenario:
     groups: GroupsSection = field(default_factory=GroupsSection)
     switching: SwitchingSection = field(default_factory=SwitchingSection)
     events: tuple[Fault, ...] = ()
+    of_kind: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     @property
     def joiners(self) -> int:
@@ -349,4 +377,15 @@ class Scenario:
         return sum(e.how_many(self.run.nodes) for e in self.events if e.what == "join")
 
 
-SECTIONS = {f.name: f for f in fields(Scenario) if f.name not in ("name", "events")}
+def node_config(scenario: Scenario) -> Config:
+    """The configuration of a node of the scenario, as far as its learning goes."""
+    return with_values(
+        Config(),
+        {
+            **scenario.of_kind,
+            "task.kind": scenario.data.kind,
+            "task.seed": scenario.task.seed,
+            "data.skip_bad_rows": scenario.data.skip_bad_rows,
+            "training.min_row_evidence": scenario.training.min_row_evidence,
+        },
+    )

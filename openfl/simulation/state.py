@@ -26,9 +26,6 @@ class RunState:
         self.scenario = scenario
         self.members = list(members)
         """The membership that each node has now, by index of the node."""
-        self.arriving: dict[int, SimulatedMember] = {}
-        """Node -> its membership in a group it is about to change to. It has not left the old one,
-        and hears both."""
         self.moves: list[tuple[int, int, str, str]] = []
         """(round interval, node, from, to) of each change of group, with names of groups."""
         self.agenda = Agenda()
@@ -67,10 +64,6 @@ class RunState:
     def present(self) -> list[SimulatedMember]:
         """The nodes that are there, each by the membership it has."""
         return [member for member in self.members if member.alive]
-
-    def listening(self) -> list[SimulatedMember]:
-        """Every membership that hears its group and can be connected to."""
-        return [*self.present(), *(m for m in self.arriving.values() if m.alive)]
 
     def member_of(self, peer: PeerId) -> SimulatedMember:
         """The membership that the node of that identity has now."""

@@ -179,6 +179,11 @@ class Directory:
         for cards in self._groups.values():
             yield from cards.values()
 
+    def issuers(self, group_id: GroupId) -> list[PeerId]:
+        """Who signed the cards of this group that are kept, latest first."""
+        cards = self._groups.get(group_id, {})
+        return sorted(cards, key=lambda issuer: (-cards[issuer].issued, issuer))
+
     def standing(self, group_id: GroupId) -> Standing:
         """The best standing of those who tell of this group."""
         cards = self._groups.get(group_id, {})

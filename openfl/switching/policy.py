@@ -97,8 +97,8 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """An order to probe these groups, and to compare with training alone when `alone`."""
+class LookOrder:
+    """To probe these groups, and to compare with training alone when `alone`."""
 
     groups: tuple[Candidate, ...]
     alone: bool
@@ -185,7 +185,7 @@ class Selector:
 
     def round_done(
         self, here: Here, candidates: Sequence[Candidate], fit: Evaluation | None = None
-    ) -> Look | None:
+    ) -> LookOrder | None:
         """Another round is over: whether to look around now, and at whom.
 
         fit: of the model this node has now, by its own held-out data; what a move promised is
@@ -207,7 +207,7 @@ class Selector:
             self.moves = max(0, self.moves - 1)
         if self._fleeing:
             # At once, also at nobody: perhaps training alone is better than this.
-            return Look(self.choose(here, candidates), alone=settings.founding)
+            return LookOrder(self.choose(here, candidates), alone=settings.founding)
         looks = draw < self._look_probability(here, candidates, fit)
         if self.dwell_left:
             self.latest = replace(self.latest, action="stay", why=self._dwelling(here))
@@ -221,7 +221,7 @@ class Selector:
         groups: tuple[Candidate, ...] = ()
         if looks and self.rounds >= settings.warm_up_rounds:
             groups = self.choose(here, candidates)
-        return Look(groups, alone) if groups or alone else None
+        return LookOrder(groups, alone) if groups or alone else None
 
     def _look_probability(
         self, here: Here, candidates: Sequence[Candidate], fit: Evaluation | None

@@ -155,21 +155,22 @@ class Probes:
         self._admission = admission
         self._kept: OrderedDict[GroupId, Probe] = OrderedDict()
 
-    def of(self, charter: Charter) -> Probe:
-        """The probe of this group, with what it knows from earlier looks."""
-        probe = self._kept.pop(charter.group_id, None)
-        if probe is None:
-            admission = (
-                Admission(charter, self._sealer, lambda: 0.0)
-                if self._admission is None
-                else self._admission(charter)
-            )
-            probe = Probe(charter, self._sealer, self.settings, self._reader, admission)
-        self._kept[charter.group_id] = probe
+    def take(self, charter: Charter) -> Probe:
+        """The probe of this group, with what it knows from earlier looks. It is the caller's until
+        it is given back by `keep`; meanwhile others get one of their own."""
+        kept = self._kept.pop(charter.group_id, None)
+        if kept is not None:
+            return kept
+        admission = (
+            Admission(charter, self._sealer, lambda: 0.0)
+            if self._admission is None
+            else self._admission(charter)
+        )
+        return Probe(charter, self._sealer, self.settings, self._reader, admission)
+
+    def keep(self, probe: Probe) -> None:
+        """For the next look; the group looked at longest ago makes room."""
+        self._kept.pop(probe.charter.group_id, None)
+        self._kept[probe.charter.group_id] = probe
         while len(self._kept) > self.settings.max_kept:
             self._kept.popitem(last=False)
-        return probe
-
-    def forget(self, group_id: GroupId) -> None:
-        """Drop what is kept of a group: it has been joined, or it lied."""
-        self._kept.pop(group_id, None)

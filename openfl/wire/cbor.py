@@ -41,8 +41,8 @@ _WITHOUT_FLOATS = frozenset({int, str, bytes, bool, type(None), Tagged})
 def encode(value: Any) -> bytes:
     """`value` (None, bool, int, float, str, bytes, list, tuple, dict, Tagged) as canonical CBOR.
 
-    ValueError for a float that is not finite: nobody would take such a message, and who made it is
-    here to be found.
+    ValueError for a float that is not finite: no peer would accept the message, and what made it
+    can be found here.
     """
     _require_finite(value)
     encoded: bytes = cbor2.dumps(value, canonical=True, default=_encode_tagged)

@@ -105,8 +105,8 @@ class ItemsAnswer:
 class CardsAnswer(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="cards"
 ):
-    """(signed group card, seconds since it was issued as far as the sender can tell), those that
-    the sender thinks most of first."""
+    """Pairs (signed group card, seconds since it was issued as far as the sender can tell), the
+    cards that the sender trusts most first."""
 
     cards: Annotated[
         tuple[tuple[Annotated[bytes, msgspec.Meta(max_length=LIMITS.max_card_bytes)], Age], ...],

@@ -32,7 +32,7 @@ from openfl.wire.schema import (
 class InlineDelta(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="delta"
 ):
-    """A delta small enough to ride along: its signed envelope."""
+    """A delta small enough to be sent along: its signed envelope."""
 
     envelope: Envelope
 

@@ -15,6 +15,7 @@ INVITATION_TYPE = b"/openfl/invitation/1"
 SNAPSHOT_PROTOCOL = "/openfl/snapshot/1"
 PULL_PROTOCOL = "/openfl/pull/1"
 GROUPS_PROTOCOL = "/openfl/groups/1"
+PEERS_PROTOCOL = "/openfl/peers/1"
 
 DIRECTORY_TOPIC = f"/openfl/{PROTOCOL_VERSION}/directory"
 

@@ -73,7 +73,8 @@ def fit_from_wire(fit: Fit | None) -> Evaluation | None:
 
 
 def fit_to_wire(fit: Evaluation | None) -> dict[str, Any] | None:
-    """ValueError for what nobody would take: that is a bug of the task that made it."""
+    """A plain value; ValueError for a metric's name that no peer would accept: a bug of the task
+    that made it."""
     if fit is None:
         return None
     if not 1 <= len(fit.metric) <= LIMITS.max_metric_chars or not fit.metric.isprintable():

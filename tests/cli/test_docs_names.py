@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openfl.config import RESERVED_ENV, all_settings, env_name
-from openfl.simulation.scenario_file import SETTINGS as SCENARIO_SETTINGS
+from openfl.simulation.scenario_file import scenario_settings
 from openfl_cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +106,7 @@ def test_every_file_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
 def test_every_setting_named_exists(path: Path) -> None:
-    settings = {*all_settings(), *SCENARIO_SETTINGS}
+    settings = {*all_settings(), *scenario_settings()}
     sections = {name.partition(".")[0] for name in settings}
     unknown = {
         name

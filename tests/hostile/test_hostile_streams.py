@@ -34,7 +34,7 @@ from openfl.core.contribution import PeerId
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import dht as libp2p_dht
 from openfl.network.libp2p import identify as libp2p_identify
-from openfl.network.libp2p import requests as libp2p_requests
+from openfl.network.libp2p import request_response as libp2p_requests
 from openfl.network.libp2p import swarm as libp2p_swarm
 from openfl.network.libp2p.envelope import (
     generate_identity,
@@ -42,7 +42,7 @@ from openfl.network.libp2p.envelope import (
     peer_id_of,
 )
 from openfl.network.libp2p.network import Libp2pNetwork
-from openfl.network.libp2p.requests import MAX_REQUESTS_PER_PEER
+from openfl.network.libp2p.request_response import MAX_REQUESTS_PER_PEER
 from openfl.wire import messages as wire
 from openfl.wire.names import group_key
 from tests.situation import within

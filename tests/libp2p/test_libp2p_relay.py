@@ -10,6 +10,7 @@ import socket
 from typing import Any
 
 import pytest
+from libp2p.connection_types import ConnectionType
 from libp2p_rig import TOPIC, Heard, address_of, answers, id_of, make_network, until
 
 from openfl.core.errors import RequestFailed
@@ -81,6 +82,16 @@ async def test_two_nodes_that_nobody_can_dial_talk_over_a_relay(key: bytes | Non
         await b.publish(TOPIC, payload)
         await until(lambda: heard.payloads == [payload])
         assert relay.statistics().faults["relay-circuits"] == 1
+
+
+async def test_a_circuit_and_a_direct_connection_say_which_they_are() -> None:
+    async with make_network(relay=True) as relay, private() as a, private() as b:
+        await placed(a, relay)
+        await b.connect(circuits(a))
+        await b.connect(address_of(relay))
+        for other, expected in ((a, ConnectionType.RELAYED), (relay, ConnectionType.DIRECT)):
+            used = b._swarm.newest_connection(id_of(other))
+            assert used.muxed_conn.get_connection_type() is expected
 
 
 async def test_a_relay_tells_others_where_its_guests_are() -> None:

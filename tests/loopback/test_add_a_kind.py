@@ -16,8 +16,9 @@ from openfl.config.kinds import KindDescription
 from openfl.config.settings import setting
 from openfl.core.contribution import Charter, Contribution, Evaluation, RowBlock, TableSchema
 from openfl.core.errors import ConfigError, GroupError
-from openfl.learning.kind import Dealing, Kind
+from openfl.learning.kind import Kind
 from openfl.learning.kinds import KINDS, kind_of, load_workload, register, unregister
+from openfl.learning.sharding import Sharding
 from openfl.learning.workload import TaskWorkload
 from openfl_cli import exit_codes, main
 
@@ -62,7 +63,7 @@ MEAN = Kind(
     KindDescription("mean", "a number", "a number a line", (("data", MeanData),), metric="mse"),
     load=lambda config, resumed: np.loadtxt(config.data.ratings_file),
     workload=workload,
-    dealing=Dealing(len, lambda numbers, chosen: numbers[chosen]),
+    sharding=Sharding(len, lambda numbers, chosen: numbers[chosen]),
 )
 
 # --- where it works -------------------------------------------------------------------------------
@@ -135,6 +136,30 @@ def test_the_commands_know_it(
     assert "held_out = 4" in capsys.readouterr().out
     assert main.run(["recommend", *home, "--user", "ann"]) == GroupError.exit_code
     assert 'learns "mean": it recommends no songs' in capsys.readouterr().err
+
+
+def test_the_simulator_knows_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "mean.toml"
+    scenario.write_text(f"""
+    [run]
+    nodes = 4
+    rounds = 4
+    [data]
+    kind = "mean"
+    source = "{data.name}"
+    held_out = 2
+    """)
+    assert main.run(["simulate", str(scenario), "--json"]) == exit_codes.SUCCESS
+    *_, last, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (summary["metric"], summary["nodes"], last["members"]) == ("mse", 4, 4)
+    # Four means of eight numbers each, weighed alike, against the mean of the 38 left in one place.
+    assert summary["final"] == pytest.approx(summary["central"]["test"], rel=0.05)
+
+    scenario.write_text(scenario.read_text().replace("held_out = 2", "held_out = 0"))
+    assert main.run(["simulate", str(scenario)]) == ConfigError.exit_code
+    assert "mean.toml: data.held_out: must be >= 1, got 0" in capsys.readouterr().err
 
 
 # --- names ----------------------------------------------------------------------------------------

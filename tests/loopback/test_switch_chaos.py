@@ -12,9 +12,9 @@ import pytest
 
 from openfl.app import control_socket as control
 from openfl.core.errors import NotRunningError
-from openfl.node.fault_points import MOVE_POINTS
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
+from openfl.switching.events import MOVE_POINTS
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
 from tests.process_rig import PATIENCE_SECONDS, RunningNode, ending, until

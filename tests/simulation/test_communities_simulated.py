@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl.simulation.communities import assign, community_ratings, purity
+from openfl.learning.rating.made_up import community_ratings
+from openfl.learning.sharding import MadeUpSize
+from openfl.simulation.communities import assign, purity
 from openfl.simulation.records import Grouping
-from openfl.simulation.run import Outcome, load_crowd, simulate
-from openfl.simulation.scenario import DataSection
+from openfl.simulation.run import Outcome, load_population, simulate
 from openfl.simulation.scenario_file import load_scenario
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
@@ -26,7 +27,7 @@ def run(name: str, rounds: int, **changed: object) -> Outcome:
     settings = {**SMALL, "run.rounds": rounds}
     settings |= {key.replace("__", "."): value for key, value in changed.items()}
     scenario = load_scenario(FOLDER / f"{name}.toml", settings)
-    return simulate(scenario, load_crowd(scenario, Path))
+    return simulate(scenario, load_population(scenario, Path))
 
 
 def end_of(outcome: Outcome) -> Grouping:
@@ -108,8 +109,9 @@ def test_everybody_begins_where_the_scenario_says() -> None:
 def test_communities_agree_on_the_shared_items_alone(
     overlap: float, low: float, high: float
 ) -> None:
-    section = DataSection(users=600, items=20, ratings_per_user=20, communities=2, overlap=overlap)
-    ratings, tastes = community_ratings(section, seed=1)
+    made = community_ratings(MadeUpSize(600, 20, 20, communities=2, overlap=overlap), seed=1)
+    ratings, tastes = made.data.ratings, made.communities
+    assert tastes is not None
     own = tastes[ratings.user_index]
     means = np.array(
         [

@@ -11,12 +11,11 @@ import numpy as np
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.core.contribution import Evaluation, GroupCard
 from openfl.simulation.attacks import ATTACKS
-from openfl.simulation.dealing import deal
 from openfl.simulation.engine import Engine
-from openfl.simulation.groups_world import GroupsWorld
 from openfl.simulation.member import Hostility, SimulatedMember
+from openfl.simulation.population import Population
 from openfl.simulation.records import RoundRecord
-from openfl.simulation.run import charter_of, load_crowd, make_members, task_maker
+from openfl.simulation.run import load_population, make_members
 from openfl.simulation.scenario import (
     DataSection,
     GroupsSection,
@@ -24,9 +23,8 @@ from openfl.simulation.scenario import (
     RunSection,
     Scenario,
     SwitchingSection,
-    TaskSection,
 )
-from openfl.simulation.sealing import StandInSealer
+from openfl.simulation.switch_driver import SimulatedSwitching
 from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
@@ -37,7 +35,8 @@ HONEST_UNTIL, TURNS_AT = 4, 7
 @dataclass(frozen=True)
 class Run:
     engine: Engine
-    driver: GroupsWorld
+    driver: SimulatedSwitching
+    population: Population
 
 
 def tempting(card: GroupCard) -> GroupCard:
@@ -83,20 +82,22 @@ def run(from_round: int, rounds: int, *, shop_window: bool = False) -> Run:
             items=30,
             ratings_per_user=25,
         ),
-        task=TaskSection(factors=2),
+        of_kind={"task.factors": 2},
         network=NetworkSection(wire="once", loss=0.1),
         groups=GroupsSection(count=2, switching=True, founding=False),
         switching=SwitchingSection(warm_up_rounds=TURNS_AT + 2 if shop_window else 2),
     )
-    crowd = load_crowd(scenario, Path)
-    home, lure = (charter_of(scenario, crowd.ratings, name) for name in ("home", LURE))
-    hands = deal(crowd.ratings, crowd.catalogue, scenario.data, 12, seed, crowd.tastes)
     order = [0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11]  # three of each taste, then the others
-    hands = [hands[n] for n in order]
-    tastes = [n // 6 for n in order]
+    dealt = load_population(scenario, Path)
+    population = replace(
+        dealt,
+        workloads=[dealt.workloads[n] for n in order],
+        communities=[dealt.communities[n] for n in order],
+    )
+    home, lure = (population.found(name) for name in ("home", LURE))
     bad = {6, 7, 8}
     charters = [lure if n in bad else home for n in range(12)]
-    members = make_members(scenario, home, hands, StandInSealer, charters)
+    members = make_members(scenario, population, charters)
     window = ShopWindow(members)
     for member in members:
         if member.index in bad:
@@ -105,15 +106,11 @@ def run(from_round: int, rounds: int, *, shop_window: bool = False) -> Run:
                 ATTACKS["noise"], 10.0, from_round, {}, rng, window.answer, tempting
             )
     central = {n: Evaluation("rmse", 1.0, 0.0, 1) for n in range(12)}  # not looked at
-    driver = GroupsWorld(
-        lambda name: charter_of(scenario, crowd.ratings, name),
-        task_maker(scenario, members),
-        tastes,
-    )
+    driver = SimulatedSwitching(population)
     show = window.dress if shop_window else lambda record: None
     engine = Engine(scenario, members, central, show, driver=driver)
     engine.run()
-    return Run(engine, driver)
+    return Run(engine, driver, population)
 
 
 def moves_to(run: Run, name: str) -> list[tuple[int, int]]:
@@ -125,7 +122,7 @@ def test_tempting_cards_attract_nobody_when_the_model_is_bad() -> None:
     done = run(0, rounds=9)
     assert moves_to(done, LURE) == []
     lure = done.engine.members[6].charter.group_id
-    looked = [chooser for chooser in done.driver.choosers if lure in chooser.selector.findings]
+    looked = [n for n in done.driver.nodes if lure in n.chooser.selector.findings]
     assert len(looked) >= 8, "honest nodes did look at it"
 
 
@@ -133,7 +130,7 @@ def test_the_same_group_attracts_its_own_kind_when_it_is_honest() -> None:
     done = run(10_000, rounds=9)
     drawn = {index for _, index in moves_to(done, LURE)}
     assert drawn
-    assert {done.driver.tastes[index] for index in drawn} == {0}
+    assert {done.population.community_of(index) for index in drawn} == {0}
 
 
 def test_a_group_that_shows_strangers_another_model_than_members_is_left_and_not_believed() -> None:
@@ -146,6 +143,6 @@ def test_a_group_that_shows_strangers_another_model_than_members_is_left_and_not
         assert rest, "left again"
         assert rest[0][0] - came <= 3
         assert [to for _, to in own].count(LURE) == 1, "not believed again"
-        assert done.driver.choosers[victim].selector.is_distrusted(
+        assert done.driver.nodes[victim].chooser.selector.is_distrusted(
             done.engine.members[6].charter.group_id
         )

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from openfl.core.contribution import Evaluation
-from openfl.learning.factorization.ratings import EMPTY_CATALOGUE
-from openfl.simulation.dealing import deal
 from openfl.simulation.engine import Engine
-from openfl.simulation.run import charter_of, load_crowd, make_members
+from openfl.simulation.run import charter_of, load_population, make_members
 from openfl.simulation.scenario import (
     DataSection,
     MembersSection,
@@ -21,7 +19,6 @@ from openfl.simulation.scenario import (
     Scenario,
     TrainingSection,
 )
-from openfl.simulation.sealing import StandInSealer
 
 NODES, ROUNDS, LATE = 10, 12, 4
 
@@ -38,10 +35,8 @@ def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> t
             hostile_fraction=0.2, attack=attack, attack_from_round=LATE if late else 0
         ),
     )
-    crowd = load_crowd(scenario, Path)
-    charter = charter_of(scenario, crowd.ratings)
-    hands = deal(crowd.ratings, EMPTY_CATALOGUE, scenario.data, NODES, 1)
-    members = make_members(scenario, charter, hands, StandInSealer)
+    population = load_population(scenario, Path)
+    members = make_members(scenario, population, [charter_of(scenario, population)] * NODES)
     if alone:
         members = [member for member in members if member.honest]
         for number, member in enumerate(members):

@@ -280,7 +280,9 @@ async def test_little_data_for_a_module(
 ) -> None:
     torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "openfl-node[torch]"')
     from openfl.learning.splitting import Split
-    from openfl.learning.torch.task import TorchModel, TorchTask, torch_charter, torch_problem
+    from openfl.learning.torch.charter import torch_charter, torch_problem
+    from openfl.learning.torch.model import TorchModel
+    from openfl.learning.torch.task import TorchTask
 
     model = TorchModel("line", lambda: torch.nn.Linear(2, 2))
     charter = torch_charter("lines", model)

@@ -28,19 +28,20 @@ from openfl.core.errors import ConfigError
 from openfl.core.model_view import DenseModel
 from openfl.discovery import peer_exchange
 from openfl.discovery.discovery import NETWORK_KEY, group_key
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import load_catalogue, load_ratings
 from openfl.learning.implicit import charter as implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.kinds import load_workload
 from openfl.learning.rating import charter as rating_charter
-from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.workload import Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.network import SimulatedNetwork
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import session_settings
 from openfl.storage.home import Home
-from openfl.wire import bodies, exchange
+from openfl.wire import bodies, exchange, names
 from openfl.wire import messages as wire
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
@@ -201,7 +202,7 @@ async def test_every_byte_that_leaves_is_a_field_of_the_protocol_that_may_leave(
             "card",
             wire.SNAPSHOT_PROTOCOL,
             wire.GROUPS_PROTOCOL,
-            peer_exchange.PROTOCOL,
+            names.PEERS_PROTOCOL,
         }
         check_deltas(wiretap, folders, {node.peer_id: node.number for node in nodes}, kind)
         raw = b"".join(data for _, _, _, data in wiretap.sent)
@@ -258,9 +259,9 @@ def check_exchange(kind: str, protocol: str, data: bytes, peers: set[PeerId]) ->
             again = exchange.encode_answer(exchange.decode_items_answer(data))
         case "answer", wire.GROUPS_PROTOCOL:
             again = exchange.encode_answer(exchange.decode_cards_answer(data))
-        case "request", peer_exchange.PROTOCOL:
+        case "request", names.PEERS_PROTOCOL:
             again = peer_exchange.encode_request(peer_exchange.decode_request(data))
-        case "answer", peer_exchange.PROTOCOL:
+        case "answer", names.PEERS_PROTOCOL:
             told = peer_exchange.decode_answer(data)
             assert {peer.peer_id for peer in told} <= peers
             again = peer_exchange.encode_answer(list(told))

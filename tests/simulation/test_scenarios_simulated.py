@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from openfl.core.errors import DataError
-from openfl.simulation.run import Crowd, Outcome, load_crowd, simulate
+from openfl.simulation.run import Outcome, load_population, simulate
 from openfl.simulation.scenario_file import parse_scenario
 from openfl_cli.commands.simulate import real_sealer
 from openfl_cli.sample import sample_folder
@@ -26,7 +26,7 @@ SMALL |= {"data.items": 60, "data.ratings_per_user": 20}
 def run(text: str = "", **settings: Any) -> Outcome:
     chosen = {**SMALL, **{key.replace("__", "."): value for key, value in settings.items()}}
     scenario = parse_scenario(text, "test", overrides=chosen)
-    return simulate(scenario, load_crowd(scenario, sample_folder))
+    return simulate(scenario, load_population(scenario, sample_folder))
 
 
 def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
@@ -76,8 +76,11 @@ def test_reading_once_changes_nothing_but_the_work() -> None:
 
 def test_real_signatures_give_the_same_published_bytes() -> None:
     scenario = parse_scenario("", "test", overrides={**SMALL, "run.rounds": 2})
-    crowd = load_crowd(scenario, sample_folder)
-    stand_in, real = simulate(scenario, crowd), simulate(scenario, crowd, sealer_of=real_sealer)
+    population = load_population(scenario, sample_folder)
+    stand_in, real = (
+        simulate(scenario, population),
+        simulate(scenario, population, sealer_of=real_sealer),
+    )
     assert stand_in.records[0].published_bytes == real.records[0].published_bytes
     assert real.summary.faults == {}, "nothing was refused and nobody left out"
 
@@ -194,7 +197,7 @@ def test_a_record_is_plain_json() -> None:
 
 def test_no_held_out_ratings_are_told_as_null() -> None:
     scenario = parse_scenario("", "t", overrides={**SMALL, "data.ratings_per_user": 3})
-    outcome = simulate(scenario, Crowd(load_crowd(scenario, sample_folder).ratings))
+    outcome = simulate(scenario, load_population(scenario, sample_folder))
     assert outcome.records[-1].to_plain()["test"]["pooled"] is None
 
 

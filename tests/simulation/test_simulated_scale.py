@@ -5,7 +5,7 @@ from __future__ import annotations
 import cProfile
 import pstats
 
-from openfl.simulation.run import load_crowd, simulate
+from openfl.simulation.run import load_population, simulate
 from openfl.simulation.scenario_file import parse_scenario
 from openfl_cli.sample import sample_folder
 
@@ -17,7 +17,7 @@ def calls_per_delivery(nodes: int) -> float:
     settings |= {"data.source": "synthetic", "data.users": nodes}
     settings |= {"data.split": "one-user-per-node"}
     scenario = parse_scenario("", "scale", overrides=settings)
-    crowd = load_crowd(scenario, sample_folder)
+    crowd = load_population(scenario, sample_folder)
     profile = cProfile.Profile()
     deliveries = profile.runcall(simulate, scenario, crowd).summary.deliveries
     calls: int = pstats.Stats(profile).total_calls  # type: ignore[attr-defined]

@@ -10,8 +10,10 @@ import pytest
 from openfl.core.contribution import MAX_EVIDENCE, Contribution, RowBlock
 from openfl.core.errors import DecodeError
 from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.factorization.song_data import SongData
+from openfl.learning.factorization.song_shards import upside_down
 from openfl.learning.rating.charter import rating_charter
-from openfl.simulation.attacks import ATTACKS, AttackInput, flip_labels, nan_blocks
+from openfl.simulation.attacks import ATTACKS, AttackInput, nan_blocks
 from openfl.wire import messages as wire
 
 
@@ -86,9 +88,9 @@ def test_label_flip_turns_the_scale_upside_down_and_stays_on_it() -> None:
         np.array([0.5, 2.0, 5.0], np.float32),
         (0.5, 5.0),
     )
-    flipped = flip_labels(ratings)
-    assert flipped.values.tolist() == [5.0, 3.5, 0.5]
-    assert flip_labels(flipped).values.tolist() == ratings.values.tolist()
+    flipped = upside_down(SongData(ratings))
+    assert flipped.ratings.values.tolist() == [5.0, 3.5, 0.5]
+    assert upside_down(flipped).ratings.values.tolist() == ratings.values.tolist()
 
 
 def test_every_decoder_refuses_a_delta_of_nans() -> None:

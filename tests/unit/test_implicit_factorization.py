@@ -13,11 +13,11 @@ from openfl.core.contribution import Contribution, RowBlock
 from openfl.core.errors import DataError, GroupError
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import merge, train_alone
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.implicit.charter import ITEMS, LISTENERS, ONLY_ROW, PLAYS, implicit_charter
 from openfl.learning.implicit.task import METRIC, ImplicitFactorization
 from openfl.learning.rating.charter import rating_charter
-from openfl.learning.rating.task import item_keys
 from openfl.learning.splitting import Split, split_ratings
 from tests.implicit_rig import Dense, all_for_training, some_plays, tasks_of
 
@@ -248,7 +248,7 @@ def test_private_state_comes_back_and_only_to_its_listeners() -> None:
     again.restore(state)
     assert np.array_equal(again.private_state()["user_factors"], state["user_factors"])
     others = alone(dataclasses.replace(plays, users=tuple(f"x{u}" for u in plays.users)))
-    with pytest.raises(ValueError, match="not of these listeners"):
+    with pytest.raises(ValueError, match="not of these users"):
         others.restore(state)
     with pytest.raises(ValueError, match="lacks"):
         again.restore({})

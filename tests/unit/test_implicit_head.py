@@ -10,13 +10,13 @@ import pytest
 from openfl.core.errors import GroupError
 from openfl.core.model_view import DenseModel
 from openfl.learning.central import train_alone
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE
 from openfl.learning.factorization.recommend import recommend
+from openfl.learning.factorization.users import one_user
 from openfl.learning.implicit.charter import ITEMS, implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.kinds import head_of
-from openfl.learning.rating.head import one_listener
-from openfl.learning.rating.task import item_keys
 from tests.group_rig import CHARTER
 from tests.implicit_rig import Dense, all_for_training, some_plays
 
@@ -41,7 +41,7 @@ def test_a_folded_in_listener_is_the_one_the_task_fits(model: DenseModel) -> Non
         given = PLAYS.of_user(PLAYS.users[user])
         head = head_of(GROUP, model)
         values = np.array(list(given.values()))
-        found = head.fold_in(one_listener(values), item_keys(tuple(given)))
+        found = head.fold_in(one_user(values), item_keys(tuple(given)))
         assert found[0] == pytest.approx(expected[user], abs=1e-5)
         scores = head.scores(found, dense.keys)[0]
         assert scores == pytest.approx(dense.rows(model) @ expected[user], abs=1e-5)

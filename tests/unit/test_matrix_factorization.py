@@ -24,6 +24,7 @@ from openfl.core.contribution import (
 from openfl.core.errors import ConfigError, DataError, GroupError
 from openfl.core.model_view import DenseModel
 from openfl.learning.central import SoloModel, merge, train_alone
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings, load_ratings
 from openfl.learning.rating import task as matrix_factorization
 from openfl.learning.rating.charter import (
@@ -34,7 +35,7 @@ from openfl.learning.rating.charter import (
     rating_charter,
     rating_parameters,
 )
-from openfl.learning.rating.task import MIN_CURVATURE, MatrixFactorization, item_keys
+from openfl.learning.rating.task import MIN_CURVATURE, MatrixFactorization
 from openfl.learning.ridge import solve_ridge
 from openfl.learning.splitting import Split, split_ratings
 
@@ -482,7 +483,7 @@ def test_private_state_is_taken_back_by_the_same_data_only() -> None:
         charter(), dataclasses.replace(ratings, users=("x", *ratings.users[1:]))
     )
     for other in (wider, renamed):
-        with pytest.raises(ValueError, match="not of these listeners"):
+        with pytest.raises(ValueError, match="not of these users"):
             other.restore(state)
     with pytest.raises(ValueError, match="lacks"):
         fresh.restore({"user_keys": state["user_keys"]})
@@ -627,7 +628,7 @@ def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
         solved.append(1)
         return solve_ridge(*arguments)
 
-    monkeypatch.setattr("openfl.learning.rating.task.solve_ridge", counting)
+    monkeypatch.setattr("openfl.learning.factorization.users.solve_ridge", counting)
     fresh.evaluate(first)
     fresh.evaluate(first, "test")
     fresh.local_step(first, np.random.default_rng(0))

@@ -19,6 +19,7 @@ from openfl.core.contribution import plain_key
 from openfl.core.errors import StateError
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning import model_file
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Song
 from openfl.learning.model_file import (
     decode_model,
@@ -28,7 +29,6 @@ from openfl.learning.model_file import (
     save_model,
 )
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
-from openfl.learning.rating.task import item_keys
 from openfl_cli import exit_codes, main
 
 GROUP = rating_charter("Müsik", (0, 10), factors=2, seed=7)

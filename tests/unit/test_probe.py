@@ -48,7 +48,7 @@ def look(rig: Rig, probe: Probe, member: Member) -> int:
 
 
 def probe_of(settings: ProbeSettings | None = None) -> Probe:
-    return Probes(STRANGER, settings).of(CHARTER)
+    return Probes(STRANGER, settings).take(CHARTER)
 
 
 def test_a_probe_sees_the_model_that_members_see() -> None:
@@ -179,11 +179,25 @@ def test_a_true_row_of_another_group_is_refused() -> None:
 
 def test_probes_keep_the_groups_looked_at_last() -> None:
     probes = Probes(STRANGER, ProbeSettings(max_kept=2))
-    charters = [replace(CHARTER, name=name) for name in ("a", "b", "c")]
-    a, b = probes.of(charters[0]), probes.of(charters[1])
-    assert probes.of(charters[0]) is a
-    probes.of(charters[2])  # b was looked at longest ago
-    assert probes.of(charters[0]) is a
-    assert probes.of(charters[1]) is not b
-    probes.forget(charters[0].group_id)
-    assert probes.of(charters[0]) is not a
+
+    def look(name: str) -> Probe:
+        probe = probes.take(replace(CHARTER, name=name))
+        probes.keep(probe)
+        return probe
+
+    a, b = look("a"), look("b")
+    assert look("a") is a
+    look("c")  # b was looked at longest ago
+    assert look("a") is a
+    assert look("b") is not b
+
+
+def test_a_probe_that_was_taken_is_its_takers_alone() -> None:
+    probes = Probes(STRANGER)
+    first = probes.take(CHARTER)
+    probes.keep(first)
+    assert probes.take(CHARTER) is first
+    other = probes.take(CHARTER)
+    assert other is not first
+    probes.keep(other)
+    assert probes.take(CHARTER) is other

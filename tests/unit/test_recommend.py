@@ -11,12 +11,12 @@ import pytest
 from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError
 from openfl.core.model_view import DenseModel, DenseTable
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.factorization.users import one_user
 from openfl.learning.kinds import head_of
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
-from openfl.learning.rating.head import fold_in, predict
-from openfl.learning.rating.task import item_keys
 
 GROUP = rating_charter("music", (0.5, 5.0), factors=1, prior=0.1, prior_per_evidence=0.0)
 """Unit 1, centre 2.75, so that the numbers below are easy to follow."""
@@ -202,13 +202,14 @@ def test_a_group_of_another_task_cannot_recommend() -> None:
 def test_folding_in_is_the_ridge_solution() -> None:
     keys = item_keys(("heavy1", "soft1", "hit"))
     given = np.array([4.5, 1.0, 3.5])
-    listener = fold_in(GROUP, model(), keys, given)
+    head = head_of(GROUP, model())
+    user = head.fold_in(one_user(given), keys)
     features = np.array([[1.0, 1], [-1.0, 1], [0.0, 1]])
     left = given - 2.75 - 0.5 - np.array([0.1, 0.1, 0.8])
     expected = np.linalg.solve(
         features.T @ features + np.diag([0.1, GROUP.table(ITEMS).prior[-1]]), features.T @ left
     )
-    assert [*listener.factors, listener.bias] == pytest.approx(list(expected), abs=1e-6)
-    assert predict(GROUP, model(), listener, keys)[0] == pytest.approx(
+    assert list(user[0]) == pytest.approx(list(expected), abs=1e-6)
+    assert head.scores(user, keys)[0, 0] == pytest.approx(
         2.75 + 0.5 + 0.1 + expected[1] + expected[0], abs=1e-6
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from openfl.core.errors import ConfigError, DataError
+from openfl.simulation.dataset import load_dataset
 from openfl.simulation.reference import reference_markdown
-from openfl.simulation.run import load_crowd
 from openfl.simulation.scenario import Scenario
-from openfl.simulation.scenario_file import SETTINGS, load_scenario, parse_scenario
+from openfl.simulation.scenario_file import load_scenario, parse_scenario, scenario_settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
 
@@ -110,7 +110,7 @@ def test_a_file_that_is_missing_or_malformed_is_one_line(tmp_path: Path) -> None
 
 
 def test_every_key_has_a_meaning() -> None:
-    assert [key for key, described in SETTINGS.items() if not described.meaning] == []
+    assert [key for key, described in scenario_settings().items() if not described.meaning] == []
 
 
 def test_the_reference_in_the_docs_is_that_of_the_code() -> None:
@@ -123,10 +123,10 @@ def test_a_file_of_ratings_with_bad_rows_is_read_as_a_node_would_read_it(tmp_pat
     file.write_text("user_id,song_id,rating\n1,a,4\n2,a,bad\n2,b,3\n")
     given = {"data.source": str(file)}
     with pytest.raises(DataError, match=":3: column rating"):
-        load_crowd(parse_scenario("", "x", overrides=given), Path)
+        load_dataset(parse_scenario("", "x", overrides=given), Path)
     skipping = parse_scenario("", "x", overrides={**given, "data.skip_bad_rows": True})
-    assert len(load_crowd(skipping, Path).ratings) == 2
+    assert len(load_dataset(skipping, Path).data.ratings) == 2
     scaled = parse_scenario(
         "", "x", overrides={**given, "data.skip_bad_rows": True, "data.rating_scale": "0-100"}
     )
-    assert load_crowd(scaled, Path).ratings.scale == (0, 100)
+    assert load_dataset(scaled, Path).data.ratings.scale == (0, 100)

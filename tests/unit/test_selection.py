@@ -13,7 +13,7 @@ from openfl.switching.policy import (
     Candidate,
     Finding,
     Here,
-    Look,
+    LookOrder,
     SelectionSettings,
     Selector,
 )
@@ -272,7 +272,7 @@ def test_the_size_that_counts_is_what_was_fetched_not_what_was_claimed() -> None
 
 def test_it_asks_for_training_alone_in_a_big_group_after_some_rounds() -> None:
     look = selector(rounds=7).round_done(Here(GroupId("home"), "home", 6), [])
-    assert look == Look((), alone=True)
+    assert look == LookOrder((), alone=True)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_better_group_is_joined_rather_than_one_founded() -> None:
 
 def deceived(
     settings: SelectionSettings = ALWAYS, fits: tuple[float, ...] = (1.03,)
-) -> tuple[Selector, Look | None]:
+) -> tuple[Selector, LookOrder | None]:
     """It left home (metric 1.0) for a group that promised 0.8 and serves `fits` instead."""
     chooser = selector(settings)
     chooser.decide(HOME, [finding("trap", 0.2)])
@@ -383,7 +383,7 @@ def test_it_goes_on_looking_while_nobody_answers() -> None:
     assert chooser.round_done(trap, known, fit(1.5)) is not None
     chooser.decide(trap, [finding("home", -0.1)])  # so the trap was not that bad
     # An ordinary look from now on.
-    assert chooser.round_done(trap, known, fit(1.5)) == Look((candidate("home"),), alone=False)
+    assert chooser.round_done(trap, known, fit(1.5)) == LookOrder((candidate("home"),), alone=False)
 
 
 def test_what_is_no_longer_known_is_forgotten() -> None:

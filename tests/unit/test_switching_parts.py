@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from openfl.node.fault_points import MOVE_POINTS, FaultPoints
-from openfl.node.switcher import founded_name
+from openfl.node.fault_points import FaultPoints
+from openfl.switching.events import MOVE_POINTS
+from openfl.switching.seed import founded_name
 from openfl_cli.demo.communities import (
     CommunitySettings,
     Place,
@@ -48,23 +49,22 @@ def text_of(renderable: object) -> str:
     return out.getvalue()
 
 
+TOKEN = bytes.fromhex("a03f")
+
+
 def test_a_founded_group_has_the_name_of_the_old_one_and_four_hex_digits() -> None:
-    name = founded_name("blues")
-    stem, _, suffix = name.rpartition("-")
-    assert stem == "blues"
-    assert len(suffix) == 4
-    assert int(suffix, 16) >= 0
+    assert founded_name("blues", TOKEN) == "blues-a03f"
 
 
 def test_a_name_does_not_grow_with_each_founding() -> None:
-    assert len(founded_name(founded_name("blues"))) == len("blues-0000")
+    assert founded_name(founded_name("blues", TOKEN), b"\x00\x01") == "blues-0001"
     # The twin: what only looks like it stays whole.
-    assert founded_name("deep-cuts").startswith("deep-cuts-")
+    assert founded_name("deep-cuts", TOKEN) == "deep-cuts-a03f"
 
 
 @pytest.mark.parametrize("name", ["x" * 64, "\u00e4" * 32])
 def test_a_founded_name_is_never_too_long(name: str) -> None:
-    assert len(founded_name(name).encode()) <= 64
+    assert len(founded_name(name, TOKEN).encode()) <= 64
 
 
 def test_a_fault_point_acts_where_it_is_named_and_nowhere_else() -> None:

@@ -14,17 +14,11 @@ from openfl.core.contribution import Charter
 from openfl.core.errors import DataError, GroupError, LearningError, UsageError
 from openfl.core.model_view import DenseModel
 from openfl.learning.central import SoloModel, merge
-from openfl.learning.splitting import Split
-from openfl.learning.torch.task import (
-    PARAMETERS,
-    WIDTH,
-    TorchModel,
-    TorchSettings,
-    TorchTask,
-    split_rows,
-    torch_charter,
-    torch_problem,
-)
+from openfl.learning.splitting import Split, split_rows
+from openfl.learning.torch.charter import PARAMETERS, torch_charter, torch_problem
+from openfl.learning.torch.layout import WIDTH
+from openfl.learning.torch.model import TorchModel, TorchSettings
+from openfl.learning.torch.task import TorchTask
 from openfl.learning.workload import TaskWorkload
 from openfl.wire.charters import charter_from_plain, charter_problem
 

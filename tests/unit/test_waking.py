@@ -9,9 +9,10 @@ from openfl.core.contribution import Charter
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import merge
 from openfl.learning.factorization.dead_factors import DEAD, waking
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.rating.charter import ITEMS, rating_charter
-from openfl.learning.rating.task import MatrixFactorization, item_keys
+from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import split_ratings
 
 GROUP = rating_charter("music", factors=4)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from openfl_cli import exit_codes, options
-from openfl_cli.moved import report
+from openfl_cli.model_report import report
 
 NAME = "export"
 HELP = "write the model to a file, with the names of its songs"

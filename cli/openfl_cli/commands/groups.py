@@ -11,6 +11,8 @@ from openfl.core.errors import NotRunningError, UsageError
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from openfl.core.telemetry import GroupView
 
 NAME = "groups"
@@ -131,7 +133,7 @@ def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
     return doubts
 
 
-def as_table(groups: Sequence[GroupView]) -> Any:
+def as_table(groups: Sequence[GroupView]) -> Table:
     """Our own group first, then the largest; a remark says what to know before joining one."""
     from rich.table import Table
 

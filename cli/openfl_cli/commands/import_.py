@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from openfl_cli import exit_codes, options
-from openfl_cli.moved import report
+from openfl_cli.model_report import report
 
 NAME = "import"
 HELP = "recommend from a model file when no node runs"

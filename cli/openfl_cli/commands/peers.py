@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from openfl.core.telemetry import PeerView
 
 NAME = "peers"
@@ -55,7 +57,7 @@ def as_json(peers: Sequence[PeerView]) -> list[dict[str, Any]]:
     ]
 
 
-def as_table(peers: Sequence[PeerView]) -> Any:
+def as_table(peers: Sequence[PeerView]) -> Table:
     """Full peer ids and addresses: people copy them from here."""
     from rich.table import Table
 

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     from openfl.app import lazy_imports
 
     lazy_imports.set_up()
-    from openfl.simulation.run import load_crowd, simulate
+    from openfl.simulation.run import load_population, simulate
     from openfl.simulation.scenario_file import load_scenario
     from openfl.simulation.sealing import StandInSealer
     from openfl_cli.sample import sample_folder
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     scenario = load_scenario(scenarios.find(arguments.scenario), overrides(arguments))
     if arguments.plot is not None:
         plot.check(arguments.plot)
-    crowd = load_crowd(scenario, sample_folder)
+    population = load_population(scenario, sample_folder)
     sealer_of: SealerOf = real_sealer if arguments.real_signatures else StandInSealer
     with progress(scenario.run.rounds, quiet=arguments.json) as show:
 
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print(to_json(record.to_plain()), flush=True)
 
-        outcome = simulate(scenario, crowd, on_record, sealer_of)
+        outcome = simulate(scenario, population, on_record, sealer_of)
     if arguments.plot is not None:
         plot.draw(arguments.plot, outcome.summary, outcome.records)
     if arguments.json:

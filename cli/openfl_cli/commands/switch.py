@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl_cli.relocate import relocate
+    from openfl_cli.switching import switch_group
 
-    relocate(arguments, NAME, arguments.group, "now in group")
+    switch_group(arguments, NAME, arguments.group, "now in group")
     return exit_codes.SUCCESS

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openfl.core.errors import StateError, UsageError
+from openfl_cli.text import metric_label
 
 if TYPE_CHECKING:
     from openfl.simulation.records import RoundRecord, Summary
@@ -24,8 +25,8 @@ def check(path: Path) -> None:
 
 
 def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
-    """RMSE against rounds and against bytes, members, and who is in which group (when there are
-    several; else how the nodes differ)."""
+    """The metric against rounds and against bytes, members, and who is in which group (when there
+    are several; else how the nodes differ)."""
     figure_module = matplotlib_figure()
     figure = figure_module.Figure(figsize=(10, 7), layout="constrained")
     rounds, by_bytes, members, last = figure.subplots(2, 2).ravel()
@@ -51,7 +52,7 @@ def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
         last.plot(number, [record.test.worst for record in records], label="worst node")
         last.plot(number, [record.test.mean for record in records], label="mean of nodes")
         last.plot(number, [record.test.median for record in records], label="median node")
-        last.set_ylabel("test RMSE of a node")
+        last.set_ylabel(f"test {metric_label(summary.metric)} of a node")
     last.legend()
     try:
         # Without a date a run gives the same picture, byte for byte.
@@ -64,7 +65,7 @@ def draw(path: Path, summary: Summary, records: Sequence[RoundRecord]) -> None:
 def _errors(axes: Any, x: list[Any], summary: Summary, records: Sequence[RoundRecord]) -> None:
     axes.plot(x, [record.test.pooled for record in records], label="test, all nodes")
     axes.axhline(summary.central["test"], color="black", linestyle="--", label="central")
-    axes.set_ylabel("RMSE")
+    axes.set_ylabel(metric_label(summary.metric))
     axes.legend()
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from openfl_cli import options
-from openfl_cli.text import change_percent, human_bytes, metric_value
+from openfl_cli.text import change_percent, human_bytes, metric_label, metric_value
 
 if TYPE_CHECKING:
     from openfl.simulation.records import RoundRecord
@@ -65,6 +65,6 @@ def _standing(record: RoundRecord) -> str:
     change = change_percent(1 + record.against_central, 1.0)
     against = "" if change is None else f" ({change:+.2f} % against central)"
     return (
-        f"test RMSE {metric_value(record.test.pooled)}{against},"
+        f"test {metric_label(record.metric)} {metric_value(record.test.pooled)}{against},"
         f" {record.members} members, {human_bytes(record.published_bytes)} a node"
     )

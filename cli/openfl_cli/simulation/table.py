@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from openfl_cli.text import human_bytes, metric_value
+from openfl_cli.text import human_bytes, metric_label, metric_value
 
 if TYPE_CHECKING:
     from openfl.simulation.records import Grouping, RoundRecord, Summary
@@ -59,8 +59,10 @@ def _of_groups(record: RoundRecord) -> tuple[str, str, str]:
 def sentences(summary: Summary) -> list[str]:
     """What there is to say about a run as a whole."""
     central = summary.final / (1 + summary.against_central)  # on the nodes there at the end
+    label = metric_label(summary.metric)
+    held_out = "ratings" if summary.metric == "rmse" else "held-out data"
     lines = [
-        f"Central training, judged on the same ratings: test RMSE {metric_value(central)};"
+        f"Central training, judged on the same {held_out}: test {label} {metric_value(central)};"
         f" the nodes together: {metric_value(summary.final)} ({percent(summary.against_central)})."
     ]
     if summary.first_within is None or summary.published_until is None:
@@ -71,7 +73,7 @@ def sentences(summary: Summary) -> list[str]:
             f" {human_bytes(summary.published_until)} published a node."
         )
     if summary.grouping is not None:
-        lines += _grouping(summary.grouping)
+        lines += _grouping(summary.grouping, label)
     if summary.engine == "shared":
         lines.append(
             "Nodes shared one ledger of registers: each delta was encoded and read back by its"
@@ -88,16 +90,16 @@ def sentences(summary: Summary) -> list[str]:
     return lines
 
 
-def _grouping(end: Grouping) -> list[str]:
+def _grouping(end: Grouping, label: str) -> list[str]:
     """How the nodes are grouped at the end, against other groupings."""
     sizes = ", ".join(f"{name} {count}" for name, count in end.sizes.items())
     last = f", the last in round {end.last_move}" if end.last_move is not None else ""
     return [
         f"Groups at the end: {sizes}; purity {end.purity:.2f}."
         f" {end.moves} moves{last}; {end.founded} of them to found a group.",
-        f"Mean of the nodes' test RMSE: {metric_value(end.mean)}. By models trained centrally: one"
-        f" for each taste {metric_value(end.oracle)}, one for all {metric_value(end.together)}, one"
-        f" for each random group {metric_value(end.random)}.",
+        f"Mean of the nodes' test {label}: {metric_value(end.mean)}. By models trained centrally:"
+        f" one for each community {metric_value(end.oracle)}, one for all"
+        f" {metric_value(end.together)}, one for each random group {metric_value(end.random)}.",
         f"Each node heard {human_bytes(end.directory_bytes)} of cards and spent"
         f" {human_bytes(end.probe_bytes)} on looking at other groups.",
     ]

@@ -59,7 +59,7 @@ from openfl.learning.classification.examples import (
     class_name_problem,
     split_examples,
 )
-from openfl.learning.metrics import mean_with_error
+from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import newton_step
 from openfl.learning.splitting import Split
@@ -181,7 +181,7 @@ class LinearClassifier:
         """
         true = self._true_class_probability(model, split)
         if true is None:
-            return Evaluation(METRIC, math.nan, math.nan, 0)
+            return evaluation(METRIC, NONE)
         return log_loss_of(true)
 
     def accuracy(self, model: ModelView, split: str = "test") -> float:
@@ -380,7 +380,7 @@ def softmax(scores: Matrix) -> Matrix:
 def log_loss_of(probabilities: Matrix) -> Evaluation:
     """The mean of -log p over the probabilities given to the true classes."""
     losses = -np.log(np.maximum(probabilities, MIN_PROBABILITY))
-    return Evaluation(METRIC, *mean_with_error(losses), len(losses))
+    return evaluation(METRIC, losses)
 
 
 def largest_eigenvalue(z: Matrix) -> float:

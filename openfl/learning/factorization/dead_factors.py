@@ -1,10 +1,10 @@
 """`waking`: factors that died come to life again when members join who have a use for them.
 
-A node with few ratings shrinks directions of the songs' factors that its own data cannot justify to
-zero. That is right for it, but zero is a saddle point: listeners fitted to zero factors have none
+A node with few ratings shrinks directions of the items' factors that its own data cannot justify to
+zero. That is right for it, but zero is a saddle point: users fitted to zero factors have none
 either, so the gradient is zero, and when others join from its snapshot, with whose ratings the
 direction is well worth having, the whole group stays as poor as its founder was. Rounding alone
-moves it off after tens of rounds, or hundreds. So in a step listeners are fitted to rows that have
+moves it off after tens of rounds, or hundreds. So in a step users are fitted to rows that have
 a little of the seeded values in dead directions. The step is still taken from where the rows are:
 what is of use grows (a power iteration), what is not stays near zero. What is predicted does not
 depend on it.
@@ -22,7 +22,7 @@ from openfl.core.model_view import initial_rows
 from openfl.learning.ridge import Matrix
 
 DEAD = 0.02
-"""Root mean square over the songs below which a direction of the factors counts as dead; one of any
+"""Root mean square over the items below which a direction of the factors counts as dead; one of any
 use is above 0.1, as a rule."""
 WAKING = 0.1
 """The part of the seeded values (of standard deviation 0.3) that is added."""

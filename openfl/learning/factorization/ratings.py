@@ -1,4 +1,4 @@
-"""Ratings of listeners and the catalogue of songs, read from CSV files.
+"""Ratings of users and the catalogue of songs, read from CSV files.
 
 ratings.csv: columns `user_id,song_id,rating`, in any order, other columns ignored. Ids are kept as
 text. songs.csv: `song_id,title`, and `artist,genre` when known.

@@ -14,10 +14,10 @@ import numpy as np
 
 from openfl.core.contribution import ModelView
 from openfl.learning.csv_table import canonical
+from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Catalogue, Ratings
+from openfl.learning.factorization.users import one_user
 from openfl.learning.heads import Head
-from openfl.learning.rating.head import one_listener
-from openfl.learning.rating.task import item_keys
 
 FEW_RATINGS = 5
 
@@ -93,7 +93,7 @@ def recommend(
     if given:
         kind = "known" if own is None else "folded-in"
         values = np.array(list(given.values()), dtype=float)
-        fitted = head.fold_in(one_listener(values), item_keys(tuple(given)))
+        fitted = head.fold_in(one_user(values), item_keys(tuple(given)))
         scores = head.scores(fitted, keys)[0]
         if len(given) < FEW_RATINGS:
             plural = "" if len(given) == 1 else "s"

@@ -1,11 +1,11 @@
-"""The charter of a group that learns from plays or likes: which songs, not which stars.
+"""The charter of a group that learns from plays or likes: which items, not which stars.
 
-Three tables. `items`: a row of factors a song; its prior is 0, because the ridge on songs is part
+Three tables. `items`: a row of factors an item; its prior is 0, because the ridge on items is part
 of what members propose (see `openfl.learning.implicit.task`). `listeners` and `plays` have
-one row each, the upper triangle of a symmetric matrix: the mean of p p^T over a member's listeners,
-and over its plays, each by its listener. The group's weighted mean of the first, times its total
-evidence, is the sum over all listeners there are. The last column of `plays` is the mean over plays
-of how often the listener played that song.
+one row each, the upper triangle of a symmetric matrix: the mean of p p^T over a member's users,
+and over its plays, each by its user. The group's weighted mean of the first, times its total
+evidence, is the sum over all users there are. The last column of `plays` is the mean over plays
+of how often the user played that item.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from openfl.learning.charter_values import (
     refuse_unusable,
     whole,
 )
+from openfl.learning.factorization.item_rows import ITEM_KEY_BITS
 
 TASK_KIND = "implicit"
 ITEMS = "items"
@@ -36,7 +37,6 @@ PLAYS = "plays"
 ONLY_ROW: NDArray[np.uint64] = np.zeros(1, dtype=np.uint64)
 """The keys of `listeners` and of `plays`."""
 
-ITEM_KEY_BITS = 40
 FACTOR_INITIAL_SCALE = 0.3
 MAX_FACTORS = 64
 USUAL_FACTORS = 16
@@ -49,11 +49,11 @@ MATRIX_VALUE_LIMIT = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class ImplicitParameters:
-    """Hyperparameters of Hu, Koren and Volinsky (2008). A song played s times is preferred with
+    """Hyperparameters of Hu, Koren and Volinsky (2008). An item played s times is preferred with
     confidence `1 + alpha * min(s, plays_limit)`, one never played is not with confidence 1.
-    `prior + prior_per_evidence * plays` is the ridge on the factors of a song or listener with so
-    many plays in training; `damping` multiplies the shared estimate of a song's curvature;
-    `encoding` is how songs' rows travel."""
+    `prior + prior_per_evidence * plays` is the ridge on the factors of an item or user with so
+    many plays in training; `damping` multiplies the shared estimate of an item's curvature;
+    `encoding` is how items' rows travel."""
 
     factors: int
     alpha: float
@@ -69,7 +69,7 @@ class ImplicitParameters:
         return self.factors * (self.factors + 1) // 2
 
     def ridge(self, plays: NDArray[np.float64]) -> NDArray[np.float64]:
-        """float64[n]: the ridge of songs or listeners with `plays[n]` plays."""
+        """float64[n]: the ridge of items or users with `plays[n]` plays."""
         return self.prior + self.prior_per_evidence * plays
 
 
@@ -150,7 +150,7 @@ def _tables(parameters: ImplicitParameters) -> tuple[TableSchema, ...]:
             encoding=parameters.encoding,
             key_bits=ITEM_KEY_BITS,
         ),
-        # Every song feels this matrix, so it is exact; the other only sizes steps.
+        # Every item feels this matrix, so it is exact; the other only sizes steps.
         plain_table(LISTENERS, triangle, "float32", MATRIX_VALUE_LIMIT),
         plain_table(PLAYS, triangle + 1, "float16", MATRIX_VALUE_LIMIT),
     )

@@ -1,4 +1,4 @@
-"""The head that ranks: listeners fitted to a model of a group that learns from plays."""
+"""The head that ranks: users fitted to a model of a group that learns from plays."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.core.contribution import Charter, ModelView
+from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.implicit.charter import ITEMS, implicit_parameters
 from openfl.learning.implicit.task import fit_to_plays
 from openfl.learning.ridge import Matrix, SparseMatrix
@@ -36,20 +37,16 @@ class ImplicitHead:
         plays = given.copy()
         plays.data = np.minimum(given.data, self._parameters.plays_limit)
         ridge = self._parameters.ridge(np.asarray(plays.sum(axis=1), dtype=np.float64))
-        return fit_to_plays(plays, self._rows(keys), self._gram, self._parameters.alpha, ridge)
+        return fit_to_plays(
+            plays, learned_rows(self._model, ITEMS, keys), self._gram, self._parameters.alpha, ridge
+        )
 
-    def scores(self, listeners: Matrix, keys: NDArray[np.uint64]) -> Matrix:
-        return listeners @ self._rows(keys).T
+    def scores(self, users: Matrix, keys: NDArray[np.uint64]) -> Matrix:
+        return users @ learned_rows(self._model, ITEMS, keys).T
 
     def popularity(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-        """float64[n]: how often the members' listeners played each song."""
+        """float64[n]: how often the members' users played each item."""
         return self._model.evidence(ITEMS, keys)
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         return scores
-
-    def _rows(self, keys: NDArray[np.uint64]) -> Matrix:
-        """float64[n, k]; 0 for songs that nobody has plays of."""
-        rows = self._model.rows(ITEMS, keys).astype(np.float64)
-        rows[self._model.evidence(ITEMS, keys) == 0] = 0.0
-        return rows

@@ -1,4 +1,4 @@
-"""Plays and likes of listeners, read from CSV files, in the same shape as ratings.
+"""Plays and likes of users, read from CSV files, in the same shape as ratings.
 
 Columns `user_id,song_id`, and how often in `plays` or `count`, or how well in `rating` (the first
 of these that the file has). Without any of them every row is one play. Plays of a pair add up; of
@@ -116,7 +116,7 @@ def plausible_most(values: NDArray[np.floating]) -> float | None:
     none, as in any honest file.
 
     The rule. Plays are very unequal (of 90,000 rows of Last.fm half are at most 260, the highest is
-    352,698, and one listener has 324,663 of one song and at most 2,441 of any other). A few rows
+    352,698, and one user has 324,663 of one song and at most 2,441 of any other). A few rows
     (one in a hundred, or one of five) of a million plays or more, and at least a hundred times as
     many as all others, are mistakes: a million songs take six years. Smaller slips do no harm, as
     plays beyond `task.plays_limit` say nothing more.

@@ -1,21 +1,21 @@
-"""`ImplicitFactorization`: which songs people would play, from what they played.
+"""`ImplicitFactorization`: which items people would play, from what they played.
 
 The objective is that of Hu, Koren and Volinsky (2008, "Collaborative Filtering for Implicit
-Feedback Datasets"), over all listeners u and all songs j of the group, played or not:
+Feedback Datasets"), over all users u and all items j of the group, played or not:
 
     sum_uj c_uj (r_uj - p_u . q_j)^2 + ridge,   r = 1 if played else 0,   c = 1 + alpha * plays
 
-A listener's p_u is private: given the songs' rows it is one exact ridge fit. The songs' rows q_j
-are shared. Half the negative gradient at a song falls into parts that different members know:
+A user's p_u is private: given the items' rows it is one exact ridge fit. The items' rows q_j
+are shared. Half the negative gradient at an item falls into parts that different members know:
 
     sum over its plays at member i:   sum_u (c_uj p_u - (c_uj - 1) (p_u . q_j) p_u)
-    everybody, played or not:         - G q_j,   G = sum over all listeners of p_u p_u^T
+    everybody, played or not:         - G q_j,   G = sum over all users of p_u p_u^T
     the ridge:                        - (prior + prior_per_evidence * n_j) q_j
 
-The second pulls at every song, also at those a member never saw. So members publish the mean Gram
-of their listeners (table `listeners`), and whoever has plays of a song carries that pull on behalf
-of all, in proportion to its share n_ij / n_j of the song's plays. Shares add up to one, hence g_ij,
-a member's part with its share, adds up to the true gradient - and a song costs what it costs in a
+The second pulls at every item, also at those a member never saw. So members publish the mean Gram
+of their users (table `listeners`), and whoever has plays of an item carries that pull on behalf
+of all, in proportion to its share n_ij / n_j of the item's plays. Shares add up to one, hence g_ij,
+a member's part with its share, adds up to the true gradient - and an item costs what it costs in a
 group that learns ratings, a row from each member that has plays of it.
 
 The step is one of Newton's with the curvature of the group, which all members can compute alike:
@@ -48,10 +48,16 @@ from openfl.core.contribution import (
     RowBlock,
 )
 from openfl.core.errors import DataError
-from openfl.learning.factorization.ratings import Ratings
-from openfl.learning.factorization.users import restored_listeners, saved_listeners
-from openfl.learning.implicit.charter import (
+from openfl.learning.factorization.item_rows import (
     ITEM_KEY_BITS,
+    item_keys,
+    locate,
+    moved_columns,
+)
+from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.factorization.users import fit_users, restored_users, saved_users
+from openfl.learning.held_out import NONE, evaluation
+from openfl.learning.implicit.charter import (
     ITEMS,
     LISTENERS,
     ONLY_ROW,
@@ -62,27 +68,26 @@ from openfl.learning.implicit.charter import (
 from openfl.learning.metrics import rank
 from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import proposed
-from openfl.learning.rating.task import item_keys
-from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations, solve_ridge
+from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations
 from openfl.learning.splitting import Split, split_ratings
 
 METRIC = "ndcg_loss"
-"""1 - NDCG@10 over all songs of the model but those the listener is known to have played."""
+"""1 - NDCG@10 over all items of the model but those the user is known to have played."""
 RANKED = 10
-MAX_EVALUATED_LISTENERS = 500
+MAX_EVALUATED_USERS = 500
 """Ranking the catalogue for everybody, every round, would cost more than training."""
 
 
 SAFE = 0.7
 LONGEST = 2.0
-"""How much longer (squared) than the mean over plays a listener's p may be without being clipped in
-the bound on a song's curvature. Both are guesses that no data tried has called into question."""
+"""How much longer (squared) than the mean over plays a user's p may be without being clipped in
+the bound on an item's curvature. Both are guesses that no data tried has called into question."""
 
 
 @dataclass(frozen=True, slots=True)
 class _PlayMeans:
     """gram: float64[k, k], mean of p p^T over plays. repeats: mean over plays of how often the
-    listener played that song."""
+    user played that item."""
 
     gram: Matrix
     repeats: float
@@ -103,23 +108,23 @@ class ImplicitFactorization:
         self._parameters = parameters
         self._plays = plays
         self._split = split
-        # Two songs whose ids collide in the key share a row, here as everywhere in the group.
-        self._keys, row_of_song = np.unique(item_keys(plays.songs), return_inverse=True)
+        # Two items whose ids collide in the key share a row, here as everywhere in the group.
+        self._keys, row_of_item = np.unique(item_keys(plays.songs), return_inverse=True)
         self.own_items = OwnItems(ITEMS, self._keys, plays.songs, ITEM_KEY_BITS, "songs")
-        self._rows = row_of_song.astype(np.int32)[plays.song_index]
+        self._rows = row_of_item.astype(np.int32)[plays.song_index]
         self._strength = np.minimum(plays.values.astype(np.float64), parameters.plays_limit)
         self._train = self._matrix(split.train)
-        self._train_by_song = self._train.T.tocsr()
+        self._train_by_item = self._train.T.tocsr()
         self._user_ridge = parameters.ridge(self._train.sum(axis=1))
         self._user_plays = np.asarray(self._train.sum(axis=1), dtype=np.float64)
         self._total_plays = float(self._user_plays.sum())
         self._repeats = float((self._train.data**2).sum()) / max(1.0, self._total_plays)
         row_plays = np.asarray(self._train.sum(axis=0), dtype=np.float64)
-        listeners = np.diff(self._train_by_song.indptr)
+        users_of_row = np.diff(self._train_by_item.indptr)
         self._evidence = np.clip(np.rint(row_plays), 1, MAX_EVIDENCE)
         self._min_row_evidence = max(1, min_row_evidence)
-        self._published = np.flatnonzero(listeners >= self._min_row_evidence)
-        # Listeners without plays in training would only add zeros to the Gram.
+        self._published = np.flatnonzero(users_of_row >= self._min_row_evidence)
+        # Users without plays in training would only add zeros to the Gram.
         self._active = self._user_plays > 0
         self._user_factors: Matrix = np.zeros((len(plays.users), parameters.factors))
         self._last_gram: Matrix | None = None
@@ -134,8 +139,8 @@ class ImplicitFactorization:
     ) -> ImplicitFactorization:
         """The task of a node with `plays` (`load_plays`) in the group of `charter`.
 
-        `split` defaults to `split_ratings(plays)`. Songs that fewer than `min_row_evidence`
-        listeners played are not published, nor is anything when there are fewer listeners than
+        `split` defaults to `split_ratings(plays)`. Items that fewer than `min_row_evidence`
+        users played are not published, nor is anything when there are fewer users than
         that. GroupError: the charter is not one of this task.
         """
         parameters = implicit_parameters(charter)
@@ -157,7 +162,7 @@ class ImplicitFactorization:
         return len(self._split.train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
-        """Proposals for every song with enough listeners here, and the two matrices.
+        """Proposals for every item with enough users here, and the two matrices.
 
         Deterministic: `rng` is not drawn from.
         """
@@ -168,7 +173,7 @@ class ImplicitFactorization:
 
         mine = users[self._active]
         if len(mine) < self._min_row_evidence:
-            # The Gram of one listener is that listener. Their songs are not published either, so
+            # The Gram of one user is that user. Their items are not published either, so
             # the group's model is the optimum of those who are.
             return Contribution(())
         own_gram = mine.T @ mine
@@ -178,26 +183,26 @@ class ImplicitFactorization:
 
         gram = self._gram_of_all(model, own_gram)
         items = self._items_block(model, rows, users, gram, self._play_means(model) or by_play)
-        listeners = self._one_row(LISTENERS, _triangle(own_gram / len(mine)), len(mine))
+        own = self._one_row(LISTENERS, _triangle(own_gram / len(mine)), len(mine))
         plays = self._one_row(
             PLAYS, np.append(_triangle(by_play.gram), by_play.repeats), self._total_plays
         )
-        return Contribution((items, listeners, plays) if len(items) else (listeners, plays))
+        return Contribution((items, own, plays) if len(items) else (own, plays))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
-        """1 - NDCG@10 for the listeners with held-out plays; each fitted anew to `model`.
+        """1 - NDCG@10 for the users with held-out plays; each fitted anew to `model`.
 
-        Candidates are all songs of the model but those the listener played in training (and, for
-        "test", in validation). A held-out song that the model does not know counts as missed. With
-        many listeners a fixed choice of at most `MAX_EVALUATED_LISTENERS` is measured. `count` is
-        the number of listeners; when it is 0, value and standard error are NaN.
+        Candidates are all items of the model but those the user played in training (and, for
+        "test", in validation). A held-out item that the model does not know counts as missed. With
+        many users a fixed choice of at most `MAX_EVALUATED_USERS` is measured. `count` is
+        the number of users; when it is 0, value and standard error are NaN.
         """
         held_out, seen = self._evaluated(split)
         known = model.keys(ITEMS)
         users = np.flatnonzero(np.diff(held_out.indptr))
-        users = users[:: max(1, math.ceil(len(users) / MAX_EVALUATED_LISTENERS))]
+        users = users[:: max(1, math.ceil(len(users) / MAX_EVALUATED_USERS))]
         if not len(users):
-            return Evaluation(METRIC, math.nan, math.nan, 0)
+            return evaluation(METRIC, NONE)
         if not len(known):
             return Evaluation(METRIC, 1.0, 0.0, len(users))
         every_row = model.rows(ITEMS, known).astype(np.float64)
@@ -220,19 +225,19 @@ class ImplicitFactorization:
         return Evaluation(METRIC, 1.0 - report.ndcg, report.ndcg_error, report.users)
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
-        """The listeners' factors of the last step, and whose they are (as hashes)."""
-        return saved_listeners(self._user_factors, self._user_keys)
+        """The users' factors of the last step, and whose they are (as hashes)."""
+        return saved_users(self._user_factors, self._user_keys)
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take back `private_state`; ValueError when it is of other listeners or another width."""
-        self._user_factors = restored_listeners(state, self._user_keys, self._user_factors.shape)
+        """Take back `private_state`; ValueError when it is of other users or another width."""
+        self._user_factors = restored_users(state, self._user_keys, self._user_factors.shape)
 
     @cached_property
     def _user_keys(self) -> NDArray[np.uint64]:
         return item_keys(self._plays.users, key_bits=64)
 
     def _matrix(self, positions: NDArray[np.intp]) -> SparseMatrix:
-        """csr[users, songs] of plays; a pair of one key that occurs twice is added up."""
+        """csr[users, items] of plays; a pair of one key that occurs twice is added up."""
         return sp.csr_array(
             (
                 self._strength[positions],
@@ -259,7 +264,7 @@ class ImplicitFactorization:
         return self._matrix(self._split.test)
 
     def _fit_users(self, rows: Matrix, gram_of_all: Matrix) -> Matrix:
-        """float64[users, k]: every listener's p_u, exact given the songs' rows."""
+        """float64[users, k]: every user's p_u, exact given the items' rows."""
         return fit_to_plays(
             self._train, rows, gram_of_all, self._parameters.alpha, self._user_ridge
         )
@@ -267,14 +272,14 @@ class ImplicitFactorization:
     def _items_block(
         self, model: ModelView, rows: Matrix, users: Matrix, gram: Matrix, by_play: _PlayMeans
     ) -> RowBlock:
-        """gram: float64[k, k], the sum over all listeners."""
+        """gram: float64[k, k], the sum over all users."""
         parameters, chosen = self._parameters, self._published
         own = self._evidence[chosen]
         total = np.maximum(model.evidence(ITEMS, self._keys[chosen]), own)
         share = own / total
         rows = rows[chosen]
         played_gram, played = _weighted_equations(
-            self._train_by_song[chosen], users, parameters.alpha
+            self._train_by_item[chosen], users, parameters.alpha
         )
         pull = rows @ gram + parameters.ridge(total)[:, None] * rows
         gradient = played - np.einsum("jab,jb->ja", played_gram, rows) - share[:, None] * pull
@@ -293,16 +298,16 @@ class ImplicitFactorization:
         return proposed(schema, ONLY_ROW.copy(), values[None, :], sure, np.ones(len(values)))
 
     def _gram_of_all(self, model: ModelView, own: Matrix) -> Matrix:
-        """float64[k, k]: sum of p p^T over all listeners of the group. own: over those here, now.
+        """float64[k, k]: sum of p p^T over all users of the group. own: over those here, now.
 
         What the group has of this member is of its last step; trading that for `own` halves the
         rounds a small group needs. At the fixed point the two are equal.
         """
-        listeners, last = _evidence(model, LISTENERS), self._last_gram
+        count, last = _evidence(model, LISTENERS), self._last_gram
         self._last_gram = own
-        if not listeners:
+        if not count:
             return own
-        gram = listeners * self._symmetric(model.rows(LISTENERS, ONLY_ROW)[0])
+        gram = count * self._symmetric(model.rows(LISTENERS, ONLY_ROW)[0])
         return _positive(gram if last is None else gram + own - last)
 
     def _play_means(self, model: ModelView) -> _PlayMeans | None:
@@ -322,23 +327,29 @@ class ImplicitFactorization:
 def fit_to_plays(
     plays: SparseMatrix, rows: Matrix, gram_of_all: Matrix, alpha: float, ridge: Matrix
 ) -> Matrix:
-    """float64[m, k]: the exact p of each of m listeners.
+    """float64[m, k]: the exact p of each of m users.
 
-    plays: csr[m, n]. rows: float64[n, k], of the songs in `plays`. gram_of_all: float64[k, k], the
-    sum of q q^T over all songs there are. ridge: float64[m].
+    plays: csr[m, n]. rows: float64[n, k], of the items in `plays`. gram_of_all: float64[k, k], the
+    sum of q q^T over all items there are. ridge: float64[m].
     """
-    gram, moment = _weighted_equations(plays, rows, alpha)
-    return solve_ridge(gram + gram_of_all, moment, np.broadcast_to(ridge[:, None], moment.shape))
+    extra, confidence = _weights(plays, alpha)
+    return fit_users(extra, confidence, rows, np.zeros(len(rows)), ridge[:, None], gram_of_all)
 
 
 def _weighted_equations(
     plays: SparseMatrix, features: Matrix, alpha: float
 ) -> tuple[Matrix, Matrix]:
     """(sum of (c - 1) f f^T, sum of c f) over the plays of each row."""
+    extra, confidence = _weights(plays, alpha)
+    return normal_equations(extra, confidence, features, np.zeros(len(features)))
+
+
+def _weights(plays: SparseMatrix, alpha: float) -> tuple[SparseMatrix, SparseMatrix]:
+    """(c - 1, c) of each play: what it says more than no play does, and what it says."""
     extra, confidence = plays.copy(), plays.copy()
     extra.data = alpha * plays.data
     confidence.data = 1.0 + extra.data
-    return normal_equations(extra, confidence, features, np.zeros(len(features)))
+    return extra, confidence
 
 
 def _newton(
@@ -348,11 +359,11 @@ def _newton(
     gram: Matrix,
     parameters: ImplicitParameters,
 ) -> Matrix:
-    """float64[n, k]: A_j^-1 g_j of songs with `plays[n]`.
+    """float64[n, k]: A_j^-1 g_j of items with `plays[n]`.
 
     One generalized eigenproblem makes all A_j diagonal at once: in its basis `gram + prior` is 1,
-    and what a play adds on average is one number a direction. Songs of a niche have more curvature
-    than that in the niche's direction, at most what all their plays have if made by listeners of
+    and what a play adds on average is one number a direction. Items of a niche have more curvature
+    than that in the niche's direction, at most what all their plays have if made by users of
     that direction alone, and at most alpha * repeats times the Gram. Less than half the true
     curvature would make a row swing ever wider, so A_j is not below `SAFE` of that bound.
     """
@@ -397,23 +408,3 @@ def _evidence(model: ModelView, table: str) -> float:
 @lru_cache
 def _upper(width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(width)
-
-
-def locate(
-    known: NDArray[np.uint64], wanted: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Where each wanted key stands among `known` (ascending, not empty), and whether it does."""
-    position = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return position, known[position] == wanted
-
-
-def moved_columns(
-    matrix: SparseMatrix, column: NDArray[np.intp], present: NDArray[np.bool_], width: int
-) -> SparseMatrix:
-    """csr[m, width]: `matrix` with column n moved to `column[n]`, or left out if not present."""
-    entries = matrix.tocoo()
-    kept = present[entries.col]
-    return sp.csr_array(
-        (entries.data[kept], (entries.row[kept], column[entries.col[kept]])),
-        shape=(matrix.shape[0], width),
-    )

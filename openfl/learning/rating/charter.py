@@ -25,6 +25,7 @@ from openfl.learning.charter_values import (
     refuse_unusable,
     whole,
 )
+from openfl.learning.factorization.item_rows import ITEM_KEY_BITS
 from openfl.learning.factorization.rating_scale import STRAY_WIDENS, Scale, format_scale
 from openfl.learning.factorization.ratings import MAX_RATING, Ratings, locate_rating_outside
 
@@ -34,8 +35,6 @@ MEAN = "mean"
 MEAN_KEYS: NDArray[np.uint64] = np.zeros(1, dtype=np.uint64)
 """The only row of the table `mean`."""
 
-ITEM_KEY_BITS = 40
-"""40 bits keep a delta small; two of 100,000 songs share a row with probability 0.5 %."""
 FACTOR_INITIAL_SCALE = 0.3
 """Seeded factors break the symmetry of the first step; from 0.1 a group needs a round more, from
 0.5 it ends slightly worse."""
@@ -49,7 +48,7 @@ _UNIT_WIDTH = 4.5
 @dataclass(frozen=True, slots=True)
 class RatingParameters:
     """Hyperparameters of the rating task. `prior + prior_per_evidence * n` is the ridge on the
-    factors of a song (or listener) with n ratings, `bias_prior` that on its bias; `damping`
+    factors of a song (or user) with n ratings, `bias_prior` that on its bias; `damping`
     multiplies the curvature of every step; `encoding` is how songs' rows travel."""
 
     scale: Scale

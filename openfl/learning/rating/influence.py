@@ -2,7 +2,7 @@
 
 A rating's error is e = v - mean - b_u - [p_u, 1] . y. In a counterfactual its row differs by c and
 the mean by m, so its squared error changes by w^2 - 2 e w, with w = m + [p_u, 1] . c. All w, of
-every rating in every counterfactual, are one sparse product: a rating touches one row. Listeners
+every rating in every counterfactual, are one sparse product: a rating touches one row. Users
 keep the factors fitted to the common model.
 """
 
@@ -26,13 +26,13 @@ MAX_JUDGED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class OwnRatings:
-    """The ratings that are judged by, by song. users: intp[n], where each rating's listener stands
-    in the arrays of `loss_changes`; rows: intp[n], where its song stands in `songs`: intp[m],
-    ascending, which songs are judged by; values: float64[n] in the model's units."""
+    """The ratings that are judged by, by item. users: intp[n], where each rating's user stands
+    in the arrays of `loss_changes`; rows: intp[n], where its item stands in `items`: intp[m],
+    ascending, which items are judged by; values: float64[n] in the model's units."""
 
     users: NDArray[np.intp]
     rows: NDArray[np.intp]
-    songs: NDArray[np.intp]
+    items: NDArray[np.intp]
     values: NDArray[np.float64]
 
     @classmethod
@@ -45,13 +45,13 @@ class OwnRatings:
     ) -> OwnRatings:
         step = -(-len(positions) // MAX_JUDGED)
         chosen = positions[:: max(step, 1)]
-        # By song, so that what is needed of a row is read once.
+        # By item, so that what is needed of a row is read once.
         chosen = chosen[np.argsort(rows[chosen], kind="stable")]
-        songs, place = np.unique(rows[chosen], return_inverse=True)
+        items, place = np.unique(rows[chosen], return_inverse=True)
         return cls(
             users[chosen].astype(np.intp),
             place.astype(np.intp),
-            songs.astype(np.intp),
+            items.astype(np.intp),
             values[chosen],
         )
 
@@ -62,18 +62,18 @@ def loss_changes(
     rows: Matrix,
     mean: float,
     known_mean: float,
-    listeners: Matrix,
+    fitted: Matrix,
     parts: Iterable[Counterfactuals],
 ) -> Iterator[Floats]:
     """float32[n, counterfactuals] for each part. keys: uint64[m], ascending, of `rows`:
-    float64[m, width], the common model's, of `own.songs`; known_mean: its mean, 0 while it has
-    none; listeners: float64[users, width], [p_u, b_u] fitted to it.
+    float64[m, width], the common model's, of `own.items`; known_mean: its mean, 0 while it has
+    none; fitted: float64[users, width], [p_u, b_u] by it.
     """
     count, width = rows.shape
     # Single precision: differences are small, and it halves the time.
     features = np.ones((len(own.users), width), dtype=np.float32)
-    features[:, :-1] = listeners[own.users, :-1]
-    error = own.values - mean - listeners[own.users, -1]
+    features[:, :-1] = fitted[own.users, :-1]
+    error = own.values - mean - fitted[own.users, -1]
     error -= np.einsum("nk,nk->n", features, rows[own.rows])
     twice = (2 * error).astype(np.float32)[:, None]
     columns = own.rows[:, None] * width + np.arange(width)

@@ -7,11 +7,19 @@ from openfl.core.contribution import Evaluation
 from openfl.core.model_view import DenseModel
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.song_data import count_users, only_users
-from openfl.learning.kind import Dealing, Kind, Recommending
+from openfl.learning.factorization.song_shards import (
+    favourite_genres,
+    join_ratings,
+    upside_down,
+    user_ids,
+)
+from openfl.learning.kind import Kind, Recommending
 from openfl.learning.rating.charter import ITEMS, check_ratings_fit
 from openfl.learning.rating.head import RatingHead
+from openfl.learning.rating.made_up import community_ratings, synthetic_ratings
 from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.rating.workload import RatingWorkload, load_rating_data
+from openfl.learning.sharding import Sharding
 from openfl.learning.splitting import Split
 
 
@@ -25,5 +33,15 @@ RATING = Kind(
     load=load_rating_data,
     workload=RatingWorkload,
     recommends=Recommending(ITEMS, RatingHead, check_ratings_fit, rmse_of_test),
-    dealing=Dealing(count_users, only_users),
+    sharding=Sharding(
+        count_users,
+        only_users,
+        join=join_ratings,
+        users=user_ids,
+        user_column="user_id",
+        communities=favourite_genres,
+        upside_down=upside_down,
+        make_up={"synthetic": synthetic_ratings, "communities": community_ratings},
+        sample_file="ratings.csv",
+    ),
 )

@@ -1,28 +1,27 @@
-"""`MatrixFactorization`: learning what listeners like, from ratings, without moving the ratings.
+"""`MatrixFactorization`: learning what users like, from ratings, without moving the ratings.
 
     rating(u, j) ~ mean + b_u + b_j + p_u . q_j
 
-A listener's p_u and b_u are private: given the songs' rows they are one exact ridge fit, so they
-need no state of their own. The songs' rows y_j = [q_j, b_j] are shared. Each round a node
+A user's p_u and b_u are private: given the items' rows they are one exact ridge fit, so they
+need no state of their own. The items' rows y_j = [q_j, b_j] are shared. Each round a node
 
-1. fits its listeners to the group's rows (and revives factors that died, see `waking`);
-2. takes the gradient of its own squared error at each song it has ratings of,
-   g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for a song that
+1. fits its users to the group's rows (and revives factors that died, see `waking`);
+2. takes the gradient of its own squared error at each item it has ratings of,
+   g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for an item that
    swings to and fro (see `openfl.learning.factorization.oscillation`);
 3. proposes a damped diagonal Newton step, x_j = a_j + g_j / h_j, sure of it by
-   h_j = n_j * damping * m: n_j its ratings of the song, m the mean of [p_u^2, 1] over its ratings.
+   h_j = n_j * damping * m: n_j its ratings of the item, m the mean of [p_u^2, 1] over its ratings.
 
 The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, sum g_j = D_j y_j: the
 optimum of the same model trained in one place, however the ratings are spread over nodes and
 however late some of them speak. That is why a few rounds suffice and nodes do not pull apart.
 
-Under differential privacy (`private_step`) a node teaches only the songs' biases b_j: of the same
+Under differential privacy (`private_step`) a node teaches only the items' biases b_j: of the same
 gradient, the part of the factors would drown in the noise that hides a user among so few.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
@@ -38,20 +37,20 @@ from openfl.core.contribution import (
     Evaluation,
     ModelView,
     RowBlock,
-    item_key,
 )
 from openfl.core.errors import ConfigError, DataError
 from openfl.core.model_view import DenseModel
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.factorization.dead_factors import waking
+from openfl.learning.factorization.item_rows import ITEM_KEY_BITS, item_keys, learned_rows
 from openfl.learning.factorization.oscillation import Settling
 from openfl.learning.factorization.ratings import Ratings
-from openfl.learning.factorization.users import restored_listeners, saved_listeners
+from openfl.learning.factorization.users import fit_users, restored_users, saved_users
+from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.metrics import rmse
 from openfl.learning.own_items import OwnItems
 from openfl.learning.proposals import newton_step, proposed
 from openfl.learning.rating.charter import (
-    ITEM_KEY_BITS,
     ITEMS,
     MEAN,
     MEAN_KEYS,
@@ -63,7 +62,6 @@ from openfl.learning.ridge import (
     Matrix,
     SparseMatrix,
     normal_equations,
-    solve_ridge,
     with_constant,
 )
 from openfl.learning.splitting import Split, split_ratings
@@ -95,10 +93,10 @@ class MatrixFactorization:
         self._ratings = ratings
         self._split = split
         song_keys = item_keys(ratings.songs)
-        # Two songs whose ids collide in the key share a row, here as everywhere in the group.
-        self._keys, row_of_song = np.unique(song_keys, return_inverse=True)
+        # Two items whose ids collide in the key share a row, here as everywhere in the group.
+        self._keys, row_of_item = np.unique(song_keys, return_inverse=True)
         self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, ITEM_KEY_BITS, "songs")
-        self._rows = row_of_song.astype(np.int32)[ratings.song_index]
+        self._rows = row_of_item.astype(np.int32)[ratings.song_index]
         self._values = parameters.to_units(ratings.values)
 
         train = split.train
@@ -134,7 +132,7 @@ class MatrixFactorization:
         `split` defaults to `split_ratings(ratings)`. Rows with fewer than `min_row_evidence`
         training ratings are not published. `public_songs`: what `private_step` publishes rows of,
         a list that does not depend on who is among the users. GroupError: the charter is not one of
-        this task. DataError: the ratings do not fit its scale. ConfigError: no song is public.
+        this task. DataError: the ratings do not fit its scale. ConfigError: no item is public.
         """
         parameters = check_ratings_fit(charter, ratings)
         split = split_ratings(ratings) if split is None else split
@@ -164,7 +162,7 @@ class MatrixFactorization:
         return len(self._split.train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
-        """Proposals for every song with enough training ratings here, and for the mean.
+        """Proposals for every item with enough training ratings here, and for the mean.
 
         Deterministic, given this model and those of the last two steps: `rng` is not drawn from.
         """
@@ -198,24 +196,24 @@ class MatrixFactorization:
     def private_step(
         self, model: ModelView, release: Release, random_bytes: RandomBytes
     ) -> Contribution:
-        """See `openfl.learning.task.PrivateLearner`: a bias for each public song.
+        """See `openfl.learning.task.PrivateLearner`: a bias for each public item.
 
-        A user's vector is their error at each song they rated: the gradient of their own squared
-        error in the songs' biases. It is of their ratings and of the group's model alone; of the
+        A user's vector is their error at each item they rated: the gradient of their own squared
+        error in the items' biases. It is of their ratings and of the group's model alone; of the
         group's mean, too, and not of this node's, which would be other people's ratings as well.
         """
         keys = self._public_keys
         if keys is None:
             raise ConfigError("this task was made without public songs to release anything about")
         mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
-        rows = learned_rows(model, self._keys)
+        rows = learned_rows(model, ITEMS, self._keys)
         self._user_factors = self._fit_users(rows, mean)
         total = private_sum(self._errors(rows, mean, keys), release, random_bytes)
 
-        group = learned_rows(model, keys)
+        group = learned_rows(model, ITEMS, keys)
         curvature = np.full(self._parameters.width, SEED_PRECISION, dtype=np.float32)
         curvature[-1] = release.precision
-        # The seeded factors, which anybody can compute, and nearly no weight on them: at 0 a song
+        # The seeded factors, which anybody can compute, and nearly no weight on them: at 0 an item
         # could never be given any by the members that do teach them.
         values = DenseModel.empty(self._charter).rows(ITEMS, keys).astype(np.float64)
         values[:, -1] = group[:, -1] + total / float(curvature[-1])
@@ -224,14 +222,14 @@ class MatrixFactorization:
         return Contribution((items,))
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
-        """RMSE in units of the ratings on held-out ratings, listeners fitted anew to `model`.
+        """RMSE in units of the ratings on held-out ratings, users fitted anew to `model`.
 
         `split`: "validation", "test" or "train". With no such ratings `count` is 0, and value and
         standard error are NaN.
         """
         held_out = self._split.positions(split)
         if not len(held_out):
-            return Evaluation("rmse", math.nan, math.nan, 0)
+            return evaluation("rmse", NONE)
         value, error = rmse(self._predicted(model, held_out), self._actual(held_out))
         return Evaluation("rmse", value, error, len(held_out))
 
@@ -244,9 +242,9 @@ class MatrixFactorization:
         return self._ratings.values[positions].astype(np.float64)
 
     def _predicted(self, model: ModelView, positions: NDArray[np.intp]) -> NDArray[np.float64]:
-        """float64[n]: within the scale, listeners fitted to `model`."""
+        """float64[n]: within the scale, users fitted to `model`."""
         mean = self._mean(model)
-        rows = learned_rows(model, self._keys)
+        rows = learned_rows(model, ITEMS, self._keys)
         users = self._fit_users(rows, mean)
         user = users[self._ratings.user_index[positions]]
         row = rows[self._rows[positions]]
@@ -259,23 +257,23 @@ class MatrixFactorization:
         """See `openfl.learning.task.InfluenceJudge`: squared errors, in the model's units, on (at
         most `rating_influence.MAX_JUDGED` of) the training ratings."""
         own, mean = self._own_ratings, self._mean(model)
-        rows = learned_rows(model, self._keys)
-        listeners = self._fit_users(rows, mean)
+        rows = learned_rows(model, ITEMS, self._keys)
+        users = self._fit_users(rows, mean)
         known_mean = mean if model.evidence(MEAN, MEAN_KEYS)[0] > 0 else 0.0
-        keys, rows = self._keys[own.songs], rows[own.songs]
-        return loss_changes(own, keys, rows, mean, known_mean, listeners, parts)
+        keys, rows = self._keys[own.items], rows[own.items]
+        return loss_changes(own, keys, rows, mean, known_mean, users, parts)
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
-        """The listeners' factors and biases of the last step, and whose they are (as hashes)."""
-        return saved_listeners(self._user_factors, self._user_keys)
+        """The users' factors and biases of the last step, and whose they are (as hashes)."""
+        return saved_users(self._user_factors, self._user_keys)
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take back `private_state`; ValueError when it is of other listeners or another width."""
-        self._user_factors = restored_listeners(state, self._user_keys, self._user_factors.shape)
+        """Take back `private_state`; ValueError when it is of other users or another width."""
+        self._user_factors = restored_users(state, self._user_keys, self._user_factors.shape)
 
     def _errors(self, rows: Matrix, mean: float, keys: NDArray[np.uint64]) -> SparseMatrix:
-        """csr[users, n]: by how much each listener's training ratings of the songs `keys[n]` differ
-        from what their factors say; songs of one key are added up."""
+        """csr[users, n]: by how much each user's training ratings of the items `keys[n]` differ
+        from what their factors say; items of one key are added up."""
         train = self._split.train
         user, row = self._ratings.user_index[train], self._rows[train]
         fitted = self._user_factors[user]
@@ -322,7 +320,7 @@ class MatrixFactorization:
         return woken
 
     def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
-        """float64[users, width]: every listener's [p_u, b_u], exact given the songs' rows.
+        """float64[users, width]: every user's [p_u, b_u], exact given the items' rows.
 
         The last answer is kept: one model is judged on several splits, and then trained from.
         """
@@ -330,27 +328,15 @@ class MatrixFactorization:
         known = self._fitted
         if known is not None and known[1] == mean and np.array_equal(known[0], trained):
             return known[2]
-        gram, moment = normal_equations(
-            self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
+        users = fit_users(
+            self._pattern,
+            self._targets,
+            with_constant(rows[:, :-1]),
+            mean + rows[:, -1],
+            self._user_ridge,
         )
-        users = solve_ridge(gram, moment, self._user_ridge)
         self._fitted = (trained, mean, users)
         return users
-
-
-def learned_rows(model: ModelView, keys: NDArray[np.uint64]) -> Matrix:
-    """float64[n, width]: the songs' rows for prediction; 0, the prior's mean, without evidence.
-
-    (A step must start from the seeded values instead: from 0 no factor would ever move.)
-    """
-    rows = model.rows(ITEMS, keys).astype(np.float64)
-    rows[model.evidence(ITEMS, keys) == 0] = 0.0
-    return rows
-
-
-def item_keys(ids: tuple[str, ...], key_bits: int = ITEM_KEY_BITS) -> NDArray[np.uint64]:
-    """uint64[n]: the row key of each id, in the order given."""
-    return np.fromiter((item_key(i, key_bits) for i in ids), dtype=np.uint64, count=len(ids))
 
 
 def _sparse_pair(
@@ -361,7 +347,7 @@ def _sparse_pair(
 ) -> tuple[sp.csr_array, sp.csr_array]:
     """Two CSR matrices of one sparsity pattern: ones, and `values`.
 
-    A pair that occurs twice (two songs of one key) stays two entries, as it should.
+    A pair that occurs twice (two items of one key) stays two entries, as it should.
     """
     order = np.lexsort((columns, rows))
     indptr = np.zeros(shape[0] + 1, dtype=np.int32)

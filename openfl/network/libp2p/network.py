@@ -2,7 +2,7 @@
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
 This module only joins the parts: sockets are in `transport` and `listening`,
-connections in `swarm`, gossip in `gossip`, requests in `requests`, provider
+connections in `swarm`, gossip in `gossip`, requests in `request_response`, provider
 records in `dht`. Exceptions of libp2p do not leave this package: `NetworkError` when the
 owner can mend it, `RequestFailed` when a peer is at fault or away.
 """
@@ -12,9 +12,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import trio
 from libp2p.kad_dht.kad_dht import KadDHT
@@ -25,7 +24,6 @@ from libp2p.tools.anyio_service import TrioManager
 
 from openfl.core.contribution import PeerId
 from openfl.core.errors import NetworkError, RequestFailed
-from openfl.network.access_list import AccessList
 from openfl.network.base import (
     ConnectedPeer,
     GossipHandler,
@@ -55,7 +53,8 @@ from openfl.network.libp2p.nat.hole_punching import HolePuncher
 from openfl.network.libp2p.nat.reachability import Reachability
 from openfl.network.libp2p.nat.relay import Relay
 from openfl.network.libp2p.nat.roaming import close_what_is_stranded
-from openfl.network.libp2p.requests import Requests
+from openfl.network.libp2p.request_response import RequestResponse
+from openfl.network.libp2p.settings import Libp2pSettings
 from openfl.network.libp2p.swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p.transport import (
     Faults,
@@ -75,35 +74,6 @@ MAX_PUBLISH_BYTES = 900_000
 CLOSE_SECONDS = 1.2
 
 
-@dataclass(frozen=True, slots=True)
-class Libp2pSettings:
-    """What a `Libp2pNetwork` needs to know.
-
-    `start_seqno` numbers our gossip messages; it must exceed that of every earlier run of this
-    identity, or peers ignore us as a repetition: give `time.time_ns()`.
-    """
-
-    identity: bytes
-    """The private key, as from `envelope.load_or_create_identity`."""
-    start_seqno: int
-    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/0",)
-    """Multiaddrs to listen on; port 0 takes a free one. Empty: dial only."""
-    announce: tuple[str, ...] = ()
-    """Multiaddrs told to others instead of those we listen on (behind port forwarding)."""
-    tls: bool = True
-    """Offer TLS 1.3 beside Noise."""
-    max_peers: int = 64
-    network_key: bytes | None = None
-    """Of a private network, as from `private_network.load_network_key`; None: anybody connects."""
-    reachability: Literal["auto", "public", "private"] = "auto"
-    """private: others cannot dial this node, so it has itself relayed; auto: find out."""
-    relay: bool = False
-    """Let peers that cannot be dialled be reached through this node."""
-    hole_punching: bool = True
-    """Try to get from relayed connections to direct ones."""
-    access: AccessList = field(default_factory=AccessList)
-
-
 class Libp2pNetwork:
     """Implements `openfl.network.base.Network`. Enter it once, with `async with`."""
 
@@ -120,7 +90,7 @@ class Libp2pNetwork:
         self._traffic = Traffic()
         self._offenders = Offenders()
         self._handlers: dict[str, GossipHandler] = {}
-        self._requests = Requests(self._faults)
+        self._requests = RequestResponse(self._faults)
         self._relay: Relay | None = None
         self._entered = False
         self._bound: tuple[tuple[str, int], ...] = ()

@@ -176,7 +176,7 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
     async def dial_addresses(self, peer_id: ID, addresses: Iterable[str]) -> Any:
         """A connection to the peer over the first address that answers; DialFailed otherwise.
 
-        Defects dial-one-address, dial-blocked-after-failure and dial-silent-peer.
+        Defects dial-one-address and dial-blocked-after-failure.
         """
         if peer_id == self.self_id:
             raise DialFailed([(str(peer_id), "this is our own peer id")])

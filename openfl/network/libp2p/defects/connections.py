@@ -60,14 +60,6 @@ CONNECTIONS: tuple[Defect, ...] = (
         ("delete transport:TcpTransport.dial",),
     ),
     Defect(
-        "connection-type",
-        "security/noise/io.py",
-        "Noise does not hand on what kind of connection is below it: all are UNKNOWN.",
-        "transport:HardenedYamux.get_connection_type",
-        _ALONE + "a_direct_connection_says_that_it_is_one",
-        ("delete transport:HardenedYamux.get_connection_type",),
-    ),
-    Defect(
         "muxer-crash",
         "stream_muxer/yamux/yamux.py:744",
         "An exception in a task of the muxer ends the swarm's service, hence the node.",
@@ -169,14 +161,6 @@ CONNECTIONS: tuple[Defect, ...] = (
         " is known.",
         "swarm:HardenedSwarm.dial_addresses",
         _ALONE + "a_peer_that_could_not_be_reached_is_dialled_at_its_new_address",
-        _DIAL,
-    ),
-    Defect(
-        "dial-silent-peer",
-        "network/swarm.py:1064",
-        "A silent peer's handshake is waited for without end.",
-        "swarm:HardenedSwarm.dial_addresses",
-        _ALONE + "dialling_an_address_where_nobody_speaks_ends",
         _DIAL,
     ),
     Defect(

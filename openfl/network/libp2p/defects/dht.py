@@ -32,7 +32,7 @@ DHT: tuple[Defect, ...] = (
         "A lookup is answered from one's own store when that holds any record: a member that"
         " provides a key, then looks it up, finds itself or a few stale ones.",
         "dht:BoundedProviderStore.find_providers",
-        _ALONE + "who_provides_a_key_finds_the_others_that_do",
+        _ALONE + "a_lookup_asks_the_network_whatever_is_known_here",
         ("delete dht:BoundedProviderStore.find_providers",),
     ),
     Defect(

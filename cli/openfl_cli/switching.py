@@ -11,7 +11,7 @@ MOVE_SECONDS = 60.0
 """A move fetches the new group's model first."""
 
 
-def relocate(arguments: argparse.Namespace, command: str, group: str, done: str) -> None:
+def switch_group(arguments: argparse.Namespace, command: str, group: str, done: str) -> None:
     """Have the node obey `command`, and print what was `done`. NotRunningError, GroupError."""
     home = options.home_folder(arguments)
     now = ask.running_node(

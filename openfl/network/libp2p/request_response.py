@@ -1,4 +1,4 @@
-"""`Requests`: one question and one answer a stream, both ways, between peers that trust nothing.
+"""`RequestResponse`: one question and one answer a stream, between peers that trust nothing.
 
 Sizes and times are bounded on both sides. Whoever answers too much, or asks what is refused, is at
 fault; a stream that breaks is nobody's fault.
@@ -43,7 +43,7 @@ class _ConnectionLost(RequestFailed):
         self.closed = closed
 
 
-class Requests:
+class RequestResponse:
     """Handlers may be set before there is a host; they answer once it is attached."""
 
     def __init__(self, faults: Faults) -> None:

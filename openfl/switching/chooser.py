@@ -1,0 +1,122 @@
+"""`Chooser`: when a node looks at other groups, and what it makes of what it finds.
+
+Pure state, like the policy (`Selector`) it asks. After each round the driver asks `round_done`
+whether to look; then it runs the `Look`, asks `decide`, and carries out what was decided as a
+`Move`. One thing at a time: from a look that is ordered until what came of it is `over` no other is
+ordered. Rounds go on beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from openfl.core.contribution import Evaluation
+from openfl.group.session import GroupSession
+from openfl.switching.events import LookResult
+from openfl.switching.policy import (
+    Candidate,
+    Decision,
+    Here,
+    LookOrder,
+    SelectionSettings,
+    Selector,
+)
+from openfl.switching.seed import MoveOrder
+
+LEAST_PAUSE_SECONDS = 0.5
+"""Between two looks, however short the rounds are."""
+MAX_REASONS = 3
+
+
+class Chooser:
+    """See the module's text. `moves`, `rounds` and `rounds_here` go on where a saved node was."""
+
+    def __init__(
+        self,
+        settings: SelectionSettings,
+        rng: np.random.Generator,
+        *,
+        moves: int = 0,
+        rounds: int = 0,
+        rounds_here: int = 0,
+        pinned: bool = False,
+    ) -> None:
+        self.selector = Selector(settings, rng, moves=moves, rounds=rounds, rounds_here=rounds_here)
+        self.auto = settings.enabled
+        """Whether the node ever moves by itself."""
+        self.pinned = False
+        self._busy = False
+        self._over_at = -math.inf
+        self.pin(pinned)
+
+    def pin(self, pinned: bool) -> None:
+        """Whether to stay in the present group whatever other groups offer."""
+        self.pinned = pinned
+        enabled = self.auto and not pinned
+        self.selector.settings = replace(self.selector.settings, enabled=enabled)
+
+    @property
+    def next_look_at(self) -> float:
+        """A look that was ordered begins then or later."""
+        return self._over_at + LEAST_PAUSE_SECONDS
+
+    def round_done(
+        self, here: Here, candidates: tuple[Candidate, ...], fit: Evaluation | None
+    ) -> LookOrder | None:
+        """Another round is over: a look to run, if there is to be one. fit: of the model this node
+        has now, by its own held-out data."""
+        order = self.selector.round_done(here, candidates, fit)
+        # Groups are compared on held-out data. Without any a look could end in nothing.
+        if order is None or self._busy or fit is None:
+            return None
+        self._busy = True
+        return order
+
+    def decide(self, here: Here, order: LookOrder, result: LookResult) -> Decision | None:
+        """What to do after the look; None: nothing, and there is nothing to tell of it."""
+        if not self.selector.settings.enabled:
+            return None  # the owner has said otherwise meanwhile
+        if not result.findings and not order.groups and result.alone is None:
+            return None
+        reached = {finding.candidate.group_id for finding in result.findings}
+        unreached = {group.group_id for group in order.groups} - reached
+        why = _why_unreached(order, result)
+        return self.selector.decide(here, result.findings, result.alone, unreached, why)
+
+    def not_done(self, decision: Decision, error: str) -> Decision:
+        """What was decided could not be done; the decision that this leaves."""
+        self.selector.latest = replace(decision, action="stay", why=f"{decision.why}, but {error}")
+        return self.selector.latest
+
+    def arrived(self, order: MoveOrder) -> None:
+        """The node is in another group now."""
+        if order.by_itself:
+            self.selector.moved()
+        else:
+            self.selector.placed()
+            self.selector.latest = Decision("stay", "its owner put it there")
+        self.pin(order.pin)
+
+    def over(self, now: float) -> None:
+        """The look is over, and so is what followed from it."""
+        self._busy = False
+        self._over_at = now
+
+
+def here_of(session: GroupSession) -> Here:
+    """Where a node is, by the session it has there."""
+    charter = session.charter
+    return Here(charter.group_id, charter.name, max(1, session.replica.member_count))
+
+
+def _why_unreached(order: LookOrder, result: LookResult) -> str:
+    """Of each group that gave nothing to judge, why; the first few."""
+    if not order.groups:
+        return "none is known that this node could join"
+    reasons = result.gave_nothing
+    told = [f"{g.name}: {reasons[g.group_id]}" for g in order.groups if g.group_id in reasons]
+    more = len(told) - MAX_REASONS
+    return "; ".join([*told[:MAX_REASONS], *([f"and {more} more"] if more > 0 else [])])
