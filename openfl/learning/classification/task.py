@@ -139,10 +139,12 @@ class LinearClassifier:
 
     @property
     def charter(self) -> Charter:
+        """Of the group it learns in."""
         return self._charter
 
     @property
     def train_examples(self) -> int:
+        """Rows of the training split."""
         return len(self._train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:

@@ -1,0 +1,1 @@
+"""What matrix factorization of ratings and of plays have in common."""

@@ -1,0 +1,1 @@
+"""Rankings from plays: implicit matrix factorization."""

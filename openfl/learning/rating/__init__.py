@@ -1,0 +1,1 @@
+"""Predictions of ratings: matrix factorization."""

@@ -1,0 +1,1 @@
+"""Any PyTorch module as a task."""
