@@ -45,7 +45,7 @@ from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
 from openfl.storage.base import Standing
 from openfl.switching.look import LookMemory
-from openfl.switching.policy import Candidate, Decision
+from openfl.switching.policy import Decision
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.wire import messages as wire
 
@@ -210,10 +210,6 @@ class _SwitcherHost:
         """Where the node is."""
         return self.current_group.membership
 
-    async def move(self, decision: Decision, target: Candidate) -> None:
+    async def move(self, decision: Decision) -> None:
         """By the switcher's decision; GroupError or StateError: it stays where it was."""
-        await self.moves.move_by_itself(decision, target)
-
-    async def found(self, decision: Decision) -> None:
-        """By the switcher's decision; StateError: it stays where it was."""
-        await self.moves.found_by_itself(decision)
+        await self.moves.by_itself(decision)

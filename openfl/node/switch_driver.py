@@ -87,8 +87,11 @@ class LookDriver:
         """What the groups of `order` are worth to this node, against the `current` model of the
         group it is in."""
         result = await self._run(Look(self._memory, here, current, order), ev.LookResult)
-        for group_id, reason in result.gave_nothing.items():
-            log.debug("no look at group %s: %s", group_id, reason)
+        for group in order.groups:
+            if group.group_id in result.gave_nothing:
+                log.debug(
+                    "no look at group %s: %s", group.name, result.gave_nothing[group.group_id]
+                )
         return result
 
     async def first_look(self, groups: Sequence[Candidate]) -> tuple[ev.Served, ...]:

@@ -147,18 +147,22 @@ class MatrixFactorization:
 
     @property
     def charter(self) -> Charter:
+        """See `LearningTask`."""
         return self._charter
 
     @property
     def parameters(self) -> RatingParameters:
+        """What the charter says about this task."""
         return self._parameters
 
     @property
     def ratings(self) -> Ratings:
+        """The private ratings."""
         return self._ratings
 
     @property
     def train_examples(self) -> int:
+        """See `LearningTask`."""
         return len(self._split.train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
