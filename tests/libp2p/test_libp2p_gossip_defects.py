@@ -1,6 +1,6 @@
 """Regression tests of the gossip that stands on py-libp2p's pubsub, which has many defects.
 
-Each fails without its workaround; which test is for which of them says openfl/network/libp2p/defects.
+Each fails without its workaround; openfl/network/libp2p/defects says which is for which defect.
 """
 
 from __future__ import annotations
