@@ -1,6 +1,6 @@
-"""A regression test for each defect of py-libp2p's pubsub (openfl/network/libp2p/defects.py).
+"""Regression tests of the gossip that stands on py-libp2p's pubsub, which has many defects.
 
-Each fails without its workaround: when a release of py-libp2p passes it without, delete both.
+Each fails without its workaround; openfl/network/libp2p/defects says which is for which defect.
 """
 
 from __future__ import annotations
