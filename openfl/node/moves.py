@@ -12,11 +12,10 @@ from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError
 from openfl.core.names import name_problem, normal
 from openfl.core.telemetry import GroupView
-from openfl.learning.workload import Workload
 from openfl.node.current_group import CurrentGroup
-from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.group_finder import GroupFinder
+from openfl.node.parts import Learning
 from openfl.node.state_saver import StateSaver
 from openfl.node.switch_driver import MoveDriver
 from openfl.node.switcher import Switcher
@@ -33,8 +32,7 @@ class Moves:
     def __init__(
         self,
         current_group: CurrentGroup,
-        workload: Workload,
-        eligibility: Eligibility,
+        learning: Learning,
         finder: GroupFinder,
         switcher: Switcher,
         saver: StateSaver,
@@ -43,8 +41,8 @@ class Moves:
         log: EventLog,
     ) -> None:
         self._current_group = current_group
-        self._workload = workload
-        self._eligibility = eligibility
+        self._workload = learning.workload
+        self._eligibility = learning.eligibility
         self._finder = finder
         self._switcher = switcher
         self._saver = saver
@@ -95,7 +93,8 @@ class Moves:
                 self._log.tell("warning", "not-asked", f"{text}: {self._finder.asked.text}")
             text = f"founded group {name}, left {old.name}"
             await self._driver.carry_out(MoveOrder(charter, "found", text, pin))
-            (known,) = self._finder.find(charter.group_id)
+            own = self._finder.known()
+            (known,) = (k for k in own if k.card.charter.group_id == charter.group_id)
             return self._view(known)
 
     async def join_late(self, charter: Charter) -> None:
