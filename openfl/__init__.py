@@ -10,9 +10,13 @@ A name is imported when it is first used, so that `import openfl` costs nothing.
 TYPE_CHECKING = False  # type checkers take it for true, and nothing need be imported to say so
 
 if TYPE_CHECKING:
+    from openfl.aggregation.robust import Stack
+    from openfl.aggregation.rules import by_centre, register_rule
     from openfl.app.configuration import load_config
     from openfl.app.open_node import open_node
+    from openfl.config.kinds.description import KindDescription
     from openfl.config.sections import Config
+    from openfl.config.settings import setting
     from openfl.core.contribution import (
         Charter,
         Contribution,
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
         UserError,
     )
     from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
+    from openfl.learning.kind import Kind
+    from openfl.learning.kinds import register_kind
+    from openfl.learning.sharding import Sharding
     from openfl.learning.task import LearningTask
     from openfl.learning.torch.charter import torch_charter, torch_problem
     from openfl.learning.torch.model import TorchModel, TorchSettings
@@ -55,6 +62,8 @@ __all__ = [
     "GroupError",
     "GroupId",
     "GroupView",
+    "Kind",
+    "KindDescription",
     "LearningError",
     "LearningTask",
     "ModelView",
@@ -66,6 +75,8 @@ __all__ = [
     "OpenFLError",
     "PeerId",
     "RowBlock",
+    "Sharding",
+    "Stack",
     "StateError",
     "TableSchema",
     "TaskWorkload",
@@ -75,16 +86,24 @@ __all__ = [
     "UsageError",
     "UserError",
     "Workload",
+    "by_centre",
     "load_config",
     "open_node",
+    "register_kind",
+    "register_rule",
+    "setting",
     "torch_charter",
     "torch_problem",
 ]
 
 _NAMES_OF = {
+    "openfl.aggregation.robust": ("Stack",),
+    "openfl.aggregation.rules": ("by_centre", "register_rule"),
     "openfl.app.configuration": ("load_config",),
     "openfl.app.open_node": ("open_node",),
     "openfl.config.sections": ("Config",),
+    "openfl.config.kinds.description": ("KindDescription",),
+    "openfl.config.settings": ("setting",),
     "openfl.core.contribution": (
         "Charter",
         "Contribution",
@@ -108,6 +127,9 @@ _NAMES_OF = {
         "UserError",
     ),
     "openfl.core.telemetry": ("GroupView", "NodeEvent", "NodeSnapshot"),
+    "openfl.learning.kind": ("Kind",),
+    "openfl.learning.kinds": ("register_kind",),
+    "openfl.learning.sharding": ("Sharding",),
     "openfl.learning.task": ("LearningTask",),
     "openfl.learning.torch.charter": ("torch_charter", "torch_problem"),
     "openfl.learning.torch.model": ("TorchModel", "TorchSettings"),

@@ -1,8 +1,8 @@
 """The rules by which members' contributions become one model: the one list of them.
 
 A rule of OpenFL's own is a `Rule` in `_KNOWN` and a name in `openfl/core/rule_names.py`; others are
-registered at run time, with `register`. Most are a centre of the members' proposals, row by row
-(`by_centre`); some choose among members (`by_choice`). See docs/robustness.md.
+registered at run time, with `register_rule`. Most are a centre of the members' proposals, row by
+row (`by_centre`); some choose among members (`by_choice`). See docs/robustness.md.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(_KNOWN)
 """Name -> rule."""
 
 
-def register(rule: Rule) -> None:
+def register_rule(rule: Rule) -> None:
     """Make `rule` known, so that `aggregation.rule` (and `training.rule` of a scenario) may name
     it. ValueError when there is one of that name."""
     if rule.name in _KNOWN:
@@ -101,8 +101,8 @@ def register(rule: Rule) -> None:
     add_rule_name(rule.name)
 
 
-def unregister(name: str) -> None:
-    """Undo `register`. KeyError when there is no such rule."""
+def unregister_rule(name: str) -> None:
+    """Undo `register_rule`. KeyError when there is no such rule."""
     del _KNOWN[name]
     remove_rule_name(name)
 

@@ -26,7 +26,7 @@ RULE_NAMES: KeysView[str] = _NAMES.keys()
 
 
 def add_rule_name(name: str) -> None:
-    """Let `aggregation.rule` be `name`. For `openfl.aggregation.rules.register`."""
+    """Let `aggregation.rule` be `name`. For `openfl.aggregation.rules.register_rule`."""
     _NAMES[name] = None
 
 

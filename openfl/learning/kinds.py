@@ -1,8 +1,8 @@
 """The kinds of learning that there are: the one list of them.
 
 To add one to OpenFL: its settings and words in `openfl/config/kinds/`, a folder here, and a line in
-each of the two lists. To add one at run time: `register(kind)`, before the configuration is read
-(docs/tasks.md).
+each of the two lists. To add one at run time: `register_kind(kind)`, before the configuration is
+read (docs/tasks.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(_KNOWN)
 """Name -> kind."""
 
 
-def register(kind: Kind) -> None:
+def register_kind(kind: Kind) -> None:
     """Make `kind` known, so that `task.kind` may name it. ValueError when its name or a key of its
     settings is taken."""
     descriptions.describe(kind.description)
@@ -39,8 +39,8 @@ def register(kind: Kind) -> None:
     _KNOWN[kind.name] = kind
 
 
-def unregister(name: str) -> None:
-    """Undo `register`. KeyError when there is no such kind."""
+def unregister_kind(name: str) -> None:
+    """Undo `register_kind`. KeyError when there is no such kind."""
     del _KNOWN[name]
     descriptions.forget(name)
 

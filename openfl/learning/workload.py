@@ -82,13 +82,16 @@ class TaskWorkload:
         self._make_task = make_task
 
     def found(self, name: str) -> Charter:
+        """See `Workload`."""
         return replace(self._charter, name=name)
 
     def problem(self, charter: Charter) -> str | None:
+        """See `Workload`."""
         # Before the task's own check, which may know nothing of parents.
         return parent_problem(charter) or self._problem(self._charter, charter)
 
     def task(self, charter: Charter) -> LearningTask:
+        """See `Workload`."""
         problem = self.problem(charter)
         if problem is not None:
             raise GroupError(problem)
@@ -99,6 +102,7 @@ class TaskWorkload:
         raise GroupError(f'group "{charter.name}" learns "{charter.task}": it recommends nothing')
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
+        """See `Workload`."""
         save_model(path, charter, model, atomic_write)
 
 

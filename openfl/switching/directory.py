@@ -63,6 +63,7 @@ class KnownCard:
     since: float = 0.0
 
     def age(self, now: float) -> float:
+        """Seconds since it was issued, on our own clock; never negative."""
         return max(0.0, now - self.issued)
 
 
@@ -176,6 +177,7 @@ class Directory:
         return tuple(k for k in known if k.card.charter.group_id.startswith(reference.lower()))
 
     def all_cards(self) -> Iterator[KnownCard]:
+        """Of all groups, in no particular order."""
         for cards in self._groups.values():
             yield from cards.values()
 

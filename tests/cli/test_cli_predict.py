@@ -63,6 +63,29 @@ def test_json_has_the_documented_shape(home: Path, capsys: pytest.CaptureFixture
     assert 0.5 < second["probability"] <= 1.0
 
 
+def test_evaluate_tells_the_log_loss_of_what_was_held_out(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ("--home", str(home), "--data", str(home.parent / "train.csv"))
+    assert main.run(["evaluate", *data, "--json"]) == exit_codes.SUCCESS
+    report = json.loads(capsys.readouterr().out)
+    assert (report["group"], report["task"], report["metric"]) == (
+        "weather",
+        "classification",
+        "log_loss",
+    )
+    assert report["held_out"] == 5
+    assert 0 < report["value"] < 0.7
+    assert main.run(["evaluate", *data]) == exit_codes.SUCCESS
+    printed = capsys.readouterr().out
+    assert "5 held-out examples" in printed
+    assert f"log_loss {report['value']:.4f} +- {report['error']:.4f}" in printed
+
+    whole = ("--set", "data.test_fraction=0")
+    assert main.run(["evaluate", *data, *whole]) == exit_codes.DATA
+    assert "nothing is held out" in capsys.readouterr().err
+
+
 def test_a_file_without_the_column_is_refused(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from openfl.config.settings import setting
 from openfl.core.contribution import Charter, Contribution, Evaluation, RowBlock, TableSchema
 from openfl.core.errors import ConfigError, GroupError
 from openfl.learning.kind import Kind
-from openfl.learning.kinds import KINDS, kind_of, load_workload, register, unregister
+from openfl.learning.kinds import KINDS, kind_of, load_workload, register_kind, unregister_kind
 from openfl.learning.sharding import Sharding
 from openfl.learning.workload import TaskWorkload
 from openfl_cli import exit_codes, main
@@ -73,9 +73,9 @@ NUMBERS = np.random.default_rng(2).normal(5.0, 3.0, 40)
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    register(MEAN)
+    register_kind(MEAN)
     yield
-    unregister("mean")
+    unregister_kind("mean")
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_the_simulator_knows_it(
 
 def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(data: Path) -> None:
     config = load_config(None, {}, {"task.kind": "mean", "data.ratings_file": str(data)})
-    unregister("mean")
+    unregister_kind("mean")
     try:
         with pytest.raises(ConfigError, match=r'"mean" \(known: rating, implicit, classification'):
             load_workload(config)
@@ -178,7 +178,7 @@ def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(data: Path) -> No
         with pytest.raises(ConfigError, match='must be "rating" or "implicit" or "classification"'):
             load_config(None, {}, {"task.kind": "mean"})
     finally:
-        register(MEAN)
+        register_kind(MEAN)
     with pytest.raises(ConfigError, match='"classification" or "mean"'):
         load_config(None, {}, {"task.kind": "mode"})
 
@@ -187,8 +187,8 @@ def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(data: Path) -> No
 def test_what_is_taken_is_refused_and_leaves_no_trace(taken: str) -> None:
     own = make_dataclass("Own", [(taken, int, setting(1, "other."))], frozen=True)
     with pytest.raises(ValueError, match=f"task.{taken}"):
-        register(Kind(KindDescription("other", "x", "y", (("task", own),)), None, None))
+        register_kind(Kind(KindDescription("other", "x", "y", (("task", own),)), None, None))
     with pytest.raises(ValueError, match="already"):
-        register(MEAN)
+        register_kind(MEAN)
     assert list(KINDS) == ["rating", "implicit", "classification", "mean"]
     assert load_config(None, {}, {"task.alpha": 2.0})

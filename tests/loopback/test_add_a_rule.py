@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from openfl.aggregation.robust import Matrix, Stack
-from openfl.aggregation.rules import RULES, by_centre, register, unregister
+from openfl.aggregation.rules import RULES, by_centre, register_rule, unregister_rule
 from openfl.app.open_node import open_node
 from openfl.config import load_config
 from openfl.core.errors import ConfigError
@@ -48,9 +48,9 @@ SMALL += ("--set", "data.users=40", "--set", "data.items=40", "--set", "data.rat
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
     asked.clear()
-    register(MIDRANGE)
+    register_rule(MIDRANGE)
     yield
-    unregister("midrange")
+    unregister_rule("midrange")
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_unknown_rule_is_an_error_that_lists_the_known_ones() -> None:
 
 def test_a_name_is_given_once() -> None:
     with pytest.raises(ValueError, match="already"):
-        register(by_centre("median", midrange))
+        register_rule(by_centre("median", midrange))
 
 
 def test_what_may_be_configured_is_what_there_is() -> None:

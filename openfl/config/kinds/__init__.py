@@ -1,7 +1,7 @@
 """The kinds of learning that there are, as far as settings and words go.
 
 `task.kind` accepts what is described here. A kind of OpenFL's own has a module in this folder and
-a line in `_BUILT_IN`; others are described at run time, by `openfl.learning.kinds.register`.
+a line in `_BUILT_IN`; others are described at run time, by `openfl.learning.kinds.register_kind`.
 """
 
 from __future__ import annotations

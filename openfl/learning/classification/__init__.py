@@ -1,0 +1,1 @@
+"""Labels of rows of numbers, by multinomial logistic regression."""

@@ -139,10 +139,12 @@ class LinearClassifier:
 
     @property
     def charter(self) -> Charter:
+        """See `LearningTask`."""
         return self._charter
 
     @property
     def train_examples(self) -> int:
+        """See `LearningTask`."""
         return len(self._train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:

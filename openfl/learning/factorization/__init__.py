@@ -1,0 +1,1 @@
+"""What the kinds share that factorize a matrix of users and items."""

@@ -1,4 +1,4 @@
-"""`waking`: factors that died come to life again when members join who have a use for them.
+"""`revival`: factors that died come to life again when members join who have a use for them.
 
 A node with few ratings shrinks directions of the items' factors that its own data cannot justify to
 zero. That is right for it, but zero is a saddle point: users fitted to zero factors have none
@@ -24,11 +24,11 @@ from openfl.learning.ridge import Matrix
 DEAD = 0.02
 """Root mean square over the items below which a direction of the factors counts as dead; one of any
 use is above 0.1, as a rule."""
-WAKING = 0.1
+REVIVAL = 0.1
 """The part of the seeded values (of standard deviation 0.3) that is added."""
 
 
-def waking(charter: Charter, model: ModelView, table: str, keys: Keys) -> Matrix | None:
+def revival(charter: Charter, model: ModelView, table: str, keys: Keys) -> Matrix | None:
     """float64[n, k]: what to add to the factors of the rows `keys`; None, as a rule, when nothing
     in the model is dead. All columns but the last are factors. Of few rows nothing is told."""
     known = model.keys(table)
@@ -40,5 +40,5 @@ def waking(charter: Charter, model: ModelView, table: str, keys: Keys) -> Matrix
     if not dead.shape[1]:
         return None
     seeded = initial_rows(charter, table, keys)[:, :-1].astype(np.float64)
-    part: Matrix = WAKING * (seeded @ dead) @ dead.T
+    part: Matrix = REVIVAL * (seeded @ dead) @ dead.T
     return part

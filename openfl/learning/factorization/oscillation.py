@@ -1,4 +1,4 @@
-"""`Settling`: where to take the next step from, so that rows do not swing to and fro for ever.
+"""`OscillationDamping`: where to step from, so that rows do not swing to and fro for ever.
 
 A diagonal Newton step is too long for a row whose true curvature exceeds the estimate it is divided
 by. Such a row overshoots, comes back, and may end in a cycle of two; more damping would slow down
@@ -21,14 +21,14 @@ import numpy as np
 from openfl.learning.ridge import Matrix
 
 
-class Settling:
+class OscillationDamping:
     """Remembers the last two positions of every row. The rows must be the same ones each time."""
 
     def __init__(self) -> None:
         self._last: Matrix | None = None
         self._step: Matrix | None = None
 
-    def from_here(self, rows: Matrix) -> Matrix:
+    def start_from(self, rows: Matrix) -> Matrix:
         """float64[n, width]: where to step from, the rows being at `rows` now."""
         start, last, before = rows, self._last, self._step
         step = None

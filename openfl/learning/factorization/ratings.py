@@ -77,6 +77,7 @@ class Ratings:
         return {user: position for position, user in enumerate(self.users)}
 
     def has_user(self, user: str) -> bool:
+        """Whether there are ratings of this user, however the id is written."""
         return canonical(user) in self._user_positions
 
     def of_user(self, user: str) -> dict[str, float]:
@@ -323,6 +324,8 @@ def last_of_each_pair(
 
 @dataclass(frozen=True, slots=True)
 class Song:
+    """What a catalogue says of a song; its id is canonical (see `csv_table.canonical`)."""
+
     song_id: str
     title: str
     artist: str | None = None
@@ -347,6 +350,7 @@ class Catalogue:
         return song_id in self.songs
 
     def get(self, song_id: str) -> Song | None:
+        """The song of this id; None when it is not in the catalogue."""
         return self.songs.get(song_id)
 
 

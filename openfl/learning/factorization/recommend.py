@@ -54,6 +54,7 @@ class Recommendations:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Recommendations:
+        """The inverse of `to_plain`; KeyError or TypeError when it is not of one."""
         values = dict(plain)
         values["items"] = tuple(Recommendation(**item) for item in values["items"])
         values["notes"] = tuple(values["notes"])

@@ -1,0 +1,1 @@
+"""Which items users would play, by the factorization of implicit feedback."""

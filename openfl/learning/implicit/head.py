@@ -34,6 +34,7 @@ class ImplicitHead:
         self._gram = known.T @ known
 
     def fold_in(self, given: SparseMatrix, keys: NDArray[np.uint64]) -> Matrix:
+        """See `Head`."""
         plays = given.copy()
         plays.data = np.minimum(given.data, self._parameters.plays_limit)
         ridge = self._parameters.ridge(np.asarray(plays.sum(axis=1), dtype=np.float64))
@@ -42,6 +43,7 @@ class ImplicitHead:
         )
 
     def scores(self, users: Matrix, keys: NDArray[np.uint64]) -> Matrix:
+        """See `Head`."""
         return users @ learned_rows(self._model, ITEMS, keys).T
 
     def popularity(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -49,4 +51,5 @@ class ImplicitHead:
         return self._model.evidence(ITEMS, keys)
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Head`."""
         return scores

@@ -151,14 +151,17 @@ class ImplicitFactorization:
 
     @property
     def charter(self) -> Charter:
+        """See `LearningTask`."""
         return self._charter
 
     @property
     def parameters(self) -> ImplicitParameters:
+        """What the charter says about this task."""
         return self._parameters
 
     @property
     def train_examples(self) -> int:
+        """See `LearningTask`."""
         return len(self._split.train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:

@@ -1,0 +1,1 @@
+"""How users would rate items, by the factorization of a matrix of ratings."""

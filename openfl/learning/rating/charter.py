@@ -71,12 +71,15 @@ class RatingParameters:
 
     @property
     def centre(self) -> float:
+        """The rating in the middle of the scale: 0 in units of the model."""
         return (self.scale[0] + self.scale[1]) / 2
 
     def to_units(self, ratings: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Ratings in units of the model."""
         return (ratings.astype(np.float64) - self.centre) / self.unit
 
     def to_ratings(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `to_units`."""
         return units * self.unit + self.centre
 
     def ridge(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ class RatingHead:
         self._parameters = rating_parameters(charter)
 
     def fold_in(self, given: SparseMatrix, keys: NDArray[np.uint64]) -> Matrix:
+        """See `Head`."""
         rows = learned_rows(self._model, ITEMS, keys)
         ones, values = given.copy(), given.copy()
         ones.data = np.ones(len(given.data))
@@ -48,6 +49,7 @@ class RatingHead:
         )
 
     def scores(self, users: Matrix, keys: NDArray[np.uint64]) -> Matrix:
+        """See `Head`."""
         rows = learned_rows(self._model, ITEMS, keys)
         raw = with_constant(users[:, :-1]) @ rows.T + users[:, -1:]
         return self._parameters.to_ratings(_mean(self._model) + raw)
@@ -60,6 +62,7 @@ class RatingHead:
         return self._parameters.to_ratings(_mean(self._model) + shrunk)
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Head`."""
         return np.clip(scores, *self._parameters.scale)
 
 

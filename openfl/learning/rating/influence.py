@@ -43,6 +43,7 @@ class OwnRatings:
         values: NDArray[np.float64],
         positions: NDArray[np.intp],
     ) -> OwnRatings:
+        """Of the ratings at `positions` (intp[n]) at most `MAX_JUDGED`."""
         step = -(-len(positions) // MAX_JUDGED)
         chosen = positions[:: max(step, 1)]
         # By item, so that what is needed of a row is read once.

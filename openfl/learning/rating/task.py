@@ -5,7 +5,7 @@
 A user's p_u and b_u are private: given the items' rows they are one exact ridge fit, so they
 need no state of their own. The items' rows y_j = [q_j, b_j] are shared. Each round a node
 
-1. fits its users to the group's rows (and revives factors that died, see `waking`);
+1. fits its users to the group's rows (and revives factors that died, see `revival`);
 2. takes the gradient of its own squared error at each item it has ratings of,
    g_j = sum_u e_uj [p_u, 1], at the group's row a_j = y_j, or a bit back of it for an item that
    swings to and fro (see `openfl.learning.factorization.oscillation`);
@@ -41,9 +41,9 @@ from openfl.core.contribution import (
 from openfl.core.errors import ConfigError, DataError
 from openfl.core.model_view import DenseModel
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
-from openfl.learning.factorization.dead_factors import waking
+from openfl.learning.factorization.dead_factors import revival
 from openfl.learning.factorization.item_rows import ITEM_KEY_BITS, item_keys, learned_rows
-from openfl.learning.factorization.oscillation import Settling
+from openfl.learning.factorization.oscillation import OscillationDamping
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.users import fit_users, restored_users, saved_users
 from openfl.learning.held_out import NONE, evaluation
@@ -115,7 +115,7 @@ class MatrixFactorization:
         self._public_keys = (
             None if public_songs is None else np.unique(item_keys(tuple(public_songs)))
         )
-        self._settling = Settling()
+        self._oscillation = OscillationDamping()
         self._fitted: tuple[Matrix, float, Matrix] | None = None
 
     @classmethod
@@ -147,18 +147,22 @@ class MatrixFactorization:
 
     @property
     def charter(self) -> Charter:
+        """See `LearningTask`."""
         return self._charter
 
     @property
     def parameters(self) -> RatingParameters:
+        """What the charter says about this task."""
         return self._parameters
 
     @property
     def ratings(self) -> Ratings:
+        """The private ratings."""
         return self._ratings
 
     @property
     def train_examples(self) -> int:
+        """See `LearningTask`."""
         return len(self._split.train)
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
@@ -168,12 +172,12 @@ class MatrixFactorization:
         """
         mean = self._mean(model)
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
-        users = self._user_factors = self._fit_users(self._woken(model, rows), mean)
+        users = self._user_factors = self._fit_users(self._revived(model, rows), mean)
         features = with_constant(users[:, :-1])
         gram, moment = normal_equations(
             self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
         )
-        start = self._settling.from_here(rows)
+        start = self._oscillation.start_from(rows)
         gradient = moment - np.einsum("jab,jb->ja", gram, start)
 
         per_rating = self._user_counts @ features**2 / self._user_counts.sum()
@@ -310,14 +314,14 @@ class MatrixFactorization:
             curvature=np.ones(1, dtype=np.float32),
         )
 
-    def _woken(self, model: ModelView, rows: Matrix) -> Matrix:
-        """`rows`, or where factors have died, these with a little life (see `waking`)."""
-        life = waking(self._charter, model, ITEMS, self._keys)
+    def _revived(self, model: ModelView, rows: Matrix) -> Matrix:
+        """`rows`, or where factors have died, these with a little life (see `revival`)."""
+        life = revival(self._charter, model, ITEMS, self._keys)
         if life is None:
             return rows
-        woken = rows.copy()
-        woken[:, :-1] += life
-        return woken
+        revived = rows.copy()
+        revived[:, :-1] += life
+        return revived
 
     def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
         """float64[users, width]: every user's [p_u, b_u], exact given the items' rows.

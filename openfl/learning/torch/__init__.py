@@ -1,0 +1,1 @@
+"""PyTorch modules as a learning task."""

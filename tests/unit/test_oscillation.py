@@ -1,18 +1,18 @@
-"""`Settling`: rows that swing to and fro step from a point between."""
+"""`OscillationDamping`: rows that swing to and fro step from a point between."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from openfl.learning.factorization.oscillation import Settling
+from openfl.learning.factorization.oscillation import OscillationDamping
 
 
 def after(*positions: list[list[float]]) -> np.ndarray:
     """Where the next step starts, after the rows were at these positions."""
-    settling = Settling()
+    damping = OscillationDamping()
     for rows in positions:
-        start = settling.from_here(np.array(rows, dtype=np.float64))
+        start = damping.start_from(np.array(rows, dtype=np.float64))
     return start
 
 

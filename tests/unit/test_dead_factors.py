@@ -8,7 +8,7 @@ import pytest
 from openfl.core.contribution import Charter
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import merge
-from openfl.learning.factorization.dead_factors import DEAD, waking
+from openfl.learning.factorization.dead_factors import DEAD, revival
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.rating.charter import ITEMS, rating_charter
@@ -88,11 +88,11 @@ def test_a_direction_of_no_use_stays_dead() -> None:
 
 def test_only_what_is_dead_gets_any_life() -> None:
     alive = 0.3 * np.random.default_rng(1).normal(size=(len(SONGS), 4))
-    assert waking(GROUP, model_of(alive), ITEMS, KEYS) is None
+    assert revival(GROUP, model_of(alive), ITEMS, KEYS) is None
 
     direction = np.full(4, 0.5)
     one_dead = alive - np.outer(alive @ direction, direction)
-    life = waking(GROUP, model_of(one_dead), ITEMS, KEYS)
+    life = revival(GROUP, model_of(one_dead), ITEMS, KEYS)
     assert life is not None
     along = life @ direction
     assert np.std(along) > DEAD
@@ -100,5 +100,5 @@ def test_only_what_is_dead_gets_any_life() -> None:
 
 
 def test_of_few_rows_nothing_is_told() -> None:
-    assert waking(GROUP, model_of(np.zeros((7, 4))), ITEMS, KEYS) is None
-    assert waking(GROUP, model_of(np.zeros((8, 4))), ITEMS, KEYS) is not None
+    assert revival(GROUP, model_of(np.zeros((7, 4))), ITEMS, KEYS) is None
+    assert revival(GROUP, model_of(np.zeros((8, 4))), ITEMS, KEYS) is not None
