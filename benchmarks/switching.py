@@ -3,8 +3,8 @@
 The scenarios of configs/scenarios over several seeds, with 10 % message loss and real probes; what
 groupings could reach at best is told by models trained centrally. docs/switching.md explains.
 
-    python benchmarks/switching.py [--only communities,single,homogeneous,overlap,directory]
-                                   [--seeds 10] [--first-seed 0]
+    python benchmarks/switching.py [--only communities,single,homogeneous,overlap,implicit,
+                                           classification,directory] [--seeds 10] [--first-seed 0]
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PARTS = {
     "single": "communities-single",
     "homogeneous": "homogeneous",
     "overlap": "overlap",
+    "implicit": "implicit",
+    "classification": "classification",
 }
 QUIET_ROUNDS = 10
 
@@ -41,27 +43,27 @@ def show(name: str, value: str) -> None:
 def part(name: str, seeds: range) -> None:
     """One scenario over the seeds: every seed as it ends, then the figures over all."""
     ends: list[Grouping] = []
-    quiet = 0
+    quiet, metric, nodes = 0, "", 0
     for seed in seeds:
         outcome = run(PARTS[name], {"run.seed": seed})
-        end = outcome.summary.grouping
+        end, metric, nodes = outcome.summary.grouping, outcome.summary.metric, outcome.summary.nodes
         assert end is not None
         ends.append(end)
         still = outcome.summary.rounds - (end.last_move or 0) >= QUIET_ROUNDS
         quiet += still
         show(
             f"{name}, seed {seed}",
-            f"purity {end.purity:.3f}, mean RMSE {end.mean:.4f} (oracle {end.oracle:.4f}, one"
+            f"purity {end.purity:.3f}, mean {metric} {end.mean:.4f} (oracle {end.oracle:.4f}, one"
             f" model {end.together:.4f}, random {end.random:.4f}), {len(end.sizes)} groups,"
             f" {end.moves} moves, last in round {end.last_move}",
         )
     show(f"{name}, purity", over([e.purity for e in ends]))
-    show(f"{name}, mean RMSE", over([e.mean for e in ends]))
+    show(f"{name}, mean {metric}", over([e.mean for e in ends]))
     show(f"{name}, against the oracle grouping", percent([e.mean / e.oracle - 1 for e in ends]))
     show(f"{name}, against one model", percent([e.mean / e.together - 1 for e in ends]))
     show(f"{name}, against random groups", percent([e.mean / e.random - 1 for e in ends]))
     show(f"{name}, groups at the end", over([float(len(e.sizes)) for e in ends]))
-    show(f"{name}, moves a node", over([e.moves / 48 for e in ends]))
+    show(f"{name}, moves a node", over([e.moves / nodes for e in ends]))
     show(f"{name}, quiet in the last {QUIET_ROUNDS} rounds", f"{quiet} of {len(ends)} seeds")
     show(f"{name}, KB of probes a node", over([e.probe_bytes / 1000 for e in ends]))
     show(f"{name}, KB of cards heard by a node", over([e.directory_bytes / 1000 for e in ends]))

@@ -45,7 +45,7 @@ from openfl.node.switcher import Switcher
 from openfl.node.views import NodeViews
 from openfl.storage.base import Standing
 from openfl.switching.look import LookMemory
-from openfl.switching.policy import Candidate, Decision
+from openfl.switching.policy import Decision
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.wire import messages as wire
 
@@ -122,20 +122,16 @@ def assemble_node(
         factory=factory,
         looks=looks,
         finder=finder,
-        storage=saved.storage,
         saver=saver,
         pending_leaves=pending_leaves,
-        standing=switcher.standing,
-        arrived=switcher.arrived,
-        take_part=tasks.take_part,
-        train_alone=tasks.compare,
+        tasks=tasks,
+        standing=switcher,
         faults=environment.faults,
         log=log,
     )
     moves = host.moves = Moves(
         current_group,
-        workload,
-        eligibility,
+        learning,
         finder,
         switcher,
         saver,
@@ -210,10 +206,6 @@ class _SwitcherHost:
         """Where the node is."""
         return self.current_group.membership
 
-    async def move(self, decision: Decision, target: Candidate) -> None:
+    async def move(self, decision: Decision) -> None:
         """By the switcher's decision; GroupError or StateError: it stays where it was."""
-        await self.moves.move_by_itself(decision, target)
-
-    async def found(self, decision: Decision) -> None:
-        """By the switcher's decision; StateError: it stays where it was."""
-        await self.moves.found_by_itself(decision)
+        await self.moves.by_itself(decision)

@@ -32,7 +32,7 @@ class ItemsWatch:
 
     def look(self, membership: Membership) -> None:
         """Count anew when the group has changed, and tell the owner when that is news."""
-        replica, task = membership.session.replica, membership.task
+        replica, task = membership.session.replica, membership.trainer.task
         if membership is not self._looked_at:
             self._looked_at, self._generation, self._view = membership, -1, None
             self._told_none = None

@@ -8,24 +8,18 @@ for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import numpy as np
 import trio
 
-from openfl.aggregation.member_judge import Influence
-from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
-from openfl.core.errors import RemoteError, StateError
-from openfl.core.telemetry import PrivacyView
+from openfl.core.contribution import ModelView, PeerId
+from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
-from openfl.learning.task import LearningTask
 from openfl.network.base import GossipMessage, Network, Verdict
-from openfl.node.compute import Compute
-from openfl.node.privacy_budget import PrivacyBudget
-from openfl.storage.membership import PrivateState, SavedMembership
+from openfl.node.trainer import Trainer
+from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
 log = logging.getLogger(__name__)
@@ -40,15 +34,6 @@ TellOwner = Callable[[ev.Tell], None]
 Saver = Callable[[SavedMembership, ModelView], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Trained:
-    contribution: Contribution
-    validation: Evaluation | None
-    test: Evaluation | None
-    private: PrivateState
-    influence: Mapping[PeerId, Influence]
-
-
 class Membership:
     """One node in one group. `reachable()` names connected peers that subscribe to its topic.
     `snapshot`: the session's replica holds one already, so that joining takes no time."""
@@ -56,34 +41,26 @@ class Membership:
     def __init__(
         self,
         session: GroupSession,
-        task: LearningTask,
+        trainer: Trainer,
         network: Network,
-        compute: Compute,
-        rng: np.random.Generator,
         *,
         reachable: Callable[[], frozenset[PeerId]],
         tell: TellOwner,
         save: Saver,
-        privacy: PrivacyBudget | None = None,
         snapshot: ev.SnapshotGiven | None = None,
     ) -> None:
         self.session = session
-        self.task = task
-        self.test: Evaluation | None = None
+        self.trainer = trainer
         self.joined = trio.Event()
         """Set once the first snapshot is merged, or it is clear that there is none."""
         self.rounds_done = trio.Event()
         """Set once all rounds are done and the model after the last one was evaluated."""
         self.topic = wire.deltas_topic(session.charter.group_id)
         self._network = network
-        self._compute = compute
-        self._rng = rng
         self._reachable = reachable
         self._tell = tell
         self._save = save
-        self._privacy = privacy
         self._snapshot = snapshot
-        self._private: PrivateState = task.private_state()
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -150,19 +127,10 @@ class Membership:
             session.epoch,
             session.round,
             tuple(session.history),
-            self._private,
+            self.trainer.private,
             trio.current_time(),
             session.admission.all(),
         )
-
-    def restore_private(self, state: PrivateState) -> bool:
-        """Take back a saved private state; False when it does not fit today's data."""
-        try:
-            self.task.restore(state)
-        except ValueError:
-            return False
-        self._private = state
-        return True
 
     # --- events in --------------------------------------------------------------------------------
 
@@ -257,61 +225,10 @@ class Membership:
         self.handle(ev.RequestFailed(effect.token, effect.peer, reason))
 
     async def _train(self, effect: ev.Train) -> None:
-        task, rng, model, case = self.task, self._rng, effect.model, effect.case
-        budget = self._privacy
-        before = None if budget is None else budget.view
-        not_written: list[StateError] = []
-
-        def paid_for(budget: PrivacyBudget) -> Contribution:
-            try:
-                return budget.step(task, model)
-            except StateError as error:
-                not_written.append(error)
-                return Contribution(())
-
-        def work() -> _Trained:
-            validation = task.evaluate(model)
-            test = task.evaluate(model, "test")
-            contribution = task.local_step(model, rng) if budget is None else paid_for(budget)
-            private = task.private_state()
-            influence = {} if case is None else case.judge(task)
-            return _Trained(contribution, validation, test, private, influence)
-
-        trained = await self._compute.run(work)
-        self._private = trained.private
-        self.test = trained.test
-        for error in not_written:
-            self._tell(ev.Tell("warning", "not-published", f"not published: {error}"))
-        if budget is not None and budget.view is not before:
-            self._tell_spent(budget.view)
-        self.handle(
-            ev.TrainingFinished(trained.contribution, trained.validation, trained.influence)
-        )
-
-    def _tell_spent(self, view: PrivacyView) -> None:
-        spent = f"epsilon {view.epsilon_spent:.3g} of {view.epsilon:g} (delta {view.delta:g})"
-        self._tell(
-            ev.Tell("info", "privacy", f"spent {spent} of the privacy budget", asdict(view))
-            if view.releases_left
-            else ev.Tell(
-                "warning",
-                "privacy-spent",
-                f"the privacy budget is spent: {spent}; nothing more is published, and what was"
-                " stays in the group's model",
-                asdict(view),
-            )
-        )
+        self.handle(await self.trainer.train(effect))
 
     async def _evaluate(self, effect: ev.Evaluate) -> None:
-        task, model, case = self.task, effect.model, effect.case
-        validation, self.test, influence = await self._compute.run(
-            lambda: (
-                task.evaluate(model),
-                task.evaluate(model, "test"),
-                {} if case is None else case.judge(task),
-            )
-        )
-        self.handle(ev.EvaluationFinished(validation, influence))
+        self.handle(await self.trainer.evaluate(effect))
         if self.session.phase == "done":
             self.rounds_done.set()
             self._save_wanted.set()

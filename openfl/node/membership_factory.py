@@ -24,6 +24,7 @@ from openfl.node.event_log import EventLog
 from openfl.node.membership import Membership
 from openfl.node.parts import Environment, Learning, Links
 from openfl.node.privacy_budget import no_private_step
+from openfl.node.trainer import Trainer
 from openfl.storage.membership import SavedMembership
 from openfl.switching.seed import MembershipStart, Seed
 
@@ -51,7 +52,7 @@ class MembershipFactory:
             replica = Replica(charter, self.settings.limits)
             return self._open(charter, MembershipStart(replica, SessionStart(self._new_epoch())))
         membership = self._open(charter, self._resumed(charter, resume))
-        if resume.private and not membership.restore_private(resume.private):
+        if resume.private and not membership.trainer.restore(resume.private):
             self.log.tell("info", "data-changed", "the data has changed since the last run")
         return membership
 
@@ -95,15 +96,14 @@ class MembershipFactory:
             replace(start.session, train_examples=task.train_examples),
             admission=self.learning.eligibility.admission(charter, start.invitations),
         )
+        rng = np.random.default_rng(int(self.environment.rng.integers(1 << 63)))
+        trainer = Trainer(task, self.compute, rng, self.on_tell, self.learning.privacy)
         return Membership(
             session,
-            task,
+            trainer,
             self.links.network,
-            self.compute,
-            np.random.default_rng(int(self.environment.rng.integers(1 << 63))),
             reachable=lambda: self.links.discovery.members(group_id),
             tell=self.on_tell,
             save=self.save,
-            privacy=self.learning.privacy,
             snapshot=start.snapshot,
         )

@@ -12,17 +12,17 @@ from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError
 from openfl.core.names import name_problem, normal
 from openfl.core.telemetry import GroupView
-from openfl.learning.workload import Workload
 from openfl.node.current_group import CurrentGroup
-from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
 from openfl.node.group_finder import GroupFinder
+from openfl.node.parts import Learning
 from openfl.node.state_saver import StateSaver
 from openfl.node.switch_driver import MoveDriver
 from openfl.node.switcher import Switcher
+from openfl.switching.chooser import move_order
 from openfl.switching.directory import KnownCard
-from openfl.switching.policy import Candidate, Decision
-from openfl.switching.seed import MoveOrder, founded_name
+from openfl.switching.policy import Decision
+from openfl.switching.seed import MoveOrder
 from openfl.wire.charters import charter_problem
 
 
@@ -32,8 +32,7 @@ class Moves:
     def __init__(
         self,
         current_group: CurrentGroup,
-        workload: Workload,
-        eligibility: Eligibility,
+        learning: Learning,
         finder: GroupFinder,
         switcher: Switcher,
         saver: StateSaver,
@@ -42,8 +41,8 @@ class Moves:
         log: EventLog,
     ) -> None:
         self._current_group = current_group
-        self._workload = workload
-        self._eligibility = eligibility
+        self._workload = learning.workload
+        self._eligibility = learning.eligibility
         self._finder = finder
         self._switcher = switcher
         self._saver = saver
@@ -94,7 +93,8 @@ class Moves:
                 self._log.tell("warning", "not-asked", f"{text}: {self._finder.asked.text}")
             text = f"founded group {name}, left {old.name}"
             await self._driver.carry_out(MoveOrder(charter, "found", text, pin))
-            (known,) = self._finder.find(charter.group_id)
+            own = self._finder.known()
+            (known,) = (k for k in own if k.card.charter.group_id == charter.group_id)
             return self._view(known)
 
     async def join_late(self, charter: Charter) -> None:
@@ -133,21 +133,16 @@ class Moves:
 
     # --- by the switcher's decision ---------------------------------------------------------------
 
-    async def move_by_itself(self, decision: Decision, target: Candidate) -> None:
+    async def by_itself(self, decision: Decision) -> None:
         """GroupError or StateError: the node stays where it was."""
         async with self._one_at_a_time:
-            (known,) = self._finder.find(target.group_id) or (None,)
-            if known is None:
-                raise GroupError(f"group {target.name} is not known any more")
-            await self._carry_out(decision, known.card.charter)
-
-    async def found_by_itself(self, decision: Decision) -> None:
-        """StateError: the node stays where it was."""
-        async with self._one_at_a_time:
-            # From the system's randomness: two founders must not meet by chance in one group.
-            name = founded_name(self._current_group.charter.name, secrets.token_bytes(2))
-            await self._carry_out(decision, self._workload.found(name))
-
-    async def _carry_out(self, decision: Decision, charter: Charter) -> None:
-        order = MoveOrder.by_decision(decision, self._current_group.charter, charter)
-        await self._driver.carry_out(order)
+            order = move_order(
+                decision,
+                self._current_group.charter,
+                self._finder.directory,
+                self._workload.found,
+                # The system's randomness: two founders must not meet by chance in one group.
+                secrets.token_bytes,
+                trio.current_time(),
+            )
+            await self._driver.carry_out(order)

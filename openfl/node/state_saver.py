@@ -110,6 +110,10 @@ class StateSaver:
         """Remove the membership in this group. StateError."""
         await self._storage.forget(group_id)
 
+    async def write(self, saved: SavedMembership, model: ModelView) -> None:
+        """Keep the state of a membership that the node is not in yet. StateError."""
+        await self._storage.save(saved, model)
+
     async def remember(self, peers: tuple[PeerAddress, ...]) -> None:
         """Keep peers to try at the next start."""
         try:

@@ -29,9 +29,10 @@ from openfl.node.fault_points import FaultPoints
 from openfl.node.group_finder import GroupFinder
 from openfl.node.membership import Membership
 from openfl.node.membership_factory import MembershipFactory
+from openfl.node.node_tasks import NodeTasks
 from openfl.node.pending_leaves import PendingLeaves
 from openfl.node.state_saver import StateSaver
-from openfl.storage.base import NodeStorage, OwedLeave, Standing
+from openfl.storage.base import OwedLeave, Standing
 from openfl.switching import events as ev
 from openfl.switching.directory import Directory
 from openfl.switching.look import FirstLook, Look, LookMemory
@@ -54,6 +55,18 @@ class _Machine(Protocol):
     def start(self, now: float) -> Sequence[ev.LookEffect]: ...
 
     def handle(self, event: ev.LookEvent, now: float) -> Sequence[ev.LookEffect]: ...
+
+
+class HasStanding(Protocol):
+    """Whoever knows how the node stands with other groups: its `Switcher`."""
+
+    def standing(self) -> Standing:
+        """As of now."""
+        ...
+
+    def arrived(self, order: MoveOrder) -> None:
+        """The node is in another group now."""
+        ...
 
 
 class LookDriver:
@@ -87,8 +100,11 @@ class LookDriver:
         """What the groups of `order` are worth to this node, against the `current` model of the
         group it is in."""
         result = await self._run(Look(self._memory, here, current, order), ev.LookResult)
-        for group_id, reason in result.gave_nothing.items():
-            log.debug("no look at group %s: %s", group_id, reason)
+        for group in order.groups:
+            if group.group_id in result.gave_nothing:
+                log.debug(
+                    "no look at group %s: %s", group.name, result.gave_nothing[group.group_id]
+                )
         return result
 
     async def first_look(self, groups: Sequence[Candidate]) -> tuple[ev.Served, ...]:
@@ -197,21 +213,16 @@ class LookDriver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveDriver:
-    """Carries out moves. standing: how the node stands with other groups; arrived: told once it is
-    in another; take_part: runs a membership, and returns once it is subscribed; train_alone: trains
-    the comparison anew, beside everything else."""
+    """Carries out moves."""
 
     current_group: CurrentGroup
     factory: MembershipFactory
     looks: LookDriver
     finder: GroupFinder
-    storage: NodeStorage
     saver: StateSaver
     pending_leaves: PendingLeaves
-    standing: Callable[[], Standing]
-    arrived: Callable[[MoveOrder], None]
-    take_part: Callable[[Membership], Awaitable[None]]
-    train_alone: Callable[[Membership], None]
+    tasks: NodeTasks
+    standing: HasStanding
     faults: FaultPoints
     log: EventLog
 
@@ -256,9 +267,9 @@ class MoveDriver:
                 self.saver.settle(effect.group_id)
             case ev.Enter():
                 self.current_group.enter(effect.membership)
-                self.arrived(effect.order)
+                self.standing.arrived(effect.order)
             case ev.TakePart():
-                await self.take_part(effect.membership)
+                await self.tasks.take_part(effect.membership)
             case ev.Leave():
                 await effect.membership.leave()
             case ev.End():
@@ -266,7 +277,7 @@ class MoveDriver:
             case ev.Forget():
                 self.finder.forget_group(effect.group_id)
                 with contextlib.suppress(StateError):
-                    await self.storage.forget(effect.group_id)
+                    await self.saver.forget(effect.group_id)
             case ev.SaveStanding():
                 await self.saver.save_standing_if_possible()
 
@@ -288,10 +299,10 @@ class MoveDriver:
         return ev.Written()
 
     async def _save(self, new: Membership) -> None:
-        await self.storage.save(new.saved(), new.session.model())
+        await self.saver.write(new.saved(), new.session.model())
 
     async def _commit(self, order: MoveOrder) -> None:
-        moves = self.standing().moves + order.by_itself
+        moves = self.standing.standing().moves + order.by_itself
         await self.saver.save_standing(order.charter, moves=moves, rounds_here=0, pinned=order.pin)
 
     def _tell(self, moved: ev.Moved[Membership]) -> None:
@@ -305,4 +316,4 @@ class MoveDriver:
         self.log.tell("info", "switched", order.text, data)
         self.finder.changed()
         if not self.current_group.stopping:
-            self.train_alone(moved.membership)
+            self.tasks.compare(moved.membership)

@@ -21,7 +21,7 @@ from openfl.node.membership import Membership
 from openfl.node.switch_driver import LookDriver
 from openfl.storage.base import Standing
 from openfl.switching.chooser import Chooser, here_of
-from openfl.switching.policy import Candidate, Decision, Finding, LookOrder, SelectionSettings
+from openfl.switching.policy import Decision, Finding, LookOrder, SelectionSettings
 from openfl.switching.seed import MoveOrder
 
 MAX_DECISIONS = 20
@@ -36,11 +36,9 @@ class Host(Protocol):
     def place(self) -> Membership | None:
         """Where it is."""
 
-    async def move(self, decision: Decision, target: Candidate) -> None:
-        """Join the group of `target` instead. A UserError says why it stays where it was."""
-
-    async def found(self, decision: Decision) -> None:
-        """Found a group and be its first member; UserError as for `move`."""
+    async def move(self, decision: Decision) -> None:
+        """Be in the group that was decided on instead, or found one. A UserError says why it stays
+        where it was."""
 
 
 class Switcher:
@@ -176,10 +174,8 @@ class Switcher:
                 text = f"stayed in {old.name}: {decision.why}"
                 self.note("stay", text)
                 self._tell("info", "stayed", text, data)
-            elif decision.target is not None:
-                await self._host.move(decision, decision.target)
             else:
-                await self._host.found(decision)
+                await self._host.move(decision)
         except UserError as error:
             text = f"stayed in {old.name}: {self._chooser.not_done(decision, str(error)).why}"
             self.note("failed", text)

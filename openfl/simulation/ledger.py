@@ -246,6 +246,7 @@ class Ledger:
 
     @property
     def authors(self) -> int:
+        """How many authors have registers now."""
         return sum(1 for author in self._authors if author is not None)
 
     # --- inside -----------------------------------------------------------------------------------

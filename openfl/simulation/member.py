@@ -70,6 +70,7 @@ class SimulatedMember:
 
     @property
     def peer_id(self) -> PeerId:
+        """As its sealer signs."""
         return self.sealer.peer_id
 
     @property
@@ -84,6 +85,7 @@ class SimulatedMember:
 
     @property
     def honest(self) -> bool:
+        """Whether it is not one of the attackers."""
         return self.hostility is None
 
     @property
@@ -100,10 +102,12 @@ class SimulatedMember:
 
     @property
     def published_bytes(self) -> int:
+        """Of signed deltas, in all its sessions so far."""
         return self.earlier_bytes + (self.session.published_bytes if self.session else 0)
 
     @property
     def merged(self) -> int:
+        """Deltas of others, in all its sessions so far."""
         return self.earlier_merged + (self.session.deltas_merged if self.session else 0)
 
     @property

@@ -28,6 +28,7 @@ class Fits:
 
     @classmethod
     def of(cls, evaluations: Sequence[Evaluation]) -> Fits:
+        """Over nodes that have held-out examples; NaN everywhere when none has."""
         counted = [e for e in evaluations if e.count]
         if not counted:
             return cls(math.nan, math.nan, math.nan, math.nan)
@@ -138,5 +139,6 @@ class Summary:
     metric: str = ROOT_MEAN_SQUARE
 
     def to_plain(self) -> dict[str, Any]:
+        """The JSON object of `simulate --json` at the end of a run."""
         found: dict[str, Any] = json_plain({"kind": "summary", **asdict(self)})
         return found

@@ -351,6 +351,7 @@ class Fault:
     parts: int = 2
 
     def how_many(self, nodes: int) -> int:
+        """`count`, else that fraction of `nodes`, at least one; 0 when neither is given."""
         return self.count or (max(1, round(self.fraction * nodes)) if self.fraction else 1)
 
 

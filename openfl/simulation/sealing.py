@@ -36,9 +36,11 @@ class StandInSealer:
 
     @property
     def peer_id(self) -> PeerId:
+        """It follows from `seed` and `number`."""
         return self._peer_id
 
     def seal(self, payload_type: bytes, payload: bytes) -> bytes:
+        """An envelope as large as a real one, with a digest in the place of its signature."""
         body = (
             _KEY_FIELD
             + self._key
@@ -52,6 +54,7 @@ class StandInSealer:
         return body + _SIGNATURE_HEAD + _stand_in(body)
 
     def open(self, payload_type: bytes, envelope: bytes) -> tuple[PeerId, bytes]:
+        """InvalidSignature: another type, or changed since it was sealed."""
         head = len(_KEY_FIELD)
         key = envelope[head : head + 32]
         rest = envelope[head + 32 : -66]
@@ -79,6 +82,7 @@ class OnceReader(StrictReader):
         self._valid: OrderedDict[bytes, None] = OrderedDict()
 
     def gossip(self, payload: bytes) -> wire.GossipPayload:
+        """As StrictReader; the same object for all who read the same bytes."""
         found = self._gossip.get(payload)
         if found is None:
             found = super().gossip(payload)
@@ -86,6 +90,7 @@ class OnceReader(StrictReader):
         return found
 
     def delta(self, body: bytes) -> Delta:
+        """As StrictReader; the same object for all who read the same bytes."""
         found = self._deltas.get(body)
         if found is None:
             found = super().delta(body)
@@ -93,6 +98,7 @@ class OnceReader(StrictReader):
         return found
 
     def validate(self, delta: Delta, charter: Charter) -> None:
+        """As StrictReader, but once for each delta."""
         if delta.digest not in self._valid:
             super().validate(delta, charter)
             _remember(self._valid, delta.digest, None)
@@ -142,12 +148,15 @@ class OnceSealer:
 
     @property
     def peer_id(self) -> PeerId:
+        """That of the sealer inside."""
         return self._inner.peer_id
 
     def seal(self, payload_type: bytes, payload: bytes) -> bytes:
+        """By the sealer inside."""
         return self._inner.seal(payload_type, payload)
 
     def open(self, payload_type: bytes, envelope: bytes) -> tuple[PeerId, bytes]:
+        """By the sealer inside, unless it was opened before; InvalidSignature."""
         found = self._memory.get(envelope)
         if found is not None and found[0] == payload_type:
             return found[1], found[2]

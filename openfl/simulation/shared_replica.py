@@ -46,14 +46,17 @@ class SharedView:
         self._last: dict[str, _Rows] = {}
 
     def keys(self, table: str) -> Keys:
+        """Rows that a member this one has heard of proposes; ascending."""
         every = self._ledger.tables[table].keys
         found = self._at(table, every)
         return every[found.live]
 
     def rows(self, table: str, keys: Keys) -> Floats:
+        """float32[keys, width]."""
         return self._at(table, keys).values.copy()
 
     def evidence(self, table: str, keys: Keys) -> NDArray[np.float64]:
+        """float64[keys]; 0 for rows that nobody proposes."""
         return self._at(table, keys).evidence.copy()
 
     def dense(self) -> DenseModel:
@@ -145,6 +148,7 @@ class SharedReplica(Replica):
     def merge(
         self, author: PeerId, delta: Delta, envelope: bytes, now: float, age_seconds: float = 0.0
     ) -> MergeResult:
+        """Publish an own delta. Those of others arrive through the ledger: NotImplementedError."""
         if author != self._me:
             raise NotImplementedError("others' deltas reach a shared replica through the ledger")
         return self._ledger.publish(self._receiver, author, delta, envelope, now)
@@ -152,6 +156,7 @@ class SharedReplica(Replica):
     def leave(
         self, author: PeerId, epoch: int, envelope: bytes, now: float, age_seconds: float = 0.0
     ) -> MergeResult:
+        """NotImplementedError: nobody leaves a shared simulation."""
         raise NotImplementedError("nobody leaves a shared simulation")
 
     def heard(self, author: PeerId, now: float, age_seconds: float = 0.0) -> None:
@@ -162,9 +167,11 @@ class SharedReplica(Replica):
         return True
 
     def expire(self, now: float, keep: Collection[PeerId] = ()) -> tuple[PeerId, ...]:
+        """Nobody expires."""
         return ()
 
     def mark_complete(self, statement: Completeness) -> bool:
+        """NotImplementedError: newcomers are given no snapshots here."""
         raise NotImplementedError("a shared replica is given no snapshots")
 
     def shared_view(self) -> SharedView:
@@ -172,6 +179,7 @@ class SharedReplica(Replica):
         return SharedView(self._ledger, self._receiver, self._clock())
 
     def view(self) -> DenseModel:
+        """The model now; to be used at once."""
         # A session only hands it on; whoever reads it uses the few methods of a ModelView.
         return self.shared_view()  # type: ignore[return-value]
 
@@ -180,17 +188,22 @@ class SharedReplica(Replica):
         return self._ledger.replica_of(self._receiver, self._clock(), self.limits)
 
     def view_without(self, authors: Collection[PeerId]) -> DenseModel:
+        """Of the whole replica, which is made for it."""
         return self.whole().view_without(authors)
 
     def members(self) -> tuple[MemberState, ...]:
+        """Of the whole replica, which is made for it."""
         return self.whole().members()
 
     def digest(self) -> bytes:
+        """Of the whole replica, which is made for it."""
         return self.whole().digest()
 
     @property
     def member_count(self) -> int:
+        """Members it has heard of, itself included."""
         return len(self._ledger.heard(self._receiver, self._clock()))
 
     def version_vector(self) -> dict[PeerId, Version]:
+        """Of the whole replica, which is made for it."""
         return self.whole().version_vector()

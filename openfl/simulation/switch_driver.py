@@ -21,6 +21,7 @@ import numpy as np
 
 from openfl.config.learning_sections import TrainingConfig
 from openfl.core.contribution import GroupCard, ModelView, PeerId
+from openfl.core.errors import GroupError
 from openfl.group import events as session_events
 from openfl.learning.central import train_alone
 from openfl.learning.comparison import Comparison, compare
@@ -35,12 +36,12 @@ from openfl.simulation.session_settings import selection_settings, session_setti
 from openfl.simulation.simulated_requests import SimulatedRequest
 from openfl.switching import events as ev
 from openfl.switching.cards import GroupCards, session_card
-from openfl.switching.chooser import Chooser, here_of
+from openfl.switching.chooser import Chooser, here_of, move_order
 from openfl.switching.look import Look, LookMemory, LookSettings
 from openfl.switching.move import Move
 from openfl.switching.policy import Decision, LookOrder
 from openfl.switching.probe import Probes, ProbeSettings
-from openfl.switching.seed import MembershipStart, MoveOrder, founded_name
+from openfl.switching.seed import MembershipStart
 from openfl.wire import messages as wire
 
 CARD_TIMER_SECONDS = 0.5
@@ -313,18 +314,19 @@ class SimulatedSwitching:
             node.chooser.over(now)
             return
         self._note(decision.action, member.index)
-        old = member.charter
-        if decision.target is None:
-            charter = self._population.found(founded_name(old.name, node.rng.bytes(2)))
-        else:
-            (known,) = node.cards.find(decision.target.group_id, now) or (None,)
-            if known is None:
-                error = f"group {decision.target.name} is not known any more"
-                self._not_moved(member, decision, error)
-                return
-            charter = known.card.charter
-        move_order = MoveOrder.by_decision(decision, old, charter)
-        move = Move(move_order, old.group_id, member, self._limits)
+        try:
+            ordered = move_order(
+                decision,
+                member.charter,
+                node.cards.directory,
+                self._population.found,
+                node.rng.bytes,
+                now,
+            )
+        except GroupError as error:
+            self._not_moved(member, decision, str(error))
+            return
+        move = Move(ordered, member.charter.group_id, member, self._limits)
         self._perform(_Moving(move, member, decision), move.start())
 
     def _not_moved(self, member: SimulatedMember, decision: Decision, error: str) -> None:

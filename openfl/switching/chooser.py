@@ -9,12 +9,15 @@ ordered. Rounds go on beside it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from openfl.core.contribution import Evaluation
+from openfl.core.contribution import Charter, Evaluation
+from openfl.core.errors import GroupError
 from openfl.group.session import GroupSession
+from openfl.switching.directory import Directory
 from openfl.switching.events import LookResult
 from openfl.switching.policy import (
     Candidate,
@@ -24,7 +27,7 @@ from openfl.switching.policy import (
     SelectionSettings,
     Selector,
 )
-from openfl.switching.seed import MoveOrder
+from openfl.switching.seed import MoveOrder, founded_name
 
 LEAST_PAUSE_SECONDS = 0.5
 """Between two looks, however short the rounds are."""
@@ -110,6 +113,29 @@ def here_of(session: GroupSession) -> Here:
     """Where a node is, by the session it has there."""
     charter = session.charter
     return Here(charter.group_id, charter.name, max(1, session.replica.member_count))
+
+
+def move_order(
+    decision: Decision,
+    old: Charter,
+    directory: Directory,
+    found: Callable[[str], Charter],
+    token: Callable[[int], bytes],
+    now: float,
+) -> MoveOrder:
+    """What a decision to move or to found comes to, for a node in the group of `old`. found(name):
+    the charter of a new group; token(count): random bytes, for its name. GroupError when no card
+    tells of the group any more."""
+    target = decision.target
+    if target is None:
+        charter = found(founded_name(old.name, token(2)))
+        text = f"founded {charter.name}, left {old.name}: {decision.why}"
+        return MoveOrder(charter, "found", text, by_itself=True)
+    known = directory.charter(target.group_id, now)
+    if known is None:
+        raise GroupError(f"group {target.name} is not known any more")
+    text = f"moved from {old.name} to {known.name}: {decision.why}"
+    return MoveOrder(known, "move", text, by_itself=True)
 
 
 def _why_unreached(order: LookOrder, result: LookResult) -> str:

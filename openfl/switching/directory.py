@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from openfl.core.contribution import GroupCard, GroupId, PeerId
+from openfl.core.contribution import Charter, GroupCard, GroupId, PeerId
 from openfl.core.names import normal
 
 MAX_BYTES = 8 << 20
@@ -63,6 +63,7 @@ class KnownCard:
     since: float = 0.0
 
     def age(self, now: float) -> float:
+        """Seconds since it was issued, on our own clock; never negative."""
         return max(0.0, now - self.issued)
 
 
@@ -176,8 +177,16 @@ class Directory:
         return tuple(k for k in known if k.card.charter.group_id.startswith(reference.lower()))
 
     def all_cards(self) -> Iterator[KnownCard]:
+        """Of all groups, in no particular order."""
         for cards in self._groups.values():
             yield from cards.values()
+
+    def charter(self, group_id: GroupId, now: float) -> Charter | None:
+        """Of exactly this group; None when no card tells of it. Names do not count: a group may be
+        called what another's id is."""
+        self.expire(now)
+        cards = self._groups.get(group_id, {})
+        return next((known.card.charter for known in cards.values()), None)
 
     def issuers(self, group_id: GroupId) -> list[PeerId]:
         """Who signed the cards of this group that are kept, latest first."""

@@ -62,6 +62,7 @@ class Probe:
 
     @property
     def charter(self) -> Charter:
+        """Of the group that is looked at."""
         return self.replica.charter
 
     def begin(self, now: float) -> None:

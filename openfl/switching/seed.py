@@ -10,7 +10,6 @@ from openfl.core.contribution import Charter, PeerId
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionStart
-from openfl.switching.policy import Decision
 from openfl.switching.probe import Probe
 
 MAX_NAME_BYTES = 64
@@ -28,15 +27,6 @@ class MoveOrder:
     text: str
     pin: bool = False
     by_itself: bool = False
-
-    @classmethod
-    def by_decision(cls, decision: Decision, old: Charter, charter: Charter) -> MoveOrder:
-        """What the node's own decision comes to: from the group of `old`, to that of `charter`."""
-        if decision.target is None:
-            text = f"founded {charter.name}, left {old.name}: {decision.why}"
-            return cls(charter, "found", text, by_itself=True)
-        text = f"moved from {old.name} to {charter.name}: {decision.why}"
-        return cls(charter, "move", text, by_itself=True)
 
 
 @dataclass(frozen=True, slots=True)

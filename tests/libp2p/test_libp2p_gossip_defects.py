@@ -1,6 +1,6 @@
-"""A regression test for each defect of py-libp2p's pubsub (openfl/network/libp2p/defects.py).
+"""Regression tests of the gossip that stands on py-libp2p's pubsub, which has many defects.
 
-Each fails without its workaround: when a release of py-libp2p passes it without, delete both.
+Each fails without its workaround; openfl/network/libp2p/defects says which is for which defect.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def message(**changes: Any) -> rpc_pb2.Message:
     return rpc_pb2.Message(**fields)
 
 
-# Defect 1
+# gossip-interleaved-writes
 
 
 async def test_large_messages_written_by_several_tasks_do_not_interleave() -> None:
@@ -76,7 +76,7 @@ async def test_large_messages_written_by_several_tasks_do_not_interleave() -> No
         assert "gossip-malformed" not in b.statistics().faults
 
 
-# Defect 2
+# gossip-undecodable-frame
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_a_frame_above_the_limit_ends_the_stream_before_it_is_read() -> No
         assert await answers(victim, attacker)
 
 
-# Defect 3
+# gossip-undecodable-key
 
 
 @pytest.mark.parametrize(
@@ -196,10 +196,10 @@ async def test_a_signed_message_that_was_changed_on_the_way_is_refused(field: st
         await until(lambda: heard.payloads == [b"signed"])
 
 
-# Defect 4 is in test_libp2p_connection_defects
+# handler-crash is in test_libp2p_connection_defects
 
 
-# Defect 5
+# gossip-stale-stream, gossip-forgotten-subscriptions
 
 
 async def test_a_peer_that_restarts_before_we_noticed_hears_us_again() -> None:
@@ -268,7 +268,7 @@ async def test_a_topic_joined_while_a_stream_is_being_opened_is_announced() -> N
         await until(lambda: bool(b.peers()) and "late" in b.peers()[0].topics)
 
 
-# Defect 6, and messages that were lost silently
+# Messages that were lost silently
 
 
 async def test_a_burst_of_messages_arrives_complete() -> None:

@@ -5,8 +5,10 @@ Small versions of the scenarios of configs/scenarios; benchmarks/switching.py ru
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ import pytest
 from openfl.learning.rating.made_up import community_ratings
 from openfl.learning.sharding import MadeUpSize
 from openfl.simulation.communities import assign, purity
+from openfl.simulation.member import SimulatedMember
 from openfl.simulation.records import Grouping
 from openfl.simulation.run import Outcome, load_population, simulate
+from openfl.simulation.scenario import Fault
 from openfl.simulation.scenario_file import load_scenario
+from openfl.simulation.switch_driver import ChoosingNode, SimulatedSwitching
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
 SMALL = {"run.nodes": 12, "data.users": 96, "data.items": 30, "data.ratings_per_user": 25}
@@ -70,6 +75,36 @@ def test_who_has_moved_has_left_no_trace_in_the_old_group() -> None:
         assert member.session is not None
         for author in member.session.replica.version_vector():
             assert groups[author] == member.charter.group_id
+
+
+class Watched(SimulatedSwitching):
+    """Keeps what nodes that ended knew, and what they know when they come back."""
+
+    ended: ClassVar[list[tuple[ChoosingNode, ChoosingNode]]] = []
+
+    def ending(self, member: SimulatedMember) -> None:
+        knew = self.nodes[member.index]
+        super().ending(member)
+        self.ended.append((knew, self.nodes[member.index]))
+
+
+def test_who_crashes_comes_back_with_its_standing_alone_and_still_finds_its_like(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("openfl.simulation.run.SimulatedSwitching", Watched)
+    settings = {**SMALL, "run.rounds": 14, "data.communities": 2, "groups.count": 2}
+    scenario = load_scenario(FOLDER / "communities.toml", settings)
+    most = 11  # somebody is always left
+    events = (Fault(4.0, "crash", most), Fault(5.0, "return", most))
+    end = end_of(simulate(replace(scenario, events=events), load_population(scenario, Path)))
+    assert end.purity == 1.0
+    assert len(Watched.ended) == most
+    for knew, knows in Watched.ended:
+        before, after = knew.chooser.selector, knows.chooser.selector
+        assert before is not after
+        assert after.rounds >= before.rounds > 0
+        assert after.moves >= before.moves
+    assert any(knew.chooser.selector.moves for knew, _ in Watched.ended)
 
 
 def test_one_group_splits_by_founding() -> None:

@@ -142,3 +142,54 @@ def test_there_is_something_to_check() -> None:
 
 def test_every_module_is_in_a_room() -> None:
     assert [path.name for path in (ROOT / "openfl").glob("*.py")] == ["__init__.py"]
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    too_long = {
+        str(path.relative_to(ROOT)): lines
+        for folder in ("openfl", "cli")
+        for path in (ROOT / folder).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 450
+    }
+    assert not too_long
+
+
+def module_graph(root: Path) -> dict[str, set[str]]:
+    """Module -> the modules of openfl and openfl_cli that it imports, anywhere in it but for types
+    alone."""
+    files = {}
+    for folder, base in (("openfl", root), ("cli/openfl_cli", root / "cli")):
+        for path in (root / folder).rglob("*.py"):
+            name = ".".join(path.relative_to(base).with_suffix("").parts)
+            files[name.removesuffix(".__init__")] = path
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        graph[name] = set()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        types_only = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if id(node) in types_only:
+                continue
+            if isinstance(node, ast.Import):
+                graph[name].update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                of_names = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name].update(of_names & files.keys() or {node.module})
+        graph[name] &= files.keys()
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = module_graph(ROOT)
+    assert len(graph) > 200
+    del graph["openfl"]  # the public names, imported when they are used
+    while free := {name for name, imports in graph.items() if not imports & graph.keys()}:
+        for name in free:
+            del graph[name]
+    # What is left is in a circle, or imports what is.
+    assert not graph

@@ -12,7 +12,6 @@ from openfl.group import events as session_events
 from openfl.group.session import GroupSession
 from openfl.switching import events as ev
 from openfl.switching.move import Move
-from openfl.switching.policy import Candidate, Decision
 from openfl.switching.probe import Probes
 from openfl.switching.seed import MembershipStart, MoveOrder, Seed
 from tests.group_rig import CHARTER, Rig, RigSealer, contribution, peer, quick
@@ -208,14 +207,3 @@ def test_its_epoch_is_above_that_of_an_earlier_membership_of_the_group() -> None
     old = trained_once()
     seed = Seed(old.replica, session_events.SnapshotGiven(peer(2)))
     assert MembershipStart.after(old, seed, epoch=1).session.epoch == 8
-
-
-def test_the_owner_is_told_whence_whither_and_why() -> None:
-    old = replace(CHARTER, name="blues")
-    target = Candidate(CHARTER.group_id, CHARTER.name, 3)
-    moved = MoveOrder.by_decision(Decision("move", "it is better", target), old, CHARTER)
-    assert (moved.action, moved.text) == ("move", "moved from blues to rig: it is better")
-    founded = MoveOrder.by_decision(Decision("found", "alone is better"), old, CHARTER)
-    assert (founded.action, founded.text) == ("found", "founded rig, left blues: alone is better")
-    assert moved.by_itself
-    assert founded.by_itself

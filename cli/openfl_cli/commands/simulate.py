@@ -18,10 +18,10 @@ NAME = "simulate"
 HELP = "run a scenario of many nodes in one process, on virtual time"
 DESCRIPTION = """\
 Run a scenario: many nodes in one process, on virtual time, over a network that loses and delays
-messages as the scenario says. Sessions, training, messages and replicas are the code that real
-nodes run. The same scenario and seed give the same run. SCENARIO is one that comes with OpenFL
-(quick, communities, churn, hostile, lossy and others: --list) or a TOML file; docs/simulation.md
-explains them."""
+messages as the scenario says. They learn ratings, plays or labels. Sessions, training, messages and
+replicas are the code that real nodes run. The same scenario and seed give the same run. SCENARIO is
+one that comes with OpenFL (quick, communities, churn, hostile, lossy and others: --list) or a TOML
+file; docs/simulation.md explains them."""
 EXAMPLES = """\
   openfl-node simulate quick
   openfl-node simulate churn --seed 7 --plot churn.png

@@ -42,8 +42,8 @@ _INTRODUCTION = """\
 What is wrong in py-libp2p {version}, the release that is pinned, and what works around it.
 `make defects` runs each test against the py-libp2p that is installed, with the workaround taken
 away, and says which are still needed: when a new release comes, that is where to begin. Places in
-py-libp2p are below its package folder. {judged} of the {all} workarounds can be taken away one by
-one; the last column says why the others cannot.
+py-libp2p are below its package folder, and lead to the report there where one is known. {judged} of
+the {all} workarounds can be taken away one by one; the last column says why the others cannot.
 """
 
 

@@ -180,6 +180,7 @@ CONNECTIONS: tuple[Defect, ...] = (
         "swarm:HardenedSwarm.guard",
         _ALONE + "an_exception_in_a_stream_handler_does_not_end_the_node",
         (_GUARD,),
+        issue="https://github.com/libp2p/py-libp2p/issues/417",
     ),
     Defect(
         "stream-kept",

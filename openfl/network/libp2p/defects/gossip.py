@@ -19,6 +19,7 @@ GOSSIP: tuple[Defect, ...] = (
         "gossip.pubsub:HardenedPubsub.write_msg",
         _GOSSIP + "large_messages_written_by_several_tasks_do_not_interleave",
         ("delete gossip.pubsub:HardenedPubsub.write_msg",),
+        issue="https://github.com/libp2p/py-libp2p/issues/793",
     ),
     Defect(
         "gossip-undecodable-frame",
