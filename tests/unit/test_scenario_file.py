@@ -11,6 +11,8 @@ from openfl.simulation.dataset import load_dataset
 from openfl.simulation.reference import reference_markdown
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import load_scenario, parse_scenario, scenario_settings
+from openfl.simulation.session_settings import selection_settings
+from openfl.switching.policy import SelectionSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
 
@@ -95,6 +97,38 @@ def test_a_data_file_is_found_beside_the_scenario(tmp_path: Path) -> None:
     file.write_text('[data]\nsource = "ratings.csv"\n')
     assert load_scenario(file).data.source == str(tmp_path / "ratings.csv")
     assert parse_scenario("", "x", folder=tmp_path).data.source == "music"
+
+
+def test_how_nodes_choose_is_set_in_a_scenario() -> None:
+    text = """
+    [groups]
+    switching = true
+    founding = false
+    founding_after_rounds = 3
+    [switching]
+    found_min_members = 4
+    look_probability = 0.25
+    dwell_rounds = 7.5
+    max_candidates = 2
+    warm_up_rounds = 5
+    """
+    expected = SelectionSettings(
+        enabled=True,
+        founding=False,
+        found_after_rounds=3,
+        found_min_members=4,
+        look_probability=0.25,
+        dwell_rounds=7.5,
+        max_candidates=2,
+        warm_up_rounds=5,
+    )
+    assert selection_settings(parse_scenario(text, "x")) == expected
+    assert selection_settings(Scenario()) == SelectionSettings(enabled=False)
+    assert problems("[switching]\nfound_min_members = 1\nlook_probabilty = 2") == [
+        "scenario: switching.found_min_members: must be >= 2, got 1",
+        "scenario: switching.look_probabilty: unknown key (did you mean"
+        " switching.look_probability?)",
+    ]
 
 
 def test_what_the_shared_engine_cannot_do_is_refused() -> None:

@@ -98,6 +98,8 @@ def test_fits_weigh_by_ratings_only_when_pooled() -> None:
     fits = Fits.of([Evaluation("rmse", 1.0, 0.1, 30), Evaluation("rmse", 2.0, 0.1, 10)])
     assert fits.pooled == pytest.approx(math.sqrt((30 + 40) / 40))
     assert (fits.mean, fits.median, fits.worst) == (1.5, 1.5, 2.0)
+    mean = Fits.of([Evaluation("log_loss", 1.0, 0.1, 30), Evaluation("log_loss", 2.0, 0.1, 10)])
+    assert mean.pooled == pytest.approx(50 / 40)
     nothing = Fits.of([Evaluation("rmse", math.nan, math.nan, 0)])
     assert math.isnan(nothing.pooled)
     assert json_plain({"a": [math.nan, math.inf, 1.0]}) == {"a": [None, None, 1.0]}
