@@ -15,7 +15,7 @@ from openfl.config import load_config
 from openfl.core.contribution import plain_key
 from openfl.core.telemetry import ItemsView, NodeEvent, NodeSnapshot
 from openfl.learning.classification.workload import ClassificationWorkload
-from openfl.learning.rating import task as matrix_factorization
+from openfl.learning.factorization import item_rows
 from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from tests.node_rig import HURRIED, Village, Villager, village
@@ -151,7 +151,7 @@ async def test_a_home_of_the_keys_before_goes_on_and_its_old_rows_go(
     async with village() as town:
         with monkeypatch.context() as before:
             before.setattr(
-                matrix_factorization,
+                item_rows,
                 "item_key",
                 lambda i, bits=64: plain_key(unicodedata.normalize("NFD", i), bits),
             )
