@@ -5,9 +5,9 @@ groups by signed cards on the directory topic (`openfl.switching.cards`), decide
 what to do by `Chooser`, looks by `Look`, and moves by `Move`. Here is what these order: requests
 over the simulated network, comparisons, the change of its membership.
 
-Modelled is, beside the network, who finds whom. Nobody is connected to members of another group, so
-none is ever at hand; a look-up tells all members of a group in any order, as the DHT would, and
-whoever is not there does not answer the dial.
+How members are found is modelled, like the network. Nobody is connected to members of another
+group, so none is ever at hand; a look-up tells all members of a group in any order, as the DHT
+would, and whoever is not there does not answer the dial.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ Theory of operation.
 
 - *Patience.* The more often a look has ended in staying, the rarer the looks; news make them usual
   again. So a settled network costs little.
-- *Promises.* A move is made on a promise: so well does this group's model serve me. A group whose
-  model then serves worse than what was left for it has broken it, by bad luck or by serving others
-  than members what they like to see. The node looks around at once, whatever the dwell time, and
-  does not come back for a time that doubles with each broken promise.
+- *Promises.* A move is made on a promise: how well the group's model will serve this node. A
+  group whose model then serves worse than what was left for it has broken it, by bad luck or by
+  showing strangers a better model than its members get. The node looks around at once, whatever
+  the dwell time, and does not come back for a time that doubles with each broken promise.
 
 Nothing that a group says of itself counts, but as a hint whom to look at first: gains are measured
 here, sizes are numbers of signed contributions that were fetched.
