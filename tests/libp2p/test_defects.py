@@ -18,6 +18,7 @@ import pytest
 import trio
 import trio.testing
 from cryptography import x509
+from libp2p.connection_types import ConnectionType
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
@@ -54,7 +55,13 @@ from openfl.network.libp2p import transport as libp2p_transport
 from openfl.network.libp2p.dht import DHT_PROTOCOL
 from openfl.network.libp2p.envelope import generate_identity, key_pair_of
 from openfl.network.libp2p.private_network import NONCE_BYTES, XSalsa20
-from openfl.network.libp2p.transport import TLS_PROTOCOL, Faults, HardenedYamux, YamuxUpgrader
+from openfl.network.libp2p.transport import (
+    NOISE_PROTOCOL,
+    TLS_PROTOCOL,
+    Faults,
+    HardenedYamux,
+    YamuxUpgrader,
+)
 from tests.situation import within
 
 # Gossip
@@ -535,3 +542,14 @@ async def test_the_normal_end_of_a_dht_stream_is_no_warning(
         finally:
             logging.getLogger("openfl").removeHandler(handler)
     assert not [text for text in warned if "Failed to read DHT message" in text]
+
+
+async def test_a_tls_connection_says_what_it_runs_over() -> None:
+    async with make_network() as a, make_network() as b:
+        del a._swarm.upgrader.security_multistream.transports[NOISE_PROTOCOL]
+        await a.connect(address_of(b))
+        await until(lambda: b._swarm.newest_connection(id_of(a)) is not None)
+        for near, far in ((a, b), (b, a)):
+            used = near._swarm.newest_connection(id_of(far))
+            assert used.muxed_conn.get_connection_type() is ConnectionType.DIRECT
+            assert [peer.relayed for peer in near.peers()] == [False]

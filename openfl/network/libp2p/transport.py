@@ -297,6 +297,10 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         self._all = others if others is not None else WeakSet()
         self._all.add(self)
 
+    def get_connection_type(self) -> ConnectionType:
+        """Defect connection-type."""
+        return ConnectionType.DIRECT if self.circuit is None else ConnectionType.RELAYED
+
     def get_transport_addresses(self) -> list[Multiaddr]:
         """The address of the circuit, or those of the connection."""
         if self.circuit is not None:

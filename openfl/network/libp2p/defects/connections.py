@@ -60,6 +60,15 @@ CONNECTIONS: tuple[Defect, ...] = (
         ("delete transport:TcpTransport.dial",),
     ),
     Defect(
+        "connection-type",
+        "io/abc.py:94",
+        "What kind of connection a TLS connection runs over cannot be asked: AttributeError, for"
+        " TLSReadWriter has no `conn`. Noise hands it on.",
+        "transport:HardenedYamux.get_connection_type",
+        _ALONE + "a_tls_connection_says_what_it_runs_over",
+        ("delete transport:HardenedYamux.get_connection_type",),
+    ),
+    Defect(
         "muxer-crash",
         "stream_muxer/yamux/yamux.py:744",
         "An exception in a task of the muxer ends the swarm's service, hence the node.",
