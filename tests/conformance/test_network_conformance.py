@@ -516,6 +516,8 @@ async def test_bytes_and_messages_are_counted(rig: Rig) -> None:
         before = a.statistics(), b.statistics()
         await a.publish(TOPIC, bytes(100_000))
         await until(lambda: inbox.has(1))
+        # What is sent counts once the write has returned, which may be after it is read.
+        await until(lambda: a.statistics().bytes_sent - before[0].bytes_sent > 100_000)
         sent = a.statistics().bytes_sent - before[0].bytes_sent
         received = b.statistics().bytes_received - before[1].bytes_received
         assert 100_000 < sent < 120_000
