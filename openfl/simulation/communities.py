@@ -157,10 +157,11 @@ def assign(
         case "oracle":
             number = {community: n for n, community in enumerate(sorted(set(communities)))}
             return [number[community] for community in communities]
-        case _:
+        case "random":
             places = np.empty(len(communities), dtype=np.int64)
             places[rng.permutation(len(communities))] = np.arange(len(communities)) % groups
             return [int(place) for place in places]
+    raise ValueError(f"there is no assignment {assignment!r}")
 
 
 def most_common(values: Iterable[int]) -> int:

@@ -46,8 +46,10 @@ def shard_owners(dataset: Dataset, section: DataSection, nodes: int, seed: int) 
                 plural = "files are" if files > 1 else "file is"
                 raise DataError(f'{files} {plural} too few for {nodes} nodes with split "file"')
             owner = dataset.file_of_user % nodes
-        case _:
+        case "user":
             owner[shuffled] = np.arange(users) % nodes
+        case unknown:
+            raise ValueError(f"there is no split {unknown!r}")
     return owner
 
 

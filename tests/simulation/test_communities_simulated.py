@@ -138,6 +138,8 @@ def test_everybody_begins_where_the_scenario_says() -> None:
     assert assign("single", 3, tastes, rng) == [0] * 6
     assert assign("oracle", 1, tastes, rng) == tastes
     assert sorted(assign("random", 3, tastes, rng)) == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match="no assignment 'fair'"):
+        assign("fair", 3, tastes, rng)
 
 
 @pytest.mark.parametrize(("overlap", "low", "high"), [(0.0, 0.0, 0.3), (1.0, 0.8, 1.0)])
