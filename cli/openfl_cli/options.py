@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openfl.core.errors import ConfigError, StateError, UsageError
+from openfl.core.errors import StateError, UsageError
 from openfl_cli.text import clean, to_json
 
 if TYPE_CHECKING:
@@ -162,14 +162,6 @@ def assignments(settings: list[str]) -> dict[str, str]:
             raise UsageError(f"--set needs SECTION.KEY=VALUE, got {setting!r}")
         pairs[key.strip()] = value.strip()
     return pairs
-
-
-def config_or_none(arguments: argparse.Namespace, home: Path) -> Config | None:
-    """The configuration, or None when it is wrong: for commands that can do without it."""
-    try:
-        return effective_config(arguments, home)
-    except ConfigError:
-        return None
 
 
 def print_json(value: Any) -> None:

@@ -254,7 +254,8 @@ class MoveDriver:
                 raise effect.error
             case ev.Moved():
                 self._tell(effect)
-        return None
+                return None
+        raise TypeError(f"{type(effect).__name__} is not the last of its list")
 
     async def _perform(self, effect: ev.MoveEffect[Membership]) -> None:
         match effect:
@@ -280,6 +281,8 @@ class MoveDriver:
                     await self.saver.forget(effect.group_id)
             case ev.SaveStanding():
                 await self.saver.save_standing_if_possible()
+            case _:
+                raise TypeError(f"{type(effect).__name__} must be the last of its list")
 
     async def _open(self, effect: ev.Open) -> ev.Opened[Membership] | ev.NotOpened:
         if self.current_group.stopping:

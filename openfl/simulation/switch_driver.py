@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import numpy as np
 
@@ -374,6 +374,8 @@ class SimulatedSwitching:
                     self._not_moved(moving.old, moving.decision, str(effect.error))
                 case ev.OweLeave() | ev.SettleLeave() | ev.SaveStanding():
                     pass
+                case _:
+                    assert_never(effect)
 
     def _opened(self, old: SimulatedMember, effect: ev.Open) -> SimulatedMember:
         """The membership that takes the place of `old`; its session begins with the seed."""
