@@ -27,11 +27,11 @@ from openfl.learning.classification.influence import (
     MIN_JUDGED,
     judged_examples,
 )
-from openfl.learning.classification.scores import MIN_PROBABILITY, evenly, log_losses, units_of
+from openfl.learning.classification.scores import MIN_PROBABILITY, log_losses, units_of
 from openfl.learning.classification.task import LinearClassifier, class_keys
 from openfl.learning.comparison import PairedTask, compare
 from openfl.learning.own_losses import JudgesByOwn
-from openfl.learning.splitting import Split
+from openfl.learning.splitting import Split, evenly
 from openfl.learning.task import InfluenceJudge
 from tests.influence_rig import counterfactuals, merge, peers, taught
 
@@ -92,6 +92,7 @@ def test_the_task_offers_all_that_is_asked_for() -> None:
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
     assert isinstance(task, InfluenceJudge)
+    assert task.metric_power == 1.0
 
 
 @pytest.mark.parametrize("split", ["validation", "test", "train"])

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import ChangedRows, Keys, ModelView
 from openfl.learning.classification.charter import CLASSES, FEATURE_KEYS, FEATURES
-from openfl.learning.classification.scores import Matrix, Units, evenly, log_losses, units_in
+from openfl.learning.classification.scores import Matrix, Units, log_losses, units_in
+from openfl.learning.splitting import evenly
 from openfl.learning.task import Counterfactuals
 
 MAX_JUDGED = 4_000

@@ -82,8 +82,3 @@ def log_losses(
     np.maximum(losses, MIN_PROBABILITY, out=losses)
     np.log(losses, out=losses)
     return np.negative(losses, out=losses)
-
-
-def evenly(positions: NDArray[np.intp], most: int) -> NDArray[np.intp]:
-    """At most `most` of the positions, spread evenly over all."""
-    return positions[:: max(1, -(-len(positions) // most))]

@@ -62,7 +62,6 @@ from openfl.learning.classification.scores import (
     MIN_PROBABILITY,
     Matrix,
     Units,
-    evenly,
     log_losses,
     softmax,
     units_of,
@@ -71,7 +70,7 @@ from openfl.learning.held_out import evaluation
 from openfl.learning.own_items import OwnItems
 from openfl.learning.own_losses import OwnLosses
 from openfl.learning.proposals import newton_step
-from openfl.learning.splitting import Split
+from openfl.learning.splitting import Split, evenly
 from openfl.learning.task import Counterfactuals
 
 METRIC = "log_loss"
