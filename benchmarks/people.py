@@ -1,4 +1,4 @@
-"""Real people from a file of ratings or plays: does choosing groups by themselves help or harm them?
+"""Real people, from a file of ratings or plays: does choosing groups help or harm them?
 
 People are drawn by the seed from those with enough ratings to hold some out, `--people` of them to
 a node, and simulated by OpenFL's own simulator with 10 % of the messages lost and a node's default
@@ -46,11 +46,16 @@ from openfl.simulation.grouping import first_charters
 from openfl.simulation.population import Population, sharded
 from openfl.simulation.run import make_members
 from openfl.simulation.scenario import Scenario
-from openfl.simulation.scenario_file import parse_scenario
+from openfl.simulation.scenario_file import load_scenario
 from openfl.simulation.switch_driver import ALONE_ROUNDS, SimulatedSwitching
+from openfl_cli.commands.simulate import toml_value
+from openfl_cli.options import assignments
 
+SCENARIO = Path(__file__).resolve().parents[1] / "configs" / "scenarios" / "people.toml"
 NOT_IN_REFERENCES = ("switching/", "learning/comparison.py", "simulation/switch_driver.py")
 """Of openfl/: what nodes that stay do not use, but for its cards."""
+CACHED_AS = 1
+"""To be raised when this file computes or draws something else."""
 START_ROUND = 5
 """By then everybody has learned something in the first group: what a run is like at its start."""
 LASTING = 4
@@ -119,7 +124,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--start", choices=("one", "random"), default="random")
     parser.add_argument("--groups", type=positive, default=3, help="with --start random")
     parser.add_argument("--rounds", type=positive, default=40)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="of a scenario file"
     )
@@ -137,6 +142,13 @@ def positive(text: str) -> int:
     return number
 
 
+def not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return number
+
+
 # --- whose data -----------------------------------------------------------------------------------
 
 
@@ -145,18 +157,15 @@ def path_of(data: str) -> Path:
 
 
 def scenario_of(cell: Cell, nodes: int, *, groups: int, switching: bool) -> Scenario:
-    given = dict(text.partition("=")[::2] for text in cell.settings)
-    return parse_scenario(
-        "",
-        "people",
-        overrides={
+    given = {key: toml_value(text) for key, text in assignments(list(cell.settings)).items()}
+    return load_scenario(
+        SCENARIO,
+        {
             "data.source": str(path_of(cell.data).resolve()),
             "data.kind": cell.kind,
             "run.nodes": nodes,
             "run.rounds": cell.rounds,
             "run.seed": cell.seed,
-            "network.loss": 0.1,
-            "network.wire": "once",
             "groups.count": groups,
             "groups.assignment": "single" if groups == 1 else "random",
             "groups.switching": switching,
@@ -230,16 +239,32 @@ def reference(name: str, cell: Cell, nodes: int, population: Population, cached:
 def key_of(name: str, cell: Cell, nodes: int, groups: int) -> str:
     what = "alone" if name == "alone" else "stay"
     settings = sorted(text for text in cell.settings if not text.startswith("switching."))
-    of_cell = (what, cell.kind, cell.people, nodes, groups, cell.rounds, cell.seed, settings)
+    of_cell = (
+        CACHED_AS,
+        what,
+        cell.kind,
+        cell.people,
+        nodes,
+        groups,
+        cell.rounds,
+        cell.seed,
+        settings,
+    )
     digest = hashlib.sha256(repr(of_cell).encode())
-    digest.update(path_of(cell.data).read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    digest.update(path_of(cell.data).read_bytes() + SCENARIO.read_bytes())
+    digest.update(source_hash(NOT_IN_REFERENCES))
+    return digest.hexdigest()[:32]
+
+
+def source_hash(without: tuple[str, ...] = ()) -> bytes:
+    """Of all of openfl/ but files whose paths begin so."""
+    digest = hashlib.sha256()
     package = Path(openfl.__file__).parent
     for path in sorted(package.rglob("*.py")):
         inside = path.relative_to(package).as_posix()
-        if not inside.startswith(NOT_IN_REFERENCES):
+        if not inside.startswith(without):
             digest.update(inside.encode() + path.read_bytes())
-    return digest.hexdigest()[:32]
+    return digest.digest()
 
 
 def run_cell(cell: Cell, cached: bool = True) -> dict[str, Any]:
