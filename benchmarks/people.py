@@ -156,6 +156,11 @@ def path_of(data: str) -> Path:
     return ml100k_csv() if data == "ml-100k" else Path(data)
 
 
+def label(data: str) -> str:
+    """The file with its folder, for many a set is called ratings.csv."""
+    return data if data == "ml-100k" else "/".join(Path(data).resolve().parts[-2:])
+
+
 def scenario_of(cell: Cell, nodes: int, *, groups: int, switching: bool) -> Scenario:
     given = {key: toml_value(text) for key, text in assignments(list(cell.settings)).items()}
     return load_scenario(
@@ -293,7 +298,7 @@ def run_cell(cell: Cell, cached: bool = True) -> dict[str, Any]:
     return {
         "metric": records[-1].metric,
         **{key: value for key, value in asdict(cell).items() if key not in ("nodes", "data")},
-        "data": cell.data if cell.data == "ml-100k" else Path(cell.data).name,
+        "data": label(cell.data),
         "nodes": nodes,
         "nodes_asked": cell.nodes,
         "people_drawn": nodes * cell.people,
