@@ -1,7 +1,7 @@
 """Nodes that learn images: a `Population` for OpenFL's simulator, by model, and how it is judged.
 
-`logistic` is the kind `classification` as it ships. `mlp` and `cnn` are PyTorch modules, as the owner
-of a node brings them (`openfl.learning.torch`).
+`logistic` is the kind `classification` as it ships. `mlp` and `cnn` are PyTorch modules, as the
+owner of a node brings them (`openfl.learning.torch`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass
 class ImageNodes:
-    """The nodes of a deal. `labels_of` a model: int64[n], what it says of images [n, side, side]."""
+    """The nodes of a deal, and what a model that they learn says of images."""
 
     deal: Deal
     model: str
@@ -73,7 +73,7 @@ class ImageNodes:
         return float((self.labels_of(task, view, images) == self.deal.test_labels[:most]).mean())
 
     def labels_of(self, task: LearningTask, view: ModelView, images: Images) -> Numbers:
-        """See the class's text; -1: the model knows nothing yet."""
+        """int64[n]: what the model says of images, [n, side, side]; -1: it knows nothing yet."""
         if isinstance(task, LinearClassifier):
             values = images.reshape(len(images), -1).astype(np.float64)
             try:
@@ -140,8 +140,8 @@ def _split(images: int, nodes: int) -> Split:
 
 
 def module_maker(model: str, side: int) -> Callable[[], Any]:
-    """Makes a fresh module for images [n, 1, side, side]: one hidden layer of `HIDDEN` units, or two
-    small convolutions."""
+    """Makes a fresh module for images [n, 1, side, side]: one hidden layer of `HIDDEN` units, or
+    two small convolutions."""
     nn = _torch().nn
 
     def perceptron() -> Any:

