@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+from openfl_cli.demo.community_picture import closing_table, group_map, plot
 from rich.console import Console
 
 from openfl.node.fault_points import FaultPoints
@@ -20,7 +21,6 @@ from openfl_cli.demo.communities import (
     purity,
     random_groups,
 )
-from openfl_cli.demo.community_picture import closing_table, group_map, plot
 from openfl_cli.demo.tastes import Listeners, write_communities
 from openfl_cli.sample import sample_folder
 
