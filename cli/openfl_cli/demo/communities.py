@@ -34,11 +34,18 @@ def tastes(end: ActsEnd) -> list[int]:
     return [shard.community for shard in end.shards]
 
 
-def may_end(communities: Sequence[int], groups: Sequence[str]) -> bool:
-    """Whether each community has a group of its own, or all are in one group: then the demo ends
-    when nobody moves any more."""
-    found = len(set(groups))
-    return found == 1 or (found == len(set(communities)) and purity(communities, groups) == 1)
+def may_end(
+    communities: Sequence[int],
+    found: Sequence[Reference],
+    groups: Sequence[str],
+    errors: Sequence[float | None],
+) -> bool:
+    """Whether each community has a group of its own, or all are in one that serves them as well:
+    then the demo ends when nobody moves any more."""
+    if len(set(groups)) == 1:
+        own = behind(errors, named(found, "communities"))
+        return own is not None and own <= AS_GOOD
+    return len(set(groups)) == len(set(communities)) and purity(communities, groups) == 1
 
 
 def problems(end: ActsEnd, found: Sequence[Reference]) -> list[str]:
@@ -61,8 +68,9 @@ def problems(end: ActsEnd, found: Sequence[Reference]) -> list[str]:
     if not end.calm:
         failures.append(still_moving(end))
     for number, (before, after) in enumerate(zip(end.before, end.after, strict=True)):
-        if before is None or after is None or after >= before:
-            failures.append(f"{name_of(number)} is not better than before")
+        # One that began among its own has nothing to gain.
+        if before is None or after is None or after > before * (1 + AS_GOOD):
+            failures.append(f"{name_of(number)} is served less well than before")
     return failures
 
 
@@ -71,4 +79,9 @@ def verdict(end: ActsEnd) -> str:
     when = f"{end.sorted_rounds} rounds ({end.sorted_seconds:.0f} s) after the nodes were let go"
     if len(set(end.groups)) == 1:
         return f"All are in one group, {when}, and it serves them as well as one a community would."
-    return f"Every community has found its group, {when}; every node is better than before."
+    pairs = zip(end.before, end.after, strict=True)
+    better = sum(a is not None and b is not None and a < b for b, a in pairs)
+    return (
+        f"Every community has found its group, {when}; {better} of {len(end.after)} nodes are"
+        " served better than before."
+    )

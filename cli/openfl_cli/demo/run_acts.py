@@ -18,13 +18,11 @@ from openfl_cli.demo.acts_outcome import as_json, comparison_lines
 from openfl_cli.demo.children import ChildEnded
 from openfl_cli.demo.references import Reference, references
 from openfl_cli.demo.stage import demo_folder, make_homes, pictures, told
-from openfl_cli.demo.tastes import Listeners, write_communities
+from openfl_cli.demo.tastes import write_communities
 from openfl_cli.demo.two_acts import ActsEnd, ActSettings, ActView, TwoActs, random_groups
 from openfl_cli.demo.two_acts_picture import ActPicture, closing_table, group_map, plot
 from openfl_cli.sample import sample_folder
 from openfl_cli.text import clean
-
-MayEnd = Callable[[Sequence[str]], bool]
 
 
 def run_communities(arguments: argparse.Namespace) -> int:
@@ -38,8 +36,11 @@ def run_communities(arguments: argparse.Namespace) -> int:
     with demo_folder(arguments.keep) as folder:
         homes = make_homes(folder, settings.nodes)
         shards = write_communities(sample_folder(), homes, count, settings.seed)
-        may_end = partial(communities.may_end, tastes)
-        end, found = _play(settings, homes, shards, arguments.json, may_end, tastes)
+        first_groups = random_groups(settings.nodes, settings.groups, settings.seed)
+        found = references(homes, settings.node_settings, first_groups, tastes)
+        may_end = partial(communities.may_end, tastes, found)
+        acts = partial(TwoActs, settings, homes, shards, first_groups, may_end=may_end)
+        end = _play(acts, arguments.json)
     first, last = (communities.purity(tastes, g) for g in (end.first_groups, end.groups))
     failures = communities.problems(end, found)
     plain = {**as_json(end, found, failures), "purity": last, "communities": tastes}
@@ -58,7 +59,10 @@ def run_people(arguments: argparse.Namespace) -> int:
         shards, scale = people.write_people(file, homes, settings.seed)
         scaled = (*settings.node_settings, f"data.rating_scale={scale}")
         settings = replace(settings, node_settings=scaled)
-        end, found = _play(settings, homes, shards, arguments.json)
+        first_groups = random_groups(settings.nodes, settings.groups, settings.seed)
+        found = references(homes, settings.node_settings, first_groups)
+        acts = partial(TwoActs, settings, homes, shards, first_groups)
+        end = _play(acts, arguments.json)
     failures = people.problems(end, found)
     plain = {**as_json(end, found, failures), "people": [s.users[0] for s in shards]}
     if not arguments.json:
@@ -88,22 +92,11 @@ def check_plot(path: Path | None) -> None:
         check(path)
 
 
-def _play(
-    settings: ActSettings,
-    homes: Sequence[Path],
-    shards: Sequence[Listeners],
-    quiet: bool,
-    may_end: MayEnd = lambda groups: True,
-    tastes: Sequence[int] | None = None,
-) -> tuple[ActsEnd, list[Reference]]:
-    """Run the nodes under a live view. The references are trained before them, since a busy machine
-    would make both slower."""
-    first_groups = random_groups(settings.nodes, settings.groups, settings.seed)
-    found = references(homes, settings.node_settings, first_groups, tastes)
+def _play(acts: Callable[[Callable[[ActView], None]], TwoActs], quiet: bool) -> ActsEnd:
+    """Run the nodes under a live view."""
     try:
         with pictures(quiet, ActPicture, MoveLines()) as on_picture:
-            acts = TwoActs(settings, homes, shards, first_groups, on_picture, may_end)
-            return trio.run(acts.run), found
+            return trio.run(acts(on_picture).run)
     except* ChildEnded as group:
         raise told(group) from None
 

@@ -24,6 +24,7 @@ from openfl_cli.ask import running_node
 from openfl_cli.demo.crew import Crew
 from openfl_cli.demo.tastes import Listeners
 from openfl_cli.screen import draw_in_thread
+from openfl_cli.text import count_of
 from openfl_cli.threads import in_thread
 
 GROUPS = ("red", "green", "blue", "gold")
@@ -32,11 +33,15 @@ SHOWN_KINDS = ("switched", "not-moved")
 HELD_OUT = ("data.validation_fraction=0.2", "data.test_fraction=0.2")
 """Nodes of a demo have few ratings: enough of them to judge by."""
 
+MayEnd = Callable[[Sequence[str], Sequence[float | None]], bool]
+"""(group, test error) of each node -> whether they may count as settled there."""
+
 
 @dataclass(frozen=True)
 class ActSettings:
     """first_rounds: before the nodes are let go. calm_rounds: without a move, until the sorting
-    counts as over. most_rounds: after they are let go, until the demo ends whatever they do.
+    counts as over. most_rounds: after they are let go, until the demo ends whatever they do
+    (those who are sorted out by then are given the calm rounds, twice).
     node_settings: "section.key=value", the same for all. timeout_seconds: for a machine that comes
     to a standstill; 0: `patience`."""
 
@@ -119,8 +124,8 @@ def too_soon(end: ActsEnd) -> str:
 
 def still_moving(end: ActsEnd) -> str:
     """What to say when the end was not calm."""
-    calm = f"the last move was {end.rounds - end.sorted_rounds} rounds ago"
-    return f"the nodes are not at rest after {end.rounds} rounds: {calm}"
+    ago = count_of(end.rounds - end.sorted_rounds, "round")
+    return f"the nodes are not at rest after {end.rounds} rounds: the last move was {ago} ago"
 
 
 def random_groups(nodes: int, groups: int, seed: int) -> list[str]:
@@ -150,8 +155,7 @@ def group_labels(shots: Sequence[NodeSnapshot | None]) -> list[str]:
 
 class TwoActs:
     """One run. shards, first_groups: of each node. on_picture: called with each new view; it may
-    block (in its own thread). may_end: whether nodes in these groups, by node, may count as
-    settled."""
+    block (in its own thread)."""
 
     def __init__(
         self,
@@ -160,7 +164,7 @@ class TwoActs:
         shards: Sequence[Listeners],
         first_groups: Sequence[str],
         on_picture: Callable[[ActView], None],
-        may_end: Callable[[Sequence[str]], bool] = lambda groups: True,
+        may_end: MayEnd = lambda groups, errors: True,
     ) -> None:
         self.settings = settings
         self.homes = homes
@@ -208,7 +212,7 @@ class TwoActs:
 
     async def _let_go(self) -> None:
         """End of the first act: note each node's error, and unpin them all."""
-        self._before = [None if shot is None else shot.test for shot in self._crew.shots]
+        self._before = self._errors()
         self._let_go_seconds = self._crew.seconds
         self._let_go_rounds = self._last_move_rounds = self._rounds()
         async with trio.open_nursery() as nursery:
@@ -228,6 +232,9 @@ class TwoActs:
     def _groups(self) -> list[str]:
         return group_labels(self._crew.shots)
 
+    def _errors(self) -> list[float | None]:
+        return [None if shot is None else shot.test for shot in self._crew.shots]
+
     def _have_learned(self) -> bool:
         return self._since([0] * self.settings.nodes) >= self.settings.first_rounds and all(
             shot is not None and shot.test is not None for shot in self._crew.shots
@@ -242,9 +249,11 @@ class TwoActs:
     def _is_over(self) -> bool:
         """Until they may end where they are the demo goes on, or until its rounds are done: when a
         group is founded, for one, is left to chance."""
-        if self._since(self._let_go_rounds) >= self.settings.most_rounds:
-            return True
-        return self._is_calm() and self._may_end(self._groups())
+        rounds, settings = self._since(self._let_go_rounds), self.settings
+        if self._may_end(self._groups(), self._errors()):
+            # Found at last: it is given the time to show that it holds.
+            return self._is_calm() or rounds >= settings.most_rounds + 2 * settings.calm_rounds
+        return rounds >= settings.most_rounds
 
     def _heard(self, number: int, before: NodeSnapshot | None, now: NodeSnapshot) -> None:
         seconds = self._crew.seconds
@@ -282,7 +291,7 @@ class TwoActs:
             first_groups=tuple(self._first_groups),
             groups=tuple(self._groups()),
             before=tuple(self._before),
-            after=tuple(None if s is None else s.test for s in shots),
+            after=tuple(self._errors()),
             # What was seen: a node's own count leaves out moves to a group that broke its promise.
             moves=tuple(
                 sum(p.node == number for p in self._places) - 1 for number in range(len(shots))
