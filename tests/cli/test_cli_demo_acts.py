@@ -299,6 +299,7 @@ def test_the_json_has_what_is_documented() -> None:
     }
     assert plain["nodes"][1] == {
         "node": "node-2",
+        "community": 1,
         "first_group": "red",
         "group": "blue",
         "moves": 1,
@@ -310,6 +311,8 @@ def test_the_json_has_what_is_documented() -> None:
         "rmse_stayed": 0.9,
         "rmse_alone": 1.0,
     }
+    of_people = as_json(ended(shards=PEOPLE[:6]), REFERENCES, [])["nodes"][1]
+    assert (of_people["person"], "community" in of_people) == ("u1", False)
 
 
 def test_the_end_is_compared_with_each_reference() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from openfl_cli.demo.crew import name_of
 from openfl_cli.demo.references import Reference, mean
+from openfl_cli.demo.tastes import NO_TASTE, Listeners
 from openfl_cli.demo.two_acts import ActsEnd
 from openfl_cli.text import change_percent, metric_value
 
@@ -49,6 +50,7 @@ def as_json(end: ActsEnd, found: Sequence[Reference], failures: Sequence[str]) -
         "nodes": [
             {
                 "node": name_of(number),
+                **_who(shard),
                 "first_group": end.first_groups[number],
                 "group": end.groups[number],
                 "moves": end.moves[number],
@@ -57,7 +59,7 @@ def as_json(end: ActsEnd, found: Sequence[Reference], failures: Sequence[str]) -
                 "change_percent": change_percent(end.after[number], end.before[number]),
                 **{f"rmse_{reference.key}": reference.errors[number] for reference in found},
             }
-            for number in range(len(end.shards))
+            for number, shard in enumerate(end.shards)
         ],
         "places": [
             {"node": name_of(p.node), "group": p.group, "seconds": round(p.seconds, 2)}
@@ -74,3 +76,9 @@ def as_json(end: ActsEnd, found: Sequence[Reference], failures: Sequence[str]) -
             for d in end.decisions
         ],
     }
+
+
+def _who(shard: Listeners) -> dict[str, Any]:
+    if shard.community == NO_TASTE:
+        return {"person": shard.users[0]}
+    return {"community": shard.community}

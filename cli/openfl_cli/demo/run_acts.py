@@ -43,7 +43,7 @@ def run_communities(arguments: argparse.Namespace) -> int:
         end = _play(acts, arguments.json)
     first, last = (communities.purity(tastes, g) for g in (end.first_groups, end.groups))
     failures = communities.problems(end, found)
-    plain = {**as_json(end, found, failures), "purity": last, "communities": tastes}
+    plain = {**as_json(end, found, failures), "purity": last}
     if not arguments.json:
         _print_end(end, found, f" (purity {first:.2f})", f" (purity {last:.2f})")
     return _close(arguments, end, failures, plain, lambda: communities.verdict(end))
@@ -64,7 +64,7 @@ def run_people(arguments: argparse.Namespace) -> int:
         acts = partial(TwoActs, settings, homes, shards, first_groups)
         end = _play(acts, arguments.json)
     failures = people.problems(end, found)
-    plain = {**as_json(end, found, failures), "people": [s.users[0] for s in shards]}
+    plain = as_json(end, found, failures)
     if not arguments.json:
         _print_end(end, found)
     return _close(arguments, end, failures, plain, lambda: people.verdict(end, found))
