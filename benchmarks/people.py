@@ -35,6 +35,7 @@ import numpy as np
 from _ml100k import cache_folder, ml100k_csv
 
 import openfl
+from openfl.config.learning_sections import TrainingConfig
 from openfl.core.errors import OpenFLError
 from openfl.core.telemetry import json_plain
 from openfl.learning.central import train_alone
@@ -47,13 +48,14 @@ from openfl.simulation.population import Population, sharded
 from openfl.simulation.run import make_members
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import load_scenario
-from openfl.simulation.switch_driver import ALONE_ROUNDS, SimulatedSwitching
+from openfl.simulation.switch_driver import SimulatedSwitching
 from openfl_cli.commands.simulate import toml_value
 from openfl_cli.options import assignments
 
 SCENARIO = Path(__file__).resolve().parents[1] / "configs" / "scenarios" / "people.toml"
 NOT_IN_REFERENCES = ("switching/", "learning/comparison.py", "simulation/switch_driver.py")
 """Of openfl/: what nodes that stay do not use, but for its cards."""
+ALONE_ROUNDS = TrainingConfig().alone_rounds
 CACHED_AS = 1
 """To be raised when this file computes or draws something else."""
 START_ROUND = 5
