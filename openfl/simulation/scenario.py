@@ -328,7 +328,7 @@ class SwitchingSection:
         maximum=1.0,
     )
     found_circle: int = setting(
-        3, "Members that must remain without those.", minimum=1, maximum=65_536
+        2, "Other members that must remain without those.", minimum=1, maximum=65_536
     )
     found_gain: float = setting(
         0.03,

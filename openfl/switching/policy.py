@@ -79,7 +79,7 @@ class SelectionSettings:
     found_min_members: int = 6
     found_probability: float = 0.1
     found_harmful_part: float = 0.25
-    found_circle: int = 3
+    found_circle: int = 2
     found_gain: float = 0.03
     found_z: float = 1.0
     found_examples: int = 5
