@@ -99,6 +99,7 @@ class LinearClassifier:
         min_row_evidence: int = 1,
     ) -> None:
         self._charter = charter
+        self._min_row_evidence = min_row_evidence
         self._parameters = parameters
         self._data = data
         self._split = split
@@ -197,15 +198,22 @@ class LinearClassifier:
 
     def own_losses(self, model: ModelView) -> OwnLosses:
         """See `openfl.learning.own_losses.JudgesByOwn`: -log of the probability of the true class,
-        of (at most `MAX_OWN`, spread evenly) training and validation examples.
+        of (at most `MAX_OWN`, spread evenly) validation examples.
 
-        Nothing here is fitted to single examples, so none needs to be left out of anything. They
+        Not of training examples: the others' rows are steps from a common model that had learned
+        from this node, so what it taught is in them also when its own rows are withdrawn. Examples
         have no owners, and are taken as drawn independently: each is a person of its own, which
         makes a clustered standard error the plain one.
         """
-        split = self._split
-        known = evenly(np.sort(np.concatenate((split.train, split.validation))), MAX_OWN)
+        known = evenly(self._split.validation, MAX_OWN)
         return OwnLosses(self._losses(model, known), np.arange(len(known)))
+
+    def fold(self, number: int, folds: int) -> LinearClassifier:
+        """See `openfl.learning.alone.FoldsOwn`."""
+        split = self._split.fold(number, folds)
+        return LinearClassifier.from_charter(
+            self._charter, self._data, split, self._min_row_evidence
+        )
 
     def loss_changes(self, model: ModelView, parts: Iterable[Counterfactuals]) -> Iterator[Matrix]:
         """See `openfl.learning.task.InfluenceJudge`: -log of the probability of the true class, on

@@ -188,17 +188,26 @@ class TorchTask:
 
     def own_losses(self, model: ModelView) -> OwnLosses:
         """See `openfl.learning.own_losses.JudgesByOwn`: the model's loss of (at most `MAX_OWN`,
-        spread evenly) training and validation examples.
+        spread evenly) validation examples.
 
-        Nothing is fitted to single examples here, so none needs to be left out of anything. They
-        have no owners and are taken as drawn independently: each is a person of its own, with all
-        losses that the model tells of it, which makes a clustered standard error the plain one.
+        Not of training examples: what this node taught is in the others' parameters also when its
+        own are withdrawn, for they were trained from a common model. Examples have no owners and
+        are taken as drawn independently: each is a person of its own, with all losses that the
+        model tells of it, which makes a clustered standard error the plain one.
         """
-        split = self._split
-        known = evenly(np.sort(np.concatenate((split.train, split.validation))), MAX_OWN)
+        known = evenly(self._split.validation, MAX_OWN)
+        if not len(known):
+            return OwnLosses(np.zeros(0), np.zeros(0, dtype=np.int64))
         self.filled(model)
         losses = _bounded(self._losses(known))
         return OwnLosses(losses, np.repeat(np.arange(len(known)), len(losses) // len(known)))
+
+    def fold(self, number: int, folds: int) -> TorchTask:
+        """See `openfl.learning.alone.FoldsOwn`."""
+        split = self._split.fold(number, folds)
+        return TorchTask.from_charter(
+            self._charter, self._model, self._inputs, self._targets, split, self._settings
+        )
 
     def loss_changes(
         self, model: ModelView, parts: Iterable[Counterfactuals]
