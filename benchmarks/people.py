@@ -35,6 +35,7 @@ import numpy as np
 from _ml100k import cache_folder, ml100k_csv
 
 import openfl
+from openfl.config.learning_sections import TrainingConfig
 from openfl.core.errors import OpenFLError
 from openfl.core.telemetry import json_plain
 from openfl.learning.central import train_alone
@@ -47,12 +48,14 @@ from openfl.simulation.population import Population, sharded
 from openfl.simulation.run import make_members
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import load_scenario
-from openfl.simulation.switch_driver import ALONE_ROUNDS, SimulatedSwitching
+from openfl.simulation.switch_driver import SimulatedSwitching
 from openfl_cli.commands.simulate import toml_value
 from openfl_cli.options import assignments
 
 SCENARIO = Path(__file__).resolve().parents[1] / "configs" / "scenarios" / "people.toml"
-NOT_IN_REFERENCES = ("switching/", "learning/comparison.py", "simulation/switch_driver.py")
+NOT_IN_REFERENCES = (
+    "switching/", "learning/alone.py", "learning/comparison.py", "simulation/switch_driver.py",
+)  # fmt: skip
 """Of openfl/: what nodes that stay do not use, but for its cards."""
 CACHED_AS = 1
 """To be raised when this file computes or draws something else."""
@@ -213,13 +216,14 @@ def course_of(
 
 
 def alone_of(scenario: Scenario, population: Population) -> Course:
-    """As a node that is without a group trains: see `SimulatedSwitching`."""
+    """Each as a node trains that is without a group, and stops where its validation is best."""
     charter = first_charters(scenario, population)[0]
+    rounds = TrainingConfig().alone_rounds
     at_end = []
     for node in range(len(population)):
         rng = np.random.default_rng([scenario.run.seed, 12, node])
         task = population.task(node, charter)
-        at_end.append(train_alone(task, rng, max_rounds=ALONE_ROUNDS).test.value)
+        at_end.append(train_alone(task, rng, max_rounds=rounds).test.value)
     return Course([], at_end)
 
 
