@@ -1,8 +1,9 @@
 """`people.py` over many cells: data sets x people a node x start x seeds, as a Markdown table.
 
     python benchmarks/people_matrix.py --out FILE.jsonl [--data ml-100k,FILE,FILE.csv:implicit]
-        [--people 1,3,10,30] [--nodes 30,24,20,16] [--starts one,random] [--seeds 0,1,2,3,4]
-        [--rounds 40] [--set SECTION.KEY=VALUE]... [--processes 2] [--minutes N] [--table]
+        [--people 1,3,10,30] [--nodes 24,20,16,12] [--starts one,random] [--seeds 0,1,2,3,4]
+        [--rounds 40] [--set SECTION.KEY=VALUE]... [--processes 2] [--part K/N] [--minutes N]
+        [--table]
 
 Each run is added to the file as one line of JSON as it ends. Runs that the file has already, of the
 same settings, data and source of openfl/, are not done again, so that a stopped matrix goes on.
@@ -47,7 +48,9 @@ def main() -> None:
     options = parse_options()
     out = Path(options.out)
     if not options.table:
-        pending = [cells for cells in jobs_of(options) if missing(cells, rows_of(out))]
+        number, of = options.part
+        jobs = jobs_of(options)[number - 1 :: of]
+        pending = [cells for cells in jobs if missing(cells, rows_of(out))]
         carry_out(pending, out, options.processes, options.minutes)
     rows = rows_of(out)
     newest = [row for row in rows if row["source"] == rows[-1]["source"]]
@@ -64,13 +67,16 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--out", required=True)
     parser.add_argument("--data", default="ml-100k")
     parser.add_argument("--people", type=numbers, default=(1, 3, 10, 30))
-    parser.add_argument("--nodes", type=numbers, default=(30, 24, 20, 16), help="as many as people")
+    parser.add_argument("--nodes", type=numbers, default=(24, 20, 16, 12), help="as many as people")
     parser.add_argument("--starts", default="one,random")
     parser.add_argument("--seeds", type=numbers, default=(0, 1, 2, 3, 4))
     parser.add_argument("--rounds", type=positive, default=40)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--processes", type=positive, default=2)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run later")
+    parser.add_argument(
+        "--part", type=part, default=(1, 1), metavar="K/N", help="every Nth job, from the Kth on"
+    )
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if len(options.nodes) != len(options.people):
@@ -80,6 +86,13 @@ def parse_options() -> argparse.Namespace:
 
 def numbers(text: str) -> tuple[int, ...]:
     return tuple(not_negative(part) for part in text.split(","))
+
+
+def part(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not 1 <= int(number) <= int(of):
+        raise argparse.ArgumentTypeError("must be K/N, K from 1 to N")
+    return int(number), int(of)
 
 
 def jobs_of(options: argparse.Namespace) -> list[list[Cell]]:
