@@ -10,7 +10,7 @@ better):
   one_model  everybody in one group, and nobody ever moves, simulated likewise
   alone      every node by itself, as `openfl-node` trains a node that is without a group
 
-    python benchmarks/people.py --data FILE|ml-100k [--kind rating|implicit] [--people 1]
+    python benchmarks/people.py [--data FILE|ml-100k] [--kind rating|implicit] [--people 1]
         [--nodes 50] [--start one|random] [--groups 3] [--rounds 40] [--seed 0]
         [--set SECTION.KEY=VALUE]... [--no-cache] [--json]
 
@@ -118,7 +118,7 @@ def parse_options() -> argparse.Namespace:
         epilog="\n".join(text[2:]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True, help="a CSV file, or ml-100k, which is fetched")
+    parser.add_argument("--data", default="ml-100k", help="a CSV file; ml-100k is fetched")
     parser.add_argument("--kind", choices=("rating", "implicit"), default="rating")
     parser.add_argument("--people", type=positive, default=1, help="people a node")
     parser.add_argument(

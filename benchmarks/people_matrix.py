@@ -1,8 +1,8 @@
 """`people.py` over many cells: data sets x people a node x start x seeds, as a Markdown table.
 
-    python benchmarks/people_matrix.py --out FILE.jsonl [--data ml-100k,FILE,FILE.csv:implicit]
-        [--people 1,3,10,30] [--nodes 24,20,16,12] [--starts one,random] [--seeds 0,1,2,3,4]
-        [--rounds 40] [--set SECTION.KEY=VALUE]... [--processes 2] [--part K/N] [--minutes N]
+    python benchmarks/people_matrix.py [--data ml-100k,FILE,FILE.csv:implicit] [--people 1,10]
+        [--nodes 24,16] [--starts one,random] [--seeds 0] [--rounds 40]
+        [--set SECTION.KEY=VALUE]... [--processes 2] [--part K/N] [--minutes N] [--out FILE.jsonl]
         [--table]
 
 Each run is added to the file as one line of JSON as it ends. Runs that the file has already, of the
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _ml100k import cache_folder
 from people import Cell, not_negative, path_of, positive, run_cell, source_hash
 
 from openfl.core.errors import OpenFLError
@@ -46,13 +47,16 @@ QUIET_RUNS = 0.9
 
 def main() -> None:
     options = parse_options()
-    out = Path(options.out)
+    out = options.out or cache_folder() / "people" / "matrix.jsonl"
+    out.parent.mkdir(exist_ok=True)
     if not options.table:
         number, of = options.part
         jobs = jobs_of(options)[number - 1 :: of]
         pending = [cells for cells in jobs if missing(cells, rows_of(out))]
         carry_out(pending, out, options.processes, options.minutes)
     rows = rows_of(out)
+    if not rows:
+        raise SystemExit(f"{out}: has no runs yet")
     newest = [row for row in rows if row["source"] == rows[-1]["source"]]
     print(table_of(newest))
 
@@ -64,12 +68,12 @@ def parse_options() -> argparse.Namespace:
         epilog="\n".join(text[2:]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", type=Path, default=None, help="default: in the cache folder")
     parser.add_argument("--data", default="ml-100k")
-    parser.add_argument("--people", type=numbers, default=(1, 3, 10, 30))
-    parser.add_argument("--nodes", type=numbers, default=(24, 20, 16, 12), help="as many as people")
+    parser.add_argument("--people", type=numbers, default=(1, 10))
+    parser.add_argument("--nodes", type=numbers, default=(24, 16), help="as many as people")
     parser.add_argument("--starts", default="one,random")
-    parser.add_argument("--seeds", type=numbers, default=(0, 1, 2, 3, 4))
+    parser.add_argument("--seeds", type=numbers, default=(0,))
     parser.add_argument("--rounds", type=positive, default=40)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--processes", type=positive, default=2)
