@@ -57,6 +57,7 @@ NOT_IN_REFERENCES = (
     "switching/", "learning/alone.py", "learning/comparison.py", "simulation/switch_driver.py",
 )  # fmt: skip
 """Of openfl/: what nodes that stay do not use, but for its cards."""
+ALONE_ROUNDS = TrainingConfig().alone_rounds
 CACHED_AS = 1
 """To be raised when this file computes or draws something else."""
 START_ROUND = 5

@@ -328,7 +328,7 @@ class SwitchingSection:
         maximum=1.0,
     )
     found_circle: int = setting(
-        3, "Members that must remain without those.", minimum=1, maximum=65_536
+        2, "Other members that must remain without those.", minimum=1, maximum=65_536
     )
     found_gain: float = setting(
         0.03,
@@ -337,7 +337,7 @@ class SwitchingSection:
         maximum=1.0,
     )
     found_z: float = setting(
-        2.5, "How sure of that it must be, in standard errors.", minimum=0.0, maximum=100.0
+        1.0, "How sure of that it must be, in standard errors.", minimum=0.0, maximum=100.0
     )
     found_examples: int = setting(
         5, "On how many held-out examples at least.", minimum=1, maximum=1_000_000

@@ -59,8 +59,8 @@ class SelectionSettings:
     must be expected to be better by. found_*: chance a round of a look at the own circle, at most
     that of two members of the group; the part of the members that must do harm, how many others
     there must be, by which part and how surely these are better, on how many held-out examples at
-    least (so many ask for one standard error more, ten times as many for a tenth). broken_promise,
-    sure: by which part the metric must be worse than in the group left for this one, and by how
+    least (what is asked for mainly is that so many do harm: of like people hardly any seem to).
+    broken_promise, sure: by which part the metric must be worse than in the group left for this one, and by how
     many standard errors; any fit that gets worse by so much is news. distrust_rounds: before such a
     group is looked at again; twice as many each further time.
     """
@@ -79,9 +79,9 @@ class SelectionSettings:
     found_min_members: int = 6
     found_probability: float = 0.1
     found_harmful_part: float = 0.25
-    found_circle: int = 3
+    found_circle: int = 2
     found_gain: float = 0.03
-    found_z: float = 2.5
+    found_z: float = 1.0
     found_examples: int = 5
     broken_promise: float = 0.02
     sure: float = 2.0
@@ -381,8 +381,7 @@ class Selector:
         return (
             circle.count >= settings.found_examples
             and circle.gain >= settings.found_gain
-            # Surer where examples are few: chance makes them agree now and then.
-            and circle.z > settings.found_z + settings.found_examples / circle.count
+            and circle.z > settings.found_z
         )
 
     def _with_circle(self, here: Here, found: list[Finding], circle: Comparison) -> Decision:
