@@ -11,9 +11,10 @@ same settings, data and source of openfl/, are not done again, so that a stopped
 
 Columns: `loss` against what is best of one model, staying and alone on the mean over the seeds of a
 cell (of a single seed chance says which is best); `se` of one seed's loss, paired over its nodes:
-what the people drawn make uncertain; `moves` and `quiet`, in how many runs nobody moved in the last third; `way` and `rounds`, how
-far and how long the mean was above its own start on the way (see people.py); `looks` in KB a node
-and round in the last third. Mean over seeds, and the worst seed behind the stroke.
+what the people drawn leave uncertain; `moves` and `quiet`, in how many runs nobody moved in the
+last third; `way` and `rounds`, how far and how long the mean was above its own start on the way
+(see people.py); `looks` in KB a node and round in the last third. Mean over seeds, and the worst
+seed behind the stroke.
 """
 
 from __future__ import annotations
