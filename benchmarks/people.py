@@ -219,12 +219,11 @@ def course_of(
 def alone_of(scenario: Scenario, population: Population) -> Course:
     """Each as a node trains that is without a group, and stops where its validation is best."""
     charter = first_charters(scenario, population)[0]
-    rounds = TrainingConfig().alone_rounds
     at_end = []
     for node in range(len(population)):
         rng = np.random.default_rng([scenario.run.seed, 12, node])
         task = population.task(node, charter)
-        at_end.append(train_alone(task, rng, max_rounds=rounds).test.value)
+        at_end.append(train_alone(task, rng, max_rounds=ALONE_ROUNDS).test.value)
     return Course([], at_end)
 
 
