@@ -107,12 +107,15 @@ class LookOrder:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a probe found. members: whose contributions were fetched, this node not counted.
-    round: of this node, when it looked."""
+    round: of this node, when it looked. signed: False when no contributions were fetched, for what
+    a member said of its group's model was enough to see that it is no better; members is what that
+    one said, and nothing may be done because of such a finding but to stay."""
 
     candidate: Candidate
     members: int
     comparison: Comparison
     round: int = 0
+    signed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
