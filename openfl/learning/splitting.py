@@ -38,6 +38,13 @@ class Split:
                 return self.train
         raise ValueError(f'split must be "validation", "test" or "train", not "{name}"')
 
+    def fold(self, number: int, folds: int) -> Split:
+        """All but the test cut anew, at random but always alike: of `folds` equal parts that of
+        this number is validation, and the others are for training."""
+        known = np.sort(np.concatenate((self.train, self.validation)))
+        part = np.random.default_rng(0).permutation(len(known)) % folds
+        return Split(known[part != number], known[part == number], self.test)
+
 
 def split_ratings(
     ratings: Ratings,
@@ -114,3 +121,8 @@ def split_rows(
         validation=np.sort(order[tests : tests + validations]),
         test=np.sort(order[:tests]),
     )
+
+
+def evenly(positions: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most `most` (1 or more) of the positions, spread evenly over all of them."""
+    return positions[:: max(1, -(-len(positions) // most))]

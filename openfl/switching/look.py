@@ -6,10 +6,10 @@ around is no nuisance to those it looks at.
 
 Most looks find that the other groups serve this node worse, and that is clear from far less than
 their members' signed contributions. So a look at a group has two steps. A member is asked for a
-summary, the rows of the group's model, unsigned. Only when the group may be better by it is its
-snapshot fetched, signed, and compared: nothing that was not signed moves a node. Whoever makes a
-group look worse than it is could as well have served half a snapshot; whoever makes it look better
-is found out by the second step, and not believed at the next look.
+summary, the rows of the group's model, unsigned. Only when the group may be better by it, or who is
+in it matters, is its snapshot fetched, signed, and compared: nothing that was not signed moves a
+node. Whoever makes a group look worse than it is could as well have served half a snapshot; whoever
+makes it look better is found out by the second step, and not believed at the next look.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.core.contribution import Charter, GroupId, ModelView, PeerId
+from openfl.core.contribution import Charter, GroupId, PeerId
 from openfl.learning.comparison import Comparison
 from openfl.switching.directory import Directory
 from openfl.switching.events import (
     AloneCompared,
+    CircleCompared,
     Compare,
     CompareAlone,
+    CompareCircle,
     Compared,
     Fetched,
     FetchEnd,
@@ -44,6 +46,7 @@ from openfl.switching.events import (
 from openfl.switching.policy import Candidate, Finding, LookOrder
 from openfl.switching.probe import Probe, Probes
 from openfl.switching.snapshot_fetch import SnapshotFetch
+from openfl.switching.standpoint import Acquaintances, Standpoint
 from openfl.switching.summary import Summary, SummaryReader
 
 MAX_AT_ONCE = 3
@@ -56,17 +59,9 @@ FIRST_LOOK_SECONDS = 10.0
 FIRST_LOOK_MORE_SECONDS = 2.0
 """How long others are waited for once one group's contributions have come."""
 FIRST_LOOK_GROUPS = 8
-DOUBTFUL_GAIN = -0.01
-"""A group is looked at closer when, by a summary, one standard error more would make it this good:
-a summary is rounded, and what is done about small differences is the policy's affair."""
 OVERSTATED_GAIN = 0.01
 """When a group was by so much, and a standard error, worse than its summary said, its summaries are
 not asked for any more."""
-
-
-def may_be_better(comparison: Comparison, members: int) -> bool:
-    """Whether what a summary showed calls for a closer look. members: as the summary claims."""
-    return comparison.gain + comparison.standard_error > DOUBTFUL_GAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +97,7 @@ class LookMemory:
     ) -> None:
         self.me = me
         self.rng = rng
+        self.acquaintances = Acquaintances()
         self._directory = directory
         self._probes = probes
         self._problem = problem
@@ -230,51 +226,45 @@ class _Fetches:
 
 @dataclass(frozen=True, slots=True)
 class _Comparing:
-    """members: whose contributions were fetched; when they were not (signed), as was claimed."""
+    """members: whose contributions were fetched; when they were not (signed), as was claimed. kin:
+    see `Finding`."""
 
-    charter: Charter
     members: int
     signed: bool
+    kin: bool
 
 
 class Look:
-    """What the groups of `order` are worth, against `current`, the model of the group of `here`;
-    and what training alone is, when that was ordered. `LookResult` is the last effect.
-
-    promising(comparison, members): whether a group of which a summary showed this is to be looked
-    at closer; whatever the policy would do something about must be."""
+    """What the groups of `order` are worth, against the group that the node is in; and what
+    training alone and the own circle are, where that was ordered. `LookResult` is the last
+    effect."""
 
     next_wake = math.inf
     """There is no timer: whatever is asked for is reported by its own deadline."""
 
-    def __init__(
-        self,
-        memory: LookMemory,
-        here: Charter,
-        current: ModelView,
-        order: LookOrder,
-        promising: Callable[[Comparison, int], bool] = may_be_better,
-    ) -> None:
+    def __init__(self, memory: LookMemory, here: Standpoint, order: LookOrder) -> None:
         self.here = here
         self.order = order
-        self._current = current
         self._memory = memory
         self._fetches = _Fetches()
         self._waiting: deque[Charter] = deque()
-        self._promising = promising
         self._comparing: dict[GroupId, _Comparing] = {}
+        self._charters: dict[GroupId, Charter] = {}
         self._closer: deque[Charter] = deque()
-        """Of which a summary was promising."""
+        """Of which what is signed is to be fetched, too."""
         self._told: dict[GroupId, Comparison] = {}
         """What the summaries of these showed."""
         self._candidates = {candidate.group_id: candidate for candidate in order.groups}
         self._findings: dict[GroupId, Finding] = {}
         self._gave_nothing: dict[GroupId, str] = {}
-        self._alone_due = order.alone
+        self._alone_due = order.alone and here.others is not None
+        self._circle_due = order.circle and here.circle is not None
+        self._alone: Comparison | None = None
+        self._circle: Comparison | None = None
 
     def start(self, now: float) -> list[LookEffect]:
         """Begin; to be called once."""
-        charters = self._memory.charters()
+        self._charters = charters = self._memory.charters()
         for group_id in self._candidates:
             if group_id not in charters:
                 self._gave_nothing[group_id] = "it is not known any more"
@@ -291,7 +281,11 @@ class Look:
                 self._on_compared(event)
                 return self._go_on(now)
             case AloneCompared():
-                return [self._result(event.comparison)]
+                self._alone = event.comparison
+                return self._go_on(now)
+            case CircleCompared():
+                self._on_circle_compared(event.comparison)
+                return self._go_on(now)
             case TimerFired():
                 return []
         effects, ended = self._fetches.handle(event, now)
@@ -308,34 +302,50 @@ class Look:
         self._memory.gave_something(group_id)
         if isinstance(ended, Summarized):
             self._memory.keep_summary(group_id, ended.summary)
-            signed, members, model = False, ended.summary.members, ended.summary.model
+            signed, kin = False, False
+            members, model = ended.summary.members, ended.summary.model
         else:
             self._memory.keep(ended.probe)
-            signed, members = True, self._memory.contributors(ended.probe)
+            peers = [state.peer_id for state in ended.probe.replica.members()]
+            signed, kin = True, self._memory.acquaintances.are_kin(peers)
+            members = self._memory.contributors(ended.probe)
             model = ended.probe.view(without=(self._memory.me,))
         if not members:
             self._gave_nothing[group_id] = "nobody else has taught it anything"
             return []
-        self._comparing[group_id] = _Comparing(model.charter, members, signed)
-        return [Compare(self.here, self._current, model.charter, model)]
+        self._comparing[group_id] = _Comparing(members, signed, kin)
+        return [Compare(self.here.charter, self.here.others, model.charter, model)]
 
     def _on_compared(self, event: Compared) -> None:
         group_id, compared = event.group_id, event.comparison
         what = self._comparing.pop(group_id)
         if compared is None:
-            self._gave_nothing[group_id] = "this node holds nothing back to compare by"
+            self._gave_nothing[group_id] = "this node has no data to compare by"
             return
-        if not what.signed and self._promising(compared, what.members):
-            self._told[group_id] = compared
-            self._closer.append(what.charter)
+        candidate = self._candidates[group_id]
+        finding = Finding(candidate, what.members, compared, what.kin, signed=what.signed)
+        if not what.signed and self.here.promising(finding):
+            self._look_closer(group_id, compared)
             return
         told = self._told.get(group_id)
         if told is not None and told.gain - compared.gain > (
             OVERSTATED_GAIN + compared.standard_error
         ):
             self._memory.overstated(group_id)
-        candidate = self._candidates[group_id]
-        self._findings[group_id] = Finding(candidate, what.members, compared, signed=what.signed)
+        self._findings[group_id] = finding
+
+    def _on_circle_compared(self, circle: Comparison | None) -> None:
+        """Who else is in the other groups matters now; that is known of what is signed alone."""
+        self._circle = circle
+        if circle is not None and circle.gain > circle.standard_error:
+            for group_id, finding in [*self._findings.items()]:
+                if not finding.signed:
+                    del self._findings[group_id]
+                    self._look_closer(group_id, finding.comparison)
+
+    def _look_closer(self, group_id: GroupId, told: Comparison) -> None:
+        self._told[group_id] = told
+        self._closer.append(self._charters[group_id])
 
     def _go_on(self, now: float) -> list[LookEffect]:
         """Look at the next groups; when there are none left, come to the end."""
@@ -349,14 +359,15 @@ class Look:
                 break
         if len(self._fetches) or self._comparing:
             return effects
-        if self._alone_due:
+        here = self.here
+        if self._alone_due and here.others is not None:
             self._alone_due = False
-            return [CompareAlone(self.here, self._current)]
-        return [self._result(None)]
-
-    def _result(self, alone: Comparison | None) -> LookResult:
+            return [CompareAlone(here.charter, here.others)]
+        if self._circle_due and here.others is not None and here.circle is not None:
+            self._circle_due = False
+            return [CompareCircle(here.charter, here.others, here.circle)]
         found = [self._findings[g] for g in self._candidates if g in self._findings]
-        return LookResult(tuple(found), self._gave_nothing, alone)
+        return [LookResult(tuple(found), self._gave_nothing, self._alone, self._circle)]
 
 
 class FirstLook:
@@ -388,7 +399,7 @@ class FirstLook:
         match event:
             case TimerFired():
                 return [self._result()]
-            case Compared() | AloneCompared():
+            case Compared() | AloneCompared() | CircleCompared():
                 raise ValueError(f"{type(event).__name__} is not what a first look is for")
         effects, ended = self._fetches.handle(event, now)
         if isinstance(ended, Fetched):

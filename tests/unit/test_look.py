@@ -26,9 +26,8 @@ from openfl.switching.look import (
     Look,
     LookMemory,
     LookSettings,
-    may_be_better,
 )
-from openfl.switching.policy import Candidate, LookOrder
+from openfl.switching.policy import Candidate, Finding, LookOrder
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.switching.snapshot_fetch import (
     CONNECT_SECONDS,
@@ -37,6 +36,7 @@ from openfl.switching.snapshot_fetch import (
     MAX_SOURCES,
     SnapshotFetch,
 )
+from openfl.switching.standpoint import Standpoint, may_be_better
 from openfl.wire import messages as wire
 from tests.group_rig import (
     CHARTER,
@@ -405,6 +405,7 @@ class Looking:
     asking: list[tuple[ev.RequestSnapshot, Member]] = field(default_factory=list)
     silent: bool = False
     """Requests wait for `answer`."""
+    circle_gain: float = 0.0
 
     def run(self, machine: Look | FirstLook, effects: Sequence[Effect]) -> None:
         """Carry out what follows until all wait."""
@@ -429,6 +430,8 @@ class Looking:
                     continue
                 case ev.CompareAlone():
                     event = ev.AloneCompared(comparison(0.5))
+                case ev.CompareCircle():
+                    event = ev.CircleCompared(comparison(self.circle_gain))
                 case _:
                     self.results.append(effect)
                     continue
@@ -459,14 +462,16 @@ def look(
     alone: bool = False,
     situation: Situation | None = None,
     members: Callable[[Charter], list[Member]] = served,
-    promising: Callable[[Comparison, int], bool] = may_be_better,
+    promising: Callable[[Finding], bool] = may_be_better,
+    circle: bool = False,
 ) -> tuple[Looking, Look]:
     """A look at all `GROUPS`, of which those of `serving` give a snapshot."""
     situation = situation if situation is not None else Situation()
     candidates = tuple(situation.tells(charter, 40 + n) for n, charter in enumerate(GROUPS))
     run = Looking(situation, {charter.group_id: members(charter) for charter in serving})
     current = served(HERE)[0].session.replica.view()
-    machine = Look(situation.memory, HERE, current, LookOrder(candidates, alone), promising)
+    here = Standpoint(HERE, current, current if circle else None, promising)
+    machine = Look(situation.memory, here, LookOrder(candidates, alone, circle))
     run.run(machine, machine.start(situation.now))
     return run, machine
 
@@ -520,7 +525,7 @@ def test_each_group_that_gave_nothing_says_why() -> None:
     assert [f.candidate.name for f in result.findings] == ["ska"]
     assert result.gave_nothing == {
         GROUPS[1].group_id: "nobody else has taught it anything",
-        GROUPS[2].group_id: "this node holds nothing back to compare by",
+        GROUPS[2].group_id: "this node has no data to compare by",
         GROUPS[3].group_id: "no member can be reached",
         GROUPS[4].group_id: "no member can be reached",
     }
@@ -529,7 +534,8 @@ def test_each_group_that_gave_nothing_says_why() -> None:
 def test_a_group_whose_cards_have_expired_is_not_looked_at() -> None:
     situation = Situation()
     order = LookOrder((Candidate(GROUPS[0].group_id, "ska", 3),), alone=False)
-    machine = Look(situation.memory, HERE, served(HERE)[0].session.replica.view(), order)
+    here = Standpoint(HERE, served(HERE)[0].session.replica.view())
+    machine = Look(situation.memory, here, order)
     (result,) = machine.start(situation.now)
     assert isinstance(result, ev.LookResult)
     assert result.gave_nothing == {GROUPS[0].group_id: "it is not known any more"}
@@ -587,14 +593,31 @@ def test_one_that_may_be_better_is_fetched_signed_and_that_is_what_counts() -> N
 def test_what_is_to_be_looked_at_closer_is_the_caller_s_to_say() -> None:
     asked: list[tuple[float, int]] = []
 
-    def never(found: Comparison, members: int) -> bool:
-        asked.append((found.gain, members))
+    def never(found: Finding) -> bool:
+        asked.append((found.comparison.gain, found.members))
         return False
 
     run, machine = look(GROUPS[:1], promising=never)
     run.judge(machine, 0.1)
     assert asked == [(0.1, 2)]
     assert not result_of(run).findings[0].signed
+
+
+@pytest.mark.parametrize("circle_gain", [0.0, 0.1])
+def test_who_is_in_a_group_is_looked_up_when_a_circle_of_its_own_may_be_better(
+    circle_gain: float,
+) -> None:
+    run, machine = look(GROUPS[:2], circle=True)
+    run.circle_gain = circle_gain
+    run.situation.memory.acquaintances.judged({peer(0): 2.0, peer(1): 2.0})
+    run.judge(machine, WORSE)
+    run.judge(machine, WORSE)
+    while run.comparing:
+        run.judge(machine, WORSE)
+    found = result_of(run).findings
+    better = circle_gain > 0
+    assert [(f.signed, f.kin) for f in found] == [(better, better)] * 2
+    assert result_of(run).circle == comparison(circle_gain)
 
 
 def test_whose_summary_promised_too_much_is_asked_for_none_again() -> None:
