@@ -121,13 +121,16 @@ class LookOrder:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a probe found. members: whose contributions were fetched, this node not counted. kin:
-    they are members that did this node good where it is. round: of this node, when it looked."""
+    they are members that did this node good where it is. round: of this node, when it looked.
+    signed: False when what a member said of its group's model was enough to stay; then members is
+    what that one said, and kin is not known."""
 
     candidate: Candidate
     members: int
     comparison: Comparison
     kin: bool = False
     round: int = 0
+    signed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from openfl.aggregation.member_judge import HARMFUL
 from openfl.core.contribution import Charter, ModelView, PeerId
 from openfl.group.session import GroupSession
+from openfl.switching.policy import Finding
 
 HARM = -3.0
 """A member with such an influence on own data, in standard errors, clearly does it harm."""
@@ -16,6 +17,13 @@ GOOD = 0.5
 KIN_PART = 0.8
 """Of those members of another group that this node knows, so many must have done it good."""
 MAX_OPINIONS = 4096
+DOUBTFUL_GAIN = -0.01
+
+
+def may_be_better(finding: Finding) -> bool:
+    """Whether one standard error more would make the group better, or hardly worse."""
+    found = finding.comparison
+    return found.gain + found.standard_error > DOUBTFUL_GAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +31,13 @@ class Standpoint:
     """One moment of a node's membership. others: the plain mean of all other members, None when
     there are none: what this node taught would make its own group look better to it than any other.
     circle: that of those others that do its data no harm; None when they are no circle of their own
-    (see `standpoint_of`)."""
+    (see `standpoint_of`). promising: whether a group of which only a summary was fetched is to be
+    looked at closer; it must be true of all that the policy would move for."""
 
     charter: Charter
     others: ModelView | None
     circle: ModelView | None = None
+    promising: Callable[[Finding], bool] = may_be_better
 
 
 def standpoint_of(

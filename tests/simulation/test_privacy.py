@@ -251,12 +251,20 @@ def check_exchange(kind: str, protocol: str, data: bytes, peers: set[PeerId]) ->
     match kind, protocol:
         case "request", wire.SNAPSHOT_PROTOCOL:
             again = exchange.encode_snapshot_request(exchange.decode_snapshot_request(data))
+        case "request", wire.SUMMARY_PROTOCOL:
+            again = wire.encode_summary_request(wire.decode_summary_request(data))
         case "request", wire.PULL_PROTOCOL:
             again = exchange.encode_pull_request(exchange.decode_pull_request(data))
         case "request", wire.GROUPS_PROTOCOL:
             again = exchange.encode_groups_request()
         case "answer", wire.SNAPSHOT_PROTOCOL | wire.PULL_PROTOCOL:
             again = exchange.encode_answer(exchange.decode_items_answer(data))
+        case "answer", wire.SUMMARY_PROTOCOL:
+            told_of = wire.decode_summary_answer(data)
+            if isinstance(told_of, wire.SummaryAnswer):
+                again = wire.encode_summary_answer(told_of)
+            else:
+                again = wire.encode_answer(told_of)
         case "answer", wire.GROUPS_PROTOCOL:
             again = exchange.encode_answer(exchange.decode_cards_answer(data))
         case "request", names.PEERS_PROTOCOL:
