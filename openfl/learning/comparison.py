@@ -19,9 +19,6 @@ from openfl.core.contribution import Evaluation, ModelView
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.task import LearningTask
 
-MOST_GAIN = 1e6
-"""Gains and their errors are cut off there: next to a metric of nearly 0 any other is infinitely
-far off, and gains are told and shown."""
 FEW_EXAMPLES = 10.0
 """So many imagined examples of usual spread stand beside the own ones in a standard error: what a
 handful of examples says of its own spread is not to be trusted. On ratings of real people, judged
@@ -42,9 +39,10 @@ class PairedTask(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """gain: by which part of its value the metric is better (lower) under the candidate; negative
-    when it is worse. standard_error: of the gain; both within +-`MOST_GAIN`. count: own examples
-    that it rests on. current, candidate: the metric on held-out data, for people."""
+    """gain: by how much the metric is better (lower) under the candidate, negative when it is
+    worse, as a part of the larger of the two values (`gain_of`); so it is within -1 and 1.
+    standard_error: of the gain, at most 1. count: own examples that it rests on. current,
+    candidate: the metric on held-out data, for people."""
 
     current: Evaluation
     candidate: Evaluation
@@ -60,9 +58,7 @@ class Comparison:
     @property
     def turned(self) -> Comparison:
         """The same seen from the candidate: what is gained by the current model instead."""
-        left = max(1 - self.gain, 1 / MOST_GAIN)
-        gain, error = -self.gain / left, self.standard_error / left**2
-        return Comparison(self.candidate, self.current, _bounded(gain), _bounded(error), self.count)
+        return Comparison(self.candidate, self.current, -self.gain, self.standard_error, self.count)
 
 
 def compare(
@@ -97,15 +93,20 @@ def compare_held_out(
     count = min(before.count, after.count)
     if count == 0 or not (math.isfinite(before.value) and math.isfinite(after.value)):
         return None
-    gain = (before.value - after.value) / abs(before.value) if before.value else 0.0
+    gain, larger = gain_of(before.value, after.value), max(abs(before.value), abs(after.value))
     if isinstance(task, PairedTask) and isinstance(other, PairedTask):
         differences = task.held_out_losses(current) - other.held_out_losses(candidate)
         error = _relative_error(differences) * abs(gain)
-    elif before.value:
-        error = math.hypot(before.standard_error, after.standard_error) / abs(before.value)
     else:
-        error = 0.0
-    return Comparison(before, after, _bounded(gain), _bounded(error), count)
+        error = math.hypot(before.standard_error, after.standard_error) / (larger or 1.0)
+    return Comparison(before, after, gain, _at_most_1(error), count)
+
+
+def gain_of(before: float, after: float) -> float:
+    """(before - after) / the larger of the two: the same from both sides but for the sign, and
+    bounded, also where a loss is nearly 0."""
+    larger = max(abs(before), abs(after))
+    return max(-1.0, min((before - after) / larger, 1.0)) if larger else 0.0
 
 
 def paired_gain(
@@ -114,8 +115,8 @@ def paired_gain(
     people: NDArray[np.int64],
     power: float = 1.0,
 ) -> tuple[float, float] | None:
-    """(gain, standard error): by which part mean(losses) ** power is lower in `after`; None without
-    a loss that is finite.
+    """(gain, standard error) of mean(losses) ** power, lower in `after`, as `gain_of` counts; None
+    when there are none, or not all are finite.
 
     before, after: float64[n] of the same examples. people: int64[n], whose each is. The error is
     that of the ratio of means (delta method), clustered by person (Liang and Zeger 1986), no less
@@ -124,12 +125,15 @@ def paired_gain(
     count = len(before)
     if not count or not (np.isfinite(before).all() and np.isfinite(after).all()):
         return None
-    base, reached = float(before.mean()), float(after.mean())
-    if base <= 0:
-        return (0.0, 0.0) if reached <= 0 else (-MOST_GAIN, 0.0)
-    ratio = reached / base
-    slope = power * max(ratio, 1e-9) ** (power - 1) / base
-    spread = slope * (before * ratio - after)
+    metrics = float(before.mean()) ** power, float(after.mean()) ** power
+    gain = gain_of(*metrics)
+    better, worse = (after, before) if gain >= 0 else (before, after)
+    if float(better.mean()) <= 0:
+        return gain, 0.0
+    # The gain is 1 - (mean of the better / mean of the worse) ** power, or less than 0 by as much.
+    base = float(worse.mean())
+    ratio = float(better.mean()) / base
+    spread = power * ratio ** (power - 1) / base * (worse * ratio - better)
     rated = float(np.square(spread).sum()) / count**2
     sums = np.bincount(people, weights=spread)
     persons = int(np.count_nonzero(np.bincount(people)))
@@ -139,7 +143,7 @@ def paired_gain(
         trust = persons / (persons + FEW_PEOPLE)
         variance = max(rated, trust * clustered + (1 - trust) * rated)
     error = math.sqrt(variance * (1 + FEW_EXAMPLES / count))
-    return _bounded(1 - ratio**power), _bounded(error)
+    return gain, _at_most_1(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +157,10 @@ class Fit:
     def worse_than(self, before: Fit) -> tuple[float, float]:
         """(by which part the metric is worse than it was before, the standard error of that)."""
         now, then = self.evaluation, before.evaluation
-        scale = abs(then.value) or 1.0
-        part = (now.value - then.value) / scale
+        part = -gain_of(then.value, now.value)
         if self.losses is None or before.losses is None or len(self.losses) != len(before.losses):
-            return part, math.hypot(now.standard_error, then.standard_error) / scale
+            larger = max(abs(now.value), abs(then.value)) or 1.0
+            return part, math.hypot(now.standard_error, then.standard_error) / larger
         return part, _relative_error(self.losses - before.losses) * abs(part)
 
 
@@ -166,9 +170,9 @@ def fit_of(task: LearningTask, model: ModelView) -> Fit:
     return Fit(task.evaluate(model), losses)
 
 
-def _bounded(value: float) -> float:
-    """NaN counts as the worst."""
-    return max(-MOST_GAIN, min(value, MOST_GAIN)) if value == value else MOST_GAIN
+def _at_most_1(error: float) -> float:
+    """An error that is not known, NaN, is as large as it can be."""
+    return min(error, 1.0) if error == error else 1.0
 
 
 def _relative_error(differences: NDArray[np.float64]) -> float:

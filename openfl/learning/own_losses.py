@@ -37,7 +37,9 @@ class JudgesByOwn(Protocol):
     of a mean."""
 
     def own_losses(self, model: ModelView) -> OwnLosses:
-        """The loss of each own example but the test's under `model`, which has not learned from
-        this node. Where a private part is fitted to the model, each training example is left out of
-        that fit in turn."""
+        """The loss of each own example but the test's under `model`, from which this node's own
+        rows were withdrawn. Where a private part is fitted to the model, each training example is
+        left out of that fit in turn. Of the validation examples alone where that does not make a
+        model forget: where others' rows are trained from a model that had learned from this node,
+        and not solved anew."""
         ...

@@ -340,7 +340,7 @@ class SwitchingSection:
         2.5, "How sure of that it must be, in standard errors.", minimum=0.0, maximum=100.0
     )
     found_examples: int = setting(
-        20, "On how many held-out examples at least.", minimum=1, maximum=1_000_000
+        5, "On how many held-out examples at least.", minimum=1, maximum=1_000_000
     )
     broken_promise: float = setting(
         0.02,

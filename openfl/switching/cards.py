@@ -157,7 +157,8 @@ class GroupCards:
             return Verdict.IGNORE
         except RemoteError:
             return Verdict.REJECT
-        own = self._own
+        # After a move our word of the new group has not been made yet, and others may have said it.
+        own = self._own if self._own is not None else self._refresh_own(now)
         if own is not None and card.charter.group_id == own.card.charter.group_id:
             if say_the_same(card, own.card):
                 self._trickle.hear_consistent()

@@ -56,12 +56,13 @@ class SelectionSettings:
     many more a quarter, down to the part rarest_look of look_probability; a move, a group not tried
     before, or a fit that gets clearly worse makes them usual again.
     prior: what true gains between groups are usually like. smaller_margin: what a smaller group
-    must be expected to be better by. found_*: chance a round of a look at the own circle, at
-    most that of two members of the group; the part of the members that must do harm, how many
-    others there must be, by which part and how surely these are better, on how many held-out
-    examples at least. broken_promise, sure: by which part the metric must be worse than in the
-    group left for this one, and by how many standard errors; any fit that gets worse by so much is
-    news. distrust_rounds: before such a group is looked at again; twice as many each further time.
+    must be expected to be better by. found_*: chance a round of a look at the own circle, at most
+    that of two members of the group; the part of the members that must do harm, how many others
+    there must be, by which part and how surely these are better, on how many held-out examples at
+    least (so many ask for one standard error more, ten times as many for a tenth). broken_promise,
+    sure: by which part the metric must be worse than in the group left for this one, and by how
+    many standard errors; any fit that gets worse by so much is news. distrust_rounds: before such a
+    group is looked at again; twice as many each further time.
     """
 
     enabled: bool = True
@@ -81,7 +82,7 @@ class SelectionSettings:
     found_circle: int = 3
     found_gain: float = 0.03
     found_z: float = 2.5
-    found_examples: int = 20
+    found_examples: int = 5
     broken_promise: float = 0.02
     sure: float = 2.0
     distrust_rounds: int = 16
@@ -380,7 +381,8 @@ class Selector:
         return (
             circle.count >= settings.found_examples
             and circle.gain >= settings.found_gain
-            and circle.z > settings.found_z
+            # Surer where examples are few: chance makes them agree now and then.
+            and circle.z > settings.found_z + settings.found_examples / circle.count
         )
 
     def _with_circle(self, here: Here, found: list[Finding], circle: Comparison) -> Decision:

@@ -21,13 +21,11 @@ from rich.console import Console
 from openfl.core.errors import DataError, LearningError
 from openfl_cli import exit_codes, main
 from openfl_cli.commands import demo as command
-from openfl_cli.demo import communities
 from openfl_cli.demo.children import Child, ChildEnded, child_environment, ended_together
 from openfl_cli.demo.deal import deal
 from openfl_cli.demo.outcome import NodeResult, as_json, problems, ready, result_of
 from openfl_cli.demo.picture import DemoView, Row, closing_table
 from openfl_cli.demo.polling import Ending, Settings
-from openfl_cli.demo.tastes import Listeners
 from tests.patience import PATIENCE_SECONDS
 from tests.situation import within
 
@@ -409,21 +407,3 @@ def fake_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     module.sample_folder = lambda: folder  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "openfl_cli.sample", module)
     monkeypatch.setattr(openfl_cli, "sample", module, raising=False)
-
-
-# --- communities -------------------------------------------------------------------------------
-
-
-async def test_a_node_that_has_yet_to_join_is_in_no_place_and_joining_is_no_move(
-    tmp_path: Path,
-) -> None:
-    settings = communities.CommunitySettings(nodes=1, communities=1)
-    shards = [Listeners(("u",), 10, 0)]
-    demo = communities.CommunityDemo(settings, [tmp_path], shards, lambda _: None)
-    before, moves = None, []
-    for group_id in ("", "11", "11", "22"):
-        now = make_snapshot(group_name="red", group_id=group_id)
-        demo._heard(0, before, now)
-        moves.append(len(demo._places) - 1)
-        before = now
-    assert moves == [-1, 0, 0, 1]

@@ -13,7 +13,6 @@ from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.node.fault_points import FaultPoints
 from openfl.switching.policy import SelectionSettings
-from openfl_cli.demo.communities import CommunitySettings, random_groups
 from openfl_cli.demo.tastes import write_communities
 from openfl_cli.sample import sample_folder
 from tests.node_rig import AT_REST, Village, Villager, until, village
@@ -117,7 +116,7 @@ async def test_nine_nodes_of_three_communities_in_random_groups_sort_themselves_
     folders: list[Path], autojump_clock: MockClock
 ) -> None:
     async with village() as town:
-        groups = random_groups(CommunitySettings(seed=6), [0, 1, 2] * 3)
+        groups = ["blue", "red", "blue", "red", "green", "blue", "red", "green", "green"]
         for number, group in enumerate(groups):
             config = {
                 "data.rating_scale": "0.5-5",

@@ -106,3 +106,11 @@ def test_a_card_of_another_protocol_version_is_passed_over_and_the_others_are_ke
     asking.cards.answered(wire.encode_answer(wire.CardsAnswer(cards)), NOW)
     assert {k.card.charter.name for k in asking.cards.known(NOW)} == {CHARTER.name, OTHER.name}
     assert asking.cards.faults == {"card-version": 2}
+
+
+def test_after_a_move_others_who_speak_of_the_new_group_keep_it_silent() -> None:
+    """Though it has not told of that group itself yet."""
+    one, other = Node(1), Node(2, charter=OTHER)
+    one.charter = OTHER
+    one.cards.changed(NOW)
+    assert one.spoken_in(600, hearing=other) == 0

@@ -30,12 +30,15 @@ SPREAD_OF_SONGS = 0.7
 SPREAD_OF_FIT = 0.7
 NOISE = 0.35
 
+NO_TASTE = -1
+
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """Whose ratings a node got: their ids, how many ratings, the community they are of."""
+    """Whose ratings a node got: their ids, how many ratings, the community they are of (`NO_TASTE`
+    when nobody knows of any)."""
 
     users: tuple[str, ...]
     ratings: int
