@@ -15,11 +15,13 @@ from openfl.network.libp2p.envelope import Libp2pSealer, identity_from_seed, ope
 from openfl.wire import messages as wire
 from tests.vectors import make
 
-MANY_WAYS = frozenset(("delta", "snapshot-request", "pull-request"))
+MANY_WAYS = frozenset(
+    ("delta", "snapshot-request", "pull-request", "summary-request", "summary-answer")
+)
 """Counts may be spelled out, versions unsorted, wishes larger than a page."""
 
 
-LATER_KINDS = ("invitation",)
+LATER_KINDS = ("invitation", "summary-request", "summary-answer")
 """Came to be after the corpus was begun."""
 
 

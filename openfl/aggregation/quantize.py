@@ -92,8 +92,11 @@ class QuantizedBlock:
         )
 
 
-def quantize(block: RowBlock, schema: TableSchema, rng: np.random.Generator) -> QuantizedBlock:
+def quantize(
+    block: RowBlock, schema: TableSchema, rng: np.random.Generator | None
+) -> QuantizedBlock:
     """`block` in the encoding its table asks for; values are first clipped to the table's limit.
+    Codes are rounded to the nearest without `rng`: for what is looked at, and not averaged.
 
     Evidence is rounded up and clipped to 1..MAX_EVIDENCE, curvature clipped to 0..MAX_CURVATURE.
     ValueError when something is not finite or shapes do not fit: that is a bug of the task.
@@ -143,13 +146,13 @@ def largest_value(schema: TableSchema) -> np.float32:
 
 
 def _coded_rows(
-    values: Floats, limit: np.float32, code_limit: int, rng: np.random.Generator
+    values: Floats, limit: np.float32, code_limit: int, rng: np.random.Generator | None
 ) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
     scales = _scales(np.abs(values).max(axis=1, initial=0.0), code_limit)
     wide = scales.astype(np.float32)
     safe = np.where(wide > 0, wide, np.float32(1))
     exact = values.astype(np.float64) / safe[:, None]
-    codes = np.floor(exact + rng.random(exact.shape))
+    codes = np.floor(exact + (0.5 if rng is None else rng.random(exact.shape)))
     # The scale was rounded up, so that the outermost code may mean slightly more than the limit.
     most = np.minimum(np.floor(np.float64(limit) / safe), code_limit)[:, None]
     return np.clip(codes, -most, most).astype(np.int8), scales

@@ -31,10 +31,11 @@ def validate_delta(delta: Delta, charter: Charter, limits: Limits = LIMITS) -> N
             schema = charter.table(block.table)
         except KeyError:
             raise InvalidContribution(f"the group has no table {block.table!r}") from None
-        _validate_block(block, schema)
+        validate_block(block, schema)
 
 
-def _validate_block(block: QuantizedBlock, schema: TableSchema) -> None:
+def validate_block(block: QuantizedBlock, schema: TableSchema) -> None:
+    """InvalidContribution says in what these rows are not of a table like `schema`."""
     if not len(block):
         raise InvalidContribution(f"table {schema.name}: a block without rows")
     if block.encoding != schema.encoding:

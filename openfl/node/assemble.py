@@ -152,7 +152,7 @@ def assemble_node(
         late_join.run,
         pending_leaves.say_all,
     )
-    for protocol in (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL):
+    for protocol in (wire.SNAPSHOT_PROTOCOL, wire.SUMMARY_PROTOCOL, wire.PULL_PROTOCOL):
         answer = current_group.answerer(protocol)
         network.set_handler(protocol, answer, wire.LIMITS.max_request_bytes)
     beginning = Beginning(

@@ -196,7 +196,7 @@ class LookDriver:
             try:
                 payload = await self._network.request(
                     effect.peer,
-                    wire.SNAPSHOT_PROTOCOL,
+                    effect.protocol,
                     effect.payload,
                     wire.LIMITS.max_answer_bytes,
                 )

@@ -42,7 +42,6 @@ from openfl.switching.move import Move
 from openfl.switching.policy import Decision, LookOrder
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.switching.seed import MembershipStart
-from openfl.wire import messages as wire
 
 CARD_TIMER_SECONDS = 0.5
 """How often a node sees whether the time of its next card has been changed."""
@@ -279,7 +278,7 @@ class SimulatedSwitching:
         self._note("probe", member.index, effect.payload)
         self.spent[member.index].probe_bytes += len(effect.payload)
         self._engine.requests.send(
-            SimulatedRequest(member, effect.peer, wire.SNAPSHOT_PROTOCOL, effect.payload),
+            SimulatedRequest(member, effect.peer, effect.protocol, effect.payload),
             effect.deadline - self._state.now,
             partial(self._answered, running, effect),
         )

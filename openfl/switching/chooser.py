@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from openfl.switching.events import LookResult
 from openfl.switching.policy import (
     Candidate,
     Decision,
+    Finding,
     Here,
     LookOrder,
     SelectionSettings,
@@ -34,6 +36,9 @@ from openfl.switching.standpoint import Standpoint, standpoint_of
 LEAST_PAUSE_SECONDS = 0.5
 """Between two looks, however short the rounds are."""
 MAX_REASONS = 3
+UNCLEAR = 0.005
+"""By so much a group may be better than what is not signed shows of it: that is rounded, and a
+moment older."""
 
 
 class Chooser:
@@ -91,15 +96,21 @@ class Chooser:
         unreached = {group.group_id for group in order.groups} - reached
         why = _why_unreached(order, result)
         return self.selector.decide(
-            here, result.findings, result.alone, unreached, why, result.circle
+            here, result.findings, result.alone, unreached, why, result.circle, result.harmful
         )
 
     def standpoint(self, session: GroupSession, order: LookOrder) -> Standpoint:
         """What the look is to compare with."""
         settings = self.selector.settings
-        return standpoint_of(
+        standpoint = standpoint_of(
             session, settings.found_harmful_part, settings.found_circle, order.circle
         )
+        return replace(standpoint, promising=partial(self._is_promising, here_of(session)))
+
+    def _is_promising(self, here: Here, finding: Finding) -> bool:
+        """Whether a finding that is not signed calls for a closer look: whatever the node would
+        move for does."""
+        return self.selector.expected_gain(here, finding) > -UNCLEAR
 
     def not_done(self, decision: Decision, error: str) -> Decision:
         """What was decided could not be done; the decision that this leaves."""

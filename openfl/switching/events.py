@@ -17,6 +17,8 @@ from openfl.network.base import PeerAddress
 from openfl.switching.policy import Finding
 from openfl.switching.probe import Probe
 from openfl.switching.seed import MoveOrder, Seed
+from openfl.switching.summary import Summary
+from openfl.wire import messages as wire
 
 Source = Literal["at hand", "looked up"]
 """At hand: connected peers that subscribe to the group's topic, or signed its cards. Looked up:
@@ -110,12 +112,14 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class RequestSnapshot:
-    """Ask `peer` on `wire.SNAPSHOT_PROTOCOL`; report `Answered` or `NotAnswered`."""
+    """Ask `peer` on `protocol`, for a snapshot or a summary; report `Answered`, or `NotAnswered`
+    (at once when it does not speak that protocol)."""
 
     group_id: GroupId
     peer: PeerId
     payload: bytes
     deadline: float
+    protocol: str = wire.SNAPSHOT_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +171,16 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Summarized:
+    """The end of a `SnapshotFetch` that was to begin with a summary: what a member says."""
+
+    group_id: GroupId
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
 class NotFetched:
-    """The end of a `SnapshotFetch`: nobody served the group's snapshot; `reason` is for people."""
+    """The end of a `SnapshotFetch`: nobody served what was asked for; `reason` is for people."""
 
     group_id: GroupId
     reason: str
@@ -177,12 +189,14 @@ class NotFetched:
 @dataclass(frozen=True, slots=True)
 class LookResult:
     """The end of a `Look`. findings: of the groups that gave something to judge, in the order in
-    which they were to be looked at. gave_nothing: why each of the others did not, for people."""
+    which they were to be looked at. gave_nothing: why each of the others did not, for people.
+    harmful: of how many members that this node has judged, in any group, how many did it harm."""
 
     findings: tuple[Finding, ...]
     gave_nothing: dict[GroupId, str]
     alone: Comparison | None = None
     circle: Comparison | None = None
+    harmful: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +215,8 @@ class FirstLookResult:
     served: tuple[Served, ...]
 
 
-FetchEffect = FindMembers | Connect | RequestSnapshot | Penalize | Fetched | NotFetched
+FetchEnd = Fetched | Summarized | NotFetched
+FetchEffect = FindMembers | Connect | RequestSnapshot | Penalize | FetchEnd
 LookEffect = FetchEffect | Compare | CompareAlone | CompareCircle | LookResult | FirstLookResult
 
 # --- moving ---------------------------------------------------------------------------------------

@@ -3,12 +3,19 @@
 Nothing is joined and nothing is published. A look is bounded in every direction: groups at once,
 members asked, seconds, bytes of one group, and bytes a minute over all, so that a node that looks
 around is no nuisance to those it looks at.
+
+Most looks find that the other groups serve this node worse, and that is clear from far less than
+their members' signed contributions. So a look at a group has two steps. A member is asked for a
+summary, the rows of the group's model, unsigned. Only when the group may be better by it, or who is
+in it matters, is its snapshot fetched, signed, and compared: nothing that was not signed moves a
+node. Whoever makes a group look worse than it is could as well have served half a snapshot; whoever
+makes it look better is found out by the second step, and not believed at the next look.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +32,7 @@ from openfl.switching.events import (
     CompareCircle,
     Compared,
     Fetched,
+    FetchEnd,
     FetchEvent,
     FirstLookResult,
     LookEffect,
@@ -32,12 +40,14 @@ from openfl.switching.events import (
     LookResult,
     NotFetched,
     Served,
+    Summarized,
     TimerFired,
 )
 from openfl.switching.policy import Candidate, Finding, LookOrder
 from openfl.switching.probe import Probe, Probes
 from openfl.switching.snapshot_fetch import SnapshotFetch
 from openfl.switching.standpoint import Acquaintances, Standpoint
+from openfl.switching.summary import Summary, SummaryReader
 
 MAX_AT_ONCE = 3
 """Groups that are looked at beside each other."""
@@ -49,6 +59,9 @@ FIRST_LOOK_SECONDS = 10.0
 FIRST_LOOK_MORE_SECONDS = 2.0
 """How long others are waited for once one group's contributions have come."""
 FIRST_LOOK_GROUPS = 8
+OVERSTATED_GAIN = 0.01
+"""When a group was by so much, and a standard error, worse than its summary said, its summaries are
+not asked for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,9 @@ class LookMemory:
         self._problem = problem
         self._settings = settings
         self._unreached: dict[GroupId, _Failures] = {}
+        self._summaries: OrderedDict[GroupId, Summary] = OrderedDict()
+        """Of the groups that were looked at last."""
+        self._overstated: set[GroupId] = set()
         self._bytes_left = settings.bytes_per_minute
         self._bytes_counted_at = -math.inf
 
@@ -98,6 +114,7 @@ class LookMemory:
         known = [k.card for k in self._directory.listed(now)]
         ids = {card.charter.group_id for card in known}
         self._unreached = {g: failed for g, failed in self._unreached.items() if g in ids}
+        self._overstated &= ids
         never = _Failures(0, now)
         return tuple(
             Candidate(
@@ -120,6 +137,35 @@ class LookMemory:
     def fetch(self, charter: Charter) -> SnapshotFetch:
         """Asks for what earlier looks at the group have not brought."""
         return SnapshotFetch(charter, self._probes, self._directory, self.me, self.rng, self._spent)
+
+    def summarize(self, charter: Charter) -> SnapshotFetch:
+        """Asks for a summary, unless those of the group were found to overstate it."""
+        if charter.group_id in self._overstated:
+            return self.fetch(charter)
+        probing = self._probes.settings
+        reader = SummaryReader(
+            charter,
+            self._summaries.get(charter.group_id),
+            max_bytes=probing.max_bytes,
+            page_bytes=probing.page_bytes,
+            max_rows=probing.limits.max_rows,
+            invitation=self._probes.invitation(charter),
+        )
+        return SnapshotFetch(
+            charter, self._probes, self._directory, self.me, self.rng, self._spent, reader
+        )
+
+    def keep_summary(self, group_id: GroupId, summary: Summary) -> None:
+        """For the next look at the group, which may find that nothing has changed."""
+        self._summaries.pop(group_id, None)
+        if summary.replica:
+            self._summaries[group_id] = summary
+        while len(self._summaries) > self._probes.settings.max_kept:
+            self._summaries.popitem(last=False)
+
+    def overstated(self, group_id: GroupId) -> None:
+        """Its summary made the group look better than it is."""
+        self._overstated.add(group_id)
 
     def keep(self, probe: Probe) -> None:
         """For the next look at its group."""
@@ -155,30 +201,37 @@ class LookMemory:
 class _Fetches:
     """The fetches under way, by group."""
 
-    def __init__(self, memory: LookMemory) -> None:
-        self._memory = memory
+    def __init__(self) -> None:
         self._under_way: dict[GroupId, SnapshotFetch] = {}
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def begin(self, charter: Charter, now: float) -> list[LookEffect]:
-        fetch = self._under_way[charter.group_id] = self._memory.fetch(charter)
+    def begin(self, fetch: SnapshotFetch, now: float) -> list[LookEffect]:
+        self._under_way[fetch.charter.group_id] = fetch
         return [*fetch.start(now)]
 
-    def handle(
-        self, event: FetchEvent, now: float
-    ) -> tuple[list[LookEffect], Fetched | NotFetched | None]:
+    def handle(self, event: FetchEvent, now: float) -> tuple[list[LookEffect], FetchEnd | None]:
         """(effects, what the fetch that the event is of has come to, if it has ended)."""
         effects: list[LookEffect] = []
-        ended: Fetched | NotFetched | None = None
+        ended: FetchEnd | None = None
         for effect in self._under_way[event.group_id].handle(event, now):
-            if isinstance(effect, Fetched | NotFetched):
+            if isinstance(effect, FetchEnd):
                 ended = effect
                 del self._under_way[event.group_id]
             else:
                 effects.append(effect)
         return effects, ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparing:
+    """members: whose contributions were fetched; when they were not (signed), as was claimed. kin:
+    see `Finding`."""
+
+    members: int
+    signed: bool
+    kin: bool
 
 
 class Look:
@@ -193,10 +246,14 @@ class Look:
         self.here = here
         self.order = order
         self._memory = memory
-        self._fetches = _Fetches(memory)
+        self._fetches = _Fetches()
         self._waiting: deque[Charter] = deque()
-        self._comparing: dict[GroupId, tuple[int, bool]] = {}
-        """Group -> of how many members contributions were fetched, whether they are kin."""
+        self._comparing: dict[GroupId, _Comparing] = {}
+        self._charters: dict[GroupId, Charter] = {}
+        self._closer: deque[Charter] = deque()
+        """Of which what is signed is to be fetched, too."""
+        self._told: dict[GroupId, Comparison] = {}
+        """What the summaries of these showed."""
         self._candidates = {candidate.group_id: candidate for candidate in order.groups}
         self._findings: dict[GroupId, Finding] = {}
         self._gave_nothing: dict[GroupId, str] = {}
@@ -207,7 +264,7 @@ class Look:
 
     def start(self, now: float) -> list[LookEffect]:
         """Begin; to be called once."""
-        charters = self._memory.charters()
+        self._charters = charters = self._memory.charters()
         for group_id in self._candidates:
             if group_id not in charters:
                 self._gave_nothing[group_id] = "it is not known any more"
@@ -227,7 +284,7 @@ class Look:
                 self._alone = event.comparison
                 return self._go_on(now)
             case CircleCompared():
-                self._circle = event.comparison
+                self._on_circle_compared(event.comparison)
                 return self._go_on(now)
             case TimerFired():
                 return []
@@ -236,37 +293,70 @@ class Look:
             return effects
         return [*effects, *self._on_fetch_ended(ended, now), *self._go_on(now)]
 
-    def _on_fetch_ended(self, ended: Fetched | NotFetched, now: float) -> list[LookEffect]:
+    def _on_fetch_ended(self, ended: FetchEnd, now: float) -> list[LookEffect]:
         group_id = ended.group_id
         if isinstance(ended, NotFetched):
             self._memory.gave_nothing(group_id, now)
             self._gave_nothing[group_id] = ended.reason
             return []
         self._memory.gave_something(group_id)
-        self._memory.keep(ended.probe)
-        members = self._memory.contributors(ended.probe)
+        if isinstance(ended, Summarized):
+            self._memory.keep_summary(group_id, ended.summary)
+            signed, kin = False, False
+            members, model = ended.summary.members, ended.summary.model
+        else:
+            self._memory.keep(ended.probe)
+            peers = [state.peer_id for state in ended.probe.replica.members()]
+            signed, kin = True, self._memory.acquaintances.are_kin(peers)
+            members = self._memory.contributors(ended.probe)
+            model = ended.probe.view(without=(self._memory.me,))
         if not members:
             self._gave_nothing[group_id] = "nobody else has taught it anything"
             return []
-        peers = [state.peer_id for state in ended.probe.replica.members()]
-        kin = self._memory.acquaintances.are_kin(peers)
-        self._comparing[group_id] = (members, kin)
-        model = ended.probe.view(without=(self._memory.me,))
-        return [Compare(self.here.charter, self.here.others, ended.probe.charter, model)]
+        self._comparing[group_id] = _Comparing(members, signed, kin)
+        return [Compare(self.here.charter, self.here.others, model.charter, model)]
 
     def _on_compared(self, event: Compared) -> None:
-        members, kin = self._comparing.pop(event.group_id)
-        if event.comparison is None:
-            self._gave_nothing[event.group_id] = "this node has no data to compare by"
+        group_id, compared = event.group_id, event.comparison
+        what = self._comparing.pop(group_id)
+        if compared is None:
+            self._gave_nothing[group_id] = "this node has no data to compare by"
             return
-        candidate = self._candidates[event.group_id]
-        self._findings[event.group_id] = Finding(candidate, members, event.comparison, kin)
+        candidate = self._candidates[group_id]
+        finding = Finding(candidate, what.members, compared, what.kin, signed=what.signed)
+        if not what.signed and self.here.promising(finding):
+            self._look_closer(group_id, compared)
+            return
+        told = self._told.get(group_id)
+        if told is not None and told.gain - compared.gain > (
+            OVERSTATED_GAIN + compared.standard_error
+        ):
+            self._memory.overstated(group_id)
+        self._findings[group_id] = finding
+
+    def _on_circle_compared(self, circle: Comparison | None) -> None:
+        """Who else is in the other groups matters now; that is known of what is signed alone."""
+        self._circle = circle
+        if circle is not None and circle.gain > circle.standard_error:
+            for group_id, finding in [*self._findings.items()]:
+                if not finding.signed:
+                    del self._findings[group_id]
+                    self._look_closer(group_id, finding.comparison)
+
+    def _look_closer(self, group_id: GroupId, told: Comparison) -> None:
+        self._told[group_id] = told
+        self._closer.append(self._charters[group_id])
 
     def _go_on(self, now: float) -> list[LookEffect]:
         """Look at the next groups; when there are none left, come to the end."""
         effects: list[LookEffect] = []
-        while self._waiting and len(self._fetches) + len(self._comparing) < MAX_AT_ONCE:
-            effects += self._fetches.begin(self._waiting.popleft(), now)
+        while len(self._fetches) + len(self._comparing) < MAX_AT_ONCE:
+            if self._closer:
+                effects += self._fetches.begin(self._memory.fetch(self._closer.popleft()), now)
+            elif self._waiting:
+                effects += self._fetches.begin(self._memory.summarize(self._waiting.popleft()), now)
+            else:
+                break
         if len(self._fetches) or self._comparing:
             return effects
         here = self.here
@@ -277,7 +367,8 @@ class Look:
             self._circle_due = False
             return [CompareCircle(here.charter, here.others, here.circle)]
         found = [self._findings[g] for g in self._candidates if g in self._findings]
-        return [LookResult(tuple(found), self._gave_nothing, self._alone, self._circle)]
+        harmful = self._memory.acquaintances.harmful()
+        return [LookResult(tuple(found), self._gave_nothing, self._alone, self._circle, harmful)]
 
 
 class FirstLook:
@@ -289,7 +380,7 @@ class FirstLook:
         self.next_wake = math.inf
         self._groups = groups
         self._memory = memory
-        self._fetches = _Fetches(memory)
+        self._fetches = _Fetches()
         self._served: list[Served] = []
 
     def start(self, now: float) -> list[LookEffect]:
@@ -299,7 +390,9 @@ class FirstLook:
         effects: list[LookEffect] = []
         for candidate in self._to_ask():
             if candidate.group_id in charters:
-                effects += self._fetches.begin(charters[candidate.group_id], now)
+                effects += self._fetches.begin(
+                    self._memory.fetch(charters[candidate.group_id]), now
+                )
         return effects if len(self._fetches) else [self._result()]
 
     def handle(self, event: LookEvent, now: float) -> list[LookEffect]:

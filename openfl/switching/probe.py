@@ -169,6 +169,10 @@ class Probes:
         )
         return Probe(charter, self._sealer, self.settings, self._reader, admission)
 
+    def invitation(self, charter: Charter) -> bytes:
+        """This node's own to the group; empty when it has none, or needs none."""
+        return b"" if self._admission is None else self._admission(charter).own
+
     def keep(self, probe: Probe) -> None:
         """For the next look; the group looked at longest ago makes room."""
         self._kept.pop(probe.charter.group_id, None)

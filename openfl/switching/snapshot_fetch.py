@@ -1,5 +1,8 @@
 """`SnapshotFetch`: gets one group's snapshot from one of its members, as a pure state machine.
 
+Or, where that is enough, a summary of its model. Whoever does not know what a summary is, for it is
+of an earlier version, is asked for its snapshot instead.
+
 Members are asked one after another: those at hand, then those that are looked up, then whoever
 signed the group's cards, for where these are may not be known, and finding that out takes long. A
 member that cannot be reached counts for nothing: perhaps only its address was unknown, and the next
@@ -33,8 +36,11 @@ from openfl.switching.events import (
     Penalize,
     RequestSnapshot,
     Source,
+    Summarized,
 )
-from openfl.switching.probe import Probes
+from openfl.switching.probe import Probe, Probes
+from openfl.switching.summary import SummaryReader
+from openfl.wire.names import SUMMARY_PROTOCOL
 
 FETCH_SECONDS = 8.0
 """For one group: whoever is slower is asked next time."""
@@ -62,13 +68,23 @@ class _Asking:
 
 
 @dataclass(frozen=True, slots=True)
+class _AskingSummary:
+    peer: PeerId
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Over:
     """What it came to has been returned."""
 
 
+_State = _Finding | _Connecting | _AskingSummary | _Asking | _Over
+
+
 class SnapshotFetch:
     """See the module's text. The probe is this fetch's own until it ends; it is given back to
-    `probes` when nobody serves anything. spent: told of the bytes of each answer."""
+    `probes` when nobody serves anything. spent: told of the bytes of each answer. summary: to be
+    asked for first; the end is then `Summarized`, unless whoever answers knows of none."""
 
     next_wake = math.inf
     """There is no timer: whatever is asked for is reported by its own deadline."""
@@ -81,15 +97,17 @@ class SnapshotFetch:
         me: PeerId,
         rng: np.random.Generator,
         spent: Callable[[int], None],
+        summary: SummaryReader | None = None,
     ) -> None:
         self.charter = charter
-        self._probe = probes.take(charter)
+        self._summary = summary
+        self._taken: Probe | None = None if summary is not None else probes.take(charter)
         self._probes = probes
         self._directory = directory
         self._me = me
         self._rng = rng
         self._spent = spent
-        self._state: _Finding | _Connecting | _Asking | _Over = _Finding("at hand")
+        self._state: _State = _Finding("at hand")
         self._waiting: deque[PeerAddress] = deque()
         """Members of the present source, still to be asked."""
         self._other_sources = deque([self._look_up, self._ask_issuers])
@@ -117,11 +135,19 @@ class SnapshotFetch:
                 return self._next(now)
             case _Connecting() as state, ConnectEnded(connected=True):
                 self._asked.add(state.member.peer_id)
-                self._state = _Asking(state.member.peer_id)
-                self._probe.begin(now)
-                return [self._request(state.member.peer_id, now)]
+                if self._summary is None:
+                    return self._ask(state.member.peer_id, now)
+                self._summary.begin()
+                return [self._request_summary(self._summary, state.member.peer_id, now)]
             case _Connecting(), ConnectEnded():
                 self._reason = "no member can be reached"
+                return self._next(now)
+            case _AskingSummary() as state, Answered():
+                return self._take_in_summary(state.peer, event.payload, now)
+            case _AskingSummary() as state, NotAnswered():
+                self._reason = event.reason
+                if now < state.deadline - MOMENT_SECONDS:  # it may be of an earlier version
+                    return self._ask(state.peer, now)
                 return self._next(now)
             case _Asking() as state, Answered():
                 return self._take_in(state.peer, event.payload, now)
@@ -129,6 +155,24 @@ class SnapshotFetch:
                 self._reason = event.reason
                 return self._next(now)
         raise ValueError(f"{type(event).__name__} is not what {type(self._state).__name__} is for")
+
+    def _take_in_summary(self, peer: PeerId, payload: bytes, now: float) -> list[FetchEffect]:
+        assert self._summary is not None, "nobody was asked for a summary"
+        self._spent(len(payload))
+        try:
+            summary = self._summary.answer(payload)
+        except (DecodeError, InvalidContribution) as error:
+            self._reason = str(error)
+            return [Penalize(peer, self._reason), *self._next(now)]
+        except RemoteError as error:
+            self._reason = str(error)
+            return self._next(now)
+        if summary is None:
+            return [self._request_summary(self._summary, peer, now)]
+        self._state = _Over()
+        if self._taken is not None:  # somebody else was asked for a snapshot before
+            self._probes.keep(self._taken)
+        return [Summarized(self.charter.group_id, summary)]
 
     def _take_in(self, peer: PeerId, payload: bytes, now: float) -> list[FetchEffect]:
         self._spent(len(payload))
@@ -164,8 +208,27 @@ class SnapshotFetch:
 
     def _give_up(self) -> list[FetchEffect]:
         self._state = _Over()
-        self._probes.keep(self._probe)  # what has come was signed by its authors
+        if self._taken is not None:
+            self._probes.keep(self._taken)  # what has come was signed by its authors
         return [NotFetched(self.charter.group_id, self._reason)]
+
+    @property
+    def _probe(self) -> Probe:
+        if self._taken is None:
+            self._taken = self._probes.take(self.charter)
+        return self._taken
+
+    def _ask(self, peer: PeerId, now: float) -> list[FetchEffect]:
+        self._state = _Asking(peer)
+        self._probe.begin(now)
+        return [self._request(peer, now)]
+
+    def _request_summary(self, summary: SummaryReader, peer: PeerId, now: float) -> RequestSnapshot:
+        deadline = min(now + self._probes.settings.request_timeout_seconds, self._deadline)
+        self._state = _AskingSummary(peer, deadline)
+        return RequestSnapshot(
+            self.charter.group_id, peer, summary.request(), deadline, SUMMARY_PROTOCOL
+        )
 
     def _request(self, peer: PeerId, now: float) -> RequestSnapshot:
         deadline = min(now + self._probes.settings.request_timeout_seconds, self._deadline)

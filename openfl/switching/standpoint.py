@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from openfl.aggregation.member_judge import HARMFUL
 from openfl.core.contribution import Charter, ModelView, PeerId
 from openfl.group.session import GroupSession
+from openfl.switching.policy import Finding
 
+HARM = -3.0
+"""A member with such an influence on own data, in standard errors, clearly does it harm."""
 GOOD = 0.5
 """A member with that much influence on own data, in standard errors, did it good."""
 KIN_PART = 0.8
 """Of those members of another group that this node knows, so many must have done it good."""
 MAX_OPINIONS = 4096
+DOUBTFUL_GAIN = -0.01
+
+
+def may_be_better(finding: Finding) -> bool:
+    """Whether one standard error more would make the group better, or hardly worse."""
+    found = finding.comparison
+    return found.gain + found.standard_error > DOUBTFUL_GAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +31,13 @@ class Standpoint:
     """One moment of a node's membership. others: the plain mean of all other members, None when
     there are none: what this node taught would make its own group look better to it than any other.
     circle: that of those others that do its data no harm; None when they are no circle of their own
-    (see `standpoint_of`)."""
+    (see `standpoint_of`). promising: whether a group of which only a summary was fetched is to be
+    looked at closer; it must be true of all that the policy would move for."""
 
     charter: Charter
     others: ModelView | None
     circle: ModelView | None = None
+    promising: Callable[[Finding], bool] = may_be_better
 
 
 def standpoint_of(
@@ -60,6 +72,10 @@ class Acquaintances:
             self._opinions[peer] = z
         while len(self._opinions) > MAX_OPINIONS:
             del self._opinions[next(iter(self._opinions))]
+
+    def harmful(self) -> tuple[int, int]:
+        """(how many clearly did harm, how many were judged)."""
+        return sum(z < HARM for z in self._opinions.values()), len(self._opinions)
 
     def are_kin(self, members: Iterable[PeerId]) -> bool:
         """Whether these are known, and nearly all of those known did good."""

@@ -6,6 +6,7 @@ The author is never a field: it is whoever signed the envelope.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +14,7 @@ import numpy as np
 
 from openfl.aggregation.delta import Delta, Leave
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
-from openfl.core.contribution import PROTOCOL_VERSION, Encoding, GroupCard, PeerId
+from openfl.core.contribution import PROTOCOL_VERSION, Encoding, GroupCard, Keys, PeerId
 from openfl.core.errors import DecodeError
 from openfl.core.names import name_problem
 from openfl.wire import cbor, tensors
@@ -45,13 +46,18 @@ _ENCODINGS: dict[int, Encoding] = {tag: name for name, tag in _VALUE_TAGS.items(
 _VALUE_TAG_TUPLE = tuple(_ENCODINGS)
 
 
-class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WireRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rows of one table, as they are decoded first."""
+
     table: Annotated[str, msgspec.Meta(min_length=1, max_length=LIMITS.max_name_chars)]
     keys: bytes
     values: Tagged
     evidence: Tagged
-    curvature: Tagged
     scales: Tagged | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Block(WireRows, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    curvature: Tagged
 
 
 class _DeltaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,6 +190,13 @@ def decode_card(body: bytes, issuer: PeerId) -> GroupCard:
 
 
 def _block_to_plain(block: QuantizedBlock) -> dict[str, Any]:
+    plain = rows_to_plain(block)
+    plain["curvature"] = tensors.encode_array(block.curvature, tensors.FLOAT32)
+    return plain
+
+
+def rows_to_plain(block: QuantizedBlock) -> dict[str, Any]:
+    """A block without its curvature."""
     plain: dict[str, Any] = {
         "table": block.table,
         "keys": tensors.encode_keys(block.keys),
@@ -193,7 +206,6 @@ def _block_to_plain(block: QuantizedBlock) -> dict[str, Any]:
             else tensors.encode_array(block.codes, _VALUE_TAGS[block.encoding])
         ),
         "evidence": tensors.encode_counts(block.evidence),
-        "curvature": tensors.encode_array(block.curvature, tensors.FLOAT32),
     }
     if block.scaled:
         plain["scales"] = tensors.encode_array(block.scales, tensors.FLOAT16)
@@ -203,7 +215,15 @@ def _block_to_plain(block: QuantizedBlock) -> dict[str, Any]:
 def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
     keys = tensors.decode_keys(wire.keys, max_rows)
     curvature = tensors.decode_array(wire.curvature, (tensors.FLOAT32,))
-    rows, width = len(keys), len(curvature)
+    block = rows_from_wire(wire, keys, len(curvature))
+    if not np.isfinite(curvature).all():
+        raise DecodeError("a curvature that is not finite")
+    return replace(block, curvature=curvature)
+
+
+def rows_from_wire(wire: WireRows, keys: Keys, width: int) -> QuantizedBlock:
+    """A block of these decoded keys with a curvature of 0; DecodeError."""
+    rows = len(keys)
     if not 1 <= width <= LIMITS.max_width:
         raise DecodeError(f"a block of {width} columns")
     codes = tensors.decode_array(wire.values, _VALUE_TAG_TUPLE)
@@ -225,8 +245,6 @@ def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
             raise DecodeError(f"a value code below -{CODE_LIMITS[encoding]}")
     elif not np.isfinite(codes).all():
         raise DecodeError("a value that is not finite")
-    if not np.isfinite(curvature).all():
-        raise DecodeError("a curvature that is not finite")
     return QuantizedBlock(
         wire.table,
         encoding,
@@ -234,5 +252,5 @@ def _block_from_wire(wire: _Block, max_rows: int) -> QuantizedBlock:
         codes.reshape(rows, width),
         scales,
         tensors.decode_counts(wire.evidence, rows),
-        curvature,
+        np.zeros(width, dtype=np.float32),
     )

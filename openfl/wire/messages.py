@@ -59,10 +59,19 @@ from openfl.wire.names import (
     LEAVE_TYPE,
     PULL_PROTOCOL,
     SNAPSHOT_PROTOCOL,
+    SUMMARY_PROTOCOL,
     deltas_topic,
 )
 from openfl.wire.peer_ids import peer_id_from_bytes, peer_id_to_bytes
 from openfl.wire.schema import age_to_wire
+from openfl.wire.summaries import (
+    SummaryAnswer,
+    SummaryRequest,
+    decode_summary_answer,
+    decode_summary_request,
+    encode_summary_answer,
+    encode_summary_request,
+)
 
 __all__ = [
     "CARD_TYPE",
@@ -75,6 +84,7 @@ __all__ = [
     "LIMITS",
     "PULL_PROTOCOL",
     "SNAPSHOT_PROTOCOL",
+    "SUMMARY_PROTOCOL",
     "Announce",
     "AnswerItem",
     "CardsAnswer",
@@ -91,6 +101,8 @@ __all__ = [
     "PullRequest",
     "Refusal",
     "SnapshotRequest",
+    "SummaryAnswer",
+    "SummaryRequest",
     "UnclearName",
     "UnknownVersion",
     "age_to_wire",
@@ -107,6 +119,8 @@ __all__ = [
     "decode_leave",
     "decode_pull_request",
     "decode_snapshot_request",
+    "decode_summary_answer",
+    "decode_summary_request",
     "delta_digest",
     "deltas_topic",
     "encode_answer",
@@ -119,6 +133,8 @@ __all__ = [
     "encode_leave",
     "encode_pull_request",
     "encode_snapshot_request",
+    "encode_summary_answer",
+    "encode_summary_request",
     "peer_id_from_bytes",
     "peer_id_to_bytes",
 ]

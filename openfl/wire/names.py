@@ -13,6 +13,7 @@ INVITATION_TYPE = b"/openfl/invitation/1"
 """Payload types of signed envelopes: one type's signature is void for another."""
 
 SNAPSHOT_PROTOCOL = "/openfl/snapshot/1"
+SUMMARY_PROTOCOL = "/openfl/summary/1"
 PULL_PROTOCOL = "/openfl/pull/1"
 GROUPS_PROTOCOL = "/openfl/groups/1"
 PEERS_PROTOCOL = "/openfl/peers/1"

@@ -47,7 +47,13 @@ from openfl.wire import messages as wire
 from openfl.wire.names import group_key
 from tests.situation import within
 
-OURS = (wire.SNAPSHOT_PROTOCOL, wire.PULL_PROTOCOL, wire.GROUPS_PROTOCOL, "/openfl/peers/1")
+OURS = (
+    wire.SNAPSHOT_PROTOCOL,
+    wire.SUMMARY_PROTOCOL,
+    wire.PULL_PROTOCOL,
+    wire.GROUPS_PROTOCOL,
+    "/openfl/peers/1",
+)
 
 
 @pytest.mark.parametrize("protocol", OURS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
+from openfl.aggregation.summary import summary_page
 from openfl.core.contribution import Evaluation, GroupCard
 from openfl.simulation.attacks import ATTACKS
 from openfl.simulation.engine import Engine
@@ -50,6 +51,8 @@ class ShopWindow:
     who have joined hear noise."""
 
     members: list[SimulatedMember]
+    summaries_alone: bool = False
+    """Of what is signed, the true one is shown."""
     model: Replica | None = None
 
     def dress(self, record: RoundRecord) -> None:
@@ -59,17 +62,29 @@ class ShopWindow:
             self.model, _ = saved.rebuild(liar.sealer, ReplicaLimits(), 0.0)
 
     def answer(self, protocol: str, payload: bytes, now: float) -> bytes | None:
-        if protocol != wire.SNAPSHOT_PROTOCOL or self.model is None:
+        if self.model is None:
+            return None
+        if protocol == wire.SUMMARY_PROTOCOL:
+            asked = wire.decode_summary_request(payload)
+            rows = summary_page(self.model.view(), asked.max_bytes, asked.cursor)
+            members = self.model.member_count
+            return wire.encode_summary_answer(
+                wire.SummaryAnswer(members, rows.blocks, rows.cursor, self.model.digest())
+            )
+        if protocol != wire.SNAPSHOT_PROTOCOL or self.summaries_alone:
             return None
         request = wire.decode_snapshot_request(payload)
         page = self.model.page(request.known, now, request.max_bytes, request.cursor)
         return wire.encode_answer(wire.ItemsAnswer.of_page(page, self.model.digest()))
 
 
-def run(from_round: int, rounds: int, *, shop_window: bool = False) -> Run:
+def run(
+    from_round: int, rounds: int, *, shop_window: bool = False, summaries_alone: bool = False
+) -> Run:
     """Twelve nodes of two tastes. Six of the first taste are hostile, in a group of their own; all
     others are in one group. from_round: of their own, when hostile ones turn to noise. shop_window:
-    they show strangers the model of before, and nobody looks around until they have turned."""
+    they show strangers the model of before, and nobody looks around until they have turned;
+    summaries_alone: but not in snapshots."""
     seed = 1
     scenario = Scenario(
         name="hostile-group",
@@ -98,7 +113,7 @@ def run(from_round: int, rounds: int, *, shop_window: bool = False) -> Run:
     bad = {6, 7, 8}
     charters = [lure if n in bad else home for n in range(12)]
     members = make_members(scenario, population, charters)
-    window = ShopWindow(members)
+    window = ShopWindow(members, summaries_alone)
     for member in members:
         if member.index in bad:
             rng = np.random.default_rng([seed, member.index])
@@ -146,3 +161,11 @@ def test_a_group_that_shows_strangers_another_model_than_members_is_left_and_not
         assert done.driver.nodes[victim].chooser.selector.is_distrusted(
             done.engine.members[6].charter.group_id
         )
+
+
+def test_a_summary_that_promises_what_no_member_signed_moves_nobody() -> None:
+    done = run(TURNS_AT, rounds=12, shop_window=True, summaries_alone=True)
+    assert moves_to(done, LURE) == []
+    lure = done.engine.members[6].charter.group_id
+    seen = [n.chooser.selector.findings.get(lure) for n in done.driver.nodes]
+    assert any(f is not None and f.signed for f in seen), "it was promising enough to be fetched"

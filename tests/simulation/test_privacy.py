@@ -35,6 +35,7 @@ from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.kinds import load_workload
 from openfl.learning.rating import charter as rating_charter
 from openfl.learning.rating.task import MatrixFactorization
+from openfl.learning.rating.user_prior import USER_PRIOR
 from openfl.learning.workload import Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.network import SimulatedNetwork
@@ -251,12 +252,20 @@ def check_exchange(kind: str, protocol: str, data: bytes, peers: set[PeerId]) ->
     match kind, protocol:
         case "request", wire.SNAPSHOT_PROTOCOL:
             again = exchange.encode_snapshot_request(exchange.decode_snapshot_request(data))
+        case "request", wire.SUMMARY_PROTOCOL:
+            again = wire.encode_summary_request(wire.decode_summary_request(data))
         case "request", wire.PULL_PROTOCOL:
             again = exchange.encode_pull_request(exchange.decode_pull_request(data))
         case "request", wire.GROUPS_PROTOCOL:
             again = exchange.encode_groups_request()
         case "answer", wire.SNAPSHOT_PROTOCOL | wire.PULL_PROTOCOL:
             again = exchange.encode_answer(exchange.decode_items_answer(data))
+        case "answer", wire.SUMMARY_PROTOCOL:
+            told_of = wire.decode_summary_answer(data)
+            if isinstance(told_of, wire.SummaryAnswer):
+                again = wire.encode_summary_answer(told_of)
+            else:
+                again = wire.encode_answer(told_of)
         case "answer", wire.GROUPS_PROTOCOL:
             again = exchange.encode_answer(exchange.decode_cards_answer(data))
         case "request", names.PEERS_PROTOCOL:
@@ -311,7 +320,7 @@ def check_deltas(tap: Wiretap, folders: list[Path], owners: dict[PeerId, int], k
 
 def check_block(block: QuantizedBlock, made: list[RowBlock], kind: str) -> None:
     tables = {
-        "rating": {rating_charter.ITEMS, rating_charter.MEAN},
+        "rating": {rating_charter.ITEMS, rating_charter.MEAN, USER_PRIOR},
         "implicit": {
             implicit_charter.ITEMS,
             implicit_charter.LISTENERS,

@@ -23,6 +23,8 @@ RULES = {
     "pull-request": "request",
     "groups-request": "groups-request",
     "items-answer": "items-answer / refusal",
+    "summary-request": "summary-request",
+    "summary-answer": "summary-answer / refusal",
     "cards-answer": "cards-answer / refusal",
 }
 BEYOND_CDDL = {

@@ -370,3 +370,16 @@ def test_judging_leaves_no_trace_in_training() -> None:
     plain, judged = (merged(CHARTER, [c]) for c in contributions)
     keys = plain.keys(CLASSES)
     assert np.array_equal(plain.rows(CLASSES, keys), judged.rows(CLASSES, keys))
+
+
+def test_a_feature_that_hardly_ever_varies_is_not_blown_up_where_it_does() -> None:
+    draw = np.random.default_rng(3)
+    values = np.zeros((400, 2))
+    values[:, 0] = draw.normal(size=400)
+    values[7, 1] = 1.0  # twenty times its spread away from its centre
+    units = scores.Units(values.mean(axis=0), values.std(axis=0))
+    z = units.standardise(values)
+    assert z[7, 1] == scores.MAX_STANDARDISED < (values[7, 1] - units.centre[1]) / units.spread[1]
+    usual = np.abs(values[:, 0]) < 2.5
+    exact = (values[usual, 0] - units.centre[0]) / units.spread[0]
+    assert np.allclose(z[usual, 0], exact)

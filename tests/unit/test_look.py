@@ -27,7 +27,7 @@ from openfl.switching.look import (
     LookMemory,
     LookSettings,
 )
-from openfl.switching.policy import Candidate, LookOrder
+from openfl.switching.policy import Candidate, Finding, LookOrder
 from openfl.switching.probe import Probes, ProbeSettings
 from openfl.switching.snapshot_fetch import (
     CONNECT_SECONDS,
@@ -36,6 +36,7 @@ from openfl.switching.snapshot_fetch import (
     MAX_SOURCES,
     SnapshotFetch,
 )
+from openfl.switching.standpoint import Standpoint, may_be_better
 from openfl.wire import messages as wire
 from tests.group_rig import (
     CHARTER,
@@ -122,9 +123,10 @@ def address(*numbers: int) -> tuple[PeerAddress, ...]:
 
 
 def answer_of(member: Member, request: ev.RequestSnapshot, now: float) -> bytes:
-    asked = wire.decode_snapshot_request(request.payload)
-    page = member.session.replica.page(asked.known, now, asked.max_bytes, asked.cursor)
-    return wire.encode_answer(wire.ItemsAnswer.of_page(page, member.session.replica.digest()))
+    asked = session_events.RequestReceived(ME.peer_id, request.protocol, request.payload)
+    effects = member.session.handle(asked, now)
+    (answer,) = (e.payload for e in effects if isinstance(e, session_events.Respond))
+    return answer
 
 
 REFUSAL = wire.encode_answer(wire.Refusal("unknown-group", "not a member"))
@@ -137,10 +139,13 @@ class Fetching:
     """One fetch of `CHARTER`, driven by hand."""
 
     situation: Situation = field(default_factory=Situation)
+    summary: bool = False
 
     def __post_init__(self) -> None:
         self.situation.tells(CHARTER, 1, 2)
-        self.fetch: SnapshotFetch = self.situation.memory.fetch(CHARTER)
+        memory = self.situation.memory
+        begun = memory.summarize(CHARTER) if self.summary else memory.fetch(CHARTER)
+        self.fetch: SnapshotFetch = begun
         self.effects: Sequence[Effect] = self.fetch.start(self.situation.now)
 
     @property
@@ -317,6 +322,63 @@ def test_what_came_from_a_member_that_broke_off_is_kept_for_the_next_look() -> N
     assert one.situation.probes.take(CHARTER).replica.member_count == 1
 
 
+def summarizing(situation: Situation | None = None) -> Fetching:
+    """A fetch that is to begin with a summary, of which members 0 and 1 have been named."""
+    one = Fetching(situation if situation is not None else Situation(), summary=True)
+    one.found(0, 1)
+    one.connect()
+    assert isinstance(one.last, ev.RequestSnapshot)
+    assert one.last.protocol == wire.SUMMARY_PROTOCOL
+    return one
+
+
+def test_a_summary_comes_page_by_page_and_no_probe_is_made_for_it() -> None:
+    one, members = (
+        summarizing(Situation(probe_settings=ProbeSettings(page_bytes=1))),
+        served(CHARTER),
+    )
+    pages = 0
+    while isinstance(one.last, ev.RequestSnapshot):
+        pages += 1
+        one.give(ev.Answered(CHARTER.group_id, answer_of(members[0], one.last, one.situation.now)))
+    assert pages == 2
+    assert isinstance(one.last, ev.Summarized)
+    assert list(one.last.summary.model.keys("weights")) == [1, 2]
+    assert one.last.summary.members == 2
+
+
+def test_who_does_not_know_what_a_summary_is_is_asked_for_its_snapshot() -> None:
+    one, members = summarizing(), served(CHARTER)
+    asked = one.last
+    assert isinstance(asked, ev.RequestSnapshot)
+    one.fail()  # at once: nobody speaks that protocol there
+    assert isinstance(one.last, ev.RequestSnapshot)
+    assert (one.last.peer, one.last.protocol) == (asked.peer, wire.SNAPSHOT_PROTOCOL)
+    payload = answer_of(members[0], one.last, one.situation.now)
+    assert isinstance(one.give(ev.Answered(CHARTER.group_id, payload)), ev.Fetched)
+
+
+def test_who_does_not_answer_in_time_is_not_asked_for_anything_else() -> None:
+    one = summarizing()
+    asked = one.last
+    assert isinstance(asked, ev.RequestSnapshot)
+    one.fail(after=asked.deadline - one.situation.now)
+    assert isinstance(one.last, ev.Connect)
+    one.connect()
+    assert isinstance(one.last, ev.RequestSnapshot)
+    assert one.last.peer != asked.peer
+    assert one.last.protocol == wire.SUMMARY_PROTOCOL
+
+
+def test_a_summary_that_is_refused_or_malformed_is_asked_of_the_next() -> None:
+    one = summarizing()
+    one.give(ev.Answered(CHARTER.group_id, REFUSAL))
+    assert not any(isinstance(effect, ev.Penalize) for effect in one.effects)
+    one.connect()
+    one.give(ev.Answered(CHARTER.group_id, b"no message"))
+    assert isinstance(one.effects[0], ev.Penalize)
+
+
 def test_an_event_out_of_turn_is_an_error_of_the_driver() -> None:
     one = Fetching()
     with pytest.raises(ValueError, match="Answered is not what _Finding is for"):
@@ -326,6 +388,8 @@ def test_an_event_out_of_turn_is_an_error_of_the_driver() -> None:
 # --- Look -----------------------------------------------------------------------------------------
 
 
+WORSE = -0.5
+"""So clearly that nobody would look closer."""
 GROUPS = [replace(CHARTER, name=name) for name in ("ska", "dub", "soul", "funk", "punk")]
 
 
@@ -341,6 +405,7 @@ class Looking:
     asking: list[tuple[ev.RequestSnapshot, Member]] = field(default_factory=list)
     silent: bool = False
     """Requests wait for `answer`."""
+    circle_gain: float = 0.0
 
     def run(self, machine: Look | FirstLook, effects: Sequence[Effect]) -> None:
         """Carry out what follows until all wait."""
@@ -365,6 +430,8 @@ class Looking:
                     continue
                 case ev.CompareAlone():
                     event = ev.AloneCompared(comparison(0.5))
+                case ev.CompareCircle():
+                    event = ev.CircleCompared(comparison(self.circle_gain))
                 case _:
                     self.results.append(effect)
                     continue
@@ -376,10 +443,17 @@ class Looking:
         event = ev.Answered(request.group_id, payload)
         self.run(machine, machine.handle(event, self.situation.now))
 
-    def judge(self, machine: Look, gain: float | None) -> None:
-        there = self.comparing.pop(0).there.group_id
-        event = ev.Compared(there, None if gain is None else comparison(gain))
+    def judge(self, machine: Look, gain: float | None, closer: float | None = None) -> None:
+        """The comparison that waits longest; and, when the group is looked at closer, that one, too
+        (closer: its gain; by default the same)."""
+        there = self.comparing.pop(0).there
+        event = ev.Compared(there.group_id, None if gain is None else comparison(gain))
         self.run(machine, machine.handle(event, self.situation.now))
+        again = next((compare for compare in self.comparing if compare.there == there), None)
+        if again is not None:
+            self.comparing.remove(again)
+            self.comparing.insert(0, again)
+            self.judge(machine, gain if closer is None else closer)
 
 
 def look(
@@ -388,13 +462,16 @@ def look(
     alone: bool = False,
     situation: Situation | None = None,
     members: Callable[[Charter], list[Member]] = served,
+    promising: Callable[[Finding], bool] = may_be_better,
+    circle: bool = False,
 ) -> tuple[Looking, Look]:
     """A look at all `GROUPS`, of which those of `serving` give a snapshot."""
     situation = situation if situation is not None else Situation()
     candidates = tuple(situation.tells(charter, 40 + n) for n, charter in enumerate(GROUPS))
     run = Looking(situation, {charter.group_id: members(charter) for charter in serving})
     current = served(HERE)[0].session.replica.view()
-    machine = Look(situation.memory, HERE, current, LookOrder(candidates, alone))
+    here = Standpoint(HERE, current, current if circle else None, promising)
+    machine = Look(situation.memory, here, LookOrder(candidates, alone, circle))
     run.run(machine, machine.start(situation.now))
     return run, machine
 
@@ -419,7 +496,7 @@ def test_groups_are_found_in_the_order_of_the_candidates_whoever_answers_first()
 def test_so_many_groups_are_looked_at_beside_each_other_until_they_are_judged() -> None:
     run, machine = look()
     assert len(run.comparing) == MAX_AT_ONCE
-    run.judge(machine, 0.1)
+    run.judge(machine, WORSE)
     assert len(run.comparing) == MAX_AT_ONCE
     assert len(run.situation.ordered(ev.Compare)) == MAX_AT_ONCE + 1
 
@@ -448,7 +525,7 @@ def test_each_group_that_gave_nothing_says_why() -> None:
     assert [f.candidate.name for f in result.findings] == ["ska"]
     assert result.gave_nothing == {
         GROUPS[1].group_id: "nobody else has taught it anything",
-        GROUPS[2].group_id: "this node holds nothing back to compare by",
+        GROUPS[2].group_id: "this node has no data to compare by",
         GROUPS[3].group_id: "no member can be reached",
         GROUPS[4].group_id: "no member can be reached",
     }
@@ -457,7 +534,8 @@ def test_each_group_that_gave_nothing_says_why() -> None:
 def test_a_group_whose_cards_have_expired_is_not_looked_at() -> None:
     situation = Situation()
     order = LookOrder((Candidate(GROUPS[0].group_id, "ska", 3),), alone=False)
-    machine = Look(situation.memory, HERE, served(HERE)[0].session.replica.view(), order)
+    here = Standpoint(HERE, served(HERE)[0].session.replica.view())
+    machine = Look(situation.memory, here, order)
     (result,) = machine.start(situation.now)
     assert isinstance(result, ev.LookResult)
     assert result.gave_nothing == {GROUPS[0].group_id: "it is not known any more"}
@@ -475,18 +553,98 @@ def test_training_alone_is_compared_last_and_only_when_that_was_ordered() -> Non
     assert not run.situation.ordered(ev.CompareAlone)
 
 
-def test_what_a_look_has_fetched_is_not_fetched_again() -> None:
+@pytest.mark.parametrize(
+    ("gain", "asked"),
+    [(WORSE, [wire.SUMMARY_PROTOCOL]), (0.1, [wire.SUMMARY_PROTOCOL, wire.SNAPSHOT_PROTOCOL])],
+)
+def test_what_a_look_has_fetched_is_not_fetched_again(gain: float, asked: list[str]) -> None:
     situation = Situation()
     kept = {charter.group_id: served(charter) for charter in GROUPS[:1]}
     sizes = []
     for _ in range(2):
         situation.effects.clear()
         run, machine = look(GROUPS[:1], situation=situation, members=lambda c: kept[c.group_id])
-        run.judge(machine, 0.1)
-        (request,) = situation.ordered(ev.RequestSnapshot)
-        assert isinstance(request, ev.RequestSnapshot)
-        sizes.append(len(answer_of(kept[GROUPS[0].group_id][0], request, situation.now)))
-    assert sizes[1] < sizes[0] / 2
+        run.judge(machine, gain)
+        requests = [e for e in situation.effects if isinstance(e, ev.RequestSnapshot)]
+        assert [request.protocol for request in requests] == asked
+        (member, *_) = kept[GROUPS[0].group_id]
+        sizes.append([len(answer_of(member, request, situation.now)) for request in requests])
+    assert all(second < first * 0.7 for first, second in zip(*sizes, strict=True))
+
+
+def test_a_group_that_is_clearly_worse_is_judged_by_its_summary_alone() -> None:
+    run, machine = look(GROUPS[:1])
+    run.judge(machine, WORSE)
+    (found,) = result_of(run).findings
+    assert (found.signed, found.members, found.comparison) == (False, 2, comparison(WORSE))
+    assert run.situation.probes.take(GROUPS[0]).replica.member_count == 0
+
+
+def test_one_that_may_be_better_is_fetched_signed_and_that_is_what_counts() -> None:
+    run, machine = look(GROUPS[:1])
+    run.judge(machine, 0.2, closer=0.15)
+    (found,) = result_of(run).findings
+    assert (found.signed, found.members, found.comparison) == (True, 2, comparison(0.15))
+    compared = [e.model for e in run.situation.effects if isinstance(e, ev.Compare)]
+    summary, signed = (model.rows("weights", model.keys("weights")) for model in compared)
+    assert np.abs(summary - signed).max() <= np.abs(signed).max() / 127
+
+
+def test_what_is_to_be_looked_at_closer_is_the_caller_s_to_say() -> None:
+    asked: list[tuple[float, int]] = []
+
+    def never(found: Finding) -> bool:
+        asked.append((found.comparison.gain, found.members))
+        return False
+
+    run, machine = look(GROUPS[:1], promising=never)
+    run.judge(machine, 0.1)
+    assert asked == [(0.1, 2)]
+    assert not result_of(run).findings[0].signed
+
+
+@pytest.mark.parametrize("circle_gain", [0.0, 0.1])
+def test_who_is_in_a_group_is_looked_up_when_a_circle_of_its_own_may_be_better(
+    circle_gain: float,
+) -> None:
+    run, machine = look(GROUPS[:2], circle=True)
+    run.circle_gain = circle_gain
+    run.situation.memory.acquaintances.judged({peer(0): 2.0, peer(1): 2.0})
+    run.judge(machine, WORSE)
+    run.judge(machine, WORSE)
+    while run.comparing:
+        run.judge(machine, WORSE)
+    found = result_of(run).findings
+    better = circle_gain > 0
+    assert [(f.signed, f.kin) for f in found] == [(better, better)] * 2
+    assert result_of(run).circle == comparison(circle_gain)
+
+
+def test_whose_summary_promised_too_much_is_asked_for_none_again() -> None:
+    situation = Situation()
+    for gain, closer, asked in (
+        (0.2, 0.19, [wire.SUMMARY_PROTOCOL, wire.SNAPSHOT_PROTOCOL]),  # about what it said
+        (0.2, -0.2, [wire.SUMMARY_PROTOCOL, wire.SNAPSHOT_PROTOCOL]),
+        (0.2, 0.2, [wire.SNAPSHOT_PROTOCOL]),
+    ):
+        situation.effects.clear()
+        run, machine = look(GROUPS[:1], situation=situation)
+        run.judge(machine, gain, closer)
+        requests = [e for e in situation.effects if isinstance(e, ev.RequestSnapshot)]
+        assert [request.protocol for request in requests] == asked
+
+
+def test_a_summary_of_a_group_that_serves_no_snapshot_moves_nobody() -> None:
+    run, machine = look(GROUPS[:1])
+    run.silent = True
+    run.judge(machine, 0.3)
+    while run.asking:
+        request, _ = run.asking.pop()
+        assert request.protocol == wire.SNAPSHOT_PROTOCOL
+        event = ev.Answered(request.group_id, REFUSAL)
+        run.run(machine, machine.handle(event, run.situation.now))
+    assert result_of(run).findings == ()
+    assert result_of(run).gave_nothing[GROUPS[0].group_id]
 
 
 def test_a_group_of_which_nobody_answered_waits_twice_as_long_each_time() -> None:
@@ -532,7 +690,7 @@ def test_a_minute_s_bytes_are_not_exceeded_by_looks_and_come_back_with_time() ->
     run, _ = look(situation=situation)
     reasons = set(result_of(run).gave_nothing.values())
     assert reasons == {"enough was fetched for this minute"}
-    situation.now += 200.0
+    situation.now += 300.0
     run, machine = look(GROUPS[:1], situation=situation)
     assert run.comparing
 

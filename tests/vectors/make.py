@@ -22,6 +22,7 @@ import numpy as np
 from openfl.aggregation.delta import Delta, Leave
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.aggregation.replica import Completeness, Cursor, Replica
+from openfl.aggregation.summary import RowCursor
 from openfl.aggregation.version_vector import Version
 from openfl.core.contribution import (
     Charter,
@@ -91,6 +92,25 @@ def int4_block(keys: list[int], codes: list[list[int]], scales: list[float]) -> 
         np.array(scales, dtype=np.float16),
         np.full(len(keys), 3, dtype=np.uint32),
         np.array([0.5, 0.25, 1.0], dtype=np.float32),
+    )
+
+
+def mean_block(
+    table: str,
+    encoding: Any,
+    keys: list[int],
+    values: list[list[float]],
+    scales: list[float],
+    evidence: list[int],
+) -> QuantizedBlock:
+    return QuantizedBlock(
+        table,
+        encoding,
+        np.array(keys, dtype=np.uint64),
+        np.array(values, dtype=encoding),
+        np.array(scales, dtype=np.float16),
+        np.array(evidence, dtype=np.uint32),
+        np.zeros(len(values[0]), dtype=np.float32),
     )
 
 
@@ -196,6 +216,27 @@ ITEMS_ANSWERS = {
     "a page with more behind it": wire.ItemsAnswer((), (), Cursor(ANN, 0, 0), bytes(16)),
     "a refusal": wire.Refusal("unknown-group", "this node is not a member"),
 }
+SUMMARY_REQUESTS = {
+    "a summary, from the start": wire.SummaryRequest(GROUP, 65_536),
+    "a summary, going on": wire.SummaryRequest(GROUP, 1, RowCursor("items", 2**64 - 1)),
+    "a summary, of a closed group, for who has one": wire.SummaryRequest(
+        CLOSED.group_id, 9, None, bytes(range(16)), b"the asker's"
+    ),
+}
+SUMMARY_ANSWERS = {
+    "a summary with a table of each encoding": wire.SummaryAnswer(
+        12,
+        (
+            mean_block("items", "int8", [3, 700], [[1, -127, 0], [5, 6, 7]], [0.5, 2.0], [9, 300]),
+            mean_block("mean", "float32", [0], [[-0.25]], [], [70_000]),
+            mean_block("half", "float16", [1, 2], [[0.5, 1.5], [-2.0, 0.0]], [], [4, 4]),
+        ),
+        RowCursor("half", 2),
+        bytes(range(16)),
+    ),
+    "a summary that the asker has": wire.SummaryAnswer(12, (), None, bytes(16)),
+    "a summary that is refused": wire.Refusal("not-invited", "this group is closed"),
+}
 CARDS_ANSWERS = {
     "two cards": wire.CardsAnswer(((b"card one", 0), (b"card two", 3600))),
     "no cards": wire.CardsAnswer(()),
@@ -230,8 +271,18 @@ DECODERS: dict[str, Decoder] = {
     "pull-request": wire.decode_pull_request,
     "groups-request": wire.decode_groups_request,
     "items-answer": wire.decode_items_answer,
+    "summary-request": wire.decode_summary_request,
+    "summary-answer": wire.decode_summary_answer,
     "cards-answer": wire.decode_cards_answer,
 }
+
+
+def encode_summary(answer: wire.SummaryAnswer | wire.Refusal) -> bytes:
+    if isinstance(answer, wire.Refusal):
+        return wire.encode_answer(answer)
+    return wire.encode_summary_answer(answer)
+
+
 ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "keys": tensors.encode_keys,
     "delta": wire.encode_delta,
@@ -244,6 +295,8 @@ ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "pull-request": wire.encode_pull_request,
     "groups-request": lambda _: wire.encode_groups_request(),
     "items-answer": wire.encode_answer,
+    "summary-request": wire.encode_summary_request,
+    "summary-answer": encode_summary,
     "cards-answer": wire.encode_answer,
 }
 
@@ -295,6 +348,8 @@ def accepted() -> list[dict[str, Any]]:
         ("pull-request", PULL_REQUESTS),
         ("groups-request", {"the groups request": None}),
         ("items-answer", ITEMS_ANSWERS),
+        ("summary-request", SUMMARY_REQUESTS),
+        ("summary-answer", SUMMARY_ANSWERS),
         ("cards-answer", CARDS_ANSWERS),
     ]
     vectors = []
@@ -534,6 +589,38 @@ def refused() -> list[dict[str, Any]]:
         "an invitation without an end",
         "missing",
         cbor.encode({key: value for key, value in plain.items() if key != "expires_at"}),
+    )
+
+    told = wire.encode_summary_answer(SUMMARY_ANSWERS["a summary with a table of each encoding"])
+    plain = cbor.decode(told, len(told), tensors.ARRAY_TAGS)
+
+    def changed_summary(name: str, why: str, **fields: Any) -> None:
+        first = {**plain["blocks"][0], **fields}
+        message = {**plain, "blocks": [{k: v for k, v in first.items() if v is not None}]}
+        add("summary-answer", name, why, cbor.encode(message))
+
+    changed_summary("a summary in four bits", "type", values=cbor.Tagged(64, b"\x11" * 3))
+    changed_summary(
+        "a summary with a curvature", "unknown field", curvature=cbor.Tagged(85, bytes(12))
+    )
+    changed_summary("a summary of no rows", "shape", keys=b"")
+    changed_summary(
+        "a summary of rows of no equal width", "shape", values=cbor.Tagged(72, bytes(7))
+    )
+    changed_summary("a summary with a scale too few", "shape", scales=cbor.Tagged(84, bytes(2)))
+    changed_summary("codes of a summary without scales", "scales", scales=None)
+    changed_summary("a summary without evidence", "missing", evidence=None)
+    add(
+        "summary-request",
+        "a cursor whose key is too short",
+        "schema",
+        cbor.encode({"group": bytes(16), "cursor": ["items", b"short"], "max_bytes": 1}),
+    )
+    add(
+        "summary-request",
+        "a summary that the asker does not have, said",
+        "schema",
+        cbor.encode({"group": bytes(16), "cursor": None, "max_bytes": 1, "have": b""}),
     )
 
     for label, data in CBOR_REFUSED.items():

@@ -224,11 +224,28 @@ function block (value) {
     evidence: typedArray(UINT8, UINT16, UINT32),
     curvature: typedArray(FLOAT32)
   }, { scales: typedArray(FLOAT16) })
-  const keys = decodeKeys(read.keys)
   const curvature = numbers(read.curvature)
+  need(curvature.every(Number.isFinite), 'a curvature that is not finite')
+  return rows(read, decodeKeys(read.keys), curvature)
+}
+
+// Of a summary: a block without a curvature, and without four bits.
+function meanBlock (value) {
+  const read = record(value, {
+    table: string(1, 64),
+    keys: bytes(0, MAX.answer),
+    values: typedArray(SINT8, FLOAT16, FLOAT32),
+    evidence: typedArray(UINT8, UINT16, UINT32)
+  }, { scales: typedArray(FLOAT16) })
+  const keys = decodeKeys(read.keys)
+  need(keys.length > 0, 'a block without rows')
+  const width = Math.floor(read.values.data.length / SIZE[read.values.tag] / keys.length)
+  return rows(read, keys, new Array(width).fill(0))
+}
+
+function rows (read, keys, curvature) {
   const width = curvature.length
   need(width >= 1 && width <= 4096, 'no columns, or too many')
-  need(curvature.every(Number.isFinite), 'a curvature that is not finite')
   const encoding = ENCODING[read.values.tag]
   const count = keys.length * width
   const flat = encoding === 'int4' ? unpack(read.values.data, count) : numbers(read.values)
@@ -268,19 +285,20 @@ export function encodeDelta (delta) {
     round: delta.round,
     examples: delta.examples,
     fit: fitToWire(delta.fit),
-    blocks: delta.blocks.map(b => {
-      const most = Math.max(0, ...b.evidence)
-      const same = b.evidence.length > 1 && b.evidence.every(n => n === b.evidence[0])
-      return {
-        table: b.table,
-        keys: encodeKeys(b.keys),
-        values: array(VALUE_TAG[b.encoding], b.encoding === 'int4' ? pack(b.codes.flat()) : b.codes.flat()),
-        evidence: array(most < 256 ? UINT8 : most < 65536 ? UINT16 : UINT32, same ? [b.evidence[0]] : b.evidence),
-        curvature: array(FLOAT32, b.curvature),
-        ...(isScaled(b.encoding) ? { scales: array(FLOAT16, b.scales) } : {})
-      }
-    })
+    blocks: delta.blocks.map(b => ({ ...encodeRows(b), curvature: array(FLOAT32, b.curvature) }))
   })
+}
+
+function encodeRows (b) {
+  const most = Math.max(0, ...b.evidence)
+  const same = b.evidence.length > 1 && b.evidence.every(n => n === b.evidence[0])
+  return {
+    table: b.table,
+    keys: encodeKeys(b.keys),
+    values: array(VALUE_TAG[b.encoding], b.encoding === 'int4' ? pack(b.codes.flat()) : b.codes.flat()),
+    evidence: array(most < 256 ? UINT8 : most < 65536 ? UINT16 : UINT32, same ? [b.evidence[0]] : b.evidence),
+    ...(isScaled(b.encoding) ? { scales: array(FLOAT16, b.scales) } : {})
+  }
 }
 
 export const valueOf = (block, row, column) =>
@@ -501,6 +519,58 @@ function encodeItems (answer) {
   })
 }
 
+const readRowCursor = value => value === null
+  ? null
+  : { table: value[0], key: value[1].reduce((key, octet) => key << 8n | BigInt(octet), 0n) }
+const writeRowCursor = c => c === null
+  ? null
+  : [c.table, Uint8Array.from({ length: 8 }, (_, n) => Number(c.key >> BigInt(8 * (7 - n)) & 0xffn))]
+const rowCursor = tuple(string(1, 64), bytes(8))
+
+function decodeSummaryRequest (payload) {
+  const read = record(decode(payload, MAX.request), {
+    group, cursor: nullable(rowCursor), max_bytes: positive
+  }, { have: bytes(16), invitation })
+  return {
+    group_id: read.group,
+    max_bytes: read.max_bytes,
+    cursor: readRowCursor(read.cursor),
+    have: read.have ?? NOTHING,
+    invitation: read.invitation ?? NOTHING
+  }
+}
+
+function encodeSummaryRequest (request) {
+  return encode({
+    group: unhex(request.group_id),
+    cursor: writeRowCursor(request.cursor),
+    max_bytes: request.max_bytes,
+    ...(request.have.length > 0 ? { have: request.have } : {}),
+    ...(request.invitation.length > 0 ? { invitation: request.invitation } : {})
+  })
+}
+
+function decodeSummary (payload) {
+  const value = decode(payload, MAX.answer, { tags: true })
+  if (value?.t === 'refused') return refusal(value)
+  const read = record(value, {
+    t: oneOf('summary'), members: uint(), blocks: list(0, 32, meanBlock), cursor: nullable(rowCursor), replica: bytes(16)
+  })
+  need(read.blocks.reduce((sum, b) => sum + b.keys.length, 0) <= MAX_ROWS, 'too many rows')
+  return { members: read.members, blocks: read.blocks, cursor: readRowCursor(read.cursor), replica: read.replica }
+}
+
+function encodeSummary (answer) {
+  if (answer.t !== undefined) return encode(answer)
+  return encode({
+    t: 'summary',
+    members: answer.members,
+    blocks: answer.blocks.map(encodeRows),
+    cursor: writeRowCursor(answer.cursor),
+    replica: answer.replica
+  })
+}
+
 function decodeCards (payload) {
   const value = decode(payload, MAX.answer)
   if (value?.t === 'refused') return refusal(value)
@@ -542,6 +612,8 @@ export const DECODE = {
     return null
   },
   'items-answer': decodeItems,
+  'summary-request': decodeSummaryRequest,
+  'summary-answer': decodeSummary,
   'cards-answer': decodeCards,
   'peers-request': decodePeersRequest,
   'peers-answer': decodePeersAnswer
@@ -560,6 +632,8 @@ export const ENCODE = {
   'pull-request': request => encodeRequest('wants', request),
   'groups-request': () => encode({}),
   'items-answer': encodeItems,
+  'summary-request': encodeSummaryRequest,
+  'summary-answer': encodeSummary,
   'cards-answer': encode,
   'peers-request': groupId => encode([1n, groupId]),
   'peers-answer': peers => encode([1n, peers])
