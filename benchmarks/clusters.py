@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 from _clustered import Clustered, How, Model, Perceptron, correct, dfca, fixed, ifca, mean_loss
 from _image_nodes import HIDDEN, MODELS, ImageNodes, Settings, feature_names, split_of
-from _images import Images, Numbers, deal, load_pictures, turns_of
+from _images import Deal, Images, Numbers, deal, load_pictures, turns_of
 
 from openfl.learning.central import train_alone
 from openfl.learning.held_out import NONE, evaluation
