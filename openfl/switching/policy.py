@@ -398,9 +398,11 @@ class Selector:
     def moved(self) -> None:
         """The node is in another group now, by its own decision, which is `latest`."""
         target, fled, left = self.latest.target, self._fleeing, self._fit
+        if target is not None and target.group_id in self.findings:
+            # As compared: whom to leave out has to be found out anew here.
+            left = self.findings[target.group_id].comparison.left or left
         self._arrived()
-        if not fled:
-            self.moves += 1
+        self.moves += not fled
         if target is not None and left is not None and left.evaluation.count:
             self._promise = _Promise(target.group_id, left)
 
@@ -416,8 +418,7 @@ class Selector:
         self.findings.clear()  # they compared with a group this node is no longer in
 
     def _dwelling(self, here: Here) -> str:
-        rounds = f"{self.dwell_left} round" + ("s" if self.dwell_left != 1 else "")
-        return f"came {self.rounds_here} rounds ago, dwell time ends in {rounds}"
+        return f"came {self.rounds_here} rounds ago, rounds of dwell time left: {self.dwell_left}"
 
 
 @dataclass(frozen=True, slots=True)
