@@ -66,6 +66,10 @@ MAX_REPETITION = 1.5
 """Rounds that say the same alone would make z grow by 1.8. A guess, tried on small groups."""
 FEW_EXAMPLES = 20.0
 """Influence that is spread over so few examples has its z divided by sqrt(2)."""
+MEDIAN_OF_SQUARES = 0.455
+"""Of the square of a normal variable with variance 1."""
+FEW_MEMBERS = 4
+"""So many members are imagined about whom others think as chance alone would have it."""
 PROVEN_GROWTH = 2.0
 """A member that proved itself must do so again when it claims so many times the evidence."""
 
@@ -203,6 +207,7 @@ class MemberJudge:
         self._opinions: dict[PeerId, dict[PeerId, float]] = {}
         self._median_step = 0.0
         self._median_evidence = 0.0
+        self._agreement = 1.0
 
     @property
     def left_out(self) -> dict[PeerId, str]:
@@ -325,6 +330,7 @@ class MemberJudge:
 
     def judge_influence(self, found: Mapping[PeerId, Influence]) -> None:
         """What members' influence was in one round."""
+        self._agreement = self._agree()
         for peer, influence in found.items():
             if not (math.isfinite(influence.total) and math.isfinite(influence.squares)):
                 continue
@@ -338,24 +344,42 @@ class MemberJudge:
 
     def _is_harmful(self, peer: PeerId, standing: _Standing) -> bool:
         settings, z = self.settings, standing.z
-        opinions = [standing.z]
+        # The same examples speak in every round: that they repeat themselves is little news.
+        leave, back = settings.exclude_below * standing.repetition, settings.readmit_at
+        pooled = self._pooled(peer, z)
+        if pooled is not None:
+            if abs(z) > (2 * settings.sure if z < 0 else settings.sure):
+                return z < 0
+            trust = self._agreement
+            z += trust * (pooled - z)
+            leave += trust * (settings.pool_exclude_below - leave)
+            back += trust * (settings.pool_readmit_at - back)
+        return z < (back if standing.harmful else leave)
+
+    def _pooled(self, peer: PeerId, own: float) -> float | None:
+        """The median of what is thought of a member, `own` included; None: too few say anything."""
+        known = [own]
         of_strangers: list[float] = []
         for judge, about in self._opinions.items():
             if judge != peer and peer in about and not self.reason(judge):
-                known = opinions if self.has_history(judge) else of_strangers
-                known.append(about[peer])
-        opinions += of_strangers[-(len(opinions) // 2) :] if len(opinions) > 1 else []
-        if len(opinions) < MIN_JUDGES:
-            if standing.harmful:
-                return z < settings.readmit_at
-            # The same examples speak in every round: that they repeat themselves is little news.
-            return z < settings.exclude_below * standing.repetition
-        if abs(z) > (2 * settings.sure if z < 0 else settings.sure):
-            return z < 0
-        pooled = statistics.median(opinions)
-        if standing.harmful:
-            return pooled < settings.pool_readmit_at
-        return pooled < settings.pool_exclude_below
+                (known if self.has_history(judge) else of_strangers).append(about[peer])
+        if len(known) > 1:
+            known += of_strangers[-(len(known) // 2) :]
+        return statistics.median(known) if len(known) >= MIN_JUDGES else None
+
+    def _agree(self) -> float:
+        """How far others' opinions tell this judge's own: the part of 0..1 that chance has in the
+        difference between the two, were tastes the same."""
+        shares = []
+        for peer, standing in self._members.items():
+            pooled = self._pooled(peer, standing.z) if standing.judged else None
+            if pooled is not None:
+                shares.append(((standing.z - pooled) / standing.repetition) ** 2)
+        if not shares:
+            return 1.0
+        spread = statistics.median(shares) / MEDIAN_OF_SQUARES
+        n = len(shares)
+        return 1 / max(1.0, (n * spread + FEW_MEMBERS) / (n + FEW_MEMBERS))
 
     def _of(self, peer: PeerId) -> _Standing:
         standing = self._members.get(peer)
