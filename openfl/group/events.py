@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from openfl.aggregation.member_judge import Influence
 from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
 from openfl.network.base import Verdict
@@ -78,20 +81,23 @@ class SnapshotGiven:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFinished:
-    """A `Train` effect's result. `validation` judges the model the step started from. `influence`:
-    what its case found."""
+    """A `Train` effect's result. `validation` judges the model the step started from, by examples
+    of these `losses` (float64[n]; None where the task does not tell). `influence`: what its case
+    found."""
 
     contribution: Contribution
     validation: Evaluation | None
     influence: Mapping[PeerId, Influence] = field(default_factory=dict)
+    losses: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationFinished:
-    """An `Evaluate` effect's result. `influence`: what its case found."""
+    """An `Evaluate` effect's result; the rest as for `TrainingFinished`."""
 
     validation: Evaluation | None
     influence: Mapping[PeerId, Influence] = field(default_factory=dict)
+    losses: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
@@ -46,6 +47,8 @@ class Rounds:
         self.last_round = last_round
         """The round after which all are done; 0: they go on until the session is stopped."""
         self.validation: Evaluation | None = None
+        self.losses: NDArray[np.float64] | None = None
+        """Of the examples that `validation` is of."""
         self.history = [value for value in start.history[-MAX_HISTORY:] if math.isfinite(value)]
         self.done = False
         self.busy = False
@@ -112,13 +115,13 @@ class Rounds:
         """What came of an `Evaluate`."""
         self.busy = False
         self._screening.judged(event.influence)
-        return self._note(event.validation)
+        return self._note(event.validation, event.losses)
 
     def trained(self, event: ev.TrainingFinished, members: int, now: float) -> list[ev.Effect]:
         """What came of a `Train`: the round is done, and told to the group."""
         self.busy = False
         self.round += 1
-        effects = self._note(event.validation)
+        effects = self._note(event.validation, event.losses)
         self._screening.judged(event.influence)
         effects += self._publish(event.contribution, now)
         effects.append(
@@ -147,7 +150,9 @@ class Rounds:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))
         return effects
 
-    def _note(self, evaluation: Evaluation | None) -> list[ev.Effect]:
+    def _note(
+        self, evaluation: Evaluation | None, losses: NDArray[np.float64] | None
+    ) -> list[ev.Effect]:
         """Keep an evaluation if there is one. Nothing that is not finite gets past here: it
         could be neither sent nor shown."""
         effects: list[ev.Effect] = []
@@ -160,7 +165,7 @@ class Rounds:
             return effects
         was_finite, self._is_finite = self._is_finite, math.isfinite(evaluation.value)
         if not self._is_finite:
-            self.validation = None
+            self.validation = self.losses = None
             if was_finite:
                 text = (
                     f"the held-out {evaluation.metric} is {evaluation.value}: the model does not"
@@ -171,7 +176,7 @@ class Rounds:
         if not (math.isfinite(evaluation.standard_error) and evaluation.standard_error >= 0):
             # A task of the owner's own, which says that it does not know.
             evaluation = replace(evaluation, standard_error=abs(evaluation.value))
-        self.validation = evaluation
+        self.validation, self.losses = evaluation, losses
         self.history.append(evaluation.value)
         del self.history[:-MAX_HISTORY]
         return effects

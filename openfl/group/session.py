@@ -47,6 +47,7 @@ from openfl.group.silence import Silence
 from openfl.group.topic_handler import TopicHandler
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
+from openfl.learning.comparison import Fit
 from openfl.network.base import Sealer, Verdict
 from openfl.wire import messages as wire
 
@@ -250,6 +251,12 @@ class GroupSession:
         return self._rounds.validation
 
     @property
+    def fit(self) -> Fit | None:
+        """`validation` with the losses of its examples."""
+        rounds = self._rounds
+        return None if rounds.validation is None else Fit(rounds.validation, rounds.losses)
+
+    @property
     def history(self) -> Sequence[float]:
         """The values of the latest evaluations, oldest first."""
         return self._rounds.history
@@ -273,6 +280,11 @@ class GroupSession:
     def left_out(self) -> Mapping[PeerId, str]:
         """Members that are not part of this member's model -> why."""
         return self._screening.left_out
+
+    def opinions(self) -> dict[PeerId, float]:
+        """What members do to this one's own data, as z (positive does good), of those judged."""
+        found = {m.peer_id: self._screening.opinion(m.peer_id) for m in self.replica.members()}
+        return {peer: z for peer, z in found.items() if z is not None}
 
     def model(self) -> ModelView:
         """The group's model as this member sees it: by the rule, without the members left out."""

@@ -1,7 +1,7 @@
-"""What a model is worth to a node by all of its own examples: the evidence that groups are chosen by.
+"""What a model is worth to a node by all of its own examples: what groups are chosen by.
 
-Held-out examples are few: six of a person with sixty ratings, whose spread hides differences of 10
-%. All own examples are ten times as many, and none needs to be held back: a model that has not
+Held-out examples are few: six of a person with sixty ratings, whose spread hides differences of a
+tenth. All own examples are ten times as many, and none needs to be held back: a model that has not
 learned from this node has seen none of them, and where a private part is fitted to the model, each
 example is left out of that fit in turn.
 """

@@ -38,6 +38,13 @@ class Split:
                 return self.train
         raise ValueError(f'split must be "validation", "test" or "train", not "{name}"')
 
+    def fold(self, number: int, folds: int) -> Split:
+        """All but the test cut anew, at random but always alike: of `folds` equal parts that of
+        this number is validation, and the others are for training."""
+        known = np.sort(np.concatenate((self.train, self.validation)))
+        part = np.random.default_rng(0).permutation(len(known)) % folds
+        return Split(known[part != number], known[part == number], self.test)
+
 
 def split_ratings(
     ratings: Ratings,

@@ -73,7 +73,7 @@ def assemble_node(
     training_compute = environment.compute or ThreadCompute()
     comparison_compute = environment.compute or ThreadCompute()
     # Spawned: what they draw changes nothing of what the rounds draw.
-    look_rng, switcher_rng = rng.spawn(2)
+    look_rng, switcher_rng, alone_rng = rng.spawn(3)
     solo = SoloTraining(workload, comparison_compute, rng, current_group, settings.alone_rounds)
     tasks = NodeTasks(discovery, solo)
     standing = saved.standing if saved.standing is not None else Standing()
@@ -86,7 +86,7 @@ def assemble_node(
         _look_memory(links, finder, learning, look_rng, settings),
         workload,
         comparison_compute,
-        lambda: solo.model,
+        alone_rng,
     )
     host = _SwitcherHost(current_group)
     switcher = Switcher(

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import numpy as np
 import trio
 
-from openfl.core.contribution import Charter, GroupId, ModelView
+from openfl.core.contribution import Charter, GroupId, PeerId
 from openfl.core.errors import GroupError, RemoteError, RequestFailed, StateError, UserError
 from openfl.discovery.discovery import Discovery
-from openfl.learning.comparison import Comparison, compare
+from openfl.learning.alone import AloneByFolds
+from openfl.learning.comparison import Comparison, compare, compare_held_out
 from openfl.learning.task import LearningTask
 from openfl.learning.workload import Workload, charter_difference
 from openfl.network.base import Network, PeerAddress
@@ -39,6 +41,7 @@ from openfl.switching.look import FirstLook, Look, LookMemory
 from openfl.switching.move import Move
 from openfl.switching.policy import Candidate, LookOrder
 from openfl.switching.seed import MoveOrder
+from openfl.switching.standpoint import Standpoint
 from openfl.wire import messages as wire
 
 log = logging.getLogger(__name__)
@@ -70,8 +73,7 @@ class HasStanding(Protocol):
 
 
 class LookDriver:
-    """Runs looks and fetches. `alone_model()`: what this node learned without any group; None while
-    that is not known."""
+    """Runs looks and fetches. rng: what training alone draws from."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class LookDriver:
         memory: LookMemory,
         workload: Workload,
         compute: Compute,
-        alone_model: Callable[[], ModelView | None],
+        rng: np.random.Generator,
     ) -> None:
         self._network = network
         self._discovery = discovery
@@ -89,17 +91,21 @@ class LookDriver:
         self._memory = memory
         self._workload = workload
         self._compute = compute
-        self._alone_model = alone_model
+        self._rng = rng
         self._task: LearningTask | None = None
+        self._alone: AloneByFolds | None = None
 
     def candidates(self, here: GroupId) -> tuple[Candidate, ...]:
         """Groups that this node could join, as their cards tell."""
         return self._memory.candidates(here, trio.current_time())
 
-    async def look(self, here: Charter, current: ModelView, order: LookOrder) -> ev.LookResult:
-        """What the groups of `order` are worth to this node, against the `current` model of the
-        group it is in."""
-        result = await self._run(Look(self._memory, here, current, order), ev.LookResult)
+    def judged(self, opinions: Mapping[PeerId, float]) -> None:
+        """What members of the own group are found to do to this node's data, as z."""
+        self._memory.acquaintances.judged(opinions)
+
+    async def look(self, here: Standpoint, order: LookOrder) -> ev.LookResult:
+        """What the groups of `order` are worth to this node, against the group it is in."""
+        result = await self._run(Look(self._memory, here, order), ev.LookResult)
         for group in order.groups:
             if group.group_id in result.gave_nothing:
                 log.debug(
@@ -155,15 +161,18 @@ class LookDriver:
             case ev.RequestSnapshot():
                 return await self._answer(effect)
             case ev.Compare():
-                comparison = await self._compare(
-                    effect.here, effect.current, effect.there, effect.model
-                )
+                comparison = await self._compute.run(lambda: self._compared(effect))
                 return ev.Compared(effect.there.group_id, comparison)
             case ev.CompareAlone():
-                alone, here = self._alone_model(), effect.here
-                if alone is None:
-                    return ev.AloneCompared(None)
-                return ev.AloneCompared(await self._compare(here, effect.current, here, alone))
+                return ev.AloneCompared(await self._compute.run(lambda: self._alone_found(effect)))
+            case ev.CompareCircle():
+                return ev.CircleCompared(
+                    await self._compute.run(
+                        lambda: compare_held_out(
+                            self._task_of(effect.here), effect.others, effect.circle
+                        )
+                    )
+                )
         raise ValueError(f"{type(effect).__name__} is not reported")
 
     async def _members(self, group_id: GroupId, source: ev.Source) -> tuple[PeerAddress, ...]:
@@ -196,13 +205,23 @@ class LookDriver:
             return ev.Answered(effect.group_id, payload)
         return ev.NotAnswered(effect.group_id, "no answer in time")
 
-    async def _compare(
-        self, here: Charter, current: ModelView, there: Charter, candidate: ModelView
-    ) -> Comparison | None:
-        """`candidate` against `current` on this node's held-out data; None when it has none."""
+    def _compared(self, effect: ev.Compare) -> Comparison | None:
+        task, other = self._task_of(effect.here), None
+        if charter_difference(effect.here, effect.there) is not None:
+            other = self._workload.task(effect.there)
+        if effect.others is not None:
+            return compare(task, effect.others, effect.model, other)
+        return self._alone_of(effect.here).gain_of(effect.model, other)
+
+    def _alone_found(self, effect: ev.CompareAlone) -> Comparison | None:
+        found = self._alone_of(effect.here).gain_of(effect.others)
+        return None if found is None else found.turned
+
+    def _alone_of(self, here: Charter) -> AloneByFolds:
         task = self._task_of(here)
-        other = task if charter_difference(here, there) is None else self._workload.task(there)
-        return await self._compute.run(lambda: compare(task, current, candidate, other))
+        if self._alone is None or self._alone.task is not task:
+            self._alone = AloneByFolds(task, self._rng)
+        return self._alone
 
     def _task_of(self, here: Charter) -> LearningTask:
         """One of its own: that of the membership is busy with training."""

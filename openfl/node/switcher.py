@@ -17,6 +17,7 @@ import trio
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import UserError
 from openfl.core.telemetry import DecisionView, SwitchingView
+from openfl.learning.own_losses import JudgesByOwn
 from openfl.node.membership import Membership
 from openfl.node.switch_driver import LookDriver
 from openfl.storage.base import Standing
@@ -79,7 +80,9 @@ class Switcher:
             return
         here = here_of(place.session)
         candidates = self._looks.candidates(here.group_id)
-        order = self._chooser.round_done(here, candidates, place.session.validation)
+        session = place.session
+        self._looks.judged(session.opinions())
+        order = self._chooser.round_done(here, candidates, session.fit, _can_judge(place))
         if order is not None:
             self._order = order
             self._look_wanted.set()
@@ -134,7 +137,7 @@ class Switcher:
             return f"pinned to {name} by its owner"
         if not self._chooser.auto:
             return f"in {name}: moving by itself is switched off"
-        if place.session.validation is None and place.session.round:
+        if not _can_judge(place) and place.session.round:
             return f"in {name}: there is no held-out data to judge other groups by"
         latest = self._chooser.selector.latest
         return f"{_VERBS[latest.action]} {name}: {latest.why}"
@@ -156,11 +159,8 @@ class Switcher:
         place = self._host.place()
         if place is None:
             return
-        # All members' mean on both sides: the model with its harmful members left out, which
-        # this node really uses, is made for it alone, and no other group's could be compared with
-        # it before joining.
-        charter, model = place.session.charter, place.session.replica.view()
-        result = await self._looks.look(charter, model, order)
+        charter = place.session.charter
+        result = await self._looks.look(self._chooser.standpoint(place.session, order), order)
         if self._host.place() is not place:
             return  # the owner has said otherwise meanwhile
         decision = self._chooser.decide(here_of(place.session), order, result)
@@ -180,6 +180,11 @@ class Switcher:
             text = f"stayed in {old.name}: {self._chooser.not_done(decision, str(error)).why}"
             self.note("failed", text)
             self._tell("warning", "not-moved", text, data)
+
+
+def _can_judge(place: Membership) -> bool:
+    """Whether the node has data to compare groups by."""
+    return place.session.fit is not None or isinstance(place.trainer.task, JudgesByOwn)
 
 
 _VERBS = {"stay": "stayed in", "move": "moved to", "found": "founded"}

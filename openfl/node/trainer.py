@@ -13,6 +13,7 @@ from openfl.core.contribution import Contribution, Evaluation, PeerId
 from openfl.core.errors import StateError
 from openfl.core.telemetry import PrivacyView
 from openfl.group import events as ev
+from openfl.learning.comparison import Fit, fit_of
 from openfl.learning.task import LearningTask
 from openfl.node.compute import Compute
 from openfl.node.privacy_budget import PrivacyBudget
@@ -22,7 +23,7 @@ from openfl.storage.membership import PrivateState
 @dataclass(frozen=True, slots=True)
 class _Trained:
     contribution: Contribution
-    validation: Evaluation | None
+    fit: Fit
     test: Evaluation | None
     private: PrivateState
     influence: Mapping[PeerId, Influence]
@@ -74,12 +75,12 @@ class Trainer:
                 return Contribution(())
 
         def work() -> _Trained:
-            validation = task.evaluate(model)
+            fit = fit_of(task, model)
             test = task.evaluate(model, "test")
             contribution = task.local_step(model, rng) if budget is None else paid_for(budget)
             private = task.private_state()
             influence = {} if case is None else case.judge(task)
-            return _Trained(contribution, validation, test, private, influence)
+            return _Trained(contribution, fit, test, private, influence)
 
         trained = await self._compute.run(work)
         self.private = trained.private
@@ -88,19 +89,22 @@ class Trainer:
             self._tell(ev.Tell("warning", "not-published", f"not published: {error}"))
         if budget is not None and budget.view is not before:
             self._tell_spent(budget.view)
-        return ev.TrainingFinished(trained.contribution, trained.validation, trained.influence)
+        fit = trained.fit
+        return ev.TrainingFinished(
+            trained.contribution, fit.evaluation, trained.influence, fit.losses
+        )
 
     async def evaluate(self, effect: ev.Evaluate) -> ev.EvaluationFinished:
         """The model of the effect on held-out data; members' influence as for `train`."""
         task, model, case = self.task, effect.model, effect.case
-        validation, self.test, influence = await self._compute.run(
+        fit, self.test, influence = await self._compute.run(
             lambda: (
-                task.evaluate(model),
+                fit_of(task, model),
                 task.evaluate(model, "test"),
                 {} if case is None else case.judge(task),
             )
         )
-        return ev.EvaluationFinished(validation, influence)
+        return ev.EvaluationFinished(fit.evaluation, influence, fit.losses)
 
     def _tell_spent(self, view: PrivacyView) -> None:
         spent = f"epsilon {view.epsilon_spent:.3g} of {view.epsilon:g} (delta {view.delta:g})"

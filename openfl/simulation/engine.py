@@ -27,6 +27,7 @@ from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings, SessionStart
+from openfl.learning.comparison import Fit, fit_of
 from openfl.simulation.faults import FaultActions, inject
 from openfl.simulation.measuring import measure
 from openfl.simulation.medium import FullMedium, Handle, Medium
@@ -294,10 +295,10 @@ class Engine:
         return member.session is not None and member.session.phase == "learning"
 
     def _evaluate(self, member: SimulatedMember, effect: ev.Evaluate) -> None:
-        found = member.task.evaluate(effect.model)
+        fit = fit_of(member.task, effect.model)
         case = effect.case
         influence = {} if case is None else case.judge(member.task)
-        event = ev.EvaluationFinished(found, influence)
+        event = ev.EvaluationFinished(fit.evaluation, influence, fit.losses)
         at = self.now + EVALUATION_SECONDS
         self._plan(at, self._later, member, member.incarnation, event)
 
@@ -349,12 +350,12 @@ class Engine:
         self,
         member: SimulatedMember,
         work: Contribution,
-        validation: Evaluation,
+        fit: Fit,
         influence: Mapping[PeerId, Influence],
     ) -> None:
         if member.sends_nan:
             self.medium.publish(member, member.nan_message(work))
             work = replace(work, blocks=())
         self._note("trained", member.index)
-        self.handle(member, ev.TrainingFinished(work, validation, influence))
+        self.handle(member, ev.TrainingFinished(work, fit.evaluation, influence, fit.losses))
         self.driver.round_done(member)

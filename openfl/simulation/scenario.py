@@ -303,29 +303,53 @@ class SwitchingSection:
     rarest_look: float = setting(
         1 / 16, "The least that looks become, as a part of their chance.", minimum=0.0, maximum=1.0
     )
-    consolidate_after_rounds: int = setting(
-        6,
-        "Before this round in its group nobody joins a larger one that is only as good.",
-        minimum=0,
-        maximum=10_000,
+    usual_spread: float = setting(
+        0.03, "Spread of true gains between groups of like people.", minimum=0.0, maximum=10.0
     )
-    consolidate_ratio: float = setting(
-        1.5, "So many times as large that group must be.", minimum=1.0, maximum=100.0
+    rare_spread: float = setting(
+        0.3, "Spread of true gains between groups of other data.", minimum=0.0, maximum=100.0
+    )
+    rare_part: float = setting(
+        0.1, "How many groups are of other data, as a part of all.", minimum=0.0, maximum=1.0
+    )
+    size_gain: float = setting(
+        0.02, "What a group e times as large is usually better by.", minimum=0.0, maximum=1.0
+    )
+    smaller_margin: float = setting(
+        0.005, "What a smaller group must be expected to be better by.", minimum=0.0, maximum=1.0
     )
     found_probability: float = setting(
         0.1, "Chance that a node founds a group when it has reason to.", minimum=0.0, maximum=1.0
     )
-    found_gain: float = setting(
-        0.03,
-        "By which part its metric must be better alone than in the group.",
+    found_harmful_part: float = setting(
+        0.25,
+        "A node founds a group when such a part of the members harm its predictions.",
         minimum=0.0,
         maximum=1.0,
+    )
+    found_circle: int = setting(
+        3, "Members that must remain without those.", minimum=1, maximum=65_536
+    )
+    found_gain: float = setting(
+        0.03,
+        "By which part their model must be better than that of all.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    found_z: float = setting(
+        2.5, "How sure of that it must be, in standard errors.", minimum=0.0, maximum=100.0
+    )
+    found_examples: int = setting(
+        20, "On how many held-out examples at least.", minimum=1, maximum=1_000_000
     )
     broken_promise: float = setting(
         0.02,
         "By which part worse than in the group left for it a group must be to be distrusted.",
         minimum=0.0,
         maximum=10.0,
+    )
+    sure: float = setting(
+        2.0, "And by how many standard errors at least.", minimum=0.0, maximum=100.0
     )
     distrust_rounds: int = setting(
         16,

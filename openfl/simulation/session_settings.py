@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from openfl.aggregation.replica import ReplicaLimits
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.simulation.scenario import Scenario
+from openfl.switching.expected_gain import GainPrior
 from openfl.switching.policy import SelectionSettings
 
 USUAL_MAX_MEMBERS = 4096
@@ -36,10 +37,12 @@ def session_settings(scenario: Scenario, nodes: int, wait_for_members: int) -> S
 
 def selection_settings(scenario: Scenario) -> SelectionSettings:
     """How each node of the scenario chooses its group."""
-    groups = scenario.groups
+    groups, switching = scenario.groups, asdict(scenario.switching)
+    prior = GainPrior(**{key.name: switching.pop(key.name) for key in fields(GainPrior)})
     return SelectionSettings(
         enabled=groups.switching,
         founding=groups.founding,
         found_after_rounds=groups.founding_after_rounds,
-        **asdict(scenario.switching),
+        prior=prior,
+        **switching,
     )

@@ -19,12 +19,12 @@ from typing import Protocol, assert_never
 
 import numpy as np
 
-from openfl.config.learning_sections import TrainingConfig
-from openfl.core.contribution import GroupCard, ModelView, PeerId
+from openfl.core.contribution import Charter, GroupCard, PeerId
 from openfl.core.errors import GroupError
 from openfl.group import events as session_events
-from openfl.learning.central import train_alone
-from openfl.learning.comparison import Comparison, compare
+from openfl.learning.alone import AloneByFolds
+from openfl.learning.comparison import Comparison, compare, compare_held_out
+from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.workload import charter_difference
 from openfl.network.base import PeerAddress
 from openfl.simulation.communities import purity
@@ -46,7 +46,6 @@ from openfl.wire import messages as wire
 
 CARD_TIMER_SECONDS = 0.5
 """How often a node sees whether the time of its next card has been changed."""
-ALONE_ROUNDS = TrainingConfig().alone_rounds
 
 
 class _Machine(Protocol):
@@ -105,8 +104,8 @@ class SimulatedSwitching:
         """By index of the node."""
         self.spent: list[Spent] = []
         self._population = population
-        self._alone: dict[int, ModelView] = {}
-        """What nodes have learned without any group."""
+        self._alone_of: dict[int, AloneByFolds] = {}
+        """What training alone is worth, by index of the node."""
 
     # --- what the engine tells --------------------------------------------------------------------
 
@@ -147,7 +146,9 @@ class SimulatedSwitching:
             return
         node, session = self.nodes[member.index], member.running
         candidates = node.memory.candidates(member.charter.group_id, self._state.now)
-        order = node.chooser.round_done(here_of(session), candidates, session.validation)
+        node.memory.acquaintances.judged(session.opinions())
+        can_judge = session.fit is not None or isinstance(member.task, JudgesByOwn)
+        order = node.chooser.round_done(here_of(session), candidates, session.fit, can_judge)
         if order is not None:
             at = node.chooser.next_look_at
             self._plan(at, self._look, member, member.incarnation, order)
@@ -214,9 +215,8 @@ class SimulatedSwitching:
         if not member.lives(incarnation):
             return
         self._note("look", member.index)
-        # All members' mean on both sides, as real nodes do.
-        current, memory = member.running.replica.view(), self.nodes[member.index].memory
-        look = Look(memory, member.charter, current, order)
+        node = self.nodes[member.index]
+        look = Look(node.memory, node.chooser.standpoint(member.running, order), order)
         self._run(member, look, partial(self._decide, member, order))
 
     def _run(
@@ -247,6 +247,10 @@ class SimulatedSwitching:
                     self._plan(now + EVALUATION_SECONDS, self._report, running, event)
                 case ev.CompareAlone():
                     event = ev.AloneCompared(self._compare_alone(member, effect))
+                    self._plan(now + EVALUATION_SECONDS, self._report, running, event)
+                case ev.CompareCircle():
+                    task = member.task
+                    event = ev.CircleCompared(compare_held_out(task, effect.others, effect.circle))
                     self._plan(now + EVALUATION_SECONDS, self._report, running, event)
                 case _:
                     running.ended(effect)
@@ -293,14 +297,21 @@ class SimulatedSwitching:
         other = None
         if charter_difference(effect.here, effect.there) is not None:
             other = self._population.task(member.index, effect.there)
-        return compare(member.task, effect.current, effect.model, other)
+        if effect.others is not None:
+            return compare(member.task, effect.others, effect.model, other)
+        return self._alone(member, effect.here).gain_of(effect.model, other)
 
     def _compare_alone(self, member: SimulatedMember, effect: ev.CompareAlone) -> Comparison | None:
-        if member.index not in self._alone:
+        found = self._alone(member, effect.here).gain_of(effect.others)
+        return None if found is None else found.turned
+
+    def _alone(self, member: SimulatedMember, charter: Charter) -> AloneByFolds:
+        known = self._alone_of.get(member.index)
+        if known is None or charter_difference(known.task.charter, charter) is not None:
             rng = np.random.default_rng([self._scenario.run.seed, 12, member.index])
-            task = self._population.task(member.index, effect.here)
-            self._alone[member.index] = train_alone(task, rng, max_rounds=ALONE_ROUNDS).model
-        return compare(member.task, effect.current, self._alone[member.index])
+            known = AloneByFolds(self._population.task(member.index, charter), rng)
+            self._alone_of[member.index] = known
+        return known
 
     # --- deciding and moving ----------------------------------------------------------------------
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from openfl.aggregation.member_judge import Influence
-from openfl.core.contribution import Contribution, Evaluation, ModelView, PeerId
+from openfl.core.contribution import Contribution, ModelView, PeerId
 from openfl.group import events as ev
+from openfl.learning.comparison import Fit, fit_of
 from openfl.simulation.agenda import Agenda
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.scenario import Scenario
 
-Finished = Callable[[SimulatedMember, Contribution, Evaluation, Mapping[PeerId, Influence]], None]
+Finished = Callable[[SimulatedMember, Contribution, Fit, Mapping[PeerId, Influence]], None]
 """(member, what it has learned, how well its model fitted before, whom it was judged to be harmed
 by): called once the time that training takes is over, if the member is still there."""
 
@@ -73,7 +74,7 @@ class Trainer:
         return active >= 1 or float(self._rng.random()) < active
 
     def _work(self, member: SimulatedMember, view: ModelView, case: ev.Judging | None) -> None:
-        validation = member.task.evaluate(view)
+        fit = fit_of(member.task, view)
         work = member.step(view, self._step_rngs[member.index])
         influence = {} if case is None else case.judge(member.task)
         cost = self._training.step_seconds
@@ -85,7 +86,7 @@ class Trainer:
             member,
             member.incarnation,
             work,
-            validation,
+            fit,
             influence,
         )
 
@@ -94,8 +95,8 @@ class Trainer:
         member: SimulatedMember,
         incarnation: int,
         work: Contribution,
-        validation: Evaluation,
+        fit: Fit,
         influence: Mapping[PeerId, Influence],
     ) -> None:
         if member.lives(incarnation):
-            self._finished(member, work, validation, influence)
+            self._finished(member, work, fit, influence)

@@ -14,9 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from openfl.core.contribution import Charter, Evaluation
+from openfl.core.contribution import Charter
 from openfl.core.errors import GroupError
 from openfl.group.session import GroupSession
+from openfl.learning.comparison import Fit
 from openfl.switching.directory import Directory
 from openfl.switching.events import LookResult
 from openfl.switching.policy import (
@@ -28,6 +29,7 @@ from openfl.switching.policy import (
     Selector,
 )
 from openfl.switching.seed import MoveOrder, founded_name
+from openfl.switching.standpoint import Standpoint, standpoint_of
 
 LEAST_PAUSE_SECONDS = 0.5
 """Between two looks, however short the rounds are."""
@@ -67,13 +69,13 @@ class Chooser:
         return self._over_at + LEAST_PAUSE_SECONDS
 
     def round_done(
-        self, here: Here, candidates: tuple[Candidate, ...], fit: Evaluation | None
+        self, here: Here, candidates: tuple[Candidate, ...], fit: Fit | None, can_judge: bool
     ) -> LookOrder | None:
         """Another round is over: a look to run, if there is to be one. fit: of the model this node
-        has now, by its own held-out data."""
+        has now, by its own held-out data. can_judge: whether the node has data to compare groups
+        by; without any a look could end in nothing."""
         order = self.selector.round_done(here, candidates, fit)
-        # Groups are compared on held-out data. Without any a look could end in nothing.
-        if order is None or self._busy or fit is None:
+        if order is None or self._busy or not can_judge:
             return None
         self._busy = True
         return order
@@ -82,12 +84,22 @@ class Chooser:
         """What to do after the look; None: nothing, and there is nothing to tell of it."""
         if not self.selector.settings.enabled:
             return None  # the owner has said otherwise meanwhile
-        if not result.findings and not order.groups and result.alone is None:
+        compared = (result.alone, result.circle)
+        if not result.findings and not order.groups and compared == (None, None):
             return None
         reached = {finding.candidate.group_id for finding in result.findings}
         unreached = {group.group_id for group in order.groups} - reached
         why = _why_unreached(order, result)
-        return self.selector.decide(here, result.findings, result.alone, unreached, why)
+        return self.selector.decide(
+            here, result.findings, result.alone, unreached, why, result.circle
+        )
+
+    def standpoint(self, session: GroupSession, order: LookOrder) -> Standpoint:
+        """What the look is to compare with."""
+        settings = self.selector.settings
+        return standpoint_of(
+            session, settings.found_harmful_part, settings.found_circle, order.circle
+        )
 
     def not_done(self, decision: Decision, error: str) -> Decision:
         """What was decided could not be done; the decision that this leaves."""

@@ -59,7 +59,7 @@ class NotAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The result of `Compare`; None: this node holds nothing back to compare by."""
+    """The result of `Compare`; None: this node has nothing to compare by."""
 
     group_id: GroupId
     comparison: Comparison | None
@@ -73,12 +73,19 @@ class AloneCompared:
 
 
 @dataclass(frozen=True, slots=True)
+class CircleCompared:
+    """The result of `CompareCircle`; None: nothing is held out to compare by."""
+
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """`next_wake` has come."""
 
 
 FetchEvent = MembersFound | ConnectEnded | Answered | NotAnswered
-LookEvent = FetchEvent | Compared | AloneCompared | TimerFired
+LookEvent = FetchEvent | Compared | AloneCompared | CircleCompared | TimerFired
 
 # --- looking: effects -----------------------------------------------------------------------------
 
@@ -121,21 +128,32 @@ class Penalize:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Compare `model`, of the group of `there`, with the model `current` of the group of `here` on
-    this node's held-out data, and report `Compared`."""
+    """Compare `model`, of the group of `there`, with `others`, that of the other members of the
+    group of `here`, or with training alone when there are none; by this node's own data, which
+    neither has learned from. Report `Compared`."""
 
     here: Charter
-    current: ModelView
+    others: ModelView | None
     there: Charter
     model: ModelView
 
 
 @dataclass(frozen=True, slots=True)
 class CompareAlone:
-    """Compare what training alone has learned with `current`, and report `AloneCompared`."""
+    """Compare training alone with `others`, and report `AloneCompared`."""
 
     here: Charter
-    current: ModelView
+    others: ModelView
+
+
+@dataclass(frozen=True, slots=True)
+class CompareCircle:
+    """Compare `circle`, the model of some of the others, with `others`, that of all of them, on
+    held-out data alone, which did not choose the circle. Report `CircleCompared`."""
+
+    here: Charter
+    others: ModelView
+    circle: ModelView
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +182,7 @@ class LookResult:
     findings: tuple[Finding, ...]
     gave_nothing: dict[GroupId, str]
     alone: Comparison | None = None
+    circle: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +202,7 @@ class FirstLookResult:
 
 
 FetchEffect = FindMembers | Connect | RequestSnapshot | Penalize | Fetched | NotFetched
-LookEffect = FetchEffect | Compare | CompareAlone | LookResult | FirstLookResult
+LookEffect = FetchEffect | Compare | CompareAlone | CompareCircle | LookResult | FirstLookResult
 
 # --- moving ---------------------------------------------------------------------------------------
 

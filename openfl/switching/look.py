@@ -14,13 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.core.contribution import Charter, GroupId, ModelView, PeerId
+from openfl.core.contribution import Charter, GroupId, PeerId
 from openfl.learning.comparison import Comparison
 from openfl.switching.directory import Directory
 from openfl.switching.events import (
     AloneCompared,
+    CircleCompared,
     Compare,
     CompareAlone,
+    CompareCircle,
     Compared,
     Fetched,
     FetchEvent,
@@ -35,6 +37,7 @@ from openfl.switching.events import (
 from openfl.switching.policy import Candidate, Finding, LookOrder
 from openfl.switching.probe import Probe, Probes
 from openfl.switching.snapshot_fetch import SnapshotFetch
+from openfl.switching.standpoint import Acquaintances, Standpoint
 
 MAX_AT_ONCE = 3
 """Groups that are looked at beside each other."""
@@ -81,6 +84,7 @@ class LookMemory:
     ) -> None:
         self.me = me
         self.rng = rng
+        self.acquaintances = Acquaintances()
         self._directory = directory
         self._probes = probes
         self._problem = problem
@@ -178,27 +182,28 @@ class _Fetches:
 
 
 class Look:
-    """What the groups of `order` are worth, against `current`, the model of the group of `here`;
-    and what training alone is, when that was ordered. `LookResult` is the last effect."""
+    """What the groups of `order` are worth, against the group that the node is in; and what
+    training alone and the own circle are, where that was ordered. `LookResult` is the last
+    effect."""
 
     next_wake = math.inf
     """There is no timer: whatever is asked for is reported by its own deadline."""
 
-    def __init__(
-        self, memory: LookMemory, here: Charter, current: ModelView, order: LookOrder
-    ) -> None:
+    def __init__(self, memory: LookMemory, here: Standpoint, order: LookOrder) -> None:
         self.here = here
         self.order = order
-        self._current = current
         self._memory = memory
         self._fetches = _Fetches(memory)
         self._waiting: deque[Charter] = deque()
-        self._comparing: dict[GroupId, int] = {}
-        """Group -> whose contributions were fetched."""
+        self._comparing: dict[GroupId, tuple[int, bool]] = {}
+        """Group -> of how many members contributions were fetched, whether they are kin."""
         self._candidates = {candidate.group_id: candidate for candidate in order.groups}
         self._findings: dict[GroupId, Finding] = {}
         self._gave_nothing: dict[GroupId, str] = {}
-        self._alone_due = order.alone
+        self._alone_due = order.alone and here.others is not None
+        self._circle_due = order.circle and here.circle is not None
+        self._alone: Comparison | None = None
+        self._circle: Comparison | None = None
 
     def start(self, now: float) -> list[LookEffect]:
         """Begin; to be called once."""
@@ -219,7 +224,11 @@ class Look:
                 self._on_compared(event)
                 return self._go_on(now)
             case AloneCompared():
-                return [self._result(event.comparison)]
+                self._alone = event.comparison
+                return self._go_on(now)
+            case CircleCompared():
+                self._circle = event.comparison
+                return self._go_on(now)
             case TimerFired():
                 return []
         effects, ended = self._fetches.handle(event, now)
@@ -239,17 +248,19 @@ class Look:
         if not members:
             self._gave_nothing[group_id] = "nobody else has taught it anything"
             return []
-        self._comparing[group_id] = members
+        peers = [state.peer_id for state in ended.probe.replica.members()]
+        kin = self._memory.acquaintances.are_kin(peers)
+        self._comparing[group_id] = (members, kin)
         model = ended.probe.view(without=(self._memory.me,))
-        return [Compare(self.here, self._current, ended.probe.charter, model)]
+        return [Compare(self.here.charter, self.here.others, ended.probe.charter, model)]
 
     def _on_compared(self, event: Compared) -> None:
-        members = self._comparing.pop(event.group_id)
+        members, kin = self._comparing.pop(event.group_id)
         if event.comparison is None:
-            self._gave_nothing[event.group_id] = "this node holds nothing back to compare by"
+            self._gave_nothing[event.group_id] = "this node has no data to compare by"
             return
         candidate = self._candidates[event.group_id]
-        self._findings[event.group_id] = Finding(candidate, members, event.comparison)
+        self._findings[event.group_id] = Finding(candidate, members, event.comparison, kin)
 
     def _go_on(self, now: float) -> list[LookEffect]:
         """Look at the next groups; when there are none left, come to the end."""
@@ -258,14 +269,15 @@ class Look:
             effects += self._fetches.begin(self._waiting.popleft(), now)
         if len(self._fetches) or self._comparing:
             return effects
-        if self._alone_due:
+        here = self.here
+        if self._alone_due and here.others is not None:
             self._alone_due = False
-            return [CompareAlone(self.here, self._current)]
-        return [self._result(None)]
-
-    def _result(self, alone: Comparison | None) -> LookResult:
+            return [CompareAlone(here.charter, here.others)]
+        if self._circle_due and here.others is not None and here.circle is not None:
+            self._circle_due = False
+            return [CompareCircle(here.charter, here.others, here.circle)]
         found = [self._findings[g] for g in self._candidates if g in self._findings]
-        return LookResult(tuple(found), self._gave_nothing, alone)
+        return [LookResult(tuple(found), self._gave_nothing, self._alone, self._circle)]
 
 
 class FirstLook:
@@ -295,7 +307,7 @@ class FirstLook:
         match event:
             case TimerFired():
                 return [self._result()]
-            case Compared() | AloneCompared():
+            case Compared() | AloneCompared() | CircleCompared():
                 raise ValueError(f"{type(event).__name__} is not what a first look is for")
         effects, ended = self._fetches.handle(event, now)
         if isinstance(ended, Fetched):

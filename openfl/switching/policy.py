@@ -1,4 +1,4 @@
-"""`Selector`: which group a node should be in, judged on its own held-out data alone.
+"""`Selector`: which group a node should be in, judged on its own data alone.
 
 Pure state, like the session: no clock, no I/O, time counted in the node's own rounds. After each
 round the driver asks `round_done` whether to look around. If so it probes the groups named (see
@@ -7,22 +7,26 @@ and hands the findings to `decide`. What comes back is an order: stay, move, or 
 
 Theory of operation.
 
-- *Greedy.* Whoever serves the held-out data better, by however little, is moved to. Margins and
-  tests of significance freeze nodes in the wrong group: early differences are small, and each
-  right move makes the next one clearer.
-- *Dwell time* is the hysteresis instead: after a move the node stays for a time that grows with
-  the number of its moves, so that moving dies out.
-- *Consolidation.* A clearly larger group that is about as good is joined: groups that have become
-  one merge. Always towards the larger, so there are no circles.
-- *Founding.* A node that learns better alone than in a big group founds a new one, now and then, so
-  that not all who think so do it at once. Others of like taste follow by the first rule.
-
+- *Expected gain.* What is measured of a group is noise and truth. Groups of like people hardly
+  differ, so a large gain that is measured badly is mostly noise: it is drawn to what groups of such
+  sizes usually differ by, the more the less sure it is (`openfl.switching.expected_gain`). A
+  node moves to whatever it expects to gain by, however little: margins and tests of significance
+  would freeze nodes in the wrong group. A larger group is expected to be better, so equal fragments
+  of a group merge, and always towards the larger.
+- *Dwell time* is the hysteresis: after a move the node stays for a time that grows with the
+  number of its moves, so that moving dies out.
+- *Founding by circle.* In a group of two tastes members of the other one do harm here, which the
+  screening of members notices (`openfl.aggregation.member_judge`). When these are many, and the
+  model of the others is clearly better on data that neither trained nor screened anybody, those
+  others are a group of their own that is not founded yet. It is founded, or joined where one of
+  just these members is found; by few at a time, or all would found one each.
 - *Patience.* The more often a look has ended in staying, the rarer the looks; news make them usual
   again. So a settled network costs little.
 - *Promises.* A move is made on a promise: how well the group's model will serve this node. A
-  group whose model then serves worse than what was left for it has broken it, by bad luck or by
-  showing strangers a better model than its members get. The node looks around at once, whatever
-  the dwell time, and does not come back for a time that doubles with each broken promise.
+  group whose model then serves clearly worse than that of the group left for it has broken it, by
+  bad luck or by showing strangers a better model than its members get. The node looks around at
+  once, whatever the dwell time, and does not come back for a time that doubles with each broken
+  promise.
 
 Nothing that a group says of itself counts, but as a hint whom to look at first: gains are measured
 here, sizes are numbers of signed contributions that were fetched.
@@ -30,16 +34,16 @@ here, sizes are numbers of signed contributions that were fetched.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
 
-from openfl.core.contribution import Evaluation, GroupId
-from openfl.learning.comparison import Comparison
+from openfl.core.contribution import GroupId
+from openfl.learning.comparison import Comparison, Fit
+from openfl.switching.expected_gain import GainPrior
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,14 @@ class SelectionSettings:
     `dwell_rounds * (1 + moves / 2)` rounds after the last. max_candidates: groups probed in a look.
     patient_looks: after so many looks that end in staying, looks become half as probable, after as
     many more a quarter, down to the part rarest_look of look_probability; a move, a group not tried
-    before, or a fit that gets worse by `broken_promise` makes them usual again.
-    broken_promise: by which part the metric must be worse than in the group left for this one.
-    distrust_rounds: before such a group is looked at again; twice as many each further time.
+    before, or a fit that gets clearly worse makes them usual again.
+    prior: what true gains between groups are usually like. smaller_margin: what a smaller group
+    must be expected to be better by. found_*: chance a round of a look at the own circle, at
+    most that of two members of the group; the part of the members that must do harm, how many
+    others there must be, by which part and how surely these are better, on how many held-out
+    examples at least. broken_promise, sure: by which part the metric must be worse than in the
+    group left for this one, and by how many standard errors; any fit that gets worse by so much is
+    news. distrust_rounds: before such a group is looked at again; twice as many each further time.
     """
 
     enabled: bool = True
@@ -63,16 +72,18 @@ class SelectionSettings:
     rarest_look: float = 1 / 16
     dwell_rounds: float = 2.0
     max_candidates: int = 8
-    consolidate_after_rounds: int = 6
-    consolidate_ratio: float = 1.5
-    consolidate_gain: float = -0.005
-    consolidate_z: float = -1.0
+    prior: GainPrior = field(default_factory=GainPrior)
+    smaller_margin: float = 0.005
     found_after_rounds: int = 8
     found_min_members: int = 6
     found_probability: float = 0.1
+    found_harmful_part: float = 0.25
+    found_circle: int = 3
     found_gain: float = 0.03
-    found_z: float = 1.0
+    found_z: float = 2.5
+    found_examples: int = 20
     broken_promise: float = 0.02
+    sure: float = 2.0
     distrust_rounds: int = 16
 
 
@@ -98,26 +109,30 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class LookOrder:
-    """To probe these groups, and to compare with training alone when `alone`."""
+    """To probe these groups, and to compare the own group with training alone when `alone`, with
+    the circle of those members that do good here when `circle`."""
 
     groups: tuple[Candidate, ...]
-    alone: bool
+    alone: bool = False
+    circle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a probe found. members: whose contributions were fetched, this node not counted.
-    round: of this node, when it looked."""
+    """What a probe found. members: whose contributions were fetched, this node not counted. kin:
+    they are members that did this node good where it is. round: of this node, when it looked."""
 
     candidate: Candidate
     members: int
     comparison: Comparison
+    kin: bool = False
     round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and why in one line for people. target: the group to move to."""
+    """What to do, and why in one line for people. target: the group to move to. gain: that is
+    expected of it."""
 
     action: Literal["stay", "move", "found"]
     why: str
@@ -127,10 +142,10 @@ class Decision:
 
 @dataclass(slots=True)
 class _Promise:
-    """What this node moved for. left: the metric in the group it left, when it left."""
+    """What this node moved for. left: how the model of the group it left had fitted."""
 
     group_id: GroupId
-    left: float
+    left: Fit
 
 
 @dataclass(slots=True)
@@ -171,8 +186,10 @@ class Selector:
         self._distrusted: dict[GroupId, _Distrust] = {}
         self._stays = 0
         """Looks in a row that ended in staying."""
-        self._best = math.inf
-        """The best fit in this group so far."""
+        self._fit: Fit | None = None
+        """After the last round."""
+        self._best: Fit | None = None
+        """The best in this group so far."""
         self._fleeing = False
 
     @property
@@ -184,11 +201,11 @@ class Selector:
         return max(0, int(np.ceil(needed - self.rounds_here)))
 
     def round_done(
-        self, here: Here, candidates: Sequence[Candidate], fit: Evaluation | None = None
+        self, here: Here, candidates: Sequence[Candidate], fit: Fit | None = None
     ) -> LookOrder | None:
         """Another round is over: whether to look around now, and at whom.
 
-        fit: of the model this node has now, by its own held-out data; what a move promised is
+        fit: of the model this node has now, on its own held-out data; what a move promised is
         measured by it.
         """
         self.rounds += 1
@@ -196,7 +213,10 @@ class Selector:
         settings = self.settings
         # Always drawn, so that what one node sees does not change what chance brings it later.
         draw = self._rng.random()
-        founds = self._rng.random() < settings.found_probability
+        # About as many founders a round from any group, or all of a large one would be founders.
+        chance = min(settings.found_probability, 2 / max(here.members, 1))
+        founds = self._rng.random() < chance
+        self._fit = fit
         if not settings.enabled:
             return None
         was_fleeing, self._fleeing = self._fleeing, self._is_broken(here, fit)
@@ -212,29 +232,34 @@ class Selector:
         if self.dwell_left:
             self.latest = replace(self.latest, action="stay", why=self._dwelling(here))
             return None
-        alone = (
+        circle = (
             founds
             and settings.founding
             and self.rounds >= settings.found_after_rounds
             and here.members >= settings.found_min_members
         )
         groups: tuple[Candidate, ...] = ()
-        if looks and self.rounds >= settings.warm_up_rounds:
+        if (looks and self.rounds >= settings.warm_up_rounds) or circle:
             groups = self.choose(here, candidates)
-        return LookOrder(groups, alone) if groups or alone else None
+        return LookOrder(groups, circle=circle) if groups or circle else None
 
     def _look_probability(
-        self, here: Here, candidates: Sequence[Candidate], fit: Evaluation | None
+        self, here: Here, candidates: Sequence[Candidate], fit: Fit | None
     ) -> float:
         settings = self.settings
         if any(c.group_id not in self._tried for c in candidates if c.group_id != here.group_id):
             self._stays = 0
-        if fit is not None and fit.count:
-            self._best = min(self._best, fit.value)
-            if fit.value > self._best + settings.broken_promise * abs(self._best):
-                self._stays, self._best = 0, fit.value
+        if fit is not None and fit.evaluation.count:
+            if self._best is None or fit.evaluation.value < self._best.evaluation.value:
+                self._best = fit
+            elif self._is_clearly_worse(fit, self._best):
+                self._stays, self._best = 0, fit
         rarer = 0.5 ** (self._stays // settings.patient_looks)
         return settings.look_probability * max(settings.rarest_look, rarer)
+
+    def _is_clearly_worse(self, fit: Fit, before: Fit) -> bool:
+        part, error = fit.worse_than(before)
+        return part > max(self.settings.broken_promise, self.settings.sure * error)
 
     def choose(self, here: Here, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """Whom to look at. Half of the places are for the best of those known, so that no flood of
@@ -268,10 +293,11 @@ class Selector:
         alone: Comparison | None = None,
         unreached: Collection[GroupId] = (),
         why_unreached: str = "",
+        circle: Comparison | None = None,
     ) -> Decision:
-        """What to do after a look. `alone`: the model of training alone against the group's.
-        unreached: groups that were to be looked at, but gave nothing to judge; why_unreached: why
-        that was so, for people."""
+        """What to do after a look. alone: training alone against the group's model. unreached:
+        groups that were to be looked at, but gave nothing to judge; why_unreached: why that was so,
+        for people. circle: the model of those members that do good here against that of all."""
         for finding in found:
             self.findings[finding.candidate.group_id] = replace(finding, round=self.rounds)
             self._tried[finding.candidate.group_id] = self.rounds
@@ -279,23 +305,30 @@ class Selector:
             self.findings.pop(group_id, None)
             self._tried[group_id] = self.rounds
         trusted = [f for f in found if not self.is_distrusted(f.candidate.group_id)]
-        self.latest = self._decide(here, trusted, alone, why_unreached)
+        self.latest = self._decide(here, trusted, alone, circle, why_unreached)
         self._stays = self._stays + 1 if self.latest.action == "stay" else 0
         if self._fleeing and self.latest.action == "stay" and (trusted or alone is not None):
             self._fleeing, self._promise = False, None  # what it left for this is no better now
         return self.latest
+
+    def expected_gain(self, here: Here, finding: Finding) -> float:
+        """The gain to be expected of a move there (`GainPrior.expected`)."""
+        found = finding.comparison
+        return self.settings.prior.expected(
+            found.gain, found.standard_error, finding.members, here.members - 1
+        )
 
     def is_distrusted(self, group_id: GroupId) -> bool:
         """Whether the group broke a promise to this node not long ago."""
         distrust = self._distrusted.get(group_id)
         return distrust is not None and self.rounds < distrust.until_round
 
-    def _is_broken(self, here: Here, fit: Evaluation | None) -> bool:
+    def _is_broken(self, here: Here, fit: Fit | None) -> bool:
         """Whether the group is worse than what was left for it; if so it is distrusted."""
         promise = self._promise
-        if promise is None or fit is None or promise.group_id != here.group_id or not fit.count:
+        if promise is None or fit is None or promise.group_id != here.group_id:
             return False
-        return fit.value > promise.left + self.settings.broken_promise * abs(promise.left)
+        return bool(fit.evaluation.count) and self._is_clearly_worse(fit, promise.left)
 
     def _distrust(self, group_id: GroupId) -> None:
         times = self._distrusted[group_id].times if group_id in self._distrusted else 0
@@ -309,60 +342,65 @@ class Selector:
         return self._distrusted[group_id].until_round, group_id
 
     def _decide(
-        self, here: Here, found: list[Finding], alone: Comparison | None, why_unreached: str
+        self,
+        here: Here,
+        found: list[Finding],
+        alone: Comparison | None,
+        circle: Comparison | None,
+        why_unreached: str,
     ) -> Decision:
-        settings = self.settings
-        best = max(found, key=lambda f: f.comparison.gain, default=None)
-        if best is not None and best.comparison.gain > 0:
-            why = (
-                f"{best.candidate.name} is {_percent(best.comparison.gain)} better than {here.name}"
-            )
+        ranked = [self._ranked(here, finding) for finding in found]
+        best = max(ranked, key=lambda r: (r.above, r.finding.members, r.group_id), default=None)
+        if best is not None and best.above > 0:
+            why = best.told(f" than {here.name}")
             if self._fleeing:
                 why += ", which does not hold what it promised"
-            return Decision("move", why, best.candidate, best.comparison.gain)
+            return Decision("move", why, best.finding.candidate, best.expected)
         if self._fleeing:
             if alone is not None and alone.gain > 0:
                 why = f"{here.name} does not hold what it promised; training alone is better"
                 return Decision("found", why, None, alone.gain)
             why = f"{here.name} does not hold what it promised, but nothing better is known"
             return Decision("stay", why)
-        if alone is not None and alone.gain >= settings.found_gain and alone.z > settings.found_z:
-            why = f"training alone is {_percent(alone.gain)} better than {here.name}"
-            return Decision("found", why, None, alone.gain)
-        if self.rounds >= settings.consolidate_after_rounds:
-            larger = [f for f in found if self._is_worth_merging(here, f)]
-            target = max(larger, key=lambda f: (f.members, f.candidate.group_id), default=None)
-            if target is not None:
-                why = (
-                    f"{target.candidate.name} is larger ({target.members} members, {here.name} has"
-                    f" {here.members}) and about as good ({_percent(target.comparison.gain)})"
-                )
-                return Decision("move", why, target.candidate, target.comparison.gain)
+        if circle is not None and self._is_worth_founding(circle):
+            return self._with_circle(here, found, circle)
         if best is None:
             why = f": {why_unreached}" if why_unreached else ""
             return Decision("stay", f"no other group was reached{why}")
-        worse = f"{-100 * best.comparison.gain:.1f} % worse"
-        return Decision("stay", f"{best.candidate.name}, the next best, is {worse}")
+        return Decision("stay", best.told(f" than {here.name}"))
 
-    def _is_worth_merging(self, here: Here, finding: Finding) -> bool:
-        comparison, settings = finding.comparison, self.settings
+    def _ranked(self, here: Here, finding: Finding) -> _Ranked:
+        expected = self.expected_gain(here, finding)
+        there = (finding.members, finding.candidate.group_id)
+        larger = there > (here.members - 1, here.group_id)
+        return _Ranked(finding, expected, 0.0 if larger else self.settings.smaller_margin)
+
+    def _is_worth_founding(self, circle: Comparison) -> bool:
+        settings = self.settings
         return (
-            finding.members >= settings.consolidate_ratio * here.members
-            and comparison.gain > settings.consolidate_gain
-            and comparison.z > settings.consolidate_z
+            circle.count >= settings.found_examples
+            and circle.gain >= settings.found_gain
+            and circle.z > settings.found_z
         )
+
+    def _with_circle(self, here: Here, found: list[Finding], circle: Comparison) -> Decision:
+        """Where those who do good here are already, or a new group for them."""
+        better = f"without members that do harm here {here.name} is {_percent(circle.gain)} better"
+        kin = [f for f in found if f.kin]
+        target = max(kin, key=lambda f: (f.members, f.candidate.group_id), default=None)
+        if target is None:
+            return Decision("found", better, None, circle.gain)
+        why = f"{target.candidate.name} is of the others, and {better}"
+        return Decision("move", why, target.candidate, circle.gain)
 
     def moved(self) -> None:
         """The node is in another group now, by its own decision, which is `latest`."""
-        target = self.latest.target
-        finding = None if target is None else self.findings.get(target.group_id)
-        fled = self._fleeing
+        target, fled, left = self.latest.target, self._fleeing, self._fit
         self._arrived()
         if not fled:
             self.moves += 1
-        if finding is not None:
-            left = finding.comparison.current.value
-            self._promise = _Promise(finding.candidate.group_id, left)
+        if target is not None and left is not None and left.evaluation.count:
+            self._promise = _Promise(target.group_id, left)
 
     def placed(self) -> None:
         """The node is in another group now because its owner said so."""
@@ -372,19 +410,39 @@ class Selector:
         self.rounds_here = 0
         self._promise = None
         self._fleeing = False
-        self._stays, self._best = 0, math.inf
+        self._stays, self._best = 0, None
         self.findings.clear()  # they compared with a group this node is no longer in
-
-    def forget_all_but(self, known: Mapping[GroupId, object]) -> None:
-        """Drop findings about groups that are no longer known."""
-        for group_id in self.findings.keys() - known.keys():
-            del self.findings[group_id]
-        for group_id in self._tried.keys() - known.keys():
-            del self._tried[group_id]
 
     def _dwelling(self, here: Here) -> str:
         rounds = f"{self.dwell_left} round" + ("s" if self.dwell_left != 1 else "")
         return f"came {self.rounds_here} rounds ago, dwell time ends in {rounds}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A finding with the gain that is expected of it, and what must be expected at least."""
+
+    finding: Finding
+    expected: float
+    needed: float
+
+    @property
+    def above(self) -> float:
+        return self.expected - self.needed
+
+    @property
+    def group_id(self) -> GroupId:
+        return self.finding.candidate.group_id
+
+    def told(self, than: str) -> str:
+        """For people: what is expected, what was measured, and by how much."""
+        found = self.finding.comparison
+        better = "better" if self.expected >= 0 else "worse"
+        examples = f"{found.count} example" + ("" if found.count == 1 else "s")
+        return (
+            f"{self.finding.candidate.name} should be {100 * abs(self.expected):.1f} % {better}"
+            f"{than} ({_percent(found.gain)} +- {100 * found.standard_error:.1f} % by {examples})"
+        )
 
 
 def _percent(gain: float) -> str:

@@ -49,6 +49,7 @@ from openfl.learning.factorization.users import fit_users, restored_users, saved
 from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.metrics import rmse
 from openfl.learning.own_items import OwnItems
+from openfl.learning.own_losses import OwnLosses
 from openfl.learning.proposals import newton_step, proposed
 from openfl.learning.rating.charter import (
     ITEMS,
@@ -76,8 +77,15 @@ SEED_PRECISION = 0.2
 prior."""
 
 
+MIN_LEFT = 0.05
+"""Least of 1 - hat: a rating whose listener's fit follows it alone must not divide by nothing."""
+
+
 class MatrixFactorization:
     """The rating task on one node's private ratings (a `LearningTask`)."""
+
+    metric_power = 0.5
+    """See `openfl.learning.own_losses.JudgesByOwn`."""
 
     def __init__(
         self,
@@ -89,6 +97,7 @@ class MatrixFactorization:
         public_songs: Iterable[str] | None = None,
     ) -> None:
         self._charter = charter
+        self._min_row_evidence = min_row_evidence
         self._parameters = parameters
         self._ratings = ratings
         self._split = split
@@ -242,6 +251,34 @@ class MatrixFactorization:
         held_out = self._split.positions(split)
         return np.square(self._predicted(model, held_out) - self._actual(held_out))
 
+    def own_losses(self, model: ModelView) -> OwnLosses:
+        """See `openfl.learning.own_losses.JudgesByOwn`: squared errors in units of the ratings, of
+        the training ratings and then of the validation ones.
+
+        A listener's fit is a ridge regression, whose error at a rating that is left out of it is
+        e / (1 - hat) (Allen 1974), exactly: e the error with it, hat its own part in its fit.
+        """
+        mean, train = self._mean(model), self._split.train
+        rows = learned_rows(model, ITEMS, self._keys)
+        features = with_constant(rows[:, :-1])
+        users, inverse = self._inverse_fit(rows, mean)
+        own, whose = features[self._rows[train]], self._ratings.user_index[train]
+        expected = mean + rows[self._rows[train], -1] + np.einsum("nk,nk->n", users[whose], own)
+        hat = np.einsum("na,nab,nb->n", own, inverse[whose], own)
+        error = (self._values[train] - expected) / np.maximum(1 - hat, MIN_LEFT)
+        trained = self._in_scale(self._values[train] - error)
+        expected = np.concatenate((trained, self._predicted(model, self._split.validation)))
+        at = np.concatenate((train, self._split.validation))
+        losses = np.square(expected - self._actual(at))
+        return OwnLosses(losses, self._ratings.user_index[at].astype(np.int64))
+
+    def fold(self, number: int, folds: int) -> MatrixFactorization:
+        """See `openfl.learning.alone.FoldsOwn`."""
+        split = self._split.fold(number, folds)
+        return MatrixFactorization.from_charter(
+            self._charter, self._ratings, split, self._min_row_evidence
+        )
+
     def _actual(self, positions: NDArray[np.intp]) -> NDArray[np.float64]:
         return self._ratings.values[positions].astype(np.float64)
 
@@ -253,7 +290,21 @@ class MatrixFactorization:
         user = users[self._ratings.user_index[positions]]
         row = rows[self._rows[positions]]
         raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
+        return self._in_scale(raw)
+
+    def _in_scale(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
+
+    def _inverse_fit(self, rows: Matrix, mean: float) -> tuple[Matrix, Matrix]:
+        """(float64[users, width]: their fit, float64[users, width, width]: the inverse of its
+        normal equations)."""
+        gram, moment = normal_equations(
+            self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
+        )
+        np.einsum("mii->mi", gram)[...] += self._user_ridge
+        inverse = np.asarray(np.linalg.inv(gram), dtype=np.float64)
+        users: Matrix = (inverse @ moment[:, :, None])[:, :, 0]
+        return users, inverse
 
     def loss_changes(
         self, model: ModelView, parts: Iterable[Counterfactuals]
