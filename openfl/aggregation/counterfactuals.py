@@ -40,6 +40,10 @@ class MemberCounterfactuals:
         """How many members, and so counterfactuals, there are."""
         return min((stack.members for stack in self.stacks.values()), default=0)
 
+    def keys(self, table: str) -> Keys:
+        """See `openfl.learning.task.Counterfactuals`: the rows that these members tell of."""
+        return np.unique(self.stacks[table].keys)
+
     def changed(self, table: str, keys: Keys) -> ChangedRows:
         """See `openfl.learning.task.Counterfactuals`.
 

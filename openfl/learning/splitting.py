@@ -121,3 +121,8 @@ def split_rows(
         validation=np.sort(order[tests : tests + validations]),
         test=np.sort(order[:tests]),
     )
+
+
+def evenly(positions: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most `most` (1 or more) of the positions, spread evenly over all of them."""
+    return positions[:: max(1, -(-len(positions) // most))]

@@ -56,6 +56,11 @@ class Counterfactuals(Protocol):
         """How many there are."""
         ...
 
+    def keys(self, table: str) -> Keys:
+        """uint64[n], ascending: rows that may differ, those that the common model does not have
+        included."""
+        ...
+
     def changed(self, table: str, keys: Keys) -> ChangedRows:
         """Those of the rows `keys` (uint64[m], ascending) that differ, in every counterfactual."""
         ...

@@ -22,7 +22,7 @@ node that has never seen a class still says that its own examples are not of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,13 +42,11 @@ from openfl.core.contribution import (
 )
 from openfl.core.errors import DataError, GroupError
 from openfl.learning.classification.charter import (
-    CENTRE,
     CLASS_KEY_BITS,
     CLASSES,
     FEATURE_KEYS,
     FEATURES,
     NAMES,
-    SPREAD,
     ClassificationParameters,
     check_features_fit,
     classification_parameters,
@@ -59,29 +57,38 @@ from openfl.learning.classification.examples import (
     class_name_problem,
     split_examples,
 )
-from openfl.learning.held_out import NONE, evaluation
+from openfl.learning.classification.influence import judged_examples, loss_changes
+from openfl.learning.classification.scores import (
+    MIN_PROBABILITY,
+    Matrix,
+    Units,
+    log_losses,
+    softmax,
+    units_of,
+)
+from openfl.learning.held_out import evaluation
 from openfl.learning.own_items import OwnItems
+from openfl.learning.own_losses import OwnLosses
 from openfl.learning.proposals import newton_step
-from openfl.learning.splitting import Split
-
-Matrix = NDArray[np.float64]
+from openfl.learning.splitting import Split, evenly
+from openfl.learning.task import Counterfactuals
 
 METRIC = "log_loss"
-MIN_PROBABILITY = 1e-9
-"""What a prediction counts as that gave the true class no chance."""
-MIN_SPREAD = 1e-9
-MAX_STANDARDISED = 100.0
-"""Bounds a feature that the group believes hardly varies, and that varies here."""
 MIN_CURVATURE = 1e-4
 FEATURE_CURVATURE = 32.0
 """Of the units: finer sums for nodes with few examples. Only the ratios between nodes matter."""
 FULL_EXAMPLES = 100_000
 """More examples than that weigh as these: precision has an end (`MAX_PRECISION`)."""
+MAX_OWN = 20_000
+"""Most own examples that groups are compared by: more do not change a verdict."""
 _POWER_STEPS = 20
 
 
 class LinearClassifier:
     """The classification task on one node's private examples (a `LearningTask`)."""
+
+    metric_power = 1.0
+    """See `openfl.learning.own_losses.JudgesByOwn`: the log loss is a mean."""
 
     def __init__(
         self,
@@ -181,10 +188,31 @@ class LinearClassifier:
 
         `split`: "validation", "test" or "train". Classes that only this node knows take part.
         """
-        true = self._true_class_probability(model, split)
-        if true is None:
-            return evaluation(METRIC, NONE)
-        return log_loss_of(true)
+        return evaluation(METRIC, self.held_out_losses(model, split))
+
+    def held_out_losses(self, model: ModelView, split: str = "validation") -> Matrix:
+        """See `openfl.learning.comparison.PairedTask`: -log of the probability of the true class,
+        in nats."""
+        return self._losses(model, self._positions(split))
+
+    def own_losses(self, model: ModelView) -> OwnLosses:
+        """See `openfl.learning.own_losses.JudgesByOwn`: -log of the probability of the true class,
+        of (at most `MAX_OWN`, spread evenly) training and validation examples.
+
+        Nothing here is fitted to single examples, so none needs to be left out of anything. They
+        have no owners, and are taken as drawn independently: each is a person of its own, which
+        makes a clustered standard error the plain one.
+        """
+        split = self._split
+        known = evenly(np.sort(np.concatenate((split.train, split.validation))), MAX_OWN)
+        return OwnLosses(self._losses(model, known), np.arange(len(known)))
+
+    def loss_changes(self, model: ModelView, parts: Iterable[Counterfactuals]) -> Iterator[Matrix]:
+        """See `openfl.learning.task.InfluenceJudge`: -log of the probability of the true class, on
+        some of the training examples (`influence.judged_examples`)."""
+        chosen = judged_examples(self._train, self._parameters.width)
+        labels = self._label_keys[self._data.label_index[chosen]]
+        return loss_changes(self._data.values[chosen], labels, self._own_units(), model, parts)
 
     def accuracy(self, model: ModelView, split: str = "test") -> float:
         """The part of held-out examples whose likeliest class is the right one; NaN without any."""
@@ -226,6 +254,9 @@ class LinearClassifier:
         """The group's; this node's own while the group has none."""
         if (model.evidence(FEATURES, FEATURE_KEYS) > 0).all():
             return units_of(model)
+        return self._own_units()
+
+    def _own_units(self) -> Units:
         return Units(self._own_centre, self._spread_around(self._own_centre))
 
     def _units_block(self, model: ModelView) -> RowBlock:
@@ -284,36 +315,15 @@ class LinearClassifier:
         z = self._units(model).standardise(self._data.values[positions])
         return keys, softmax(z @ model.rows(CLASSES, keys).astype(np.float64).T)
 
-    def _true_class_probability(self, model: ModelView, split: str) -> Matrix | None:
-        held_out = self._positions(split)
-        if not len(held_out):
-            return None
-        keys, probabilities = self._probabilities(model, held_out)
-        column = np.searchsorted(keys, self._label_keys)[self._data.label_index[held_out]]
-        found: Matrix = probabilities[np.arange(len(held_out)), column]
-        return found
+    def _losses(self, model: ModelView, positions: NDArray[np.intp]) -> Matrix:
+        """float64[n]: -log of the probability of each example's class."""
+        keys = np.union1d(model.keys(CLASSES), self._label_keys)
+        labels = self._label_keys[self._data.label_index[positions]]
+        rows = model.rows(CLASSES, keys)
+        return log_losses(self._data.values[positions], labels, self._units(model), keys, rows)
 
 
 # --- answers --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """centre, spread: float64[f]."""
-
-    centre: Matrix
-    spread: Matrix
-
-    def standardise(self, values: Matrix) -> Matrix:
-        """float64[n, f + 1]: (values - centre) / spread, and a column of ones. A feature without
-        spread is 0."""
-        varies = self.spread > MIN_SPREAD
-        z = np.ones((len(values), len(self.centre) + 1))
-        z[:, :-1] = np.where(
-            varies, (values - self.centre) / np.where(varies, self.spread, 1.0), 0.0
-        )
-        np.clip(z, -MAX_STANDARDISED, MAX_STANDARDISED, out=z)
-        return z
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +340,6 @@ class Predictions:
         """float64[n]: of the class predicted."""
         best: Matrix = self.probabilities.max(axis=1)
         return best
-
-
-def units_of(model: ModelView) -> Units:
-    """The units of a model that has some."""
-    rows = model.rows(FEATURES, FEATURE_KEYS).astype(np.float64)
-    return Units(rows[CENTRE], np.maximum(rows[SPREAD], 0.0))
 
 
 def predict(charter: Charter, model: ModelView, values: Matrix) -> Predictions:
@@ -370,13 +374,6 @@ def class_names(model: ModelView, keys: Keys) -> tuple[str, ...]:
 def class_keys(names: tuple[str, ...]) -> Keys:
     """uint64[n]: the row key of each class, in the order given."""
     return np.array([item_key(name, CLASS_KEY_BITS) for name in names], dtype=np.uint64)
-
-
-def softmax(scores: Matrix) -> Matrix:
-    """float64[n, classes]: each row sums to 1."""
-    exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares: Matrix = exponents / exponents.sum(axis=1, keepdims=True)
-    return shares
 
 
 def log_loss_of(probabilities: Matrix) -> Evaluation:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from openfl.core.contribution import Charter, ModelView
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.implicit.charter import ITEMS, implicit_parameters
-from openfl.learning.implicit.task import fit_to_plays
+from openfl.learning.implicit.listeners import fit_to_plays
 from openfl.learning.ridge import Matrix, SparseMatrix
 
 

@@ -55,7 +55,7 @@ from openfl.learning.factorization.item_rows import (
     moved_columns,
 )
 from openfl.learning.factorization.ratings import Ratings
-from openfl.learning.factorization.users import fit_users, restored_users, saved_users
+from openfl.learning.factorization.users import restored_users, saved_users
 from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.implicit.charter import (
     ITEMS,
@@ -65,10 +65,13 @@ from openfl.learning.implicit.charter import (
     ImplicitParameters,
     implicit_parameters,
 )
+from openfl.learning.implicit.evidence import Ranking
+from openfl.learning.implicit.listeners import fit_to_plays, weighted_equations
 from openfl.learning.metrics import rank
 from openfl.learning.own_items import OwnItems
+from openfl.learning.own_losses import OwnLosses
 from openfl.learning.proposals import proposed
-from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations
+from openfl.learning.ridge import Matrix, SparseMatrix
 from openfl.learning.splitting import Split, split_ratings
 
 METRIC = "ndcg_loss"
@@ -95,6 +98,9 @@ class _PlayMeans:
 
 class ImplicitFactorization:
     """Learning from plays on one node's private data (a `LearningTask`)."""
+
+    metric_power = 1.0
+    """See `openfl.learning.own_losses.JudgesByOwn`: the metric is a mean over users."""
 
     def __init__(
         self,
@@ -227,6 +233,17 @@ class ImplicitFactorization:
         )
         return Evaluation(METRIC, 1.0 - report.ndcg, report.ndcg_error, report.users)
 
+    def own_losses(self, model: ModelView) -> OwnLosses:
+        """See `openfl.learning.own_losses.JudgesByOwn`, and `implicit.evidence`: how far down each
+        play comes that its user is not fitted to."""
+        return self._ranking.own_losses(model, self._validation)
+
+    def held_out_losses(self, model: ModelView, split: str = "validation") -> Matrix:
+        """See `openfl.learning.comparison.PairedTask`, and `implicit.evidence`: how far down each
+        held-out play comes. (NDCG has one figure a user, so a single user would be no pair.)"""
+        held_out, seen = self._evaluated(split)
+        return self._ranking.held_out_losses(model, held_out, seen)
+
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The users' factors of the last step, and whose they are (as hashes)."""
         return saved_users(self._user_factors, self._user_keys)
@@ -259,6 +276,10 @@ class ImplicitFactorization:
         raise ValueError(f'split must be "validation" or "test", not "{split}"')
 
     @cached_property
+    def _ranking(self) -> Ranking:
+        return Ranking(self._parameters, self._keys, self._train)
+
+    @cached_property
     def _validation(self) -> SparseMatrix:
         return self._matrix(self._split.validation)
 
@@ -281,7 +302,7 @@ class ImplicitFactorization:
         total = np.maximum(model.evidence(ITEMS, self._keys[chosen]), own)
         share = own / total
         rows = rows[chosen]
-        played_gram, played = _weighted_equations(
+        played_gram, played = weighted_equations(
             self._train_by_item[chosen], users, parameters.alpha
         )
         pull = rows @ gram + parameters.ridge(total)[:, None] * rows
@@ -325,34 +346,6 @@ class ImplicitFactorization:
         upper = _upper(len(matrix))
         matrix[upper] = matrix.T[upper] = triangle
         return matrix
-
-
-def fit_to_plays(
-    plays: SparseMatrix, rows: Matrix, gram_of_all: Matrix, alpha: float, ridge: Matrix
-) -> Matrix:
-    """float64[m, k]: the exact p of each of m users.
-
-    plays: csr[m, n]. rows: float64[n, k], of the items in `plays`. gram_of_all: float64[k, k], the
-    sum of q q^T over all items there are. ridge: float64[m].
-    """
-    extra, confidence = _weights(plays, alpha)
-    return fit_users(extra, confidence, rows, np.zeros(len(rows)), ridge[:, None], gram_of_all)
-
-
-def _weighted_equations(
-    plays: SparseMatrix, features: Matrix, alpha: float
-) -> tuple[Matrix, Matrix]:
-    """(sum of (c - 1) f f^T, sum of c f) over the plays of each row."""
-    extra, confidence = _weights(plays, alpha)
-    return normal_equations(extra, confidence, features, np.zeros(len(features)))
-
-
-def _weights(plays: SparseMatrix, alpha: float) -> tuple[SparseMatrix, SparseMatrix]:
-    """(c - 1, c) of each play: what it says more than no play does, and what it says."""
-    extra, confidence = plays.copy(), plays.copy()
-    extra.data = alpha * plays.data
-    confidence.data = 1.0 + extra.data
-    return extra, confidence
 
 
 def _newton(

@@ -26,7 +26,7 @@ On the CPU a step depends on nothing but the data, the model and `rng`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,9 @@ from openfl.core.contribution import (
 )
 from openfl.core.errors import DataError, GroupError, LearningError, UsageError
 from openfl.learning.held_out import NONE, evaluation
-from openfl.learning.splitting import Split, split_rows
+from openfl.learning.own_losses import OwnLosses
+from openfl.learning.splitting import Split, evenly, split_rows
+from openfl.learning.task import Counterfactuals
 from openfl.learning.torch.charter import PARAMETERS, torch_charter, torch_problem
 from openfl.learning.torch.layout import WIDTH, Layout
 from openfl.learning.torch.library import GENERATOR, Module, Tensor, torch_library
@@ -53,10 +55,22 @@ FISHER_FLOOR = 0.1
 """Fisher information counts in these units, and never less than the floor: a row that is of no use
 here must not be given away to whoever happens to have touched it."""
 EVALUATION_BATCH = 1024
+MAX_OWN = 4_096
+"""Most own examples that groups are compared by: more do not change a verdict."""
+MAX_JUDGED = 512
+MAX_PASSES = 16_384
+"""Most examples that members are judged by, and most that pass through the module to judge all of
+them: as many as train it in a round or two where examples are hundreds."""
+MAX_LOSS = 1e30
+"""What a loss counts as that is beyond it, or no number: a member whose numbers blow the module up
+is to be told from one that changes nothing."""
 
 
 class TorchTask:
     """A module on one node's private examples (a `LearningTask`)."""
+
+    metric_power = 1.0
+    """See `openfl.learning.own_losses.JudgesByOwn`: the metric is a mean of losses."""
 
     def __init__(
         self,
@@ -165,21 +179,61 @@ class TorchTask:
 
     def evaluate(self, model: ModelView, split: str = "validation") -> Evaluation:
         """The mean loss on held-out examples ("validation", "test" or "train"); NaN without any."""
-        held_out = self._split.positions(split)
-        if not len(held_out):
-            return evaluation(self._model.metric, NONE)
-        parts = self._outputs(model, held_out)
-        losses = np.concatenate(
-            [self._model.losses(o, t).double().numpy().ravel() for o, t in parts]
-        )
-        return evaluation(self._model.metric, losses)
+        return evaluation(self._model.metric, self.held_out_losses(model, split))
+
+    def held_out_losses(self, model: ModelView, split: str = "validation") -> NDArray[np.float64]:
+        """See `openfl.learning.comparison.PairedTask`: the model's loss of each example."""
+        self.filled(model)
+        return self._losses(self._split.positions(split))
+
+    def own_losses(self, model: ModelView) -> OwnLosses:
+        """See `openfl.learning.own_losses.JudgesByOwn`: the model's loss of (at most `MAX_OWN`,
+        spread evenly) training and validation examples.
+
+        Nothing is fitted to single examples here, so none needs to be left out of anything. They
+        have no owners and are taken as drawn independently: each is a person of its own, with all
+        losses that the model tells of it, which makes a clustered standard error the plain one.
+        """
+        split = self._split
+        known = evenly(np.sort(np.concatenate((split.train, split.validation))), MAX_OWN)
+        self.filled(model)
+        losses = _bounded(self._losses(known))
+        return OwnLosses(losses, np.repeat(np.arange(len(known)), len(losses) // len(known)))
+
+    def loss_changes(
+        self, model: ModelView, parts: Iterable[Counterfactuals]
+    ) -> Iterator[NDArray[np.float64]]:
+        """See `openfl.learning.task.InfluenceJudge`: the model's loss of some of the training
+        examples, by filling the module with the numbers of one counterfactual after another."""
+        parts = list(parts)
+        worlds = sum(part.count for part in parts)
+        most = min(MAX_JUDGED, max(1, MAX_PASSES // max(1, worlds)))
+        judged = evenly(self._split.train, most)
+        rows = self._group_rows(model)
+        self.filled(model)
+        before = _bounded(self._losses(judged))
+        for part in parts:
+            found = part.changed(PARAMETERS, self._layout.keys)
+            changes = np.zeros((len(before), part.count))
+            edges = np.searchsorted(found.counterfactual, np.arange(part.count + 1))
+            for world in range(part.count):
+                mine = slice(edges[world], edges[world + 1])
+                if mine.start == mine.stop:
+                    continue
+                there = rows.copy()
+                there[found.row[mine]] += found.change[mine]
+                self._layout.fill(there)
+                changes[:, world] = _bounded(self._losses(judged)) - before
+            self._layout.fill(rows)
+            yield changes
 
     def accuracy(self, model: ModelView, split: str = "test") -> float:
         """The part of held-out examples whose highest output is the target; NaN without any."""
         held_out = self._split.positions(split)
         if not len(held_out):
             return math.nan
-        parts = self._outputs(model, held_out)
+        self.filled(model)
+        parts = self._outputs(held_out)
         return sum(int((o.argmax(dim=1) == t).sum()) for o, t in parts) / len(held_out)
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
@@ -262,12 +316,20 @@ class TorchTask:
         self._module.zero_grad()
         return total / len(batches)
 
-    # --- held-out examples ------------------------------------------------------------------------
+    # --- examples under the numbers that the module holds -----------------------------------------
 
-    def _outputs(self, model: ModelView, rows: NDArray[np.intp]) -> list[tuple[Tensor, Tensor]]:
-        module = self.filled(model)
+    def _losses(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """float64[n]: of the examples `rows`, one after the other."""
+        losses = [self._model.losses(o, t).double().numpy().ravel() for o, t in self._outputs(rows)]
+        return np.concatenate(losses) if losses else NONE
+
+    def _outputs(self, rows: NDArray[np.intp]) -> Iterator[tuple[Tensor, Tensor]]:
         with torch_library().no_grad():
-            return [
-                (module(self._inputs[part]), self._targets[part])
-                for part in np.array_split(rows, math.ceil(len(rows) / EVALUATION_BATCH))
-            ]
+            for start in range(0, len(rows), EVALUATION_BATCH):
+                part = rows[start : start + EVALUATION_BATCH]
+                yield self._module(self._inputs[part]), self._targets[part]
+
+
+def _bounded(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Within +-`MAX_LOSS`; what is no number is as bad as can be."""
+    return np.nan_to_num(np.clip(losses, -MAX_LOSS, MAX_LOSS), nan=MAX_LOSS)
