@@ -18,6 +18,7 @@ from openfl import (
     Charter,
     Contribution,
     Evaluation,
+    OwnLosses,
     RowBlock,
     TableSchema,
     TaskWorkload,
@@ -41,7 +42,7 @@ class MeanTask:
         return Contribution((RowBlock("mean", ROW, value, evidence, np.ones(1, np.float32)),))
 
     def evaluate(self, model, split="validation"):
-        squares = (self.held_out - model.rows("mean", ROW)[0, 0]) ** 2
+        squares = self.held_out_losses(model, split)
         error = squares.std() / len(squares) ** 0.5
         return Evaluation("mse", float(squares.mean()), float(error), len(squares))
 
@@ -49,6 +50,26 @@ class MeanTask:
         return {}  # nothing to keep from one run to the next
 
     def restore(self, state): ...
+
+    # What a task may offer beside that: evidence of which group, and which members, do it good.
+
+    metric_power = 1.0  # the metric is the mean of the losses; 0.5 would be the root of it
+
+    def held_out_losses(self, model, split="validation"):
+        return (self.held_out - model.rows("mean", ROW)[0, 0]) ** 2
+
+    def own_losses(self, model):
+        numbers = np.concatenate((self.train, self.held_out))
+        people = np.arange(len(numbers))  # nobody's two numbers are alike
+        return OwnLosses((numbers - float(model.rows("mean", ROW)[0, 0])) ** 2, people)
+
+    def loss_changes(self, model, parts):
+        here = float(model.rows("mean", ROW)[0, 0]) if model.evidence("mean", ROW)[0] > 0 else 0.0
+        for part in parts:  # worlds that differ from the model's by one member each
+            found = part.changed("mean", ROW)
+            there = np.full(part.count, here)
+            there[found.counterfactual] += found.change[:, 0]
+            yield (self.train[:, None] - there) ** 2 - (self.train[:, None] - here) ** 2
 
 
 async def main() -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
     from openfl.learning.kind import Kind
     from openfl.learning.kinds import register_kind
+    from openfl.learning.own_losses import OwnLosses
     from openfl.learning.sharding import Sharding
     from openfl.learning.task import LearningTask
     from openfl.learning.torch.charter import torch_charter, torch_problem
@@ -73,6 +74,7 @@ __all__ = [
     "NodeSnapshot",
     "NotRunningError",
     "OpenFLError",
+    "OwnLosses",
     "PeerId",
     "RowBlock",
     "Sharding",
@@ -129,6 +131,7 @@ _NAMES_OF = {
     "openfl.core.telemetry": ("GroupView", "NodeEvent", "NodeSnapshot"),
     "openfl.learning.kind": ("Kind",),
     "openfl.learning.kinds": ("register_kind",),
+    "openfl.learning.own_losses": ("OwnLosses",),
     "openfl.learning.sharding": ("Sharding",),
     "openfl.learning.task": ("LearningTask",),
     "openfl.learning.torch.charter": ("torch_charter", "torch_problem"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from openfl.core.contribution import Contribution, ModelView, PeerId, RowBlock
 from openfl.core.model_view import DenseModel
+from openfl.learning.alone import AloneByFolds, FoldsOwn
 from openfl.learning.central import merge as merged
 from openfl.learning.classification import scores
 from openfl.learning.classification.charter import (
@@ -29,7 +30,7 @@ from openfl.learning.classification.influence import (
 )
 from openfl.learning.classification.scores import MIN_PROBABILITY, log_losses, units_of
 from openfl.learning.classification.task import LinearClassifier, class_keys
-from openfl.learning.comparison import PairedTask, compare
+from openfl.learning.comparison import PairedTask, compare, compare_held_out, paired_gain
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.splitting import Split, evenly
 from openfl.learning.task import InfluenceJudge
@@ -91,6 +92,7 @@ def test_the_task_offers_all_that_is_asked_for() -> None:
     task = task_of(SAME[0])
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
+    assert isinstance(task, FoldsOwn)
     assert isinstance(task, InfluenceJudge)
     assert task.metric_power == 1.0
 
@@ -200,14 +202,46 @@ def test_two_models_are_compared_in_pairs() -> None:
     tasks = group(*(examples(n, count=200) for n in range(4)))
     good = taught(tasks, rounds=6).view()
     better = taught(tasks, rounds=20).view()
-    found = compare(tasks[0], good, better)
+    found = compare_held_out(tasks[0], good, better)
     assert found is not None
     difference = tasks[0].held_out_losses(good) - tasks[0].held_out_losses(better)
     before = tasks[0].evaluate(good)
     assert found.gain == pytest.approx(difference.mean() / before.value)
-    expected = difference.std(ddof=1) / np.sqrt(len(difference)) / before.value
-    assert found.standard_error == pytest.approx(expected)
     assert found.standard_error < before.standard_error / before.value / 2
+
+
+def test_examples_are_as_sure_as_if_nobody_owned_them() -> None:
+    tasks = group(*(examples(n, count=200) for n in range(4)))
+    me = peers(4)[:1]
+    early, late = (taught(tasks, rounds=n).view_without(me) for n in (1, 12))
+    found = compare(tasks[0], early, late)
+    assert found is not None
+    before, after = (tasks[0].own_losses(m) for m in (early, late))
+    assert found.count == len(before.losses)
+    assert found.gain == pytest.approx(1 - after.losses.mean() / before.losses.mean())
+    assert found.gain > 3 * found.standard_error > 0
+    one_person = paired_gain(before.losses, after.losses, np.zeros_like(before.people))
+    assert one_person is not None
+    assert found.standard_error == pytest.approx(one_person[1], rel=0.01)
+
+
+def test_its_examples_are_cut_to_judge_training_alone() -> None:
+    tasks = group(*SAME)
+    split = split_examples(SAME[0])
+    folds = [tasks[0].fold(number, 4) for number in range(4)]
+    held = np.sort(np.concatenate([fold._split.validation for fold in folds]))
+    assert np.array_equal(held, np.sort(np.concatenate((split.train, split.validation))))
+    assert all(np.array_equal(fold._split.test, split.test) for fold in folds)
+    model = taught(tasks, rounds=12).view_without(peers(4)[:1])
+    found = AloneByFolds(tasks[0], np.random.default_rng(0)).gain_of(model)
+    assert found is not None
+    assert found.count == len(held)
+    assert found.gain > 0, "three others know more than a node of 35 examples alone"
+
+
+def test_a_fold_tells_no_more_than_the_task_does() -> None:
+    few = LinearClassifier.from_charter(CHARTER, SAME[0], min_row_evidence=7)
+    assert few.fold(1, 4)._min_row_evidence == 7
 
 
 # --- members --------------------------------------------------------------------------------------

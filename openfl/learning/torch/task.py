@@ -200,6 +200,13 @@ class TorchTask:
         losses = _bounded(self._losses(known))
         return OwnLosses(losses, np.repeat(np.arange(len(known)), len(losses) // len(known)))
 
+    def fold(self, number: int, folds: int) -> TorchTask:
+        """See `openfl.learning.alone.FoldsOwn`."""
+        split = self._split.fold(number, folds)
+        return TorchTask.from_charter(
+            self._charter, self._model, self._inputs, self._targets, split, self._settings
+        )
+
     def loss_changes(
         self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.float64]]:
