@@ -1,4 +1,4 @@
-"""What leaving members out costs, or gains, among honest people: real data, one group, nobody moves.
+"""What leaving members out costs, or gains, among honest people: real data, one group.
 
 Each line: one set, so many people a node; the test metric of the default rule against that of the
 plain mean on the same seeds (RMSE of ratings; 1 - NDCG@10 of plays), and how many members a node
@@ -116,8 +116,12 @@ def population_of(job: Job) -> Population:
     side = leaning(ratings, first)
     order = towards[np.argsort(side[towards], kind="stable")]
     half = needed // 2
-    ends = np.concatenate((rng.permutation(order[: len(order) // 2])[:half],
-                           rng.permutation(order[len(order) // 2 :])[: needed - half]))
+    ends = np.concatenate(
+        (
+            rng.permutation(order[: len(order) // 2])[:half],
+            rng.permutation(order[len(order) // 2 :])[: needed - half],
+        )
+    )
     owner[ends] = np.arange(needed) // job.people
     data: SongData = dataset.data
     return sharded(replace(dataset, data=replace(data, ratings=taken(ratings, ~first))), owner)
@@ -129,7 +133,7 @@ def leaning(ratings: Ratings, some: NDArray[np.bool_]) -> NDArray[np.float64]:
     user, item = ratings.user_index[some], ratings.song_index[some]
     value = ratings.values[some].astype(np.float64)
     value -= value.mean()
-    for index, size in ((item, len(ratings.songs)), (user, len(ratings.users)))*2:
+    for index, size in ((item, len(ratings.songs)), (user, len(ratings.users))) * 2:
         count = np.bincount(index, minlength=size)
         value -= (np.bincount(index, value, minlength=size) / (count + 5))[index]
     table = np.zeros((len(ratings.users), len(ratings.songs)))
