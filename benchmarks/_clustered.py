@@ -62,12 +62,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Clustered:
-    """models: float32[nodes, size], each node's own in the end. choice: int64[nodes]. loss: the
-    mean over nodes' own training images by the model each has chosen."""
+    """models: float32[nodes, size], each node's own in the end. choice: int64[nodes]."""
 
     models: Vectors
     choice: Numbers
-    loss: float
 
 
 class Perceptron:
@@ -192,7 +190,7 @@ def ifca(model: Model, data_at: DataAt, k: int, how: How, seed: int) -> Clustere
     images, labels = data_at(how.rounds)
     losses = _losses(model, np.stack([_for_all(m, len(images)) for m in models]), images, labels)
     choice = losses.argmin(axis=0)
-    return Clustered(models[choice], choice, float(losses.min(axis=0).mean()))
+    return Clustered(models[choice], choice)
 
 
 def fixed(model: Model, data_at: DataAt, groups: Numbers, how: How, seed: int) -> Clustered:
@@ -204,8 +202,7 @@ def fixed(model: Model, data_at: DataAt, groups: Numbers, how: How, seed: int) -
         models = trained(model, models, images, labels, how, rng)
         for group in set(groups.tolist()):
             models[groups == group] = models[groups == group].mean(axis=0)
-    images, labels = data_at(how.rounds)
-    return Clustered(models, groups, float(mean_loss(model, models, images, labels).mean()))
+    return Clustered(models, groups)
 
 
 def dfca(model: Model, data_at: DataAt, k: int, how: How, seed: int) -> Clustered:
@@ -231,4 +228,4 @@ def dfca(model: Model, data_at: DataAt, k: int, how: How, seed: int) -> Clustere
     images, labels = data_at(how.rounds)
     losses = _losses(model, models, images, labels)
     choice = losses.argmin(axis=0)
-    return Clustered(models[choice, np.arange(nodes)], choice, float(losses.min(axis=0).mean()))
+    return Clustered(models[choice, np.arange(nodes)], choice)

@@ -31,12 +31,13 @@ MODELS = ("logistic", "mlp", "cnn")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a founder chooses. weight_prior: of `logistic`; None: what ships. learning_rate, epochs:
-    of the others."""
+    """What owners choose. weight_prior: of `logistic`, in the charter. learning_rate, momentum,
+    epochs: of the others."""
 
-    weight_prior: float | None = None
-    learning_rate: float = 0.05
-    epochs: int = 2
+    weight_prior: float = 10.0
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    epochs: int = 5
 
 
 @dataclass
@@ -94,7 +95,7 @@ class ImageNodes:
         images = self.deal.images[chosen].reshape(-1, *side)
         labels = self.deal.labels[chosen].reshape(-1)
         make = self._linear if self.model == "logistic" else self._network
-        return make(images, labels, _split(self.deal.images.shape[1], len(chosen)))
+        return make(images, labels, split_of(self.deal.images.shape[1], len(chosen)))
 
     def _linear(self, images: Images, labels: Numbers, split: Split) -> Workload:
         pixels = images.reshape(len(images), -1).astype(np.float64)
@@ -102,9 +103,7 @@ class ImageNodes:
         classes, index = np.unique(labels, return_inverse=True)
         names = tuple(str(label) for label in classes)
         data = Labelled(features, names, pixels, index.astype(np.int32))
-        prior = self.settings.weight_prior
-        chosen = {} if prior is None else {"weight_prior": prior}
-        charter = classification_charter("images", features, **chosen)
+        charter = classification_charter("images", features, self.settings.weight_prior)
         return TaskWorkload(
             charter, lambda joined: LinearClassifier.from_charter(joined, data, split)
         )
@@ -117,7 +116,9 @@ class ImageNodes:
         inputs, targets = self._tensor(images), _torch().from_numpy(labels)
         network = TorchModel(f"images-{self.model}", module_maker(self.model, images.shape[1]))
         how = TorchSettings(
-            local_epochs=self.settings.epochs, learning_rate=self.settings.learning_rate
+            local_epochs=self.settings.epochs,
+            learning_rate=self.settings.learning_rate,
+            momentum=self.settings.momentum,
         )
 
         def task(joined: Charter) -> TorchTask:
@@ -129,7 +130,7 @@ class ImageNodes:
         return _torch().from_numpy((images[:, None] - self.centre) / self.spread)
 
 
-def _split(images: int, nodes: int) -> Split:
+def split_of(images: int, nodes: int) -> Split:
     """Of so many nodes' images one after the other: what each holds out. Nothing is for a test: all
     nodes are judged on images of nobody."""
     own = split_rows(images, VALIDATION, 0.0)

@@ -11,9 +11,11 @@ Beside it, figures of the same deal:
 
   oracle, one_model, alone   the same task trained in one place: a model for each turn, one for all,
                              one for each node
-  ifca, dfca                 `_clustered.py`, k told; ifca_best_of_3: of three restarts the one
-                             that fits the nodes' own training images best: it takes no test
+  ifca, dfca                 `_clustered.py`, k told, on the images that OpenFL's nodes train on (a
+                             tenth is held out); ifca_best_of_3: of three restarts the one that fits
+                             all of the nodes' own images best: it takes no test
   fedavg_oracle              the baselines' learner with the true groups given
+  ..._on_all                 the same, when those algorithms hold out nothing
 
 With `--drift`, half of the first group's nodes have their images turned after round 18 (of the
 baselines too): they end and start again where they were, with the other data.
@@ -35,8 +37,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from _clustered import Clustered, How, Model, Perceptron, correct, dfca, fixed, ifca
-from _image_nodes import HIDDEN, MODELS, ImageNodes, Settings
+from _clustered import Clustered, How, Model, Perceptron, correct, dfca, fixed, ifca, mean_loss
+from _image_nodes import HIDDEN, MODELS, ImageNodes, Settings, split_of
 from _images import Images, Numbers, deal, load_pictures, turns_of
 
 from openfl.learning.central import train_alone
@@ -71,12 +73,7 @@ HOW = {
     "mlp": How(rounds=40, epochs=5, learning_rate=0.1),
     "cnn": How(rounds=40, epochs=5, learning_rate=0.1),
 }
-"""The best found for the baselines, on other seeds."""
-SETTINGS = {
-    "logistic": Settings(),
-    "mlp": Settings(),
-    "cnn": Settings(),
-}
+"""The best found for the baselines, on other seeds. What OpenFL's owners choose: `Settings`."""
 
 
 # --- OpenFL ---------------------------------------------------------------------------------------
@@ -193,17 +190,28 @@ def central(nodes: ImageNodes, population: Population, groups: Sequence[int]) ->
 
 @dataclass
 class Baselines:
-    """The published algorithms on the same deal, all images of a node trained on."""
+    """The published algorithms on the same deal. holds_out: whether nodes train on no more images
+    than OpenFL's do."""
 
     nodes: ImageNodes
     after: ImageNodes | None
     model: Model
     how: How
+    holds_out: bool
 
     def data_at(self, number: int) -> tuple[Images, Numbers]:
         """What nodes train on in that round, from 0."""
-        nodes = self._nodes_at(number)
-        return self._units(nodes.deal.images), nodes.deal.labels
+        deal = self._nodes_at(number).deal
+        own = np.arange(deal.images.shape[1])
+        if self.holds_out:
+            own = split_of(len(own), 1).train
+        return self._units(deal.images[:, own]), deal.labels[:, own]
+
+    def loss(self, end: Clustered) -> float:
+        """On all own images of the nodes."""
+        deal = self._nodes_at(self.how.rounds).deal
+        images = self._units(deal.images)
+        return float(mean_loss(self.model, end.models, images, deal.labels).mean())
 
     def accuracies(self, end: Clustered) -> list[float]:
         """At each node, on all test images."""
@@ -247,10 +255,10 @@ def measured(options: Any) -> dict[str, Any]:
     pictures = load_pictures()
     straight = deal(pictures, options.sizes, options.images, options.seed)
     settings = replace(
-        SETTINGS[options.model],
+        Settings(),
         **{
             name: value
-            for name in ("weight_prior", "learning_rate", "epochs")
+            for name in ("weight_prior", "learning_rate", "momentum", "epochs")
             if (value := getattr(options, name)) is not None
         },
     )
@@ -297,7 +305,10 @@ def measured(options: Any) -> dict[str, Any]:
     if options.why:
         found["why"] = reasons(run)
     if not options.no_references:
-        found |= references(last, options) | baselines(nodes, after, options)
+        found |= references(last)
+        found |= baselines(nodes, after, options, holds_out=True)
+        on_all = baselines(nodes, after, options, holds_out=False)
+        found |= {f"{name}_on_all": value for name, value in on_all.items()}
     return found
 
 
@@ -330,7 +341,7 @@ def reasons(run: Run) -> list[str]:
     return lines + moves
 
 
-def references(nodes: ImageNodes, options: Any) -> dict[str, Any]:
+def references(nodes: ImageNodes) -> dict[str, Any]:
     """The same task in one place."""
     population, turns = nodes.population(), nodes.deal.turns.tolist()
     of_turn = central(nodes, population, turns)
@@ -346,18 +357,20 @@ def references(nodes: ImageNodes, options: Any) -> dict[str, Any]:
     }
 
 
-def baselines(nodes: ImageNodes, after: ImageNodes | None, options: Any) -> dict[str, Any]:
+def baselines(
+    nodes: ImageNodes, after: ImageNodes | None, options: Any, holds_out: bool
+) -> dict[str, Any]:
     """The published algorithms, k told."""
     side = nodes.deal.images.shape[2]
     how = replace(HOW[options.model], rounds=options.rounds)
-    beside = Baselines(nodes, after, model_of(options.model, side), how)
+    beside = Baselines(nodes, after, model_of(options.model, side), how, holds_out)
     k = len(options.sizes)
     turns = (nodes if after is None else after).deal.turns
     restarts = [
         ifca(beside.model, beside.data_at, k, how, options.seed * 100 + number)
         for number in range(RESTARTS)
     ]
-    best = min(restarts, key=lambda end: end.loss)
+    best = min(restarts, key=beside.loss)
     gossip = dfca(beside.model, beside.data_at, k, how, options.seed)
     given = fixed(beside.model, beside.data_at, turns, how, options.seed)
     found: dict[str, Any] = {"ifca_each": [float(np.mean(beside.accuracies(e))) for e in restarts]}
@@ -391,6 +404,7 @@ def main() -> None:
     parser.add_argument("--no-references", action="store_true", help="OpenFL alone")
     parser.add_argument("--weight-prior", type=float, help="of logistic, in the charter")
     parser.add_argument("--learning-rate", type=float, help="of mlp and cnn")
+    parser.add_argument("--momentum", type=float, help="of mlp and cnn")
     parser.add_argument("--epochs", type=int, help="of mlp and cnn, a round")
     parser.add_argument("--row-fraction", type=float, default=TrainingSection().row_fraction)
     options = parser.parse_args()

@@ -20,7 +20,7 @@ from openfl.core.contribution import Contribution, RowBlock
 from openfl.core.model_view import DenseModel
 from openfl.learning.central import merge, train_alone
 from openfl.learning.factorization.ratings import Ratings, load_ratings
-from openfl.learning.rating.charter import rating_charter
+from openfl.learning.rating.charter import USUAL_USER_PRIOR, rating_charter
 from openfl.learning.rating.task import MatrixFactorization
 
 
@@ -62,11 +62,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--nodes", default="8,16,64")
     parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument("--user-prior", type=float, default=USUAL_USER_PRIOR)
     parser.add_argument("--int8", action="store_true", help="quantize rows as on the wire")
     options = parser.parse_args()
 
     ratings = load_ratings(options.data or ml100k_csv())
-    charter = rating_charter("benchmark", scale=ratings.scale)
+    charter = rating_charter("benchmark", ratings.scale, user_prior=options.user_prior)
     rng = np.random.default_rng(0)
     central = train_alone(MatrixFactorization.from_charter(charter, ratings), rng)
     print(

@@ -10,7 +10,7 @@ better):
   one_model  everybody in one group, and nobody ever moves, simulated likewise
   alone      every node by itself, as `openfl-node` trains a node that is without a group
 
-    python benchmarks/people.py --data FILE|ml-100k [--kind rating|implicit] [--people 1]
+    python benchmarks/people.py [--data FILE|ml-100k] [--kind rating|implicit] [--people 1]
         [--nodes 50] [--start one|random] [--groups 3] [--rounds 40] [--seed 0]
         [--set SECTION.KEY=VALUE]... [--no-cache] [--json]
 
@@ -35,6 +35,7 @@ import numpy as np
 from _ml100k import cache_folder, ml100k_csv
 
 import openfl
+from openfl.config.learning_sections import TrainingConfig
 from openfl.core.errors import OpenFLError
 from openfl.core.telemetry import json_plain
 from openfl.learning.central import train_alone
@@ -47,13 +48,16 @@ from openfl.simulation.population import Population, sharded
 from openfl.simulation.run import make_members
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.scenario_file import load_scenario
-from openfl.simulation.switch_driver import ALONE_ROUNDS, SimulatedSwitching
+from openfl.simulation.switch_driver import SimulatedSwitching
 from openfl_cli.commands.simulate import toml_value
 from openfl_cli.options import assignments
 
 SCENARIO = Path(__file__).resolve().parents[1] / "configs" / "scenarios" / "people.toml"
-NOT_IN_REFERENCES = ("switching/", "learning/comparison.py", "simulation/switch_driver.py")
+NOT_IN_REFERENCES = (
+    "switching/", "learning/alone.py", "learning/comparison.py", "simulation/switch_driver.py",
+)  # fmt: skip
 """Of openfl/: what nodes that stay do not use, but for its cards."""
+ALONE_ROUNDS = TrainingConfig().alone_rounds
 CACHED_AS = 1
 """To be raised when this file computes or draws something else."""
 START_ROUND = 5
@@ -115,7 +119,7 @@ def parse_options() -> argparse.Namespace:
         epilog="\n".join(text[2:]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True, help="a CSV file, or ml-100k, which is fetched")
+    parser.add_argument("--data", default="ml-100k", help="a CSV file; ml-100k is fetched")
     parser.add_argument("--kind", choices=("rating", "implicit"), default="rating")
     parser.add_argument("--people", type=positive, default=1, help="people a node")
     parser.add_argument(
@@ -213,7 +217,7 @@ def course_of(
 
 
 def alone_of(scenario: Scenario, population: Population) -> Course:
-    """As a node that is without a group trains: see `SimulatedSwitching`."""
+    """Each as a node trains that is without a group, and stops where its validation is best."""
     charter = first_charters(scenario, population)[0]
     at_end = []
     for node in range(len(population)):

@@ -128,12 +128,11 @@ def paired_gain(
     metrics = float(before.mean()) ** power, float(after.mean()) ** power
     gain = gain_of(*metrics)
     better, worse = (after, before) if gain >= 0 else (before, after)
-    if float(better.mean()) <= 0:
+    lower, higher = float(better.mean()), float(worse.mean())
+    if lower <= 0:
         return gain, 0.0
-    # The gain is 1 - (mean of the better / mean of the worse) ** power, or less than 0 by as much.
-    base = float(worse.mean())
-    ratio = float(better.mean()) / base
-    spread = power * ratio ** (power - 1) / base * (worse * ratio - better)
+    # The gain is 1 - (lower / higher) ** power, or less than 0 by as much.
+    spread = power * (lower / higher) ** power * (worse / higher - better / lower)
     rated = float(np.square(spread).sum()) / count**2
     sums = np.bincount(people, weights=spread)
     persons = int(np.count_nonzero(np.bincount(people)))

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
@@ -68,3 +69,21 @@ def solve_ridge(gram: Matrix, moment: Matrix, ridge: Matrix) -> Matrix:
     damped = gram.copy()
     np.einsum("mii->mi", damped)[...] += ridge
     return np.asarray(np.linalg.solve(damped, moment[:, :, None])[:, :, 0], dtype=np.float64)
+
+
+def sparse_pair(
+    rows: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    values: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> tuple[SparseMatrix, SparseMatrix]:
+    """Two CSR matrices of one sparsity pattern: ones, and `values`.
+
+    A pair that occurs twice (two items of one key) stays two entries, as it should.
+    """
+    order = np.lexsort((columns, rows))
+    indptr = np.zeros(shape[0] + 1, dtype=np.int32)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    indices = columns[order]
+    ones = sp.csr_array((np.ones(len(order)), indices, indptr), shape=shape)
+    return ones, sp.csr_array((values[order], indices, indptr), shape=shape)

@@ -304,13 +304,16 @@ class SwitchingSection:
         1 / 16, "The least that looks become, as a part of their chance.", minimum=0.0, maximum=1.0
     )
     usual_spread: float = setting(
-        0.03, "Spread of true gains between groups of like people.", minimum=0.0, maximum=10.0
+        0.015, "Spread of true gains between groups of like people.", minimum=0.0, maximum=10.0
     )
     rare_spread: float = setting(
         0.3, "Spread of true gains between groups of other data.", minimum=0.0, maximum=100.0
     )
     rare_part: float = setting(
-        0.1, "How many groups are of other data, as a part of all.", minimum=0.0, maximum=1.0
+        0.01, "How many groups are of other data, before a node sees any.", minimum=0.0, maximum=1.0
+    )
+    rare_count: float = setting(
+        10.0, "As if seen in so many members.", minimum=0.0, maximum=1_000_000.0
     )
     size_gain: float = setting(
         0.02, "What a group e times as large is usually better by.", minimum=0.0, maximum=1.0
@@ -328,7 +331,7 @@ class SwitchingSection:
         maximum=1.0,
     )
     found_circle: int = setting(
-        3, "Members that must remain without those.", minimum=1, maximum=65_536
+        2, "Other members that must remain without those.", minimum=1, maximum=65_536
     )
     found_gain: float = setting(
         0.03,
@@ -337,7 +340,7 @@ class SwitchingSection:
         maximum=1.0,
     )
     found_z: float = setting(
-        2.5, "How sure of that it must be, in standard errors.", minimum=0.0, maximum=100.0
+        1.0, "How sure of that it must be, in standard errors.", minimum=0.0, maximum=100.0
     )
     found_examples: int = setting(
         5, "On how many held-out examples at least.", minimum=1, maximum=1_000_000

@@ -96,7 +96,7 @@ class Chooser:
         unreached = {group.group_id for group in order.groups} - reached
         why = _why_unreached(order, result)
         return self.selector.decide(
-            here, result.findings, result.alone, unreached, why, result.circle
+            here, result.findings, result.alone, unreached, why, result.circle, result.harmful
         )
 
     def standpoint(self, session: GroupSession, order: LookOrder) -> Standpoint:

@@ -189,12 +189,14 @@ class NotFetched:
 @dataclass(frozen=True, slots=True)
 class LookResult:
     """The end of a `Look`. findings: of the groups that gave something to judge, in the order in
-    which they were to be looked at. gave_nothing: why each of the others did not, for people."""
+    which they were to be looked at. gave_nothing: why each of the others did not, for people.
+    harmful: of how many members that this node has judged, in any group, how many did it harm."""
 
     findings: tuple[Finding, ...]
     gave_nothing: dict[GroupId, str]
     alone: Comparison | None = None
     circle: Comparison | None = None
+    harmful: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -367,7 +367,8 @@ class Look:
             self._circle_due = False
             return [CompareCircle(here.charter, here.others, here.circle)]
         found = [self._findings[g] for g in self._candidates if g in self._findings]
-        return [LookResult(tuple(found), self._gave_nothing, self._alone, self._circle)]
+        harmful = self._memory.acquaintances.harmful()
+        return [LookResult(tuple(found), self._gave_nothing, self._alone, self._circle, harmful)]
 
 
 class FirstLook:

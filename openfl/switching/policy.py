@@ -57,9 +57,9 @@ class SelectionSettings:
     before, or a fit that gets clearly worse makes them usual again.
     prior: what true gains between groups are usually like. smaller_margin: what a smaller group
     must be expected to be better by. found_*: chance a round of a look at the own circle, at most
-    that of two members of the group; the part of the members that must do harm, how many others
-    there must be, by which part and how surely these are better, on how many held-out examples at
-    least (so many ask for one standard error more, ten times as many for a tenth). broken_promise,
+    that of two members of the group; the part of the members that must do harm (which is what is
+    asked for mainly: of like people hardly any seem to), how many others there must be, by which
+    part and how surely these are better, on how many held-out examples at least. broken_promise,
     sure: by which part the metric must be worse than in the group left for this one, and by how
     many standard errors; any fit that gets worse by so much is news. distrust_rounds: before such a
     group is looked at again; twice as many each further time.
@@ -79,9 +79,9 @@ class SelectionSettings:
     found_min_members: int = 6
     found_probability: float = 0.1
     found_harmful_part: float = 0.25
-    found_circle: int = 3
+    found_circle: int = 2
     found_gain: float = 0.03
-    found_z: float = 2.5
+    found_z: float = 1.0
     found_examples: int = 5
     broken_promise: float = 0.02
     sure: float = 2.0
@@ -195,6 +195,7 @@ class Selector:
         self._best: Fit | None = None
         """The best in this group so far."""
         self._fleeing = False
+        self._other_kinds = settings.prior.other_kinds(0, 0)
 
     @property
     def dwell_left(self) -> int:
@@ -298,10 +299,13 @@ class Selector:
         unreached: Collection[GroupId] = (),
         why_unreached: str = "",
         circle: Comparison | None = None,
+        harmful: tuple[int, int] = (0, 0),
     ) -> Decision:
         """What to do after a look. alone: training alone against the group's model. unreached:
         groups that were to be looked at, but gave nothing to judge; why_unreached: why that was so,
-        for people. circle: the model of those members that do good here against that of all."""
+        for people. circle: the model of those members that do good here against that of all.
+        harmful: how many of how many members judged did harm."""
+        self._other_kinds = self.settings.prior.other_kinds(*harmful)
         for finding in found:
             self.findings[finding.candidate.group_id] = replace(finding, round=self.rounds)
             self._tried[finding.candidate.group_id] = self.rounds
@@ -319,7 +323,7 @@ class Selector:
         """The gain to be expected of a move there (`GainPrior.expected`)."""
         found = finding.comparison
         return self.settings.prior.expected(
-            found.gain, found.standard_error, finding.members, here.members - 1
+            found.gain, found.standard_error, finding.members, here.members - 1, self._other_kinds
         )
 
     def is_distrusted(self, group_id: GroupId) -> bool:
@@ -384,8 +388,7 @@ class Selector:
         return (
             circle.count >= settings.found_examples
             and circle.gain >= settings.found_gain
-            # Surer where examples are few: chance makes them agree now and then.
-            and circle.z > settings.found_z + settings.found_examples / circle.count
+            and circle.z > settings.found_z
         )
 
     def _with_circle(self, here: Here, found: list[Finding], circle: Comparison) -> Decision:

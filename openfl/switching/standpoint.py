@@ -10,6 +10,8 @@ from openfl.core.contribution import Charter, ModelView, PeerId
 from openfl.group.session import GroupSession
 from openfl.switching.policy import Finding
 
+HARM = -3.0
+"""A member with such an influence on own data, in standard errors, clearly does it harm."""
 GOOD = 0.5
 """A member with that much influence on own data, in standard errors, did it good."""
 KIN_PART = 0.8
@@ -70,6 +72,10 @@ class Acquaintances:
             self._opinions[peer] = z
         while len(self._opinions) > MAX_OPINIONS:
             del self._opinions[next(iter(self._opinions))]
+
+    def harmful(self) -> tuple[int, int]:
+        """(how many clearly did harm, how many were judged)."""
+        return sum(z < HARM for z in self._opinions.values()), len(self._opinions)
 
     def are_kin(self, members: Iterable[PeerId]) -> bool:
         """Whether these are known, and nearly all of those known did good."""

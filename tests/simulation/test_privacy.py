@@ -35,6 +35,7 @@ from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.kinds import load_workload
 from openfl.learning.rating import charter as rating_charter
 from openfl.learning.rating.task import MatrixFactorization
+from openfl.learning.rating.user_prior import USER_PRIOR
 from openfl.learning.workload import Workload
 from openfl.network.simulated.internet import seed_trio
 from openfl.network.simulated.network import SimulatedNetwork
@@ -319,7 +320,7 @@ def check_deltas(tap: Wiretap, folders: list[Path], owners: dict[PeerId, int], k
 
 def check_block(block: QuantizedBlock, made: list[RowBlock], kind: str) -> None:
     tables = {
-        "rating": {rating_charter.ITEMS, rating_charter.MEAN},
+        "rating": {rating_charter.ITEMS, rating_charter.MEAN, USER_PRIOR},
         "implicit": {
             implicit_charter.ITEMS,
             implicit_charter.LISTENERS,

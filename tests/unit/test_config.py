@@ -483,6 +483,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "task.prior": 1e-05,
     "task.prior_per_evidence": 0.1,
     "task.bias_prior": 3.0,
+    "task.user_prior": 0.0,
     "task.weight_prior": 0.5,
     "task.encoding": "int4",
     "task.seed": 9,

@@ -182,7 +182,7 @@ def some_ratings(seed: int, users: int = 9, songs: int = 20) -> Ratings:
 
 
 def group_of_tasks() -> tuple[Replica, list[MatrixFactorization]]:
-    charter = rating_charter("w", factors=2)
+    charter = rating_charter("w", factors=2, user_prior=0.0)
     replica = Replica(charter)
     tasks = []
     for n, peer in enumerate(PEERS):

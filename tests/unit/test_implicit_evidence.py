@@ -15,7 +15,7 @@ from openfl.core.contribution import Contribution, RowBlock
 from openfl.core.model_view import DenseModel
 from openfl.learning.alone import AloneByFolds, FoldsOwn
 from openfl.learning.central import merge
-from openfl.learning.comparison import PairedTask, compare, compare_held_out
+from openfl.learning.comparison import PairedTask, compare, compare_held_out, gain_of
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.implicit import evidence
@@ -264,7 +264,7 @@ def test_two_models_are_compared_in_pairs_of_plays_even_for_one_listener() -> No
     assert found is not None
     before, after = (task.own_losses(m).losses for m in (OTHERS, other))
     assert found.count == len(before) == len(split.train) + len(split.validation)
-    assert found.gain == pytest.approx(1 - after.mean() / before.mean())
+    assert found.gain == pytest.approx(gain_of(before.mean(), after.mean()))
     assert 0 < found.standard_error < 1
 
 

@@ -63,7 +63,8 @@ def all_training(ratings: Ratings) -> Split:
 
 
 def charter(**changes: float) -> Charter:
-    return rating_charter("music", **{"factors": 3, **changes})  # type: ignore[arg-type]
+    """Without a prior of users, which test_user_prior.py is about."""
+    return rating_charter("music", **{"factors": 3, "user_prior": 0.0, **changes})  # type: ignore[arg-type]
 
 
 def rng() -> np.random.Generator:
@@ -505,6 +506,7 @@ def test_a_charter_gives_back_the_parameters_it_was_made_of() -> None:
         "prior_per_evidence": 0.25,
         "bias_prior": 4.0,
         "encoding": "int8",
+        "user_prior": 0.4,
     }
     assert made.seed == 9
     assert made.table(ITEMS).width == 6

@@ -46,6 +46,14 @@ class RatingTask:
         above_minimum=True,
         maximum=1e6,
     )
+    user_prior: float = setting(
+        0.4,
+        "how strongly it is held near nothing what the group learns of people's taste from which"
+        " songs they rated, whatever they gave them. 0: the group does not learn it, as groups"
+        " founded by version 0.1.0, whose nodes can then join.",
+        minimum=0,
+        maximum=1e3,
+    )
 
 
 def _complaints(config: Config) -> Iterator[Complaint]:

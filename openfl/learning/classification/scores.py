@@ -18,8 +18,9 @@ Matrix = NDArray[np.float64]
 MIN_PROBABILITY = 1e-9
 """What a prediction counts as that gave the true class no chance."""
 MIN_SPREAD = 1e-9
-MAX_STANDARDISED = 100.0
-"""Bounds a feature that the group believes hardly varies, and that varies here."""
+MAX_STANDARDISED = 3.0
+"""How far from its centre a feature may seem to be. What hardly ever varies, such as a pixel at the
+edge of images, would else be blown up where it does, and be learned by heart."""
 BLOCK_CELLS = 1 << 20
 """Numbers in one array while losses are worked out: 8 MB."""
 

@@ -23,6 +23,7 @@ def fit_users(
     offsets: Matrix,
     ridge: Matrix,
     common: Matrix | None = None,
+    centre: Matrix | None = None,
 ) -> Matrix:
     """float64[m, d]: the exact vectors p of m users, given what they did with n items.
 
@@ -31,10 +32,14 @@ def fit_users(
 
     weights, targets: csr[m, n] of the same sparsity. features, offsets: float64[n, d] and
     float64[n], of the items. ridge: float64[m, d] or [m, 1], above 0. common: float64[d, d], added
-    for everybody.
+    for everybody. centre: float64[m, d], what the ridge holds each p near, if not near 0.
     """
     gram, moment = normal_equations(weights, targets, features, offsets)
-    return solve_ridge(gram if common is None else gram + common, moment, ridge)
+    if common is not None:
+        gram = gram + common
+    if centre is None:
+        return solve_ridge(gram, moment, ridge)
+    return centre + solve_ridge(gram, moment - np.einsum("mab,mb->ma", gram, centre), ridge)
 
 
 def one_user(given: NDArray[np.float64]) -> SparseMatrix:

@@ -28,6 +28,7 @@ from openfl.learning.charter_values import (
 from openfl.learning.factorization.item_rows import ITEM_KEY_BITS
 from openfl.learning.factorization.rating_scale import STRAY_WIDENS, Scale, format_scale
 from openfl.learning.factorization.ratings import MAX_RATING, Ratings, locate_rating_outside
+from openfl.learning.rating.user_prior import USER_PRIOR
 
 TASK_KIND = "rating"
 ITEMS = "items"
@@ -42,6 +43,7 @@ MAX_FACTORS = 64
 USUAL_FACTORS = 8
 USUAL_DAMPING = 1.0
 USUAL_PRIOR = 7.0
+USUAL_USER_PRIOR = 0.4
 _UNIT_WIDTH = 4.5
 
 
@@ -49,7 +51,9 @@ _UNIT_WIDTH = 4.5
 class RatingParameters:
     """Hyperparameters of the rating task. `prior + prior_per_evidence * n` is the ridge on the
     factors of a song (or user) with n ratings, `bias_prior` that on its bias; `damping`
-    multiplies the curvature of every step; `encoding` is how songs' rows travel."""
+    multiplies the curvature of every step; `encoding` is how songs' rows travel. `user_prior` is
+    the ridge, for each user, on the matrix by which users are expected to like things because of
+    which items they rated (see `openfl.learning.rating.user_prior`); 0: there is no such matrix."""
 
     scale: Scale
     factors: int
@@ -58,6 +62,7 @@ class RatingParameters:
     prior_per_evidence: float
     bias_prior: float
     encoding: Encoding = "int8"
+    user_prior: float = 0.0
 
     @property
     def width(self) -> int:
@@ -100,8 +105,12 @@ def rating_charter(
     bias_prior: float = 5.0,
     encoding: Encoding = "int8",
     seed: int = 0,
+    user_prior: float = USUAL_USER_PRIOR,
 ) -> Charter:
-    """The charter of a rating group. ConfigError names every parameter that is out of range."""
+    """The charter of a rating group. ConfigError names every parameter that is out of range.
+
+    With `user_prior` 0 it is to the bit what versions before 0.2 make, whose nodes can join.
+    """
     parameters = RatingParameters(
         scale=(float(scale[0]), float(scale[1])),
         factors=factors,
@@ -110,6 +119,7 @@ def rating_charter(
         prior_per_evidence=float(prior_per_evidence),
         bias_prior=float(bias_prior),
         encoding=encoding,
+        user_prior=float(user_prior),
     )
     refuse_to_found(_problems(parameters))
     return Charter(
@@ -124,6 +134,7 @@ def rating_charter(
             "prior": parameters.prior,
             "prior_per_evidence": parameters.prior_per_evidence,
             "bias_prior": parameters.bias_prior,
+            **({USER_PRIOR: parameters.user_prior} if parameters.user_prior else {}),
         },
         seed=seed,
     )
@@ -145,6 +156,7 @@ def rating_parameters(charter: Charter) -> RatingParameters:
             prior_per_evidence=number(values.pop("prior_per_evidence")),
             bias_prior=number(values.pop("bias_prior")),
             encoding=encoding_of(charter, ITEMS),
+            user_prior=number(values.pop(USER_PRIOR, 0.0)),
         )
         refuse_unknown(charter, values)
         refuse_unusable(charter, _problems(parameters))
@@ -191,7 +203,7 @@ def check_ratings_fit(charter: Charter, ratings: Ratings) -> RatingParameters:
 
 def _tables(parameters: RatingParameters) -> tuple[TableSchema, ...]:
     factors = parameters.factors
-    return (
+    tables = (
         TableSchema(
             name=ITEMS,
             width=parameters.width,
@@ -211,6 +223,17 @@ def _tables(parameters: RatingParameters) -> tuple[TableSchema, ...]:
             encoding="float32",
         ),
     )
+    if not parameters.user_prior:
+        return tables
+    users = TableSchema(
+        name=USER_PRIOR,
+        width=parameters.width,
+        prior=(0.0,) * parameters.width,
+        prior_per_evidence=(parameters.user_prior,) * parameters.width,
+        initial_scale=(0.0,) * parameters.width,
+        encoding="float16",
+    )
+    return (*tables, users)
 
 
 def _problems(parameters: RatingParameters) -> list[str]:
@@ -221,6 +244,7 @@ def _problems(parameters: RatingParameters) -> list[str]:
         ("prior", parameters.prior, 0.001, 1e6),
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),
         ("bias_prior", parameters.bias_prior, 0.001, 1e6),
+        (USER_PRIOR, parameters.user_prior or 0.001, 0.001, 1e3),
     )
     problems = out_of_range(ranges)
     width = high - low

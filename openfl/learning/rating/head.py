@@ -12,6 +12,7 @@ from openfl.core.contribution import Charter, ModelView
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.factorization.users import fit_users
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_parameters
+from openfl.learning.rating.user_prior import prior_means, rated_weights
 from openfl.learning.ridge import Matrix, SparseMatrix, with_constant
 
 POPULAR_SHRINKAGE = 10.0
@@ -40,12 +41,16 @@ class RatingHead:
         ones.data = np.ones(len(given.data))
         values.data = self._parameters.to_units(given.data)
         counts = np.diff(given.indptr).astype(np.float64)
+        centre = None
+        if self._parameters.user_prior:
+            centre = prior_means(self._model, rated_weights(ones), rows)
         return fit_users(
             ones,
             values,
             with_constant(rows[:, :-1]),
             _mean(self._model) + rows[:, -1],
             self._parameters.ridge(counts),
+            centre=centre,
         )
 
     def scores(self, users: Matrix, keys: NDArray[np.uint64]) -> Matrix:

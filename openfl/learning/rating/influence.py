@@ -3,7 +3,10 @@
 A rating's error is e = v - mean - b_u - [p_u, 1] . y. In a counterfactual its row differs by c and
 the mean by m, so its squared error changes by w^2 - 2 e w, with w = m + [p_u, 1] . c. All w, of
 every rating in every counterfactual, are one sparse product: a rating touches one row. Users
-keep the factors fitted to the common model.
+keep the factors fitted to the common model, and what is expected of them by the items they rated.
+
+Only where the matrix of that expectation differs, by C, their factors follow: w grows by that of
+their fit, ([p_u, 1] . y is linear in n_u) times s_u C. Otherwise nobody would notice who spoils it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import ChangedRows, Floats, Keys
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS
-from openfl.learning.ridge import Matrix
+from openfl.learning.rating.user_prior import USER_PRIOR, map_keys
+from openfl.learning.ridge import Matrix, SparseMatrix
 from openfl.learning.task import Counterfactuals
 
 MAX_JUDGED = 20_000
@@ -57,6 +61,15 @@ class OwnRatings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class FeltPrior:
+    """The users' prior where it is felt. seen: float64[users, k], s_u; felt: float64[n, width], by
+    how much more is predicted for each rating for every unit its user's n_u is higher."""
+
+    seen: Matrix
+    felt: Matrix
+
+
 def loss_changes(
     own: OwnRatings,
     keys: Keys,
@@ -65,10 +78,11 @@ def loss_changes(
     known_mean: float,
     fitted: Matrix,
     parts: Iterable[Counterfactuals],
+    prior: FeltPrior | None = None,
 ) -> Iterator[Floats]:
     """float32[n, counterfactuals] for each part. keys: uint64[m], ascending, of `rows`:
     float64[m, width], the common model's, of `own.items`; known_mean: its mean, 0 while it has
-    none; fitted: float64[users, width], [p_u, b_u] by it.
+    none; fitted: float64[users, width], [p_u, b_u] by it; prior: if the group has one of users.
     """
     count, width = rows.shape
     # Single precision: differences are small, and it halves the time.
@@ -82,11 +96,14 @@ def loss_changes(
     by_row = sp.csr_array(
         (features.ravel(), columns.ravel(), starts), shape=(len(own.users), count * width)
     )
+    by_user: SparseMatrix = None if prior is None else _by_user(own, prior)
     for part in parts:
         differs = np.zeros((count, width, part.count), dtype=np.float32)
         found = part.changed(ITEMS, keys)
         differs[found.row, :, found.counterfactual] = found.change
         shift = by_row @ differs.reshape(count * width, part.count)
+        if prior is not None:
+            shift += by_user @ _expectation_changes(part, prior.seen)
         shift += _mean_changes(part.changed(MEAN, MEAN_KEYS), known_mean, mean, part.count)
         yield shift * (shift - twice)
 
@@ -99,3 +116,24 @@ def _mean_changes(found: ChangedRows, known_mean: float, mean: float, count: int
     backed = found.evidence > 0
     changes[found.counterfactual[backed]] = known_mean + found.change[backed, 0] - mean
     return changes
+
+
+def _by_user(own: OwnRatings, prior: FeltPrior) -> SparseMatrix:
+    """csr[n, users * width]: what is felt by each rating, at its user."""
+    felt, users = prior.felt, len(prior.seen)
+    count, width = felt.shape
+    columns = own.users[:, None] * width + np.arange(width)
+    starts = np.arange(count + 1) * width
+    return sp.csr_array(
+        (felt.astype(np.float32).ravel(), columns.ravel(), starts), shape=(count, users * width)
+    )
+
+
+def _expectation_changes(part: Counterfactuals, seen: Matrix) -> Floats:
+    """float32[users * width, count]: by how much n_u is higher in each counterfactual."""
+    factors = seen.shape[1]
+    found = part.changed(USER_PRIOR, map_keys(factors))
+    differs = np.zeros((factors, factors + 1, part.count), dtype=np.float32)
+    differs[found.row, :, found.counterfactual] = found.change
+    changes = seen.astype(np.float32) @ differs.reshape(factors, -1)
+    return changes.reshape(-1, part.count)

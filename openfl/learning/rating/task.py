@@ -16,6 +16,9 @@ The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, su
 optimum of the same model trained in one place, however the ratings are spread over nodes and
 however late some of them speak. That is why a few rounds suffice and nodes do not pull apart.
 
+Where the charter has a `user_prior`, [p_u, b_u] is held near what is expected of who rated just
+these items (see `openfl.learning.rating.user_prior`); otherwise near 0.
+
 Under differential privacy (`private_step`) a node teaches only the items' biases b_j: of the same
 gradient, the part of the factors would drown in the noise that hides a user among so few.
 """
@@ -58,11 +61,13 @@ from openfl.learning.rating.charter import (
     RatingParameters,
     check_ratings_fit,
 )
-from openfl.learning.rating.influence import OwnRatings, loss_changes
+from openfl.learning.rating.influence import FeltPrior, OwnRatings, loss_changes
+from openfl.learning.rating.user_prior import USER_PRIOR, UserPrior
 from openfl.learning.ridge import (
     Matrix,
     SparseMatrix,
     normal_equations,
+    sparse_pair,
     with_constant,
 )
 from openfl.learning.splitting import Split, split_ratings
@@ -110,7 +115,7 @@ class MatrixFactorization:
 
         train = split.train
         shape = (len(ratings.users), len(self._keys))
-        self._pattern, self._targets = _sparse_pair(
+        self._pattern, self._targets = sparse_pair(
             ratings.user_index[train], self._rows[train], self._values[train], shape
         )
         self._pattern_by_row, self._targets_by_row = self._pattern.T, self._targets.T
@@ -121,11 +126,16 @@ class MatrixFactorization:
         self._own_mean = float(self._values[train].mean())
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
         self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
+        self._prior: UserPrior | None = None
+        if parameters.user_prior:
+            published = np.count_nonzero(self._user_counts) >= min_row_evidence
+            schema = charter.table(USER_PRIOR)
+            self._prior = UserPrior(schema, self._pattern, self._user_ridge, bool(published))
         self._public_keys = (
             None if public_songs is None else np.unique(item_keys(tuple(public_songs)))
         )
         self._oscillation = OscillationDamping()
-        self._fitted: tuple[Matrix, float, Matrix] | None = None
+        self._fitted: tuple[Matrix, float, Matrix | None, Matrix] | None = None
 
     @classmethod
     def from_charter(
@@ -181,7 +191,10 @@ class MatrixFactorization:
         """
         mean = self._mean(model)
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
-        users = self._user_factors = self._fit_users(self._revived(model, rows), mean)
+        known = learned_rows(model, ITEMS, self._keys)
+        expected = self._expected_users(model, known)
+        users = self._fit_users(self._revived(model, rows), mean, expected)
+        self._user_factors = users
         features = with_constant(users[:, :-1])
         gram, moment = normal_equations(
             self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
@@ -190,6 +203,10 @@ class MatrixFactorization:
         gradient = moment - np.einsum("jab,jb->ja", gram, start)
 
         per_rating = self._user_counts @ features**2 / self._user_counts.sum()
+        prior = self._prior.step(model, known, users) if self._prior is not None else None
+        if prior is not None:
+            gradient[:, :-1] += prior.gradient
+            per_rating[:-1] += prior.curvature
         curvature = np.clip(
             self._parameters.damping * per_rating, MIN_CURVATURE, MAX_CURVATURE
         ).astype(np.float32)
@@ -203,8 +220,8 @@ class MatrixFactorization:
             evidence,
             curvature,
         )
-        mean_block = self._mean_block()
-        return Contribution((items, mean_block) if len(items) else (mean_block,))
+        blocks = (items, self._mean_block(), prior.block if prior is not None else None)
+        return Contribution(tuple(block for block in blocks if block is not None and len(block)))
 
     def private_step(
         self, model: ModelView, release: Release, random_bytes: RandomBytes
@@ -220,7 +237,7 @@ class MatrixFactorization:
             raise ConfigError("this task was made without public songs to release anything about")
         mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
         rows = learned_rows(model, ITEMS, self._keys)
-        self._user_factors = self._fit_users(rows, mean)
+        self._user_factors = self._fit_users(rows, mean, self._expected_users(model, rows))
         total = private_sum(self._errors(rows, mean, keys), release, random_bytes)
 
         group = learned_rows(model, ITEMS, keys)
@@ -261,11 +278,17 @@ class MatrixFactorization:
         mean, train = self._mean(model), self._split.train
         rows = learned_rows(model, ITEMS, self._keys)
         features = with_constant(rows[:, :-1])
-        users, inverse = self._inverse_fit(rows, mean)
+        centre = self._expected_users(model, rows)
+        users, inverse = self._inverse_fit(rows, mean, centre)
         own, whose = features[self._rows[train]], self._ratings.user_index[train]
         expected = mean + rows[self._rows[train], -1] + np.einsum("nk,nk->n", users[whose], own)
         hat = np.einsum("na,nab,nb->n", own, inverse[whose], own)
-        error = (self._values[train] - expected) / np.maximum(1 - hat, MIN_LEFT)
+        error = self._values[train] - expected
+        if self._prior is not None:
+            # A rating that is left out is also no longer among those that the prior is told by.
+            less = self._prior.without_own(model, rows, whose, self._rows[train])
+            error += np.einsum("na,na->n", self._prior.sensitivity(inverse, own, whose), less)
+        error /= np.maximum(1 - hat, MIN_LEFT)
         trained = self._in_scale(self._values[train] - error)
         expected = np.concatenate((trained, self._predicted(model, self._split.validation)))
         at = np.concatenate((train, self._split.validation))
@@ -286,7 +309,7 @@ class MatrixFactorization:
         """float64[n]: within the scale, users fitted to `model`."""
         mean = self._mean(model)
         rows = learned_rows(model, ITEMS, self._keys)
-        users = self._fit_users(rows, mean)
+        users = self._fit_users(rows, mean, self._expected_users(model, rows))
         user = users[self._ratings.user_index[positions]]
         row = rows[self._rows[positions]]
         raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
@@ -295,13 +318,17 @@ class MatrixFactorization:
     def _in_scale(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
 
-    def _inverse_fit(self, rows: Matrix, mean: float) -> tuple[Matrix, Matrix]:
+    def _inverse_fit(
+        self, rows: Matrix, mean: float, centre: Matrix | None
+    ) -> tuple[Matrix, Matrix]:
         """(float64[users, width]: their fit, float64[users, width, width]: the inverse of its
         normal equations)."""
         gram, moment = normal_equations(
             self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
         )
         np.einsum("mii->mi", gram)[...] += self._user_ridge
+        if centre is not None:
+            moment += self._user_ridge * centre
         inverse = np.asarray(np.linalg.inv(gram), dtype=np.float64)
         users: Matrix = (inverse @ moment[:, :, None])[:, :, 0]
         return users, inverse
@@ -313,10 +340,16 @@ class MatrixFactorization:
         most `rating_influence.MAX_JUDGED` of) the training ratings."""
         own, mean = self._own_ratings, self._mean(model)
         rows = learned_rows(model, ITEMS, self._keys)
-        users = self._fit_users(rows, mean)
+        users = self._fit_users(rows, mean, self._expected_users(model, rows))
         known_mean = mean if model.evidence(MEAN, MEAN_KEYS)[0] > 0 else 0.0
+        guess = None
+        if self._prior is not None:
+            inverse = self._inverse_fit(rows, mean, None)[1]
+            features = with_constant(rows[own.items[own.rows], :-1])
+            felt = self._prior.sensitivity(inverse, features, own.users)
+            guess = FeltPrior(self._prior.seen(rows), felt)
         keys, rows = self._keys[own.items], rows[own.items]
-        return loss_changes(own, keys, rows, mean, known_mean, users, parts)
+        return loss_changes(own, keys, rows, mean, known_mean, users, parts, guess)
 
     def private_state(self) -> Mapping[str, NDArray[np.generic]]:
         """The users' factors and biases of the last step, and whose they are (as hashes)."""
@@ -374,39 +407,35 @@ class MatrixFactorization:
         revived[:, :-1] += life
         return revived
 
-    def _fit_users(self, rows: Matrix, mean: float) -> Matrix:
+    def _expected_users(self, model: ModelView, rows: Matrix) -> Matrix | None:
+        """float64[users, width]: what [p_u, b_u] is held near, if not 0. rows: 0 where unknown."""
+        return None if self._prior is None else self._prior.means(model, rows)
+
+    def _fit_users(self, rows: Matrix, mean: float, centre: Matrix | None = None) -> Matrix:
         """float64[users, width]: every user's [p_u, b_u], exact given the items' rows.
 
         The last answer is kept: one model is judged on several splits, and then trained from.
         """
         trained = rows[self._trained]  # the others' values do not matter
         known = self._fitted
-        if known is not None and known[1] == mean and np.array_equal(known[0], trained):
-            return known[2]
+        if (
+            known is not None
+            and known[1] == mean
+            and np.array_equal(known[0], trained)
+            and (known[2] is centre or _equal(known[2], centre))
+        ):
+            return known[3]
         users = fit_users(
             self._pattern,
             self._targets,
             with_constant(rows[:, :-1]),
             mean + rows[:, -1],
             self._user_ridge,
+            centre=centre,
         )
-        self._fitted = (trained, mean, users)
+        self._fitted = (trained, mean, centre, users)
         return users
 
 
-def _sparse_pair(
-    rows: NDArray[np.int32],
-    columns: NDArray[np.int32],
-    values: NDArray[np.float64],
-    shape: tuple[int, int],
-) -> tuple[sp.csr_array, sp.csr_array]:
-    """Two CSR matrices of one sparsity pattern: ones, and `values`.
-
-    A pair that occurs twice (two items of one key) stays two entries, as it should.
-    """
-    order = np.lexsort((columns, rows))
-    indptr = np.zeros(shape[0] + 1, dtype=np.int32)
-    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
-    indices = columns[order]
-    ones = sp.csr_array((np.ones(len(order)), indices, indptr), shape=shape)
-    return ones, sp.csr_array((values[order], indices, indptr), shape=shape)
+def _equal(one: Matrix | None, other: Matrix | None) -> bool:
+    return one is not None and other is not None and np.array_equal(one, other)

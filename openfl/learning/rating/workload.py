@@ -70,6 +70,7 @@ class RatingWorkload:
             bias_prior=own.bias_prior,
             encoding=task.encoding,
             seed=self._config.task.seed,
+            user_prior=own.user_prior,
         )
 
     def problem(self, charter: Charter) -> str | None:
