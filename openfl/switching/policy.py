@@ -146,6 +146,10 @@ class Decision:
     gain: float = 0.0
 
 
+MAX_TRIED = 4096
+"""Groups remembered for having been looked at; the one looked at longest ago makes room."""
+
+
 class Selector:
     """See the module's text. `moves`, `rounds_here` and `rounds` go on where a saved node was."""
 
