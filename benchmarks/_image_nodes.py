@@ -99,7 +99,7 @@ class ImageNodes:
 
     def _linear(self, images: Images, labels: Numbers, split: Split) -> Workload:
         pixels = images.reshape(len(images), -1).astype(np.float64)
-        features = tuple(f"pixel{number:03d}" for number in range(pixels.shape[1]))
+        features = feature_names(pixels.shape[1])
         classes, index = np.unique(labels, return_inverse=True)
         names = tuple(str(label) for label in classes)
         data = Labelled(features, names, pixels, index.astype(np.int32))
@@ -128,6 +128,11 @@ class ImageNodes:
 
     def _tensor(self, images: Images) -> Any:
         return _torch().from_numpy((images[:, None] - self.centre) / self.spread)
+
+
+def feature_names(pixels: int) -> tuple[str, ...]:
+    """What the pixels are called."""
+    return tuple(f"pixel{number:03d}" for number in range(pixels))
 
 
 def split_of(images: int, nodes: int) -> Split:

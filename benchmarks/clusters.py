@@ -23,23 +23,28 @@ baselines too): they end and start again where they were, with the other data.
     python benchmarks/clusters.py [--images 100] [--sizes 6,6,6,6] [--model logistic|mlp|cnn]
         [--start one|random] [--rounds 40] [--seed 0] [--drift] [--json] [--why]
 
+    python benchmarks/clusters.py --csv FILE [--images 100] [--sizes 6,6,6,6] [--seed 0]
+        writes the nodes' images instead, for `openfl-node simulate clusters`
+
 mlp and cnn need PyTorch (make torch).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _clustered import Clustered, How, Model, Perceptron, correct, dfca, fixed, ifca, mean_loss
-from _image_nodes import HIDDEN, MODELS, ImageNodes, Settings, split_of
-from _images import Images, Numbers, deal, load_pictures, turns_of
+from _image_nodes import HIDDEN, MODELS, ImageNodes, Settings, feature_names, split_of
+from _images import Deal, Images, Numbers, deal, load_pictures, turns_of
 
 from openfl.learning.central import train_alone
 from openfl.learning.held_out import NONE, evaluation
@@ -63,7 +68,7 @@ from openfl.simulation.switch_driver import SimulatedSwitching
 DRIFT_ROUND = 18
 LOSS = 0.1
 SORTED = 0.98
-WATCHED = 1000
+WATCHED = 300
 """So many of the test images are looked at after each round; all of them in the end."""
 RESTARTS = 3
 CENTRAL_ROUNDS = 60
@@ -250,6 +255,19 @@ def model_of(name: str, side: int) -> Model:
 # --- all together ---------------------------------------------------------------------------------
 
 
+def write_csv(straight: Deal, path: Path) -> None:
+    """The nodes' images: a row each, with whose it is and how it is turned, in words, so that these
+    are no features."""
+    rows = straight.images.reshape(*straight.labels.shape, -1)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["node", "turn", "label", *feature_names(rows.shape[2])])
+        for node, turn in enumerate(straight.turns.tolist()):
+            for pixels, label in zip(rows[node], straight.labels[node].tolist(), strict=True):
+                told = (f"{pixel:.4g}" for pixel in pixels.tolist())
+                writer.writerow([f"node {node}", f"{90 * turn} degrees", label, *told])
+
+
 def measured(options: Any) -> dict[str, Any]:
     """The JSON object of a run."""
     pictures = load_pictures()
@@ -399,6 +417,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--drift", action="store_true")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the images, run nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
     parser.add_argument("--why", action="store_true", help="what each node last decided, too")
     parser.add_argument("--no-references", action="store_true", help="OpenFL alone")
@@ -414,6 +433,9 @@ def main() -> None:
         parser.error(f"--rounds: at least 1, and more than {DRIFT_ROUND} with --drift")
     if options.drift and len(options.sizes) < 2:
         parser.error("--drift: needs at least two groups")
+    if options.csv is not None:
+        write_csv(deal(load_pictures(), options.sizes, options.images, options.seed), options.csv)
+        return
     found = measured(options)
     if options.json:
         print(json.dumps(found))

@@ -146,14 +146,6 @@ class Decision:
     gain: float = 0.0
 
 
-@dataclass(slots=True)
-class _Promise:
-    """What this node moved for. left: how the model of the group it left had fitted."""
-
-    group_id: GroupId
-    left: Fit
-
-
 MAX_TRIED = 4096
 """Groups remembered for having been looked at; the one looked at longest ago makes room."""
 
@@ -182,7 +174,8 @@ class Selector:
         self._secret = rng.spawn(1)[0].bytes(16)  # spawned: what rng draws stays the same
         self._tried: dict[GroupId, int] = {}
         """The round of the latest try to look at each group, whether it was reached or not."""
-        self._promise: _Promise | None = None
+        self._promise: tuple[GroupId, Fit] | None = None
+        """What this node moved to, and how the model of the group it left had fitted."""
         self._distrusted = Distrusted(settings.distrust_rounds)
         self._stays = 0
         """Looks in a row that ended in staying."""
@@ -339,9 +332,9 @@ class Selector:
     def _is_broken(self, here: Here, fit: Fit | None) -> bool:
         """Whether the group is worse than what was left for it; if so it is distrusted."""
         promise = self._promise
-        if promise is None or fit is None or promise.group_id != here.group_id:
+        if promise is None or fit is None or promise[0] != here.group_id:
             return False
-        return bool(fit.evaluation.count) and self._is_clearly_worse(fit, promise.left)
+        return bool(fit.evaluation.count) and self._is_clearly_worse(fit, promise[1])
 
     def _decide(
         self,
@@ -398,11 +391,13 @@ class Selector:
     def moved(self) -> None:
         """The node is in another group now, by its own decision, which is `latest`."""
         target, fled, left = self.latest.target, self._fleeing, self._fit
+        if target is not None and target.group_id in self.findings:
+            # As compared: whom to leave out has to be found out anew here.
+            left = self.findings[target.group_id].comparison.left or left
         self._arrived()
-        if not fled:
-            self.moves += 1
+        self.moves += not fled
         if target is not None and left is not None and left.evaluation.count:
-            self._promise = _Promise(target.group_id, left)
+            self._promise = (target.group_id, left)
 
     def placed(self) -> None:
         """The node is in another group now because its owner said so."""

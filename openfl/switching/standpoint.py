@@ -51,7 +51,14 @@ def standpoint_of(
         return Standpoint(session.charter, None)
     model = replica.view_without((me,))
     left_out = session.left_out if circle else {}
-    harmful = [peer for peer in others if left_out.get(peer) == HARMFUL]
+    # Whoever is far off is left out for that; but data of another kind, and not an attack on
+    # everybody, is what harmed this node before.
+    opinions = session.opinions() if circle else {}
+    harmful = [
+        peer
+        for peer in others
+        if left_out.get(peer) == HARMFUL or (peer in left_out and opinions.get(peer, 0.0) < HARM)
+    ]
     enough = len(harmful) >= harmful_part * len(others) > 0
     if not circle or not harmful or not enough or len(others) - len(harmful) < least_circle:
         return Standpoint(session.charter, model)
