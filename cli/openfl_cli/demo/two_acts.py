@@ -30,7 +30,7 @@ from openfl_cli.threads import in_thread
 GROUPS = ("red", "green", "blue", "gold")
 KEPT_EVENTS = 30
 LET_GO_SECONDS = 120.0
-"""For a node to answer that it is free: it writes that to disk first, which a busy machine delays."""
+"""For a node to answer that it is free: it writes that to disk first, on a busy machine."""
 SHOWN_KINDS = ("switched", "not-moved")
 HELD_OUT = ("data.validation_fraction=0.2", "data.test_fraction=0.2")
 """Nodes of a demo have few ratings: enough of them to judge by."""
