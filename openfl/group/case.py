@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,10 @@ STILL_MUCH = 0.025
 
 Changes = NDArray[np.floating[Any]]
 """float[n, members]: by how much the loss of each example is higher in each member's world."""
+
+
+class _Both(InfluenceJudge, JudgesByOwn, Protocol):
+    """What members can be judged together by."""
 
 
 @dataclass(frozen=True)
@@ -99,27 +103,30 @@ class Case:
         are: what is much of them is then unknown."""
         if not isinstance(task, JudgesByOwn):
             return frozenset()
-        inside = self._harmful_inside(task, changes[:, : len(self.members_inside)])
-        return inside | self._harmful_outside(task)
+        both = cast("_Both", task)
+        inside = self._harmful_inside(both, changes[:, : len(self.members_inside)])
+        return inside | self._harmful_outside(both)
 
-    def _harmful_inside(self, task: InfluenceJudge, changes: Changes) -> frozenset[PeerId]:
+    def _harmful_inside(self, task: _Both, changes: Changes) -> frozenset[PeerId]:
         first = np.random.default_rng(len(changes)).random(len(changes)) < 0.5
         without = np.array([_look_harmful(changes[half]) for half in (first, ~first)])
         if not without.any(axis=1).all():
             return frozenset()
         joint = self._joint(task, self.inside, without, -1)
         gains = -np.where(first, joint[:, 1], joint[:, 0])
-        if not self._is_much(task, gains, MUCH):
+        if _z(gains) < SURE or float(gains.mean()) < MUCH * self._loss(task):
             return frozenset()
         harmful = _look_harmful(changes).tolist()
         return frozenset(p for p, looks in zip(self.members_inside, harmful, strict=True) if looks)
 
-    def _harmful_outside(self, task: InfluenceJudge) -> frozenset[PeerId]:
+    def _harmful_outside(self, task: _Both) -> frozenset[PeerId]:
         coming = np.array([[peer in self.out_together for peer in self.members_outside]])
         if not coming.any():
             return frozenset()
-        losses = self._joint(task, self.outside, coming, +1)[:, 0]
-        return self.out_together if self._is_much(task, losses, STILL_MUCH) else frozenset()
+        harm = self._joint(task, self.outside, coming, +1)[:, 0]
+        # However sure: who came back by chance would spoil the model again for some rounds.
+        still = float(harm.mean()) > STILL_MUCH * self._loss(task)
+        return self.out_together if still else frozenset()
 
     def _joint(
         self,
@@ -133,12 +140,12 @@ class Case:
         (changes,) = task.loss_changes(self.model, (worlds,))
         return changes.astype(np.float64)
 
-    def _is_much(self, task: InfluenceJudge, gains: NDArray[np.float64], much: float) -> bool:
-        """Whether gains, float64[n], are sure and a good part of the loss."""
-        found = Influence(float(gains.sum()), float(gains @ gains), float(np.abs(gains).sum()))
-        if found.z < SURE or not isinstance(task, JudgesByOwn):
-            return False
-        return float(gains.mean()) > much * float(task.own_losses(self.model).losses.mean())
+    def _loss(self, task: JudgesByOwn) -> float:
+        return float(task.own_losses(self.model).losses.mean())
+
+
+def _z(gains: NDArray[np.float64]) -> float:
+    return Influence(float(gains.sum()), float(gains @ gains), float(np.abs(gains).sum())).z
 
 
 def _look_harmful(changes: Changes) -> NDArray[np.bool_]:
