@@ -48,6 +48,7 @@ from _images import Deal, Images, Numbers, deal, load_pictures, turns_of
 
 from openfl.learning.central import train_alone
 from openfl.learning.held_out import NONE, evaluation
+from openfl.node.group_finder import MAX_ASKED
 from openfl.simulation.communities import purity
 from openfl.simulation.engine import Engine
 from openfl.simulation.grouping import first_charters
@@ -64,6 +65,7 @@ from openfl.simulation.scenario import (
     TrainingSection,
 )
 from openfl.simulation.switch_driver import SimulatedSwitching
+from openfl.wire import messages as wire
 
 DRIFT_ROUND = 18
 LOSS = 0.1
@@ -172,6 +174,16 @@ class Run:
         engine.end(member)
         member.task = workloads[member.index].task(member.charter)
         engine.start(member)
+        self._ask_for_groups(member)
+
+    def _ask_for_groups(self, member: SimulatedMember) -> None:
+        """A real node asks whom it is connected to at its start; the simulator leaves that out."""
+        engine, question = self.engine, wire.encode_groups_request()
+        knows = self.driver.nodes[member.index].cards
+        there = [m for m in engine.members if m.alive and m.place == member.place]
+        for other in [m for m in there if m is not member][:MAX_ASKED]:
+            cards = self.driver.nodes[other.index].cards
+            knows.answered(cards.answer(member.peer_id, question, engine.now), engine.now)
 
 
 # --- in one place ---------------------------------------------------------------------------------
