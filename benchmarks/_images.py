@@ -87,20 +87,25 @@ def turns_of(groups: int) -> list[int]:
 def deal(pictures: Pictures, sizes: Sequence[int], images: int, seed: int) -> Deal:
     """So many images to each of the nodes; `sizes`: of the groups, which differ in their turn.
 
-    No image is dealt twice. SystemExit with one line when there are not enough of them.
+    No image is dealt twice, where there are enough of them; else none twice in a group, as in the
+    published experiments. SystemExit with one line when they do not suffice for that either.
     """
-    nodes = sum(sizes)
-    left = len(pictures.labels) - nodes * images
-    if left < LEAST_TESTED:
+    nodes, count = sum(sizes), len(pictures.labels)
+    rng = np.random.default_rng([seed, 1])
+    shares = nodes * images + LEAST_TESTED > count
+    dealt = (max(sizes) if shares else nodes) * images
+    if dealt + LEAST_TESTED > count:
         raise SystemExit(
-            f"--images: {nodes} nodes of {images} images leave {max(left, 0)} of"
-            f" {len(pictures.labels)} for the test, which needs {LEAST_TESTED}"
+            f"--images: {max(sizes)} nodes of {images} images leave {max(count - dealt, 0)} of"
+            f" {count} for the test, which needs {LEAST_TESTED}"
         )
-    order = np.random.default_rng([seed, 1]).permutation(len(pictures.labels))
-    own = order[: nodes * images].reshape(nodes, images)
-    test = order[nodes * images :][:MOST_TESTED]
+    order = rng.permutation(count)
+    pool, test = order[:dealt], order[dealt:][:MOST_TESTED]
+    if shares:
+        pool = np.concatenate([rng.permutation(pool)[: size * images] for size in sizes])
+    own = pool.reshape(nodes, images)
     straight = Deal(
-        pictures.name,
+        pictures.name + (", the same images for each turn" if shares else ""),
         np.zeros(nodes, dtype=np.int64),
         pictures.images[own],
         pictures.labels[own],
