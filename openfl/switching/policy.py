@@ -146,6 +146,8 @@ class Decision:
     gain: float = 0.0
 
 
+ALONE_Z = 2.5
+"""To found a group for that, where nobody's influence is known, in standard errors."""
 MAX_TRIED = 4096
 """Groups remembered for having been looked at; the one looked at longest ago makes room."""
 
@@ -359,6 +361,9 @@ class Selector:
             return Decision("stay", why)
         if circle is not None and self._is_worth_founding(circle):
             return self._with_circle(here, found, circle)
+        if alone is not None and alone.z > ALONE_Z and self._is_worth_founding(alone):
+            why = f"training alone is {percent(alone.gain)} better than {here.name}"
+            return Decision("found", why, None, alone.gain)
         if best is None:
             why = f": {why_unreached}" if why_unreached else ""
             return Decision("stay", f"no other group was reached{why}")
