@@ -32,7 +32,7 @@ EXIT_OK, EXIT_LEARNING = 0, 9
 
 
 def run(demo: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """What the demo says as JSON; SystemExit when it could not be held at all."""
+    """What the demo says as JSON; RuntimeError when it could not be held at all."""
     command = [sys.executable, "-m", "openfl_cli", "demo", f"--{demo}", "--json"]
     command += ["--seed", str(seed), "--interval", str(options.interval)]
     if options.nodes:
@@ -41,7 +41,7 @@ def run(demo: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         command += ["--data", options.data]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode not in (EXIT_OK, EXIT_LEARNING) or not ended.stdout:
-        raise SystemExit(f"seed {seed}: exit code {ended.returncode}\n{ended.stderr}")
+        raise RuntimeError(f"exit code {ended.returncode}: {ended.stderr.strip()}")
     found: dict[str, Any] = json.loads(ended.stdout)
     return {"demo": demo, "seed": seed, **found}
 
@@ -119,19 +119,27 @@ def main() -> None:
     parser.add_argument("--why", action="store_true", help="tell the decisions of runs that fail")
     parser.add_argument("--json", action="store_true", help="one JSON object a run")
     options = parser.parse_args()
+    not_held = 0
     for demo in ("communities", "people") if options.demo == "both" else (options.demo,):
         if not options.json:
             print(f"demo --{demo}; mean RMSE of the nodes against models trained in one place")
             print(head(), flush=True)
         runs = []
         for seed in range(options.first_seed, options.first_seed + options.runs):
-            found = run(demo, seed, options)
+            try:
+                found = run(demo, seed, options)
+            except RuntimeError as error:
+                print(f"{seed:4}  {error}", file=sys.stderr, flush=True)
+                not_held += 1
+                continue
             runs.append(found)
             print(json.dumps(found) if options.json else line(found), flush=True)
             if options.why and not options.json and not found["sorted_out"]:
                 print("\n".join(decisions(found)), flush=True)
-        if not options.json:
+        if runs and not options.json:
             print(f"{summary(runs)}\n")
+    if not_held:
+        sys.exit(f"{not_held} runs came to no end")
 
 
 if __name__ == "__main__":

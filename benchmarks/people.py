@@ -15,7 +15,7 @@ better):
         [--set SECTION.KEY=VALUE]... [--no-cache] [--json]
 
 The last three do not depend on how nodes choose. They are kept in the cache folder by the content
-of the file, the settings, and all of openfl/ but what only choosing uses (NOT_IN_REFERENCES below).
+of the file, the settings, and all of openfl/ but what only choosing uses (NOT_IN_REFERENCES).
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ from openfl_cli.options import assignments
 
 SCENARIO = Path(__file__).resolve().parents[1] / "configs" / "scenarios" / "people.toml"
 NOT_IN_REFERENCES = (
-    "switching/", "learning/alone.py", "learning/comparison.py", "simulation/switch_driver.py",
+    "switching/chooser.py", "switching/expected_gain.py", "switching/policy.py",
+    "switching/look.py", "switching/standpoint.py", "learning/alone.py", "learning/comparison.py",
 )  # fmt: skip
-"""Of openfl/: what nodes that stay do not use, but for its cards."""
+"""Of openfl/: what only says where nodes go."""
 ALONE_ROUNDS = TrainingConfig().alone_rounds
-CACHED_AS = 1
+CACHED_AS = 2
 """To be raised when this file computes or draws something else."""
 START_ROUND = 5
 """By then everybody has learned something in the first group: what a run is like at its start."""
@@ -204,8 +205,10 @@ def draw(dataset: Dataset, people: int, nodes: int, seed: int) -> np.ndarray:
 
 
 def course_of(
-    scenario: Scenario, population: Population, driver: SimulatedSwitching | None
+    scenario: Scenario, population: Population, driver: SimulatedSwitching
 ) -> tuple[Course, Engine]:
+    """Nodes that stay have a driver as well: so chance (who starts when, what is lost) is the same
+    to both until somebody moves."""
     members = make_members(scenario, population, first_charters(scenario, population))
     central = train_centrally(population, members[0].charter, members)
     engine = Engine(scenario, members, central.by_node, driver=driver)
@@ -236,7 +239,7 @@ def reference(name: str, cell: Cell, nodes: int, population: Population, cached:
     if name == "alone":
         course = alone_of(scenario, population)
     else:
-        course, _ = course_of(scenario, population, None)
+        course, _ = course_of(scenario, population, SimulatedSwitching(population))
     if cached:
         kept.parent.mkdir(exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}.tmp")

@@ -24,6 +24,7 @@ from openfl.core.contribution import (
 from openfl.core.errors import InvalidSignature
 from openfl.group import events as ev
 from openfl.group.admission import Admission
+from openfl.group.screening import AggregationSettings
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings, SessionStart
 from openfl.network.base import Verdict
@@ -239,3 +240,16 @@ def quick(rounds: int = 0, **changes: object) -> SessionSettings:
 
 def tight(**changes: int | float) -> ReplicaLimits:
     return ReplicaLimits(**changes)  # type: ignore[arg-type]
+
+
+def taught_by(charter: Charter, *numbers: int) -> list[Member]:
+    """The members of a group, each of which has published a row of its own."""
+    rig = Rig(quick(aggregation=AggregationSettings(rule="mean")), charter)
+    for number in numbers:
+        member = rig.add(number=number)
+        rig.join(member)
+        if member.wants_evaluation:  # of the snapshot it joined with
+            rig.give(member, ev.EvaluationFinished(None))
+        rig.pass_time(2.5)
+        rig.train(member, contribution((number + 1,), float(number + 1)))
+    return rig.members

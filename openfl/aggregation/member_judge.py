@@ -15,17 +15,23 @@ is seen to be good.
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
 errors on its own training examples under both, its own register left out of both: d = loss
 without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
-z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples): the
-member is *harmful* when z falls below `exclude_below`, times up to `MAX_REPETITION` in later
-rounds, for the same examples speak in each. Outside it is judged as if it came in, and returns when
-z is at `readmit_at`.
+z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples). The
+same examples speak in every round, so by chance alone z is as large as the square root of the
+rounds that it remembers; a member is *harmful* when z falls below `exclude_below` times that.
+Outside it is judged as if it came in, and returns when z is above half of what it left with.
 
-*Together.* One member's data says little when it has few examples. So members tell each other their
+*Together.* Where a whole circle of members learns something else, each of them alone pulls the
+model but little out of its place, and without any one of them the others hold it there. So those
+that look harmful are also judged together (`openfl.group.case`), and stay out as long as the model
+is worse with all of them.
+
+*Opinions.* One member's data says little when it has few examples. So members tell each other their
 z, and when a judge knows enough opinions (`MIN_JUDGES`, its own included, those of members that are
-left out not counted) their median decides: lying judges are a minority and cannot move it far. A
-member is then harmful below `pool_exclude_below`, until the median is at `pool_readmit_at`. The
-judge's own data has the last word where it is sure: above `sure` a member stays, below -2 `sure`
-it goes, whatever others say.
+left out not counted) it also goes by their median, in which lying judges are a minority and cannot
+move much. It does so as far as opinions tell members apart at all, and as far as they have told
+this judge's own (`openfl.aggregation.hearsay`): where all learn the same, a member is harmful below
+`pool_exclude_below`; who differs from the others is left to its own data. Whoever does the judge's
+own data good (z above `sure`) stays, whatever others say.
 
 *History.* Identities cost nothing, so whoever makes many of them would be the majority that medians
 take for honest. A member has a *history* with this judge when it was judged in a round, does the
@@ -47,6 +53,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openfl.aggregation.hearsay import Hearsay, Opinions
 from openfl.aggregation.member_stack import MemberStack
 from openfl.core.contribution import ModelView, PeerId
 
@@ -63,7 +70,8 @@ RETURN_FACTOR = 0.8
 """A gross member is let in again only well below the bound, so that it does not flicker."""
 MAX_Z = 5.0
 MAX_REPETITION = 1.5
-"""Rounds that say the same alone would make z grow by 1.8. A guess, tried on small groups."""
+"""Of `repetition`, so much is asked of the own data at most: a little less than is safe, or small
+groups of small members would notice little."""
 FEW_EXAMPLES = 20.0
 """Influence that is spread over so few examples has its z divided by sqrt(2)."""
 PROVEN_GROWTH = 2.0
@@ -80,7 +88,7 @@ class JudgeSettings:
     exclude_below: float = -2.0
     readmit_at: float = 0.0
     pool_exclude_below: float = -0.75
-    pool_readmit_at: float = 0.3
+    pool_readmit_at: float = 0.0
     sure: float = 2.0
 
 
@@ -95,11 +103,19 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """Over the judge's examples in one round: the sums of d, of d^2 and of |d|."""
+    """Over the judge's examples in one round: the sums of d, of d^2 and of |d|. together: whether
+    it is one of those that clearly do harm together."""
 
     total: float
     squares: float
     sizes: float = math.inf
+    together: bool = False
+
+    @property
+    def z(self) -> float:
+        """How sure it is that the influence is good, cautiously."""
+        squares = self.cautious_squares
+        return self.total / math.sqrt(squares) if squares > 0 else 0.0
 
     @property
     def examples(self) -> float:
@@ -147,6 +163,8 @@ class _Standing:
     gross: bool = False
     heavy: bool = False
     harmful: bool = False
+    together: bool = False
+    """Whether it is one of several that do harm together."""
     proven: float = 0.0
     """The evidence with which it last was seen to do good."""
     size: Size | None = None
@@ -176,9 +194,9 @@ class _Standing:
 
     @property
     def repetition(self) -> float:
-        """By how much z may have grown only because the same examples were asked again: 1 at first,
-        at most `MAX_REPETITION`."""
-        return min(MAX_REPETITION, math.sqrt(self.rounds))
+        """The standard deviation of z by chance alone: 1 at first, and more when the same examples
+        were asked again."""
+        return math.sqrt(self.rounds)
 
     @property
     def z(self) -> float:
@@ -190,7 +208,7 @@ class _Standing:
             return GROSS
         if self.heavy:
             return HEAVY
-        return HARMFUL if self.harmful else ""
+        return HARMFUL if self.harmful or self.together else ""
 
 
 class MemberJudge:
@@ -208,6 +226,11 @@ class MemberJudge:
     def left_out(self) -> dict[PeerId, str]:
         """Who is left out -> why."""
         return {peer: s.reason for peer, s in sorted(self._members.items()) if s.reason}
+
+    @property
+    def out_together(self) -> frozenset[PeerId]:
+        """Who is left out because several do harm together."""
+        return frozenset(peer for peer, s in self._members.items() if s.together)
 
     def reason(self, peer: PeerId) -> str:
         """Why this member is left out; "" when it is not."""
@@ -325,37 +348,44 @@ class MemberJudge:
 
     def judge_influence(self, found: Mapping[PeerId, Influence]) -> None:
         """What members' influence was in one round."""
+        judged: dict[PeerId, _Standing] = {}
         for peer, influence in found.items():
             if not (math.isfinite(influence.total) and math.isfinite(influence.squares)):
                 continue
-            standing = self._of(peer)
+            standing = judged[peer] = self._of(peer)
             standing.add(influence, self.settings.decay)
             standing.judged = True
-            standing.harmful = self._is_harmful(peer, standing)
+            standing.together = influence.together
+        opinions = {peer: self._opinions_of(peer, standing) for peer, standing in judged.items()}
+        told = {peer: of for peer, of in opinions.items() if len(of.all) >= MIN_JUDGES}
+        hearsay = Hearsay.of(list(told.values()))
+        for peer, standing in judged.items():
+            standing.harmful = self._is_harmful(standing, told.get(peer), hearsay)
             if standing.heavy and standing.z > 0 and standing.size is not None:
                 standing.proven = standing.size.evidence
                 standing.heavy = False
 
-    def _is_harmful(self, peer: PeerId, standing: _Standing) -> bool:
+    def _is_harmful(self, standing: _Standing, opinions: Opinions | None, hearsay: Hearsay) -> bool:
         settings, z = self.settings, standing.z
-        opinions = [standing.z]
+        leaves_at = settings.exclude_below * min(MAX_REPETITION, standing.repetition)
+        returns_at = settings.readmit_at
+        if opinions is not None:
+            if z > settings.sure:
+                return False
+            z += hearsay.agreement * (hearsay.believed(opinions) - z)
+            leaves_at += hearsay.agreement * (settings.pool_exclude_below - leaves_at)
+            returns_at += hearsay.agreement * (settings.pool_readmit_at - returns_at)
+        return z < (returns_at if standing.harmful else leaves_at)
+
+    def _opinions_of(self, peer: PeerId, standing: _Standing) -> Opinions:
+        known = [standing.z]
         of_strangers: list[float] = []
         for judge, about in self._opinions.items():
             if judge != peer and peer in about and not self.reason(judge):
-                known = opinions if self.has_history(judge) else of_strangers
-                known.append(about[peer])
-        opinions += of_strangers[-(len(opinions) // 2) :] if len(opinions) > 1 else []
-        if len(opinions) < MIN_JUDGES:
-            if standing.harmful:
-                return z < settings.readmit_at
-            # The same examples speak in every round: that they repeat themselves is little news.
-            return z < settings.exclude_below * standing.repetition
-        if abs(z) > (2 * settings.sure if z < 0 else settings.sure):
-            return z < 0
-        pooled = statistics.median(opinions)
-        if standing.harmful:
-            return pooled < settings.pool_readmit_at
-        return pooled < settings.pool_exclude_below
+                (known if self.has_history(judge) else of_strangers).append(about[peer])
+        if len(known) > 1:
+            known += of_strangers[-(len(known) // 2) :]
+        return Opinions(standing.z, standing.repetition, known)
 
     def _of(self, peer: PeerId) -> _Standing:
         standing = self._members.get(peer)

@@ -195,14 +195,10 @@ def _too_little(evaluation: Evaluation, examples: int) -> list[ev.Effect]:
     data = {"training_examples": examples, "held_out": count}
     if not count:
         text = (
-            f"no held-out data ({_number(examples, 'training example')}): the error stays unknown,"
-            " and moving to other groups by itself is off"
+            f"no held-out data ({_number(examples, 'training example')}): the error stays unknown"
         )
         return [ev.Tell("warning", "little-data", text, data)]
-    text = (
-        f"{_number(count, 'held-out example')}: the error says little, and so do moves to other"
-        " groups that go by it"
-    )
+    text = f"{_number(count, 'held-out example')}: the error says little"
     return [ev.Tell("info", "little-data", text, data)]
 
 

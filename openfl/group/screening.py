@@ -9,26 +9,22 @@ goes out with `Train`, is judged where the training runs, and what was found com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from openfl.aggregation.counterfactuals import MemberCounterfactuals
 from openfl.aggregation.member_judge import Influence, JudgeSettings, MemberJudge, measure
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.rules import find_rule
-from openfl.aggregation.sums import LiveSums
 from openfl.core.contribution import ModelView, PeerId
 from openfl.core.model_view import DenseModel
 from openfl.group import events as ev
-from openfl.learning.task import InfluenceJudge
+from openfl.group.case import Case
 
 MAX_JUDGED = 128
 """Most members judged in one round; in larger groups they take turns."""
-MEMBERS_AT_ONCE = 32
-"""Judged in one pass: more would not be faster, and take more memory."""
 MAX_PASSES = 3
 """A gross member distorts the model that the others are measured against: so measure again."""
 QUIET_LOOKS = 10
@@ -48,51 +44,6 @@ class AggregationSettings:
 
     def __post_init__(self) -> None:
         find_rule(self.rule)
-
-
-@dataclass(frozen=True)
-class Case:
-    """The members to be judged by a task, frozen. `model` is that of `sums`: without the judge's
-    own register and without who is left out. inside: by table, the registers of those members that
-    are in the model; outside: of those that are not."""
-
-    model: DenseModel
-    sums: Mapping[str, LiveSums]
-    members_inside: Sequence[PeerId]
-    inside: Mapping[str, MemberStack]
-    members_outside: Sequence[PeerId]
-    outside: Mapping[str, MemberStack]
-
-    def judge(self, task: object) -> dict[PeerId, Influence]:
-        """Each member's influence on the task's own data; empty when the task is no judge."""
-        if not isinstance(task, InfluenceJudge):
-            return {}
-        totals: list[float] = []
-        squares: list[float] = []
-        sizes: list[float] = []
-        for changes in task.loss_changes(self.model, self._parts()):
-            totals += changes.sum(0, dtype=np.float64).tolist()
-            squares += np.einsum("nw,nw->w", changes, changes).tolist()
-            sizes += np.abs(changes).sum(0).tolist()
-        # Positive does good: less loss with the member than without.
-        signs = [1] * len(self.members_inside) + [-1] * len(self.members_outside)
-        members = [*self.members_inside, *self.members_outside]
-        return {
-            peer: Influence(sign * total, square, size)
-            for peer, sign, total, square, size in zip(
-                members, signs, totals, squares, sizes, strict=True
-            )
-        }
-
-    def _parts(self) -> Iterator[MemberCounterfactuals]:
-        for sign, stacks, count in (
-            (-1, self.inside, len(self.members_inside)),
-            (+1, self.outside, len(self.members_outside)),
-        ):
-            for first in range(0, count, MEMBERS_AT_ONCE):
-                last = min(first + MEMBERS_AT_ONCE, count)
-                part = {name: stack.part(first, last) for name, stack in stacks.items()}
-                yield MemberCounterfactuals(self.model.charter, self.sums, part, sign)
 
 
 class Screening:
@@ -284,6 +235,7 @@ class Screening:
             {name: stack.only(inside) for name, stack in stacks.items()},
             [members[n] for n in outside],
             {name: stack.only(outside) for name, stack in stacks.items()},
+            self._judge.out_together,
         )
 
 

@@ -42,13 +42,15 @@ class Comparison:
     """gain: by how much the metric is better (lower) under the candidate, negative when it is
     worse, as a part of the larger of the two values (`gain_of`); so it is within -1 and 1.
     standard_error: of the gain, at most 1. count: own examples that it rests on. current,
-    candidate: the metric on held-out data, for people."""
+    candidate: the metric on held-out data, for people. left: how the current model fits that data,
+    example by example, where that is known."""
 
     current: Evaluation
     candidate: Evaluation
     gain: float
     standard_error: float
     count: int
+    left: Fit | None = None
 
     @property
     def z(self) -> float:
@@ -77,8 +79,8 @@ def compare(
     found = paired_gain(before.losses, after.losses, before.people, task.metric_power)
     if found is None:
         return None
-    evaluations = task.evaluate(current), other.evaluate(candidate)
-    return Comparison(*evaluations, *found, len(before.losses))
+    left, after_evaluation = fit_of(task, current), other.evaluate(candidate)
+    return Comparison(left.evaluation, after_evaluation, *found, len(before.losses), left)
 
 
 def compare_held_out(

@@ -31,15 +31,15 @@ class GainPrior:
         return (self.rare_part * self.rare_count + harmful) / (self.rare_count + judged)
 
     def expected(
-        self, gain: float, error: float, members: int, others: int, other_kinds: float
+        self, gain: float, error: float, members: int, own_members: int, other_kinds: float
     ) -> float:
         """The mean of the true gain, given the measured one and its standard error, taken as
         normal: the posterior of a mixture of two normal distributions.
 
-        members: of the other group; others: of the own one, this node not counted. other_kinds: see
-        the method of that name.
+        members: of the other group; own_members: of the own one. other_kinds: see the method of
+        that name.
         """
-        usual = self.size_gain * math.log(max(members, 0.5) / max(others, 0.5))
+        usual = self.size_gain * math.log(max(members, 0.5) / max(own_members, 0.5))
         noise = max(error, MIN_ERROR) ** 2
         weights, means = [], []
         for part, spread in (

@@ -257,7 +257,7 @@ class Look:
         self._candidates = {candidate.group_id: candidate for candidate in order.groups}
         self._findings: dict[GroupId, Finding] = {}
         self._gave_nothing: dict[GroupId, str] = {}
-        self._alone_due = order.alone and here.others is not None
+        self._alone_due = order.alone or here.unjudged
         self._circle_due = order.circle and here.circle is not None
         self._alone: Comparison | None = None
         self._circle: Comparison | None = None

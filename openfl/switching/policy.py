@@ -43,7 +43,9 @@ import numpy as np
 
 from openfl.core.contribution import GroupId
 from openfl.learning.comparison import Comparison, Fit
-from openfl.switching.expected_gain import GainPrior
+from openfl.switching.distrusted import Distrusted
+from openfl.switching.expected_gain import MIN_ERROR, GainPrior
+from openfl.switching.told import gain_told, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +146,10 @@ class Decision:
     gain: float = 0.0
 
 
-@dataclass(slots=True)
-class _Promise:
-    """What this node moved for. left: how the model of the group it left had fitted."""
-
-    group_id: GroupId
-    left: Fit
-
-
-@dataclass(slots=True)
-class _Distrust:
-    until_round: int
-    times: int
-
-
-MAX_DISTRUSTED = 512
-"""Groups remembered for broken promises; the one that is free again first makes room."""
+ALONE_Z = 2.5
+"""To found a group for that, where nobody's influence is known, in standard errors."""
+MAX_TRIED = 4096
+"""Groups remembered for having been looked at; the one looked at longest ago makes room."""
 
 
 class Selector:
@@ -186,8 +176,9 @@ class Selector:
         self._secret = rng.spawn(1)[0].bytes(16)  # spawned: what rng draws stays the same
         self._tried: dict[GroupId, int] = {}
         """The round of the latest try to look at each group, whether it was reached or not."""
-        self._promise: _Promise | None = None
-        self._distrusted: dict[GroupId, _Distrust] = {}
+        self._promise: tuple[GroupId, Fit] | None = None
+        """What this node moved to, and how the model of the group it left had fitted."""
+        self._distrusted = Distrusted(settings.distrust_rounds)
         self._stays = 0
         """Looks in a row that ended in staying."""
         self._fit: Fit | None = None
@@ -226,7 +217,7 @@ class Selector:
             return None
         was_fleeing, self._fleeing = self._fleeing, self._is_broken(here, fit)
         if self._fleeing and not was_fleeing:
-            self._distrust(here.group_id)
+            self._distrusted.broke_promise(here.group_id, self.rounds)
             # It was talked into this move, so it does not count: a liar could keep nodes from
             # moving.
             self.moves = max(0, self.moves - 1)
@@ -308,10 +299,10 @@ class Selector:
         self._other_kinds = self.settings.prior.other_kinds(*harmful)
         for finding in found:
             self.findings[finding.candidate.group_id] = replace(finding, round=self.rounds)
-            self._tried[finding.candidate.group_id] = self.rounds
+            self._note_tried(finding.candidate.group_id)
         for group_id in unreached:
             self.findings.pop(group_id, None)
-            self._tried[group_id] = self.rounds
+            self._note_tried(group_id)
         trusted = [f for f in found if not self.is_distrusted(f.candidate.group_id)]
         self.latest = self._decide(here, trusted, alone, circle, why_unreached)
         self._stays = self._stays + 1 if self.latest.action == "stay" else 0
@@ -320,34 +311,32 @@ class Selector:
         return self.latest
 
     def expected_gain(self, here: Here, finding: Finding) -> float:
-        """The gain to be expected of a move there (`GainPrior.expected`)."""
+        """The gain to be expected of a move there (`GainPrior.expected`). This node is counted
+        where it is, as those do who look at its group from there: of two nodes that look at each
+        other's group in the same state at most one moves."""
         found = finding.comparison
         return self.settings.prior.expected(
-            found.gain, found.standard_error, finding.members, here.members - 1, self._other_kinds
+            found.gain, found.standard_error, finding.members, here.members, self._other_kinds
         )
 
     def is_distrusted(self, group_id: GroupId) -> bool:
         """Whether the group broke a promise to this node not long ago."""
-        distrust = self._distrusted.get(group_id)
-        return distrust is not None and self.rounds < distrust.until_round
+        return self._distrusted.is_distrusted(group_id, self.rounds)
+
+    def _note_tried(self, group_id: GroupId) -> None:
+        self._tried.pop(group_id, None)
+        self._tried[group_id] = self.rounds
+        if len(self._tried) > MAX_TRIED:
+            oldest = next(iter(self._tried))
+            del self._tried[oldest]
+            self.findings.pop(oldest, None)
 
     def _is_broken(self, here: Here, fit: Fit | None) -> bool:
         """Whether the group is worse than what was left for it; if so it is distrusted."""
         promise = self._promise
-        if promise is None or fit is None or promise.group_id != here.group_id:
+        if promise is None or fit is None or promise[0] != here.group_id:
             return False
-        return bool(fit.evaluation.count) and self._is_clearly_worse(fit, promise.left)
-
-    def _distrust(self, group_id: GroupId) -> None:
-        times = self._distrusted[group_id].times if group_id in self._distrusted else 0
-        # Bounded: 2 ** 20 times any number of rounds is for ever.
-        rounds = self.settings.distrust_rounds * 2 ** min(times, 20)
-        self._distrusted[group_id] = _Distrust(self.rounds + rounds, times + 1)
-        if len(self._distrusted) > MAX_DISTRUSTED:
-            del self._distrusted[min(self._distrusted, key=self._free_again)]
-
-    def _free_again(self, group_id: GroupId) -> tuple[int, str]:
-        return self._distrusted[group_id].until_round, group_id
+        return bool(fit.evaluation.count) and self._is_clearly_worse(fit, promise[1])
 
     def _decide(
         self,
@@ -359,8 +348,8 @@ class Selector:
     ) -> Decision:
         ranked = [self._ranked(here, finding) for finding in found]
         best = max(ranked, key=lambda r: (r.above, r.finding.members, r.group_id), default=None)
-        if best is not None and best.above > 0:
-            why = best.told(f" than {here.name}")
+        if best is not None and best.is_better:
+            why = best.told(here.name)
             if self._fleeing:
                 why += ", which does not hold what it promised"
             return Decision("move", why, best.finding.candidate, best.expected)
@@ -372,16 +361,19 @@ class Selector:
             return Decision("stay", why)
         if circle is not None and self._is_worth_founding(circle):
             return self._with_circle(here, found, circle)
+        if alone is not None and alone.z > ALONE_Z and self._is_worth_founding(alone):
+            why = f"training alone is {percent(alone.gain)} better than {here.name}"
+            return Decision("found", why, None, alone.gain)
         if best is None:
             why = f": {why_unreached}" if why_unreached else ""
             return Decision("stay", f"no other group was reached{why}")
-        return Decision("stay", best.told(f" than {here.name}"))
+        return Decision("stay", best.told(here.name))
 
     def _ranked(self, here: Here, finding: Finding) -> _Ranked:
         expected = self.expected_gain(here, finding)
         there = (finding.members, finding.candidate.group_id)
-        larger = there > (here.members - 1, here.group_id)
-        return _Ranked(finding, expected, 0.0 if larger else self.settings.smaller_margin)
+        larger = there > (here.members, here.group_id)
+        return _Ranked(finding, expected, 0.0 if larger else self.settings.smaller_margin, larger)
 
     def _is_worth_founding(self, circle: Comparison) -> bool:
         settings = self.settings
@@ -393,7 +385,7 @@ class Selector:
 
     def _with_circle(self, here: Here, found: list[Finding], circle: Comparison) -> Decision:
         """Where those who do good here are already, or a new group for them."""
-        better = f"without members that do harm here {here.name} is {_percent(circle.gain)} better"
+        better = f"without members that do harm here {here.name} is {percent(circle.gain)} better"
         kin = [f for f in found if f.kin]
         target = max(kin, key=lambda f: (f.members, f.candidate.group_id), default=None)
         if target is None:
@@ -404,11 +396,13 @@ class Selector:
     def moved(self) -> None:
         """The node is in another group now, by its own decision, which is `latest`."""
         target, fled, left = self.latest.target, self._fleeing, self._fit
+        if target is not None and target.group_id in self.findings:
+            # As compared: whom to leave out has to be found out anew here.
+            left = self.findings[target.group_id].comparison.left or left
         self._arrived()
-        if not fled:
-            self.moves += 1
+        self.moves += not fled
         if target is not None and left is not None and left.evaluation.count:
-            self._promise = _Promise(target.group_id, left)
+            self._promise = (target.group_id, left)
 
     def placed(self) -> None:
         """The node is in another group now because its owner said so."""
@@ -433,25 +427,24 @@ class _Ranked:
     finding: Finding
     expected: float
     needed: float
+    larger: bool
 
     @property
     def above(self) -> float:
-        return self.expected - self.needed
+        """What is not signed moves nobody."""
+        above = self.expected - self.needed
+        return above if self.finding.signed else min(above, -MIN_ERROR)
+
+    @property
+    def is_better(self) -> bool:
+        """Groups between which nothing tells become one."""
+        return self.above > 0 or (self.above == 0 and self.larger)
 
     @property
     def group_id(self) -> GroupId:
         return self.finding.candidate.group_id
 
     def told(self, than: str) -> str:
-        """For people: what is expected, what was measured, and by how much."""
-        found = self.finding.comparison
-        better = "better" if self.expected >= 0 else "worse"
-        examples = f"{found.count} example" + ("" if found.count == 1 else "s")
-        return (
-            f"{self.finding.candidate.name} should be {100 * abs(self.expected):.1f} % {better}"
-            f"{than} ({_percent(found.gain)} +- {100 * found.standard_error:.1f} % by {examples})"
-        )
-
-
-def _percent(gain: float) -> str:
-    return f"{100 * gain:+.1f} %"
+        """For people."""
+        found, name = self.finding.comparison, self.finding.candidate.name
+        return gain_told(name, than, self.expected, found)

@@ -31,12 +31,14 @@ class Standpoint:
     """One moment of a node's membership. others: the plain mean of all other members, None when
     there are none: what this node taught would make its own group look better to it than any other.
     circle: that of those others that do its data no harm; None when they are no circle of their own
-    (see `standpoint_of`). promising: whether a group of which only a summary was fetched is to be
+    (see `standpoint_of`). unjudged: a circle is asked for, but nobody's influence is known, as of a
+    kind that does not tell. promising: whether a group of which only a summary was fetched is to be
     looked at closer; it must be true of all that the policy would move for."""
 
     charter: Charter
     others: ModelView | None
     circle: ModelView | None = None
+    unjudged: bool = False
     promising: Callable[[Finding], bool] = may_be_better
 
 
@@ -49,12 +51,19 @@ def standpoint_of(
     others = [state.peer_id for state in replica.members() if state.peer_id != me]
     if not others:
         return Standpoint(session.charter, None)
+    opinions = session.opinions() if circle else {}
     model = replica.view_without((me,))
     left_out = session.left_out if circle else {}
-    harmful = [peer for peer in others if left_out.get(peer) == HARMFUL]
+    # Whoever is far off is left out for that; but data of another kind, and not an attack on
+    # everybody, is what harmed this node before.
+    harmful = [
+        peer
+        for peer in others
+        if left_out.get(peer) == HARMFUL or (peer in left_out and opinions.get(peer, 0.0) < HARM)
+    ]
     enough = len(harmful) >= harmful_part * len(others) > 0
     if not circle or not harmful or not enough or len(others) - len(harmful) < least_circle:
-        return Standpoint(session.charter, model)
+        return Standpoint(session.charter, model, unjudged=circle and not opinions)
     return Standpoint(session.charter, model, replica.view_without((me, *harmful)))
 
 

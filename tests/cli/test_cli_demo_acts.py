@@ -272,6 +272,15 @@ def test_people_are_served_when_they_end_no_worse_than_together() -> None:
     assert "as good as one model for all" in people.verdict(ended(after=(0.85,) * 6), REFERENCES)
 
 
+def test_people_who_would_be_better_off_alone_are_not_said_to_be_served() -> None:
+    lonely = (*REFERENCES[:3], Reference("alone", "a model for each node", (0.83,) * 6))
+    end = ended(after=(0.85,) * 6)
+    assert people.problems(end, lonely) == []
+    said = people.verdict(end, lonely)
+    assert said.startswith("They ended no worse than together: 6 people ended in 3 groups, as good")
+    assert said.endswith("2.4 % worse than alone.")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

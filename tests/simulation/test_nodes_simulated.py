@@ -149,7 +149,7 @@ async def test_a_late_joiner_has_the_groups_model_and_its_metric_before_it_train
 # --- faults ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 4, 5])
+@pytest.mark.parametrize("seed", [0, 3, 4])
 async def test_loss_duplication_and_reordering_end_in_equal_replicas(
     part: Part, seed: int, autojump_clock: MockClock
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,7 +80,10 @@ async def test_a_node_among_strangers_moves_to_its_like_by_itself(
         assert (view.moves, view.auto, view.pinned) == (1, True, False)
         moved = [d for d in view.decisions if d.action == "move"]
         assert len(moved) == 1
-        assert moved[0].text.startswith("moved from blues to jazz: jazz is +")
+        told = (
+            r"moved from blues to jazz: jazz should be \d+\.\d % better than blues \(\+.*examples\)"
+        )
+        assert re.fullmatch(told, moved[0].text)
         assert node.storage.standing.moves == 1
         await until(lambda: bool(node.times("switched")))
         # The groups agree: one lost it, the other has it, and nothing of it is left behind.
@@ -89,6 +93,25 @@ async def test_a_node_among_strangers_moves_to_its_like_by_itself(
         assert node.storage.standing.owed == ()
         await settle(node)
         assert node.group == jazz[0].group
+
+
+async def test_who_holds_nothing_back_moves_to_its_like_all_the_same(
+    part: Part, folders: list[Path], autojump_clock: MockClock
+) -> None:
+    """By the ratings that it trains on, each left out in turn."""
+    config = {
+        "data.rating_scale": "0.5-5",
+        "data.ratings_file": str(folders[6] / "ratings.csv"),
+        "data.validation_fraction": 0.0,
+    }
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        jazz = town.nodes[0]
+        workload = RatingWorkload.load(load_config(None, {}, config))
+        node = await town.start(workload, group="blues", selection=CURIOUS)
+        assert node.group != jazz.group
+        await until(lambda: node.group == jazz.group, 60.0)
+        assert node.node.snapshot().validation is None
 
 
 async def test_a_pinned_node_stays_among_strangers(part: Part, autojump_clock: MockClock) -> None:

@@ -232,6 +232,14 @@ def test_a_fold_tells_no_more_than_the_task_does() -> None:
 # --- members --------------------------------------------------------------------------------------
 
 
+def seen_as_in(model: DenseModel, world: DenseModel) -> DenseModel:
+    """`world` with features in the units of `model`: members are judged by what they say of
+    classes."""
+    units = {FEATURES: model.tables[FEATURES]} if FEATURES in model.tables else {}
+    others = {name: table for name, table in world.tables.items() if name != FEATURES}
+    return DenseModel(world.charter, {**others, **units})
+
+
 def changes_and_truth(
     tasks: list[LinearClassifier],
     left_out: list[PeerId],
@@ -250,7 +258,8 @@ def changes_and_truth(
         for m in members
     ]
     before = one_by_one(task, model, task._train)
-    truth = np.stack([one_by_one(task, w, task._train) - before for w in worlds], axis=1)
+    seen = [seen_as_in(model, w) for w in worlds]
+    truth = np.stack([one_by_one(task, w, task._train) - before for w in seen], axis=1)
     return found, truth
 
 
@@ -299,7 +308,7 @@ def test_a_class_that_a_stranger_makes_up_is_seen_before_it_comes_in() -> None:
     outside = [me, liar]
     model = replica.view_without(outside)
     (found,) = tasks[0].loss_changes(model, [counterfactuals(replica, outside, [liar], +1)])
-    with_it = replica.view_without([me])
+    with_it = seen_as_in(model, replica.view_without([me]))
     truth = one_by_one(tasks[0], with_it, tasks[0]._train) - one_by_one(
         tasks[0], model, tasks[0]._train
     )
@@ -322,7 +331,8 @@ def test_two_classes_of_one_key_are_one(monkeypatch: pytest.MonkeyPatch) -> None
     (found,) = tasks[0].loss_changes(model, [counterfactuals(replica, [me], [other], -1)])
     assert found.shape == (tasks[0].train_examples, 1)
     without = replica.view_without([me, other])
-    truth = tasks[0].held_out_losses(without, "train") - tasks[0].held_out_losses(model, "train")
+    seen = seen_as_in(model, without)
+    truth = tasks[0].held_out_losses(seen, "train") - tasks[0].held_out_losses(model, "train")
     assert np.allclose(found[:, 0], truth, atol=1e-5)
 
 
@@ -334,10 +344,30 @@ def test_the_last_member_leaves_a_model_that_knows_nothing() -> None:
     (found,) = tasks[0].loss_changes(model, [counterfactuals(replica, [me], [other], -1)])
     before = one_by_one(tasks[0], model, tasks[0]._train)
     assert np.allclose(found[:, 0], np.log(3) - before, atol=1e-6)
+    nothing = seen_as_in(model, DenseModel.empty(CHARTER))
     (other_way,) = tasks[0].loss_changes(
-        DenseModel.empty(CHARTER), [counterfactuals(replica, [me, other], [other], +1)]
+        nothing, [counterfactuals(replica, [me, other], [other], +1)]
     )
     assert np.allclose(other_way[:, 0], -found[:, 0], atol=1e-5)
+
+
+def test_units_that_a_member_shifts_do_not_hide_what_it_says() -> None:
+    tasks = group(*SAME)
+    replica = taught(tasks)
+    me, other = peers(4)[:2]
+    shift = RowBlock(
+        FEATURES,
+        FEATURE_KEYS,
+        np.array([[9.0, 9.0], [3.0, 3.0]], dtype=np.float32),
+        np.ones(2, dtype=np.float32),
+        np.ones(2, dtype=np.float32),
+    )
+    merge(replica, PeerId("mover"), Contribution((shift,)))
+    model = replica.view_without([me])
+    worlds = counterfactuals(replica, [me], [PeerId("mover"), other], -1)
+    (found,) = tasks[0].loss_changes(model, [worlds])
+    assert not found[:, 0].any()
+    assert found[:, 1].any()
 
 
 def test_nobody_changes_nothing_and_parts_are_told_apart() -> None:

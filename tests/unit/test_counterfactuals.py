@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openfl.aggregation.counterfactuals import MemberCounterfactuals
+from openfl.aggregation.counterfactuals import JointCounterfactuals, MemberCounterfactuals
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.quantize import quantize
 from openfl.aggregation.replica import Replica
@@ -73,7 +73,10 @@ def learned(model: ModelView, table: str, keys) -> np.ndarray:
 
 
 def compare(
-    replica: Replica, found: MemberCounterfactuals, base: ModelView, others: list[ModelView]
+    replica: Replica,
+    found: MemberCounterfactuals | JointCounterfactuals,
+    base: ModelView,
+    others: list[ModelView],
 ):
     """Each counterfactual against a model that was made without them."""
     for table in replica.charter.tables:
@@ -119,6 +122,41 @@ def test_the_counterfactual_with_an_outsider_is_the_replica_that_has_it(seed: in
         replica.model_of(sums),
         [replica.view_without([p for p in out if p != other]) for other in others],
     )
+
+
+WHO = [[True, False, True], [False, False, True], [True, True, True]]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("seed", range(4))
+def test_several_that_go_or_come_leave_the_replica_without_or_with_all_of_them(
+    seed: int, sign: int
+) -> None:
+    replica = replica_of(seed=seed)
+    me, others = PEERS[0], PEERS[2:]
+    out = [me] if sign < 0 else [me, *others]
+    moved = [[p for p, moves in zip(others, who, strict=True) if moves] for who in WHO]
+    sums = replica.sums_without(out)
+    stacks = {t.name: replica.member_stack(others, t.name) for t in replica.charter.tables}
+    compare(
+        replica,
+        JointCounterfactuals(replica.charter, sums, stacks, np.array(WHO), sign),
+        replica.model_of(sums),
+        [
+            replica.view_without([me, *some] if sign < 0 else [p for p in out if p not in some])
+            for some in moved
+        ],
+    )
+
+
+def test_where_nobody_has_rows_nobody_changes_any() -> None:
+    replica = replica_of()
+    stacks = {t.name: replica.member_stack(PEERS[:2], t.name) for t in replica.charter.tables}
+    found = JointCounterfactuals(
+        replica.charter, replica.sums_without([]), stacks, np.ones((1, 2), dtype=np.bool_), -1
+    ).changed("items", np.array([777], dtype=np.uint64))
+    assert not len(found.row)
+    assert found.change.shape == (0, 3)
 
 
 def test_a_row_that_only_the_member_has_is_nothing_without_it() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from openfl.core.contribution import Charter, GroupCard, GroupId, PeerId
 from openfl.group import events as session_events
-from openfl.group.screening import AggregationSettings
 from openfl.learning.comparison import Comparison
 from openfl.network.base import PeerAddress
 from openfl.switching import events as ev
@@ -43,10 +42,10 @@ from tests.group_rig import (
     Member,
     Rig,
     RigSealer,
-    contribution,
     evaluation,
     peer,
     quick,
+    taught_by,
 )
 
 ME = RigSealer(peer(99))
@@ -56,19 +55,6 @@ Effect = ev.LookEffect
 
 def comparison(gain: float) -> Comparison:
     return Comparison(evaluation(1.0), evaluation(1.0 - gain), gain, 0.01, 100)
-
-
-def taught_by(charter: Charter, *numbers: int) -> list[Member]:
-    """The members of a group, each of which has published a row of its own."""
-    rig = Rig(quick(aggregation=AggregationSettings(rule="mean")), charter)
-    for number in numbers:
-        member = rig.add(number=number)
-        rig.join(member)
-        if member.wants_evaluation:  # of the snapshot it joined with
-            rig.give(member, session_events.EvaluationFinished(None))
-        rig.pass_time(2.5)
-        rig.train(member, contribution((number + 1,), float(number + 1)))
-    return rig.members
 
 
 def served(charter: Charter, members: int = 2) -> list[Member]:

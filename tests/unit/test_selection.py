@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openfl.core.contribution import Evaluation, GroupId
-from openfl.learning.comparison import Comparison
+from openfl.learning.comparison import Comparison, Fit
+from openfl.switching.distrusted import MAX_DISTRUSTED, Distrusted
 from openfl.switching.policy import (
+    MAX_TRIED,
     Candidate,
     Finding,
     Here,
@@ -26,20 +31,17 @@ def candidate(name: str, members: int = 10) -> Candidate:
     return Candidate(GroupId(name), name, members)
 
 
-def compared(gain: float, z: float = 2.0, left: float = 1.0) -> Comparison:
-    error = abs(gain / z) if z else 1.0
-    there = Evaluation("rmse", left * (1 - gain), 0.01, 40)
-    return Comparison(Evaluation("rmse", left, 0.01, 40), there, gain, error, 40)
+def compared(gain: float, error: float = 0.002, count: int = 40) -> Comparison:
+    there = Evaluation("rmse", 1 - gain, 0.01, 40)
+    return Comparison(Evaluation("rmse", 1.0, 0.01, 40), there, gain, error, count)
 
 
-def finding(
-    name: str, gain: float, members: int = 10, z: float = 2.0, left: float = 1.0
-) -> Finding:
-    return Finding(candidate(name, members), members, compared(gain, z, left))
+def finding(name: str, gain: float, members: int = 10, error: float = 0.002) -> Finding:
+    return Finding(candidate(name, members), members, compared(gain, error))
 
 
-def fit(value: float) -> Evaluation:
-    return Evaluation("rmse", value, 0.01, 40)
+def fit(value: float, error: float = 0.005) -> Fit:
+    return Fit(Evaluation("rmse", value, error * value, 40))
 
 
 def selector(settings: SelectionSettings = ALWAYS, rounds: int = 20, seed: int = 0) -> Selector:
@@ -78,14 +80,14 @@ def test_it_looks_about_as_often_as_it_is_set_to() -> None:
     assert 160 < count < 240
 
 
-def rare_looks(chooser: Selector, fits: tuple[float, ...] = (1.0,)) -> int:
+def rare_looks(chooser: Selector, fits: Sequence[Fit] = (fit(1.0),)) -> int:
     """How many of 400 rounds it looks in, having looked 16 times for nothing."""
     known = [candidate("jazz")]
     for _ in range(16):
         chooser.decide(HOME, [finding("jazz", -0.1)])
     looked = 0
     for n in range(400):
-        looked += chooser.round_done(HOME, known, fit(fits[n % len(fits)])) is not None
+        looked += chooser.round_done(HOME, known, fits[n % len(fits)]) is not None
     return looked
 
 
@@ -96,7 +98,7 @@ def test_looks_for_nothing_become_rare_but_never_end() -> None:
 
 def test_but_not_while_the_own_fit_gets_worse() -> None:
     settings = replace(ALWAYS, founding=False)
-    worse = tuple(1.03**n for n in range(400))
+    worse = [fit(1.03**n) for n in range(400)]
     assert rare_looks(selector(settings), worse) > 380
 
 
@@ -105,6 +107,25 @@ def test_and_not_when_a_new_group_is_heard_of() -> None:
     for _ in range(16):
         chooser.decide(HOME, [finding("jazz", -0.1)])
     assert looks(chooser, "jazz", "new") is not None
+
+
+def test_nor_do_they_end_being_rare_for_what_chance_does_to_the_fit() -> None:
+    """One round in two is 3 % worse, which is less than two standard errors."""
+    chooser = selector(replace(ALWAYS, founding=False))
+    noisy = [fit(value, error=0.05) for value in (1.0, 1.03)]
+    assert 10 < rare_looks(chooser, noisy) < 45
+
+
+def test_pairs_of_examples_tell_what_is_chance_and_what_is_not() -> None:
+    """Every example a bit worse is news, some much worse and others much better is none."""
+    hard = np.linspace(0.1, 3.9, 40)
+    for change, rare in ((np.full(40, 0.1), False), (np.tile([-1.0, 1.2], 20), True)):
+        chooser = selector(replace(ALWAYS, founding=False))
+        fits = [
+            Fit(Evaluation("mse", float(losses.mean()), 0.2, 40), losses)
+            for losses in (hard, hard + change)
+        ]
+        assert (rare_looks(chooser, fits) < 45) is rare
 
 
 def test_the_same_seed_decides_the_same_and_another_seed_differently() -> None:
@@ -190,23 +211,111 @@ def test_the_own_group_is_never_a_candidate() -> None:
     assert selector().choose(HOME, [candidate("home", 100)]) == ()
 
 
-# --- greed ----------------------------------------------------------------------------------------
+# --- what is expected of a move -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("gain", "action"), [(0.0001, "move"), (0.0, "stay"), (-0.2, "stay")])
-def test_any_gain_is_moved_for_and_no_gain_is_not(gain: float, action: str) -> None:
+@pytest.mark.parametrize(("gain", "action"), [(0.0001, "move"), (-0.0001, "stay"), (-0.2, "stay")])
+def test_any_gain_that_is_sure_is_moved_for(gain: float, action: str) -> None:
     chooser = selector(rounds=4)
-    decision = chooser.decide(HOME, [finding("jazz", gain, z=0.1)])
+    decision = chooser.decide(HOME, [finding("jazz", gain, error=1e-6)])
     assert decision.action == action
     assert (decision.target is not None) == (action == "move")
     assert chooser.latest is decision
+
+
+@pytest.mark.parametrize(("gain", "action"), [(0.0049, "stay"), (0.0051, "move")])
+def test_a_smaller_group_must_be_half_a_percent_better(gain: float, action: str) -> None:
+    found = finding("jazz", gain, members=9, error=1e-6)
+    assert selector().decide(HOME, [found]).action == action
+
+
+def test_a_large_gain_that_is_unsure_is_not_believed_of_groups_of_one_kind() -> None:
+    """10 % with an error of 8 %: of a group as large, a bit of it; of a smaller one, too little."""
+    chooser = selector()
+    expected = chooser.expected_gain(HOME, finding("jazz", 0.1, error=0.08))
+    assert 0 < expected < 0.015
+    assert chooser.decide(HOME, [finding("jazz", 0.1, members=5, error=0.08)]).action == "stay"
+
+
+def test_it_is_where_many_members_do_harm_here_for_then_there_are_other_kinds_of_data() -> None:
+    found = [finding("jazz", 0.1, members=5, error=0.04)]
+    assert selector().decide(HOME, found, harmful=(0, 40)).action == "stay"
+    chooser = selector()
+    assert chooser.decide(HOME, found, harmful=(20, 40)).action == "move"
+    assert chooser.latest.gain > 0.07
+
+
+def test_a_larger_group_is_joined_unless_it_is_surely_worse() -> None:
+    assert selector().decide(HOME, [finding("big", -0.02, 30, error=0.05)]).action == "move"
+    assert selector().decide(HOME, [finding("big", -0.02, 30, error=0.002)]).action == "stay"
+    assert selector().decide(HOME, [finding("small", -0.02, 3, error=0.05)]).action == "stay"
+
+
+def test_the_size_that_counts_is_what_was_fetched_not_what_was_claimed() -> None:
+    claimed = Finding(candidate("boast", 500), 3, compared(-0.001, 0.05))
+    assert selector().decide(HOME, [claimed]).action == "stay"
+
+
+def test_what_nobody_has_signed_moves_nobody() -> None:
+    told = replace(finding("jazz", 0.3, members=50), signed=False)
+    decision = selector().decide(HOME, [told], harmful=(20, 40))
+    assert decision.action == "stay"
+    both = [told, finding("soul", 0.01)]
+    decision = selector().decide(HOME, both, harmful=(20, 40))
+    assert decision.target == candidate("soul")
+
+
+def between(
+    gain: float, error: float, here: int, there: int, harmful: tuple[int, int] = (0, 0)
+) -> tuple[bool, bool]:
+    """Whether a node of group a, of `here` members, moves to b, of `there`; and one of b to a. What
+    the one gains, that the other loses."""
+    a, b = Here(GroupId("a"), "a", here), Here(GroupId("b"), "b", there)
+    to_b, to_a = finding("b", gain, there, error), finding("a", -gain, here, error)
+    there_ = selector().decide(a, [to_b], harmful=harmful).action == "move"
+    back = selector().decide(b, [to_a], harmful=harmful).action == "move"
+    return there_, back
+
+
+@given(
+    gain=st.floats(-1, 1),
+    error=st.floats(0, 1),
+    here=st.integers(1, 50),
+    there=st.integers(1, 50),
+    harmful=st.integers(0, 40),
+)
+def test_two_nodes_never_move_to_each_other_s_group_at_once(
+    gain: float, error: float, here: int, there: int, harmful: int
+) -> None:
+    assert between(gain, error, here, there, (harmful, 40)) != (True, True)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize(("here", "there"), [(1, 1), (3, 3), (12, 12), (1, 2), (5, 8), (10, 11)])
+def test_groups_between_which_nothing_tells_become_one_towards_the_larger(
+    here: int, there: int, error: float
+) -> None:
+    """Of equal ones, towards the one whose id is later: everywhere the same."""
+    assert between(0.0, error, here, there) == (True, False)
+    if here != there:
+        assert between(0.0, error, there, here) == (False, True)
 
 
 def test_of_several_better_groups_the_best_is_taken() -> None:
     decision = selector().decide(HOME, [finding("jazz", 0.01), finding("rock", 0.3)])
     assert decision.target is not None
     assert decision.target.name == "rock"
-    assert "rock is +30.0 % better than home" in decision.why
+    assert decision.gain == pytest.approx(0.3, abs=0.001)
+    assert decision.why == (
+        "rock should be 30.0 % better than home (+30.0 % +- 0.2 % by 40 examples)"
+    )
+
+
+def test_why_it_stays_says_the_same_of_the_next_best() -> None:
+    one = Finding(candidate("jazz"), 10, compared(-0.1, 0.01, count=1))
+    decision = selector().decide(HOME, [one, finding("rock", -0.3)])
+    assert decision.why.startswith("jazz should be ")
+    assert decision.why.endswith(" % worse than home (-10.0 % +- 1.0 % by 1 example)")
 
 
 def test_when_nobody_answered_it_stays_and_says_so() -> None:
@@ -229,77 +338,92 @@ def test_a_move_that_the_owner_orders_is_not_counted() -> None:
     assert (chooser.moves, chooser.rounds_here, chooser.dwell_left) == (0, 0, 0)
 
 
-# --- consolidation --------------------------------------------------------------------------------
-
-
-def test_a_clearly_larger_group_that_is_about_as_good_is_joined() -> None:
-    decision = selector(rounds=6).decide(HOME, [finding("big", -0.004, members=15, z=0.5)])
-    assert decision.action == "move"
-    assert "big is larger (15 members, home has 10)" in decision.why
-
-
-@pytest.mark.parametrize(
-    ("gain", "members", "z", "rounds"),
-    [
-        (-0.004, 14, 0.5, 6),  # not 1.5 times as large
-        (-0.005, 15, 0.5, 6),  # too much worse
-        (-0.004, 15, -1.0, 6),  # surely worse
-        (-0.004, 15, 0.5, 5),  # too early
-    ],
-)
-def test_but_not_when_one_thing_differs(gain: float, members: int, z: float, rounds: int) -> None:
-    found = finding("big", gain, members=members)
-    error = abs(gain / z)
-    found = replace(found, comparison=replace(found.comparison, standard_error=error))
-    decision = selector(rounds=rounds).decide(HOME, [found])
-    if z == -1.0:
-        assert found.comparison.z == pytest.approx(-1.0)
-    assert decision.action == "stay"
-
-
-def test_the_larger_group_never_moves_to_the_smaller_for_it() -> None:
-    big = Here(GroupId("big"), "big", 15)
-    assert selector().decide(big, [finding("home", -0.001, members=10, z=0.1)]).action == "stay"
-
-
-def test_the_size_that_counts_is_what_was_fetched_not_what_was_claimed() -> None:
-    claimed = Finding(candidate("boast", 500), 3, compared(-0.001, 0.1))
-    assert selector().decide(HOME, [claimed]).action == "stay"
-
-
 # --- founding -------------------------------------------------------------------------------------
 
+SIX = Here(GroupId("home"), "home", 6)
 
-def test_it_asks_for_training_alone_in_a_big_group_after_some_rounds() -> None:
-    look = selector(rounds=7).round_done(Here(GroupId("home"), "home", 6), [])
-    assert look == LookOrder((), alone=True)
+
+def orders(chooser: Selector, here: Here, rounds: int) -> list[LookOrder]:
+    found = [chooser.round_done(here, []) for _ in range(rounds)]
+    return [order for order in found if order is not None]
+
+
+def test_it_asks_for_its_own_circle_in_a_big_group_after_some_rounds() -> None:
+    found = orders(selector(rounds=7), SIX, 40)
+    assert found
+    assert set(found) == {LookOrder((), circle=True)}
 
 
 @pytest.mark.parametrize(
-    ("members", "rounds", "founding", "chance"),
-    [(5, 7, True, 1.0), (6, 6, True, 1.0), (6, 7, False, 1.0), (6, 7, True, 0.0)],
+    ("members", "rounds", "count", "founding"),
+    [(5, 7, 40, True), (6, 0, 7, True), (6, 7, 40, False)],
 )
 def test_but_not_in_a_small_one_or_early_or_when_told_not_to(
-    members: int, rounds: int, founding: bool, chance: float
+    members: int, rounds: int, count: int, founding: bool
 ) -> None:
-    settings = replace(ALWAYS, founding=founding, found_probability=chance)
     here = Here(GroupId("home"), "home", members)
-    assert selector(settings, rounds=rounds).round_done(here, []) is None
+    assert orders(selector(replace(ALWAYS, founding=founding), rounds=rounds), here, count) == []
 
 
 @pytest.mark.parametrize(
-    ("gain", "z", "action"),
-    [(0.03, 1.1, "found"), (0.029, 1.1, "stay"), (0.03, 1.0, "stay")],
+    ("probability", "members", "part"),
+    [(0.1, 6, 0.1), (0.1, 20, 0.1), (0.1, 40, 0.05), (0.1, 200, 0.01), (1.0, 6, 1 / 3), (0, 6, 0)],
 )
-def test_a_group_is_founded_when_training_alone_is_clearly_better(
-    gain: float, z: float, action: str
+def test_no_more_than_two_members_a_round_look_at_their_circle(
+    probability: float, members: int, part: float
 ) -> None:
-    decision = selector().decide(HOME, [], compared(gain, z))
+    settings = replace(ALWAYS, found_probability=probability)
+    found = orders(selector(settings), Here(GroupId("home"), "home", members), 4000)
+    assert abs(len(found) - 4000 * part) <= 4 * (4000 * part * (1 - part)) ** 0.5
+
+
+def test_who_looks_at_its_circle_looks_whether_it_has_a_group_already() -> None:
+    settings = replace(ALWAYS, look_probability=0.0)
+    chooser = selector(settings)
+    found = [chooser.round_done(SIX, [candidate("jazz")]) for _ in range(40)]
+    assert LookOrder((candidate("jazz"),), circle=True) in found
+
+
+@pytest.mark.parametrize(
+    ("gain", "z", "count", "action"),
+    [
+        (0.03, 1.1, 5, "found"),
+        (0.029, 1.1, 5, "stay"),
+        (0.03, 1.0, 5, "stay"),
+        (0.03, 1.1, 4, "stay"),
+        (-0.3, -9.0, 40, "stay"),
+    ],
+)
+def test_a_group_is_founded_when_the_own_circle_is_clearly_better(
+    gain: float, z: float, count: int, action: str
+) -> None:
+    circle = compared(gain, gain / z, count)
+    decision = selector().decide(HOME, [], circle=circle)
     assert decision.action == action
+    assert decision.target is None
+    assert ("without members that do harm here home is +3.0 % better" in decision.why) is (
+        action == "found"
+    )
+
+
+def test_training_alone_founds_no_group() -> None:
+    assert selector().decide(HOME, [], compared(0.5)).action == "stay"
+
+
+def test_whose_circle_has_a_group_joins_that_and_of_two_the_larger() -> None:
+    kin = [replace(finding(n, -0.1, m), kin=True) for n, m in (("few", 3), ("many", 4))]
+    others = [finding("others", -0.1, 9)]
+    decision = selector().decide(HOME, [*kin, *others], circle=compared(0.1))
+    assert decision.action == "move"
+    assert decision.target == candidate("many", 4)
+    assert "many is of the others" in decision.why
+    decision = selector().decide(HOME, others, circle=compared(0.1))
+    assert decision.action == "found"
+    assert selector().decide(HOME, [*kin, *others], circle=compared(0.01)).action == "stay"
 
 
 def test_a_better_group_is_joined_rather_than_one_founded() -> None:
-    decision = selector().decide(HOME, [finding("jazz", 0.01)], compared(0.5))
+    decision = selector().decide(HOME, [finding("jazz", 0.01)], circle=compared(0.5))
     assert decision.action == "move"
 
 
@@ -311,6 +435,7 @@ def deceived(
 ) -> tuple[Selector, LookOrder | None]:
     """It left home (metric 1.0) for a group that promised 0.8 and serves `fits` instead."""
     chooser = selector(settings)
+    chooser.round_done(HOME, [], fit(1.0))
     chooser.decide(HOME, [finding("trap", 0.2)])
     chooser.moved()
     trap = Here(GroupId("trap"), "trap", 5)
@@ -339,7 +464,7 @@ def test_a_group_no_worse_than_the_one_left_has_kept_it(value: float) -> None:
 def test_it_goes_back_and_the_move_does_not_count() -> None:
     chooser, _ = deceived()
     trap = Here(GroupId("trap"), "trap", 5)
-    decision = chooser.decide(trap, [finding("home", 0.03, left=1.03)])
+    decision = chooser.decide(trap, [finding("home", 0.03)])
     assert decision.action == "move"
     assert "does not hold what it promised" in decision.why
     chooser.moved()
@@ -386,8 +511,67 @@ def test_it_goes_on_looking_while_nobody_answers() -> None:
     assert chooser.round_done(trap, known, fit(1.5)) == LookOrder((candidate("home"),), alone=False)
 
 
-def test_what_is_no_longer_known_is_forgotten() -> None:
+def test_what_may_be_chance_is_no_broken_promise() -> None:
+    """5 % worse than what was left, with a standard error of 4 %, is."""
+    trap = Here(GroupId("trap"), "trap", 5)
+    for error, broken in ((0.04, False), (0.01, True)):
+        chooser = selector()
+        chooser.round_done(HOME, [], fit(1.0, error / 2**0.5))
+        chooser.decide(HOME, [finding("trap", 0.2)])
+        chooser.moved()
+        chooser.round_done(trap, [], fit(1.05, error / 2**0.5))
+        assert chooser.is_distrusted(GroupId("trap")) is broken
+
+
+def test_who_has_nothing_held_out_measures_no_promise() -> None:
     chooser = selector()
-    chooser.decide(HOME, [finding("jazz", -0.1), finding("rock", -0.1)])
-    chooser.forget_all_but({GroupId("rock"): None})
-    assert set(chooser.findings) == {"rock"}
+    chooser.round_done(HOME, [], None)
+    chooser.decide(HOME, [finding("trap", 0.2)])
+    chooser.moved()
+    assert chooser.round_done(Here(GroupId("trap"), "trap", 5), [], fit(9.0)) is None
+    assert not chooser.is_distrusted(GroupId("trap"))
+
+
+def test_a_group_that_was_founded_has_promised_nothing() -> None:
+    chooser = selector()
+    chooser.round_done(HOME, [], fit(1.0))
+    chooser.decide(HOME, [], circle=compared(0.1))
+    chooser.moved()
+    own = Here(GroupId("own"), "own", 1)
+    assert chooser.round_done(own, [candidate("home")], fit(9.0)) is None
+    assert chooser.moves == 1
+
+
+# --- bounded memory -------------------------------------------------------------------------------
+
+
+def test_no_more_than_so_many_broken_promises_are_remembered() -> None:
+    distrusted = Distrusted(16)
+    for number in range(MAX_DISTRUSTED + 100):
+        distrusted.broke_promise(GroupId(f"g{number:04}"), number)
+    assert len(distrusted) == MAX_DISTRUSTED
+    latest = GroupId(f"g{MAX_DISTRUSTED + 99:04}")
+    assert distrusted.is_distrusted(latest, MAX_DISTRUSTED + 100)
+    assert not distrusted.is_distrusted(GroupId("g0000"), 15), "free again first: it made room"
+
+
+def test_distrust_lasts_twice_as_long_each_time_but_is_a_number_for_ever() -> None:
+    distrusted, trap = Distrusted(16), GroupId("trap")
+    for times in range(30):
+        distrusted.broke_promise(trap, 0)
+        rounds = 16 * 2 ** min(times, 20)
+        assert distrusted.is_distrusted(trap, rounds - 1)
+        assert not distrusted.is_distrusted(trap, rounds)
+
+
+def test_of_a_flood_of_groups_no_more_than_so_many_are_remembered() -> None:
+    chooser = selector()
+    for number in range(MAX_TRIED + 10):
+        name = f"fake{number}"
+        if number % 2:
+            chooser.decide(HOME, [finding(name, -0.1)])
+        else:
+            chooser.decide(HOME, [], unreached=[GroupId(name)])
+    assert len(chooser._tried) == MAX_TRIED
+    assert len(chooser.findings) == MAX_TRIED // 2
+    assert GroupId(f"fake{MAX_TRIED + 9}") in chooser.findings

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from openfl.aggregation.member_judge import GROSS, HARMFUL, HEAVY
 from openfl.core.contribution import Contribution, ModelView
 from openfl.group import events as ev
-from openfl.group.screening import AggregationSettings, Case
+from openfl.group.case import Case
+from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.learning.task import Counterfactuals
 from openfl.network.base import Verdict

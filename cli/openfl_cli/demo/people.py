@@ -89,8 +89,12 @@ def problems(end: ActsEnd, found: Sequence[Reference]) -> list[str]:
 
 
 def verdict(end: ActsEnd, found: Sequence[Reference]) -> str:
-    """Of nodes without problems: whether switching served them, in one sentence."""
+    """Of nodes without problems: whether switching served them, in one sentence. It did when they
+    would not have been better off where they were, nor alone, either."""
     groups = len(set(end.groups))
+    elsewhere = (behind(end.after, named(found, key)) for key in ("stayed", "alone"))
+    served = all(part is not None and part <= AS_GOOD for part in elsewhere)
+    said = "Switching served them" if served else "They ended no worse than together"
 
     def against(key: str) -> str:
         part = behind(end.after, named(found, key))
@@ -100,7 +104,7 @@ def verdict(end: ActsEnd, found: Sequence[Reference]) -> str:
         return f"{100 * abs(part):.1f} % {'worse' if part > 0 else 'better'} than"
 
     return (
-        f"Switching served them: {len(end.shards)} people ended in"
-        f" {groups} group{'s' if groups > 1 else ''}, {against('one_model')} one model for all,"
+        f"{said}: {len(end.shards)} people ended in {groups} group{'s' if groups > 1 else ''},"
+        f" {against('one_model')} one model for all,"
         f" {against('stayed')} where chance put them, {against('alone')} alone."
     )

@@ -29,6 +29,8 @@ from openfl_cli.threads import in_thread
 
 GROUPS = ("red", "green", "blue", "gold")
 KEPT_EVENTS = 30
+LET_GO_SECONDS = 120.0
+"""For a node to answer that it is free: it writes that to disk first, on a busy machine."""
 SHOWN_KINDS = ("switched", "not-moved")
 HELD_OUT = ("data.validation_fraction=0.2", "data.test_fraction=0.2")
 """Nodes of a demo have few ratings: enough of them to judge by."""
@@ -217,7 +219,7 @@ class TwoActs:
         self._let_go_rounds = self._last_move_rounds = self._rounds()
         async with trio.open_nursery() as nursery:
             for home, group in zip(self.homes, self._first_groups, strict=True):
-                switch = partial(running_node, home, "switch", 20.0, group=group)
+                switch = partial(running_node, home, "switch", LET_GO_SECONDS, group=group)
                 nursery.start_soon(in_thread, switch)
 
     # --- following --------------------------------------------------------------------------------

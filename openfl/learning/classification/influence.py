@@ -1,11 +1,11 @@
 """What single members do to a node's own examples, for `LinearClassifier.loss_changes`.
 
-A member that comes in or goes out changes the rows of classes, which classes there are at all, and
-the units in which everybody sees the features. The losses in each of its worlds are worked out from
-all of these, as if its model had been received: a class that only the member tells of takes part of
-every example's probability, and units that shift move every example. That is as cheap as leaving
-something out, since a world is one product of the examples with some classes. Names of classes are
-shown and move no prediction, so they do not count.
+A member that comes in or goes out changes the rows of classes, and which classes there are at all:
+one that only the member tells of takes part of every example's probability. Names of classes are
+shown and move no prediction, so they do not count. Nor do the units in which everybody sees the
+features: they are axes, which the rows of classes follow within a few rounds, and what a shift of
+axes does before that would hide what a member has to say. Units that are far out are a matter of
+size (see `openfl.aggregation.member_judge`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import ChangedRows, Keys, ModelView
 from openfl.learning.classification.charter import CLASSES, FEATURE_KEYS, FEATURES
-from openfl.learning.classification.scores import Matrix, Units, log_losses, units_in
+from openfl.learning.classification.scores import Matrix, Units, log_losses, units_of
 from openfl.learning.splitting import evenly
 from openfl.learning.task import Counterfactuals
 
@@ -47,18 +47,13 @@ def loss_changes(
         keys = np.union1d(known, part.keys(CLASSES))
         is_own = np.isin(keys, own_keys, assume_unique=True)
         rows, evidence = _learned(model, CLASSES, keys)
-        units, of_units = _learned(model, FEATURES, FEATURE_KEYS)
         if before is None:
-            before = _losses(values, labels, own, keys, is_own, rows, evidence, units, of_units)
-        classes, shifts = part.changed(CLASSES, keys), part.changed(FEATURES, FEATURE_KEYS)
+            before = _losses(values, labels, own, model, keys, is_own, rows, evidence)
+        classes = part.changed(CLASSES, keys)
         changes = np.zeros((len(labels), part.count))
-        touched = np.union1d(classes.counterfactual, shifts.counterfactual)
-        for world in touched.tolist():
-            there = (
-                *_changed(rows, evidence, classes, world),
-                *_changed(units, of_units, shifts, world),
-            )
-            changes[:, world] = _losses(values, labels, own, keys, is_own, *there) - before
+        for world in np.unique(classes.counterfactual).tolist():
+            there = _changed(rows, evidence, classes, world)
+            changes[:, world] = _losses(values, labels, own, model, keys, is_own, *there) - before
         yield changes
 
 
@@ -66,17 +61,16 @@ def _losses(
     values: Matrix,
     labels: Keys,
     own: Units,
+    model: ModelView,
     keys: Keys,
     is_own: NDArray[np.bool_],
     rows: Matrix,
     evidence: Matrix,
-    units: Matrix,
-    of_units: Matrix,
 ) -> Matrix:
     """float64[n]: in one world. Classes that nobody there has evidence of are none, but for those
     of this node."""
     here = is_own | (evidence > 0)
-    seen_in = units_in(units) if (of_units > 0).all() else own
+    seen_in = units_of(model) if (model.evidence(FEATURES, FEATURE_KEYS) > 0).all() else own
     return log_losses(values, labels, seen_in, keys[here], rows[here])
 
 
