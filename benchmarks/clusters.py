@@ -81,7 +81,6 @@ HOW = {
     "cnn": How(rounds=40, epochs=5, learning_rate=0.1),
 }
 """The best found for the baselines, on other seeds. What OpenFL's owners choose: `Settings`."""
-DFCA_HOW = HOW | {"logistic": replace(HOW["logistic"], epochs=1, first_scale=1.0)}
 
 
 # --- OpenFL ---------------------------------------------------------------------------------------
@@ -402,8 +401,7 @@ def baselines(
         for number in range(RESTARTS)
     ]
     best = min(restarts, key=beside.loss)
-    of_gossip = replace(DFCA_HOW[options.model], rounds=options.rounds)
-    gossip = dfca(beside.model, beside.data_at, k, of_gossip, options.seed)
+    gossip = dfca(beside.model, beside.data_at, k, how, options.seed)
     given = fixed(beside.model, beside.data_at, turns, how, options.seed)
     found: dict[str, Any] = {"ifca_each": [float(np.mean(beside.accuracies(e))) for e in restarts]}
     found["ifca_purity_each"] = [beside.purity(end) for end in restarts]

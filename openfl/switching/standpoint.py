@@ -38,8 +38,8 @@ class Standpoint:
     charter: Charter
     others: ModelView | None
     circle: ModelView | None = None
-    unjudged: bool = False
     promising: Callable[[Finding], bool] = may_be_better
+    unjudged: bool = False
 
 
 def standpoint_of(
