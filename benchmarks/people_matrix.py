@@ -12,9 +12,9 @@ same settings, data and source of openfl/, are not done again, so that a stopped
 Columns: `loss` against what is best of one model, staying and alone on the mean over the seeds of a
 cell (of a single seed chance says which is best); `se` of one seed's loss, paired over its nodes:
 what the people drawn leave uncertain; `moves` and `quiet`, in how many runs nobody moved in the
-last third; `way` and `rounds`, how far and how long the mean was above its own start on the way
-(see people.py); `looks` in KB a node and round in the last third. Mean over seeds, and the worst
-seed behind the stroke.
+last third; `way` and `over stay`, by how much the mean was for longer than three rounds above its
+own start, and above staying at the same time (see people.py); `looks` in KB a node and round in the
+last third. Mean over seeds, and the worst seed behind the stroke.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from openfl.core.telemetry import json_plain
 Row = dict[str, Any]
 HEADER = (
     "data", "people x nodes", "start", "one model", "stay", "alone", "choosing", "loss %", "se %",
-    "moves", "founded", "last", "groups", "quiet", "way %", "rounds", "looks KB",
+    "moves", "founded", "last", "groups", "quiet", "way %", "over stay %", "looks KB",
 )  # fmt: skip
 REFERENCES = ("one_model", "stay", "alone")
 MOST_LOSS, WORST_LOSS = 0.3, 1.0
@@ -233,7 +233,7 @@ def columns(rows: Sequence[Row]) -> list[str]:
         both("groups", ".1f"),
         f"{quiet} of {len(rows)}",
         both("worst_on_the_way_percent", "+.2f"),
-        both("rounds_worse", ".0f"),
+        both("worst_against_stay_percent", "+.2f"),
         f"{values(rows, 'probe_bytes_settled').mean() / 1000:.1f}"
         f" / {values(rows, 'probe_bytes_settled').max() / 1000:.1f}",
     ]
