@@ -78,7 +78,7 @@ class SwitchingConfig:
     )
     founding: bool = setting(
         True,
-        "Found a new group when training alone is clearly better than the group.",
+        "Found a new group when many members do harm here and the others are better without them.",
     )
     found_min_members: int = setting(
         6,

@@ -264,7 +264,7 @@ class GroupsSection:
         choices=("random", "single", "oracle"),
     )
     switching: bool = setting(False, "Nodes look around, move, and let groups merge.")
-    founding: bool = setting(True, "Nodes that learn better alone found groups, if they switch.")
+    founding: bool = setting(True, "Nodes that many members do harm found groups, if they switch.")
     founding_after_rounds: int = setting(
         8, "Nobody founds a group before this round of its own.", minimum=0, maximum=10_000
     )

@@ -52,11 +52,15 @@ def test_communities_of_other_kinds_find_each_other_too(name: str) -> None:
 @pytest.mark.parametrize("engine", ["sessions", "shared"])
 @pytest.mark.parametrize("kind", ["implicit", "classification"])
 def test_one_group_of_any_kind_comes_near_central_training(kind: str, engine: str) -> None:
-    outcome = small(kind, run__engine=engine)
-    first, last = outcome.records[0], outcome.records[-1]
-    assert outcome.summary.metric == METRICS[kind]
-    assert last.test.pooled < first.test.pooled
-    assert outcome.summary.against_central < 0.1
+    # Of so few examples one seed says little: by itself it ends 6 % below to 14 % above.
+    behind = []
+    for seed in range(4):
+        outcome = small(kind, run__engine=engine, run__seed=seed)
+        first, last = outcome.records[0], outcome.records[-1]
+        assert outcome.summary.metric == METRICS[kind]
+        assert last.test.pooled < first.test.pooled
+        behind.append(outcome.summary.against_central)
+    assert sum(behind) / len(behind) < 0.1
 
 
 @pytest.mark.parametrize("kind", ["implicit", "classification"])

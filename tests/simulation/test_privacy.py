@@ -398,10 +398,10 @@ async def test_a_task_that_published_a_users_factors_would_be_caught(
 
     def leaking(self: Any, *arguments: Any) -> Contribution:
         made = honest(self, *arguments)
-        items, mean = made.blocks
+        items, *rest = made.blocks
         values = items.values.copy()
         values[3] = self._user_factors[0]
-        return Contribution((replace(items, values=values), mean))
+        return Contribution((replace(items, values=values), *rest))
 
     monkeypatch.setattr(MatrixFactorization, "local_step", leaking)
     async with village() as town:
