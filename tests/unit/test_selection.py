@@ -406,8 +406,21 @@ def test_a_group_is_founded_when_the_own_circle_is_clearly_better(
     )
 
 
-def test_training_alone_founds_no_group() -> None:
-    assert selector().decide(HOME, [], compared(0.5)).action == "stay"
+@pytest.mark.parametrize(
+    ("gain", "z", "count", "action"),
+    [
+        (0.5, 2.6, 40, "found"),
+        (0.5, 2.5, 40, "stay"),
+        (0.02, 9.0, 40, "stay"),
+        (0.5, 9.0, 4, "stay"),
+        (-0.5, -9.0, 40, "stay"),
+    ],
+)
+def test_where_nobody_s_influence_is_known_a_group_is_founded_when_alone_is_surely_better(
+    gain: float, z: float, count: int, action: str
+) -> None:
+    alone = compared(gain, gain / z, count)
+    assert selector().decide(HOME, [], alone).action == action
 
 
 def test_whose_circle_has_a_group_joins_that_and_of_two_the_larger() -> None:

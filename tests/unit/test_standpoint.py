@@ -187,3 +187,14 @@ def test_what_one_standard_error_more_would_make_better_may_be(
     compared = Comparison(evaluation(1.0), evaluation(1.0), gain, error, 9)
     found = Finding(Candidate(CHARTER.group_id, "ska", 3), 3, compared, signed=False)
     assert may_be_better(found) is better
+
+
+def test_where_nobody_was_judged_that_is_said_when_a_circle_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = session_of(6)
+    monkeypatch.setattr(session, "opinions", dict)
+    assert standpoint_of(session, 0.25, 2, circle=True).unjudged
+    assert not standpoint_of(session, 0.25, 2, circle=False).unjudged
+    monkeypatch.setattr(session, "opinions", lambda: {peer(1): 1.0})
+    assert not standpoint_of(session, 0.25, 2, circle=True).unjudged
