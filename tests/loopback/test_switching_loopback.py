@@ -123,7 +123,9 @@ async def test_a_node_whose_data_fit_the_other_group_moves_there_by_itself(
             )
             switching = node.node.snapshot().switching
             assert switching.moves == 1
-            assert any("moved from blues to jazz: jazz should be " in d.text for d in switching.decisions)
+            assert any(
+                "moved from blues to jazz: jazz should be " in d.text for d in switching.decisions
+            )
             (jazz_view,) = [g for g in await node.node.groups() if g.name == "jazz"]
             assert jazz_view.mine
         # A restart with the same options goes on where the node went, not where it began.
