@@ -37,8 +37,9 @@ def sources_of(ref: str, folder: Path) -> Path:
 class Version:
     """The command of one version."""
 
-    def __init__(self, name: str, sources: Path) -> None:
+    def __init__(self, name: str, sources: Path, *options: str) -> None:
         self.name = name
+        self.options = options
         kept = {n: v for n, v in os.environ.items() if not n.startswith("OPENFL_")}
         self.environment = {**kept, "PYTHONPATH": f"{sources}{os.pathsep}{sources / 'cli'}"}
 
@@ -56,7 +57,7 @@ class Version:
     def start(self, home: Path, data: str, *options: str) -> subprocess.Popen[bytes]:
         argv = ["start", "--home", str(home), "--data", str(DATA / data), "--no-view"]
         argv += ["--group", "beside", "--listen", "/ip4/127.0.0.1/tcp/0", "--interval", "0.3"]
-        argv += ["--no-auto-switch", *options]
+        argv += ["--no-auto-switch", *self.options, *options]
         return subprocess.Popen(
             [sys.executable, "-m", "openfl_cli", *argv],
             env=self.environment,
@@ -110,8 +111,13 @@ def main() -> None:
     ref = parser.parse_args().ref
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        here = Version("this version", ROOT)
-        other = Version(ref, sources_of(ref, folder / "sources"))
+        sources = sources_of(ref, folder / "sources")
+        other = Version(ref, sources)
+        charter = sources / "openfl" / "learning" / "rating" / "charter.py"
+        # Versions from before the prior of users join groups that are founded without it.
+        knows_prior = charter.exists() and "user_prior" in charter.read_text(encoding="utf-8")
+        options = () if knows_prior else ("--set", "task.user_prior=0")
+        here = Version("this version", ROOT, *options)
         good = []
         for first, second in ((other, here), (here, other)):
             print(f"{second.name} joins through {first.name}")

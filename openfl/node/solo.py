@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from openfl.core.contribution import ModelView
 from openfl.learning.central import SoloResult, train_alone
 from openfl.learning.workload import Workload, charter_difference
 from openfl.node.compute import Compute
@@ -34,11 +33,6 @@ class SoloTraining:
     def result(self) -> SoloResult | None:
         """None while it is not known for the group the node is in."""
         return self._result
-
-    @property
-    def model(self) -> ModelView | None:
-        """What was learned alone; None while it is not known."""
-        return None if self._result is None else self._result.model
 
     async def train(self, membership: Membership) -> None:
         """Find the result for the group of this membership, if that is another task."""

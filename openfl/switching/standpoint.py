@@ -17,13 +17,11 @@ GOOD = 0.5
 KIN_PART = 0.8
 """Of those members of another group that this node knows, so many must have done it good."""
 MAX_OPINIONS = 4096
-DOUBTFUL_GAIN = -0.01
 
 
-def may_be_better(finding: Finding) -> bool:
-    """Whether one standard error more would make the group better, or hardly worse."""
-    found = finding.comparison
-    return found.gain + found.standard_error > DOUBTFUL_GAIN
+def anything(_: Finding) -> bool:
+    """Where no policy says otherwise, every group is fetched signed."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Standpoint:
     charter: Charter
     others: ModelView | None
     circle: ModelView | None = None
-    promising: Callable[[Finding], bool] = may_be_better
+    promising: Callable[[Finding], bool] = anything
     unjudged: bool = False
 
 

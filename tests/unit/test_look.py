@@ -35,7 +35,7 @@ from openfl.switching.snapshot_fetch import (
     MAX_SOURCES,
     SnapshotFetch,
 )
-from openfl.switching.standpoint import Standpoint, may_be_better
+from openfl.switching.standpoint import Standpoint
 from openfl.wire import messages as wire
 from tests.group_rig import (
     CHARTER,
@@ -442,6 +442,11 @@ class Looking:
             self.judge(machine, gain if closer is None else closer)
 
 
+def may_be_better(finding: Finding) -> bool:
+    """As a policy would say: all but the clearly worse is to be looked at closer."""
+    return finding.comparison.gain + finding.comparison.standard_error > -0.01
+
+
 def look(
     serving: Sequence[Charter] = GROUPS,
     *,
@@ -555,7 +560,7 @@ def test_what_a_look_has_fetched_is_not_fetched_again(gain: float, asked: list[s
         assert [request.protocol for request in requests] == asked
         (member, *_) = kept[GROUPS[0].group_id]
         sizes.append([len(answer_of(member, request, situation.now)) for request in requests])
-    assert all(second < first * 0.7 for first, second in zip(*sizes, strict=True))
+    assert all(second < first / 2 for first, second in zip(*sizes, strict=True)), sizes
 
 
 def test_a_group_that_is_clearly_worse_is_judged_by_its_summary_alone() -> None:

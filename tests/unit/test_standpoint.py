@@ -9,16 +9,13 @@ import pytest
 from openfl.aggregation.member_judge import HARMFUL, HEAVY
 from openfl.core.contribution import ModelView, PeerId
 from openfl.group.session import GroupSession
-from openfl.learning.comparison import Comparison
-from openfl.switching.policy import Candidate, Finding
 from openfl.switching.standpoint import (
     HARM,
     MAX_OPINIONS,
     Acquaintances,
-    may_be_better,
     standpoint_of,
 )
-from tests.group_rig import CHARTER, Rig, evaluation, peer, quick, taught_by
+from tests.group_rig import CHARTER, Rig, peer, quick, taught_by
 
 
 def rows(model: ModelView | None) -> list[int] | None:
@@ -175,18 +172,6 @@ def test_the_last_to_be_judged_are_remembered_and_no_more_than_so_many() -> None
 
 
 # --- looking closer -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("gain", "error", "better"),
-    [(0.1, 0.0, True), (-0.05, 0.05, True), (-0.05, 0.03, False), (-0.5, 0.1, False)],
-)
-def test_what_one_standard_error_more_would_make_better_may_be(
-    gain: float, error: float, better: bool
-) -> None:
-    compared = Comparison(evaluation(1.0), evaluation(1.0), gain, error, 9)
-    found = Finding(Candidate(CHARTER.group_id, "ska", 3), 3, compared, signed=False)
-    assert may_be_better(found) is better
 
 
 def test_where_nobody_was_judged_that_is_said_when_a_circle_is_asked_for(

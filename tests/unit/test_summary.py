@@ -17,7 +17,7 @@ from openfl.core.model_view import DenseModel, DenseTable
 from openfl.group import events as ev
 from openfl.switching.summary import Summary, SummaryReader
 from openfl.wire import messages as wire
-from tests.group_rig import CHARTER, Member, Rig, RigSealer, contribution, peer, quick
+from tests.group_rig import CHARTER, Member, RigSealer, peer, taught_by
 
 STRANGER = RigSealer(peer(99))
 ENCODINGS: tuple[Encoding, ...] = ("int4", "int8", "float16", "float32")
@@ -122,15 +122,7 @@ def test_a_cursor_in_no_table_of_the_charter_is_an_error() -> None:
 
 def group(*numbers: int) -> Member:
     """The first of these members, each of which has published a row of its own."""
-    rig = Rig(quick())
-    for number in numbers:
-        member = rig.add(number=number)
-        rig.join(member)
-        if member.wants_evaluation:  # of the snapshot it joined with
-            rig.give(member, ev.EvaluationFinished(None))
-        rig.pass_time(2.5)
-        rig.train(member, contribution((number + 1,), float(number + 1)))
-    return rig.members[0]
+    return taught_by(CHARTER, *numbers)[0]
 
 
 def ask(member: Member, payload: bytes) -> bytes:
