@@ -69,11 +69,11 @@ class AggregationConfig:
 
 @dataclass(frozen=True, slots=True)
 class SwitchingConfig:
-    """How a node finds the group that serves its data best, judged on its own held-out data."""
+    """How a node finds the group that serves its data best, judged on its own data."""
 
     auto: bool = setting(
         True,
-        "Move to another group when its model predicts this node's held-out data better. A node"
+        "Move to another group when its model predicts this node's data better. A node"
         " that is pinned (`--pin`) stays where it is all the same.",
     )
     founding: bool = setting(

@@ -90,8 +90,9 @@ class GroupView:
     reason: str = ""
     """Why not, when it is not compatible."""
     gain: float | None = None
-    """By which part this node's held-out metric would be better there, as it measured; negative:
-    worse. None: not tried (or tried from another group than the one it is in now)."""
+    """By which part of the larger of the two this node's metric would be better there, -1 to 1, as
+    it measured on its own data; negative: worse. None: not tried (or tried from another group than
+    the one it is in now)."""
     gain_error: float | None = None
     """Standard error of `gain`."""
     tried_rounds_ago: int | None = None

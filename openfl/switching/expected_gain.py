@@ -17,7 +17,7 @@ class GainPrior:
 
     How many are of another kind is what a node sees where it is: the part of the members judged
     that clearly do its data harm, added to `rare_part` of `rare_count` imagined ones. Of real
-    people's ratings it is 0 to 2 %, of images turned in four ways a half.
+    people's ratings it is 0 to 2 %, of made-up communities in one group about a half.
     """
 
     usual_spread: float = 0.015

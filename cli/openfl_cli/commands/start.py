@@ -17,7 +17,7 @@ Run the node of this home folder. It finds the group through any one running nod
 through peers it remembers, trains on your ratings, and exchanges what it learned - never the
 ratings. Without a bootstrap node it is the first of a new network and waits for others; with one
 that does not answer yet it learns alone, goes on trying, and joins when it answers. Now and then
-it tries other groups' models on ratings it held back, and moves to a group that predicts them
+it tries other groups' models on its own ratings, and moves to a group that predicts them
 better (`openfl-node status --why` tells why it is where it is).
 
 On a terminal it shows a live view; without one, or with --no-view, it prints a line for each event.
