@@ -122,7 +122,7 @@ class SnapshotFetch:
         return [FindMembers(self.charter.group_id, "at hand", self._deadline)]
 
     def handle(self, event: LookEvent, now: float) -> list[FetchEffect]:
-        """What follows from `event`; `Fetched` or `NotFetched` is the last effect."""
+        """What follows from `event`; `Summarized`, `Fetched` or `NotFetched` is the last effect."""
         match self._state, event:
             case _Finding(source="at hand"), MembersFound():
                 # None of these is better than another.
