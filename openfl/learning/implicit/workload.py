@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from openfl.config import Config
@@ -9,9 +10,11 @@ from openfl.config.kinds import IMPLICIT, FactorizationTask, ImplicitData, Impli
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import GroupError
+from openfl.items import Label
 from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
+from openfl.learning.factorization.song_names import SongNames
 from openfl.learning.implicit.charter import (
     TASK_KIND,
     USUAL_DAMPING,
@@ -49,6 +52,7 @@ class ImplicitWorkload:
         self._config = config
         self.data = data
         self._split = split_of(config, data.ratings)
+        self._names = SongNames(data)
 
     @classmethod
     def load(cls, config: Config, resumed: Charter | None = None) -> ImplicitWorkload:
@@ -104,7 +108,20 @@ class ImplicitWorkload:
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """See `Workload`."""
         head = ImplicitHead(charter, model)
-        return recommend(head, model, self.data.ratings, self.data.catalogue, user, top)
+        return recommend(head, model, self.data.ratings, self._names.catalogue(), user, top)
+
+    @property
+    def item_kind(self) -> str:
+        """See `NamingItems`."""
+        return self.data.items
+
+    def own_labels(self) -> Mapping[int, Label]:
+        """See `NamingItems`."""
+        return self._names.own()
+
+    def hear_labels(self, labels: Iterable[tuple[int, Label]]) -> None:
+        """See `NamingItems`."""
+        self._names.hear(labels)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """See `Workload`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from openfl.config import Config
@@ -9,11 +10,13 @@ from openfl.config.kinds import RATING, FactorizationTask, RatingData, RatingTas
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import DataError, GroupError
+from openfl.items import Label
 from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
+from openfl.learning.factorization.song_names import SongNames
 from openfl.learning.model_file import save_model
 from openfl.learning.rating.charter import (
     TASK_KIND,
@@ -53,6 +56,7 @@ class RatingWorkload:
         self._config = config
         self.data = data
         self._split = split_of(config, data.ratings)
+        self._names = SongNames(data)
 
     @classmethod
     def load(cls, config: Config, resumed: Charter | None = None) -> RatingWorkload:
@@ -114,7 +118,20 @@ class RatingWorkload:
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """See `Workload`."""
         head = RatingHead(charter, model)
-        return recommend(head, model, self.data.ratings, self.data.catalogue, user, top)
+        return recommend(head, model, self.data.ratings, self._names.catalogue(), user, top)
+
+    @property
+    def item_kind(self) -> str:
+        """See `NamingItems`."""
+        return self.data.items
+
+    def own_labels(self) -> Mapping[int, Label]:
+        """See `NamingItems`."""
+        return self._names.own()
+
+    def hear_labels(self, labels: Iterable[tuple[int, Label]]) -> None:
+        """See `NamingItems`."""
+        self._names.hear(labels)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """See `Workload`."""
