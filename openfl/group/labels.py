@@ -20,7 +20,7 @@ from openfl.core.contribution import GroupId, Keys, PeerId
 from openfl.core.errors import DecodeError, InvalidContribution
 from openfl.core.rate_limit import RateLimiter
 from openfl.group.admission import Admission
-from openfl.items import KINDS, OPAQUE, Label, label_name, label_problem
+from openfl.items import KINDS, OPAQUE, Label, is_newer, label_name, label_problem
 from openfl.wire import messages as wire
 
 MAX_LABELS = 50_000
@@ -124,6 +124,8 @@ class LabelExchange:
         self._rng = rng
         self._rate = RateLimiter(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._asked: OrderedDict[PeerId, _Asked] = OrderedDict()
+        self._fit: dict[int, bool] = {}
+        self._missing: tuple[Place, int, Keys] | None = None
 
     # --- what others ask --------------------------------------------------------------------------
 
@@ -143,19 +145,31 @@ class LabelExchange:
         found: list[tuple[int, Label]] = []
         for key in request.keys.tolist():
             # As others write it, where they have told it: that is not to say who knows it.
-            label = self.heard.get(key) or place.own.get(key)
+            label = self.heard.get(key)
+            if label is None and key in place.own and self._is_fit(key, place.own[key]):
+                label = place.own[key]
             if label is not None:
                 found.append((key, label))
         return wire.encode_labels_answer(wire.LabelsAnswer(tuple(found)))
+
+    def _is_fit(self, key: int, label: Label) -> bool:
+        """Whether others would take it: what stands in a file may be fit for its owner only."""
+        if key not in self._fit:
+            self._fit[key] = label_problem(self.heard.kind, key, label) is None
+        return self._fit[key]
 
     # --- what this node asks ----------------------------------------------------------------------
 
     def missing(self, place: Place) -> Keys:
         """uint64[m] ascending: rows of the group whose label nobody has told, at most as many as
         can be kept."""
+        known = self._missing
+        if known is not None and known[0] is place and known[1] == self.heard.changes:
+            return known[2]
         keys = place.keys[:MAX_LABELS]  # keys are hashes, so the first are any
         heard = np.fromiter((key in self.heard for key in keys.tolist()), np.bool_, len(keys))
-        return keys[~heard]
+        self._missing = (place, self.heard.changes, keys[~heard])
+        return self._missing[2]
 
     def question(self, place: Place, peer: PeerId, now: float) -> wire.LabelsRequest | None:
         """What to ask the peer now: any of what is missing and was not asked of it lately; None
@@ -177,7 +191,8 @@ class LabelExchange:
         if isinstance(answer, wire.Refusal):
             return 0
         asked = set(request.keys.tolist())
-        for key, label in answer.labels:
+        told = [(key, label) for key, label in answer.labels if not is_newer(label)]
+        for key, label in told:
             problem = "not asked for" if key not in asked else self.heard.problem(key, label)
             if problem is not None:
                 self.faults["labels-false"] += 1
@@ -188,7 +203,7 @@ class LabelExchange:
             asked = {key for key in asked if key <= last}
         self._of(peer, now).keys.update(asked)
         collisions = self.heard.collisions
-        news = sum(self.heard.add(key, label) for key, label in answer.labels)
+        news = sum(self.heard.add(key, label) for key, label in told)
         if self.heard.collisions > collisions:
             self.faults[COLLISION] += self.heard.collisions - collisions
         return news

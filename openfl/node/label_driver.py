@@ -26,7 +26,9 @@ ASK_SECONDS = 5.0
 NEXT_SECONDS = 1.25
 """From a question that brought something to the next: a peer answers one a second."""
 IDLE_SECONDS = 5.0
-"""From one that brought nothing, or when there is nothing to ask."""
+"""From one that brought nothing, or when there is nothing to ask; twice as long each time, until
+there are new rows."""
+LONGEST_IDLE_SECONDS = 60.0
 SAVE_SECONDS = 20.0
 LAST_SAVE_SECONDS = 1.0
 ALL_MEMBERS = PeerId("")
@@ -84,9 +86,14 @@ class LabelDriver:
         await self._load(self._exchange, self._workload)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_saved, self._exchange)
+            idle, rows = IDLE_SECONDS, 0
             while True:
                 news = await self._ask_somebody(self._exchange, self._workload)
-                await trio.sleep(NEXT_SECONDS if news else IDLE_SECONDS)
+                before, rows = rows, 0 if self._place is None else len(self._place[2].keys)
+                if news or rows != before or not rows:
+                    idle = IDLE_SECONDS
+                await trio.sleep(NEXT_SECONDS if news else idle)
+                idle = min(2 * idle, LONGEST_IDLE_SECONDS)
 
     # --- others -----------------------------------------------------------------------------------
 

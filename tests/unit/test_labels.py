@@ -131,6 +131,26 @@ def test_a_false_label_is_refused_with_all_beside_it(what: str, lie: Any, why: s
     assert one.question(place(), THIRD.peer_id, 0.0) is not None
 
 
+def test_what_is_fit_for_its_owner_only_is_not_told() -> None:
+    """Nobody is blamed for a file of their own."""
+    piled = label_of("music", "Z\u0322\u0323\u0324\u0325\u0326\u0327algo", "Nobody")
+    key = music_key("Nobody", "Zalgo")
+    one, teller = exchange(), exchange()
+    at = place(keys=np.array([key], dtype=np.uint64))
+    assert ask(one, teller, at, own={key: piled}) == 0
+    assert not one.faults
+
+
+def test_a_letter_of_a_later_unicode_is_passed_over_and_nobody_is_to_blame() -> None:
+    one = exchange()
+    request = one.question(place(), OTHER.peer_id, 0.0)
+    assert request is not None
+    told = {**SONGS, int(KEYS[7]): Label("Song \U000107b1\u0378", "Artist")}
+    answer = wire.encode_labels_answer(wire.LabelsAnswer(tuple(sorted(told.items()))))
+    assert one.answered(OTHER.peer_id, request, answer, 0.0) == 39
+    assert not one.faults
+
+
 def test_two_names_of_one_key_are_counted_and_the_first_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
