@@ -25,8 +25,10 @@ from openfl.wire import messages as wire
 
 MAX_LABELS = 50_000
 """Labels that are kept, of about 60 bytes each; of more, the oldest go."""
-VAIN_SECONDS = 600.0
+VAIN_SECONDS = 180.0
 """Until a peer is asked again for the label of a key that it did not tell."""
+SILENT_SECONDS = 20.0
+"""Until a peer is asked again that did not answer."""
 MAX_PEERS = 64
 """Of whom is kept what they were asked."""
 REQUESTS_PER_SECOND = 1.0
@@ -112,6 +114,7 @@ class Place:
 class _Asked:
     since: float
     keys: set[int] = field(default_factory=set)
+    silent_until: float = 0.0
 
 
 class LabelExchange:
@@ -174,8 +177,10 @@ class LabelExchange:
     def question(self, place: Place, peer: PeerId, now: float) -> wire.LabelsRequest | None:
         """What to ask the peer now: any of what is missing and was not asked of it lately; None
         when there is no such key."""
-        asked = self._of(peer, now).keys
-        missing = [key for key in self.missing(place).tolist() if key not in asked]
+        asked = self._of(peer, now)
+        if now < asked.silent_until:
+            return None
+        missing = [key for key in self.missing(place).tolist() if key not in asked.keys]
         if not missing:
             return None
         count = min(len(missing), wire.LIMITS.max_label_keys)
@@ -209,8 +214,12 @@ class LabelExchange:
         return news
 
     def in_vain(self, peer: PeerId, request: wire.LabelsRequest, now: float) -> None:
-        """The peer has not answered, or has lied: others are asked for these before it is again."""
+        """The peer has lied: others are asked for these before it is again."""
         self._of(peer, now).keys.update(request.keys.tolist())
+
+    def silent(self, peer: PeerId, now: float) -> None:
+        """The peer has not answered in time, or not at all: others are asked for a while."""
+        self._of(peer, now).silent_until = now + SILENT_SECONDS
 
     def _of(self, peer: PeerId, now: float) -> _Asked:
         asked = self._asked.get(peer)

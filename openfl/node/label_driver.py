@@ -22,7 +22,7 @@ from openfl.node.state_saver import StateSaver
 from openfl.storage.base import KeptLabels
 from openfl.wire import messages as wire
 
-ASK_SECONDS = 5.0
+ASK_SECONDS = 10.0
 NEXT_SECONDS = 1.25
 """From a question that brought something to the next: a peer answers one a second."""
 IDLE_SECONDS = 5.0
@@ -138,7 +138,7 @@ class LabelDriver:
                 payload = None  # it does not speak this, or is gone: others are asked
         now = trio.current_time()
         if payload is None:
-            exchange.in_vain(peer, request, now)
+            exchange.silent(peer, now)
             return False
         before = exchange.heard.changes
         try:

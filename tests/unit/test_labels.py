@@ -172,6 +172,14 @@ def test_two_names_of_one_key_are_counted_and_the_first_stays(
     assert one.faults == {"labels-collision": 1}
 
 
+def test_who_does_not_answer_is_left_alone_for_a_moment() -> None:
+    one = exchange()
+    one.silent(OTHER.peer_id, 5.0)
+    assert one.question(place(), OTHER.peer_id, 6.0) is None
+    assert one.question(place(), THIRD.peer_id, 6.0) is not None
+    assert one.question(place(), OTHER.peer_id, 5.0 + module.SILENT_SECONDS) is not None
+
+
 def test_a_refusal_is_no_news_and_no_fault() -> None:
     one = exchange()
     request = one.question(place(), OTHER.peer_id, 0.0)
