@@ -90,7 +90,7 @@ class LabelDriver:
             while True:
                 news = await self._ask_somebody(self._exchange, self._workload)
                 before, rows = rows, 0 if self._place is None else len(self._place[2].keys)
-                if news or rows != before or not rows:
+                if news is not False or rows != before or not rows:
                     idle = IDLE_SECONDS
                 await trio.sleep(NEXT_SECONDS if news else idle)
                 idle = min(2 * idle, LONGEST_IDLE_SECONDS)
@@ -104,8 +104,8 @@ class LabelDriver:
             return wire.encode_labels_answer(refusal)
         return self._exchange.answer(place, peer, payload, trio.current_time())
 
-    async def _ask_somebody(self, exchange: LabelExchange, workload: NamingItems) -> bool:
-        """Whether a member told something that was not known."""
+    async def _ask_somebody(self, exchange: LabelExchange, workload: NamingItems) -> bool | None:
+        """Whether a member told something that was not known; None when it did not answer."""
         place = self._now()
         if place is None:
             return False
@@ -124,7 +124,7 @@ class LabelDriver:
         request: wire.LabelsRequest,
         exchange: LabelExchange,
         workload: NamingItems,
-    ) -> bool:
+    ) -> bool | None:
         payload: bytes | None = None
         with trio.move_on_after(ASK_SECONDS):
             try:
@@ -139,7 +139,7 @@ class LabelDriver:
         now = trio.current_time()
         if payload is None:
             exchange.silent(peer, now)
-            return False
+            return None
         before = exchange.heard.changes
         try:
             exchange.answered(peer, request, payload, now)
