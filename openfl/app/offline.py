@@ -25,7 +25,7 @@ from openfl.learning.evaluation import ModelReport, TaskReport, evaluate
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.song_data import SongData, load_songs
-from openfl.learning.factorization.song_names import labelled_songs
+from openfl.learning.factorization.told_names import labelled_songs
 from openfl.learning.kinds import KINDS, head_of, kind_of, recommending
 from openfl.learning.model_file import (
     NamedModel,

@@ -14,7 +14,7 @@ from openfl.items import Label
 from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
-from openfl.learning.factorization.song_names import SongNames
+from openfl.learning.factorization.told_names import SongNames
 from openfl.learning.implicit.charter import (
     TASK_KIND,
     USUAL_DAMPING,

@@ -16,7 +16,7 @@ from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
-from openfl.learning.factorization.song_names import SongNames
+from openfl.learning.factorization.told_names import SongNames
 from openfl.learning.model_file import save_model
 from openfl.learning.rating.charter import (
     TASK_KIND,
