@@ -13,8 +13,8 @@ than `heavy_factor` times the median must first prove itself: it stays outside u
 is seen to be good.
 
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
-errors on its own training examples under both, its own register left out of both: d = loss
-without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
+errors on its own training examples under both, its own register withdrawn from both
+(`openfl.aggregation.withdrawal`): d = loss without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
 z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples). The
 same examples speak in every round, so by chance alone z is as large as the square root of the
 rounds that it remembers; a member is *harmful* when z falls below `exclude_below` times that.

@@ -227,7 +227,8 @@ def test_other_rules_make_the_model_that_is_trained_from():
     assert row == np.float32(50 * 4.0 / (50 + 1)), "the median, shrunk by the prior"
 
 
-def test_a_case_is_the_world_without_the_judge():
+def test_a_case_is_the_world_without_the_judge_as_far_as_others_hold_it():
+    # Three members of like evidence: two thirds of the judge's register are out.
     rig = group(BY_INFLUENCE_ALONE, members=3)
     rounds(rig, [1.0, 2.0, 3.0], 3, Undecided())
     rig.pass_time(1.2)
@@ -236,8 +237,11 @@ def test_a_case_is_the_world_without_the_judge():
     assert isinstance(case, Case)
     keys = np.array(KEYS, dtype=np.uint64)
     assert {*case.members_inside, *case.members_outside} == {m.peer_id for m in rig.members[1:]}
-    expected = judge.session.replica.view_without([judge.peer_id]).rows(TABLE.name, keys)
-    assert np.array_equal(case.model.rows(TABLE.name, keys), expected)
+    replica = judge.session.replica
+    without = replica.view_without([judge.peer_id]).rows(TABLE.name, keys)
+    expected = without * 2 / 3 + replica.view().rows(TABLE.name, keys) / 3
+    assert not np.allclose(without, expected)
+    assert case.model.rows(TABLE.name, keys) == pytest.approx(expected)
 
 
 def test_a_member_that_left_is_forgotten_without_a_word():
