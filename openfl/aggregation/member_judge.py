@@ -14,11 +14,12 @@ is seen to be good.
 
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
 errors on its own training examples under both, its own register withdrawn from both
-(`openfl.aggregation.withdrawal`): d = loss without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
-z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples). The
-same examples speak in every round, so by chance alone z is as large as the square root of the
-rounds that it remembers; a member is *harmful* when z falls below `exclude_below` times that.
-Outside it is judged as if it came in, and returns when z is above half of what it left with.
+(`openfl.aggregation.withdrawal`): d = loss without the member - loss with it. With S1 <- decay S1 +
+sum d and S2 <- decay S2 + sum d^2, z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d
+is spread over few examples). The same examples speak in every round, so by chance alone z is as
+large as the square root of the rounds that it remembers; a member is *harmful* when z falls below
+`exclude_below` times that. Outside it is judged as if it came in, and returns when z is above half
+of what it left with.
 
 *Together.* Where a whole circle of members learns something else, each of them alone pulls the
 model but little out of its place, and without any one of them the others hold it there. So those

@@ -51,8 +51,8 @@ class _Both(InfluenceJudge, JudgesByOwn, Protocol):
 
 @dataclass(frozen=True)
 class Case:
-    """The members to be judged by a task, frozen. sums: without the judge's own register and without
-    who is left out. model: of these sums, with a part of that register (see
+    """The members to be judged by a task, frozen. sums: without the judge's own register and
+    without who is left out. model: of these sums, with a part of that register (see
     `openfl.aggregation.withdrawal`). inside: by table, the registers of those members that are in
     the model; outside: of those that are not. out_together: who is outside for the harm that
     several do together."""

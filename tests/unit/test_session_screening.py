@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from openfl.aggregation.member_judge import GROSS, HARMFUL, HEAVY
