@@ -31,6 +31,7 @@ from openfl.learning.classification.influence import (
 from openfl.learning.classification.scores import MIN_PROBABILITY, log_losses, units_of
 from openfl.learning.classification.task import LinearClassifier, class_keys
 from openfl.learning.comparison import PairedTask, compare, compare_held_out, gain_of, paired_gain
+from openfl.learning.group_comparison import TaughtTask
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.splitting import Split, evenly
 from openfl.learning.task import InfluenceJudge
@@ -116,6 +117,20 @@ def test_own_losses_are_of_what_the_group_was_not_taught() -> None:
     assert len(held) > 0
     assert np.allclose(own.losses, one_by_one(tasks[0], model, held))
     assert own.people.tolist() == list(range(len(held))), "examples err independently"
+
+
+def test_taught_losses_are_of_all_own_examples_but_the_tests() -> None:
+    tasks = group(*SAME)
+    model = taught(tasks).view_without(peers(4)[:1])
+    assert isinstance(tasks[0], TaughtTask)
+    split = split_examples(SAME[0])
+    known = np.concatenate((split.validation, split.train))
+    own = tasks[0].taught_losses(model, 1000)
+    assert np.allclose(own.losses, one_by_one(tasks[0], model, known))
+    assert own.people.tolist() == list(range(len(known))), "examples err independently"
+    some = tasks[0].taught_losses(model, 15)
+    assert 8 <= len(some.losses) == len(some.people) <= 15
+    assert np.isin(some.losses, own.losses).all()
 
 
 def test_own_losses_are_in_the_same_order_for_every_model() -> None:
