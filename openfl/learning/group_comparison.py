@@ -59,11 +59,13 @@ def compare_groups(
     if current is None:
         return alone().gain_of(candidate, candidate_task)
     found = compare(task, current, candidate, candidate_task)
-    if found is not None and (found.count >= ENOUGH_HELD_OUT or found.z < -CLEARLY):
+    if found is not None and found.count >= ENOUGH_HELD_OUT:
         return found
     by_all = _by_all(task, current, candidate, candidate_task)
-    if by_all is None or found is None or by_all.gain > 0:
-        return by_all if by_all is not None else found
+    if by_all is not None and (found is None or by_all.gain > 0):
+        return by_all
+    if by_all is None or found is None or found.z < -CLEARLY:
+        return found
     against_alone = alone().gain_of(candidate, candidate_task)
     is_worse = against_alone is not None and against_alone.z < -CLEARLY
     return by_all if is_worse else found

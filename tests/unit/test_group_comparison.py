@@ -127,6 +127,13 @@ def test_what_is_better_by_all_own_examples_is_better_by_so_much() -> None:
     assert compared.left.evaluation == compared.current
 
 
+def test_few_held_out_examples_do_not_speak_against_what_all_own_ones_say() -> None:
+    """Five that are worse by three errors are still five of fifty."""
+    compared = found(Model(0.5, 2.0), Model(1.5, 0.5))
+    assert compared.gain > 0.5
+    assert compared.count == TAUGHT + HELD_OUT
+
+
 @pytest.mark.parametrize(
     ("against_alone", "is_believed"), [(-0.5, False), (-0.21, False), (-0.19, True), (0.5, True)]
 )
@@ -155,7 +162,7 @@ def test_the_own_group_is_not_flattered_where_the_other_is_as_good_as_training_a
 
 def test_what_held_out_examples_say_clearly_needs_no_training_alone() -> None:
     alone = Alone(gain=0.5)
-    worse = found(Model(0.5, 0.5), Model(3.0, 0.4), alone)
+    worse = found(Model(0.5, 0.5), Model(3.0, 0.6), alone)
     assert worse.count == HELD_OUT
     assert worse.z < -2
     many = ENOUGH_HELD_OUT
