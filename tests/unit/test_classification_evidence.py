@@ -31,7 +31,7 @@ from openfl.learning.classification.influence import (
 from openfl.learning.classification.scores import MIN_PROBABILITY, log_losses, units_of
 from openfl.learning.classification.task import LinearClassifier, class_keys
 from openfl.learning.comparison import PairedTask, compare, compare_held_out, gain_of, paired_gain
-from openfl.learning.group_comparison import TaughtTask
+from openfl.learning.group_comparison import TaughtTask, compare_groups
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.splitting import Split, evenly
 from openfl.learning.task import InfluenceJudge
@@ -131,6 +131,24 @@ def test_taught_losses_are_of_all_own_examples_but_the_tests() -> None:
     some = tasks[0].taught_losses(model, 15)
     assert 8 <= len(some.losses) == len(some.people) <= 15
     assert np.isin(some.losses, own.losses).all()
+
+
+def test_who_holds_nothing_back_still_tells_a_better_group_from_a_worse_one() -> None:
+    """By what it was taught, which an own group that knew it would be flattered by."""
+    mine = examples(9)
+    task = task_of(mine, Split(np.arange(len(mine.values)), NOTHING, NOTHING))
+    like, empty = taught(group(*SAME)).view(), DenseModel.empty(CHARTER)
+
+    def never() -> AloneByFolds:
+        raise AssertionError("nothing that is held out has to be doubted")
+
+    better = compare_groups(task, empty, like, None, never)
+    worse = compare_groups(task, like, empty, None, never)
+    assert better is not None
+    assert worse is not None
+    assert better.count == worse.count == len(mine.values)
+    assert better.z > 2
+    assert worse.gain == -better.gain
 
 
 def test_own_losses_are_in_the_same_order_for_every_model() -> None:
