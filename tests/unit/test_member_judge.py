@@ -153,10 +153,11 @@ def test_a_little_luck_is_no_proof_of_a_claim(
     claims = dict.fromkeys(PEERS[1:], 100.0) | {PEERS[0]: 5000.0}
     judge.weigh(claims, own=100.0)
     judge.heard(PEERS[0], Size(1.0, 5000.0, 400))
-    judge.judge_influence(dict.fromkeys(PEERS[1:], Influence(1.0, 1.0)))
+    judge.judge_influence(dict.fromkeys(PEERS[1:], Influence(1.0, 1.0)))  # they have a history
     for other, opinion in zip(PEERS[1:], opinions, strict=False):
-        judge.told(other, {PEERS[0]: opinion})
-    judge.judge_influence({PEERS[0]: Influence(own, 1.0)})
+        judge.told(other, dict.fromkeys(PEERS, 1.0) | {PEERS[0]: opinion})
+    good = dict.fromkeys(PEERS[1:], Influence(1.0, 1.0))
+    judge.judge_influence({PEERS[0]: Influence(own, 1.0)} | good)
     assert (PEERS[0] in judge.left_out) == left_out
 
 
