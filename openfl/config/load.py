@@ -356,7 +356,7 @@ def _unknown_key(key: str, settings: Iterable[str]) -> str:
 def _suggest_key(section: str, name: str, known: list[str]) -> str | None:
     """The key that was probably meant: a near name in this section, else the name elsewhere."""
     wanted = name.lower().replace("-", "_")
-    here = [key.partition(".")[2] for key in known if key.startswith(f"{section}.")]
+    here = [key.removeprefix(f"{section}.") for key in known if key.startswith(f"{section}.")]
     if wanted in PROTOTYPE_NAMES:
         return PROTOTYPE_NAMES[wanted]
     if (close := _closest(wanted, here)) is not None:

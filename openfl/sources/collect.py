@@ -19,6 +19,7 @@ from openfl.sources.interactions import (
     Item,
     Kind,
 )
+from openfl.sources.limits import MAX_NAME
 from openfl.sources.source import Items
 from openfl.sources.text import tidy
 
@@ -154,10 +155,10 @@ class Collector:
 
     def rename(self, wanted: dict[str, tuple[str, str]]) -> None:
         """Titles and artists of items that so far have none, by their ids."""
-        for item, label in wanted.items():
-            number = self._ids.get(item)
+        for item, (title, artist) in wanted.items():
+            number = self._ids.get(tidy(item))
             if number is not None and not self._labels[number][0]:
-                self._labels[number] = label
+                self._labels[number] = tidy(title)[:MAX_NAME], tidy(artist)[:MAX_NAME]
 
     def collected(self) -> Collected:
         """What all files said, each thing once.

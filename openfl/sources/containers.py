@@ -33,6 +33,7 @@ _OTHER_ARCHIVES = (
     (b"BZh", "packed with bzip2"),
     (b"\x28\xb5\x2f\xfd", "packed with Zstandard"),
 )
+_EXCEL = (b"\xd0\xcf\x11\xe0",)
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ def _refuse_other_archives(magic: bytes, name: str) -> None:
     for begin, what in _OTHER_ARCHIVES:
         if magic.startswith(begin):
             raise DataError(f"{name}: is {what}; unpack it first")
+    if magic.startswith(_EXCEL):
+        raise DataError(f"{name}: is a file of Excel; save it as CSV first")
 
 
 # --- zip ------------------------------------------------------------------------------------------

@@ -9,6 +9,9 @@ from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 CHUNK_ROWS = 4096
 NO_TIME = -1
 UNKNOWN = math.nan
@@ -52,8 +55,8 @@ class Interactions:
 
     kind: Kind
     items: Sequence[Item]
-    strength: Sequence[float]
-    times: Sequence[int]
+    strength: Sequence[float] | NDArray[np.float64]
+    times: Sequence[int] | NDArray[np.int64]
     places: Sequence[int]
     people: Sequence[str] | None = None
     played: Sequence[float] | None = None

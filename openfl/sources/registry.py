@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openfl.core.errors import DataError
-from openfl.sources import lastfm, listenbrainz, spotify
+from openfl.sources import (
+    apple,
+    itunes,
+    jester,
+    lastfm,
+    listenbrainz,
+    rated,
+    spotify,
+    table,
+    youtube,
+)
 from openfl.sources.source import Head, Source
 
 SURE = 0.5
@@ -16,6 +26,15 @@ SOURCES: Sequence[Source] = (
     spotify.EXTENDED,
     lastfm.LASTFM,
     listenbrainz.LISTENBRAINZ,
+    apple.APPLE,
+    itunes.ITUNES,
+    youtube.YOUTUBE,
+    rated.LETTERBOXD,
+    rated.IMDB,
+    rated.GOODREADS,
+    jester.JESTER,
+    table.TABLE,
+    table.CATALOGUE,
 )
 """Of two that are equally sure, the first one is meant."""
 
