@@ -84,10 +84,10 @@ def lines(summary: Summary) -> Iterator[str]:
             yield f"  {clean(name, 200)}: {clean(why, 200)}"
         if len(summary.left) > _SHOWN_LEFT:
             yield f"  and {len(summary.left) - _SHOWN_LEFT:,} more"
-    yield f"most {amount}:"
+    yield "rated best:" if summary.task == "rating" and summary.people == 1 else f"most {amount}:"
     for item in summary.top:
         label = f"{item.title} - {item.artist}" if item.artist else item.title
-        yield f"  {item.amount:>9,.0f}  {clean(label or item.item_id, 90)}"
+        yield f"  {item.amount:>9,.10g}  {clean(label or item.item_id, 90)}"
 
 
 def _places(places: Sequence[str]) -> str:

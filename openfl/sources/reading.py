@@ -92,14 +92,19 @@ def _recognised(parts: Parts, options: ReadOptions, paths: Sequence[Path]) -> _F
     not say, is put into `parts.left`."""
     wanted = source_named(options.format) if options.format else None
     found: _Found = []
+    unknown: list[str] = []
     for part in parts.parts:
         head = head_of(part, options)
-        if wanted is not None and (len(parts.parts) == 1 or wanted.sniff(head) > 0):
+        if wanted is not None and wanted.sniff(head) > 0:
             found.append((part, head, wanted))
         elif wanted is None and (source := recognise(head)) is not None:
             found.append((part, head, source))
         else:
-            parts.left[part.name] = why_not(head)
+            why = why_not(head)
+            if wanted is not None:
+                why = f"is not what data.format says ({wanted.title}); it {why}"
+            parts.left[part.name] = why
+            unknown.append(part.name)
     if any(source.name not in _LAST for _, _, source in found):
         for part, _, source in found:
             if source.name in _LAST:
@@ -111,6 +116,7 @@ def _recognised(parts: Parts, options: ReadOptions, paths: Sequence[Path]) -> _F
         found = [each for each in found if each[0].name not in left]
     if not found:
         raise DataError(_nothing_recognised(parts, paths))
+    parts.left.update(dict.fromkeys(unknown, "holds no ratings, plays or likes"))
     return sorted(found, key=lambda each: each[2].order(each[1]))
 
 

@@ -27,7 +27,8 @@ KINDS = {Kind.PLAY: "plays", Kind.COUNT: "totals", Kind.LIKE: "likes", Kind.RATI
 
 @dataclass(frozen=True)
 class TopItem:
-    """One of the items with most. amount: plays, or ratings when the task is `rating`."""
+    """One of the items with most. amount: plays; when the task is `rating`, how many rated it, or
+    of one person the rating."""
 
     item_id: str
     title: str
@@ -152,7 +153,8 @@ def summarize(imported: Imported, now: int) -> Summary:
 
 def _top(collected: Collected, task: Task) -> Iterator[TopItem]:
     chosen = rows_of(collected, task)
-    weights = None if task == "rating" else collected.strength[chosen].astype(np.float64)
+    counted = task == "rating" and len(collected.people) > 1
+    weights = None if counted else collected.strength[chosen].astype(np.float64)
     amounts = np.bincount(
         collected.item[chosen], weights=weights, minlength=len(collected.item_ids)
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from openfl.core.errors import DataError
 from openfl.sources import clock
+from openfl.sources.column_names import plain_name
 from openfl.sources.columns import roles_of
 from openfl.sources.dialect import Table
 from openfl.sources.interactions import NO_TIME, Interactions, Item, Kind
@@ -25,6 +26,7 @@ _UNIX_TIME = (1e8, 5e9)
 _MAX_GRADES = 101
 """Different ratings that a column may hold to pass for ratings where no header says so."""
 _FEW = 3
+_TITLES_OR_IDS = frozenset({"track", "song", "movie", "film", "book", "item"})
 
 
 def roles(head: Head) -> dict[str, int]:
@@ -37,6 +39,8 @@ def roles(head: Head) -> dict[str, int]:
         taken = set(found.values())
         guessed = {role: at for role, at in _by_content(table).items() if at not in taken}
         found = guessed | found
+    if "artist" in found and "title" not in found and _is_title(table, found.get("item")):
+        found["title"] = found.pop("item")
     says_what = "item" in found or "title" in found
     says_how = {"user", "rating", "plays"} & found.keys() or (
         "item" not in found and {"title", "artist"} <= found.keys()
@@ -48,6 +52,13 @@ def roles(head: Head) -> dict[str, int]:
         if len(values) and np.isnan(values).all():
             return {}  # texts, such as "PG-13"
     return found
+
+
+def _is_title(table: Table, at: int | None) -> bool:
+    """Whether a column called "track" or the like has titles, not numbers."""
+    if at is None or not table.header or plain_name(table.header[at]) not in _TITLES_OR_IDS:
+        return False
+    return any(any(c.isalpha() for c in row[at]) for row in _full(table))
 
 
 def _is_about_words(table: Table, found: dict[str, int]) -> bool:

@@ -84,12 +84,14 @@ def _guessed(data: bytes, start: int) -> Encoding:
     controls = sum(byte < 32 and byte not in b"\t\n\r\x1f" for byte in telling)
     if controls > len(telling) // 50:
         return Encoding("")
-    best = from_bytes(telling, cp_isolation=list(_GUESSED_AMONG)).best()
-    name = best.encoding if best is not None else "cp1252"
-    # Code pages of Windows and ISO that western words decode alike in: the usual one.
-    if best is not None and "cp1252" in best.could_be_from_charset:
-        name = "cp1252"
-    return Encoding(name, guessed=True)
+    matches = from_bytes(telling, cp_isolation=list(_GUESSED_AMONG))
+    best = matches.best()
+    if best is None:
+        return Encoding("cp1252", guessed=True)
+    # Of several code pages that make as good words of it, the western one is the usual one.
+    as_good = (m for m in matches if m.chaos <= best.chaos and m.coherence >= best.coherence)
+    western = any("cp1252" in match.could_be_from_charset for match in as_good)
+    return Encoding("cp1252" if western else best.encoding, guessed=True)
 
 
 def decoded_head(data: bytes, encoding: Encoding, whole: bool) -> str:
