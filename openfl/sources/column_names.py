@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _USER = """user userid uid users username profileid customerid memberid listenerid listener person
-personid reviewerid raterid account accountid visitorid playerid useridx userindex"""
+personid reviewerid raterid account accountid visitorid playerid useridx userindex who subject"""
 _ITEM = """item itemid iid movie movieid film filmid song songid track trackid book bookid isbn
 isbn13 product productid asin parentasin artistid gameid game appid anime animeid jokeid joke show
 showid recipeid beerid businessid hotelid placeid articleid videoid imdbid albumid itemidx

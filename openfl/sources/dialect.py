@@ -23,7 +23,7 @@ SEPARATORS = ("\t", ";", "::", "|", ",")
 """Commas come last: they stand in numbers and titles, too."""
 _CERTAIN = ("\t", ";")
 """Hardly ever anything but a separator, when they cut all lines alike."""
-_ALIKE = 0.9
+_ALIKE = 0.75
 """Least part of the lines that a separator must cut into the same number of fields."""
 _LOOKED_AT = 100
 """Lines."""

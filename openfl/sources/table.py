@@ -47,6 +47,8 @@ def roles(head: Head) -> dict[str, int]:
     )
     if not says_what or not says_how or _is_about_words(table, found):
         return {}
+    if "user" not in found and _of_many_people(table, found):
+        return {}
     if "rating" in found and not any(head.options.columns.values()):
         values = to_floats([row[found["rating"]] for row in _full(table)], table.decimal_comma)
         if len(values) and np.isnan(values).all():
@@ -59,6 +61,17 @@ def _is_title(table: Table, at: int | None) -> bool:
     if at is None or not table.header or plain_name(table.header[at]) not in _TITLES_OR_IDS:
         return False
     return any(any(c.isalpha() for c in row[at]) for row in _full(table))
+
+
+def _of_many_people(table: Table, found: dict[str, int]) -> bool:
+    """Whether rows without a user seem to be of several people: items come again, without a time,
+    and there is a column of which it is not known what it is."""
+    if "time" in found or len(found) >= table.width:
+        return False
+    names = [found[role] for role in ("item", "title", "artist") if role in found]
+    rows = _full(table)
+    items = {tuple(row[at] for at in names) for row in rows}
+    return len(items) < 0.9 * len(rows)
 
 
 def _is_about_words(table: Table, found: dict[str, int]) -> bool:
@@ -247,6 +260,8 @@ def _assumed(table: Table, found: dict[str, int]) -> str:
         f"{role} = {table.header[at] if table.header else f'column {at + 1}'}"
         for role, at in found.items()
     )
+    if "user" not in found:
+        columns += ", all of one person (data.columns.user names another)"
     return f"{columns}; {table.in_words} (data.columns, data.separator say otherwise)"
 
 
