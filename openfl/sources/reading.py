@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openfl.core.errors import DataError
 from openfl.sources.collect import Collected, Collector
+from openfl.sources.columns import roles_of
 from openfl.sources.containers import Part, Parts, open_parts, told_of
 from openfl.sources.interactions import ME, Drops
 from openfl.sources.options import ReadOptions
@@ -130,6 +131,10 @@ def why_not(head: Head) -> str:
         return "is empty"
     if not head.encoding.name:
         return "is not text"
+    if not head.text:
+        return f"is not text in the encoding {head.encoding.name}"
+    if head.json_problem:
+        return head.json_problem
     start = head.text[:2000].lstrip().lower()
     if start.startswith(("<!doctype html", "<html")):
         return "is a web page (in Google Takeout choose JSON, not HTML, for the history)"
@@ -138,10 +143,12 @@ def why_not(head: Head) -> str:
     if head.table is None:
         return "is not a table of two columns or more"
     if head.table.header:
-        columns = ", ".join(head.table.header[:12])
+        known = roles_of(head.table, ReadOptions(), head.name)
+        names = [name for at, name in enumerate(head.table.header) if at not in known.values()]
+        role = "user" if {"item", "title"} & known.keys() else "item"
         return (
-            f"has columns of which it is not known what they are ({columns}): say it, for example"
-            f' data.columns.item = "{head.table.header[0]}"'
+            f"has columns of which it is not known what they are ({', '.join(names[:12])}): say it,"
+            f' for example data.columns.{role} = "{(names or head.table.header)[0]}"'
         )
     return (
         f"has {head.table.width} columns without a header: say which is which, for example"

@@ -44,12 +44,21 @@ class Head:
         first = self.text[:1000].lstrip()[:1]
         return first if first in ("[", "{") else ""
 
-    @cached_property
+    @property
     def records(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """(key, object) of its first JSON records (see `json_records.split`), up to 50."""
+        return self._json_records[0]
+
+    @property
+    def json_problem(self) -> str:
+        """Why it has no JSON records, when that is for a fault of the file; else empty."""
+        return "" if self.records else self._json_records[1]
+
+    @cached_property
+    def _json_records(self) -> tuple[Sequence[tuple[str, dict[str, Any]]], str]:
         found: list[tuple[str, dict[str, Any]]] = []
         if not self.json_start:
-            return found
+            return found, ""
         try:
             for key, record in split(io.BytesIO(self.text.encode(errors="replace")), self.name):
                 value = _json(record)
@@ -57,9 +66,11 @@ class Head:
                     found.append((key, value))
                 if len(found) == 50:
                     break
-        except DataError:
-            pass  # the head ends somewhere; what is wrong with the whole is found when it is read
-        return found
+        except DataError as error:
+            # The head ends somewhere; what is wrong with the rest is found when it is read.
+            ends = not self.whole and "cut off" in str(error)
+            return found, "" if ends else str(error).removeprefix(f"{self.name}: ")
+        return found, ""
 
     @cached_property
     def first_line(self) -> dict[str, Any] | None:

@@ -47,6 +47,7 @@ def encoding_of(data: bytes, whole: bool, given: str = "") -> Encoding:
     owner says; DataError when Python knows no such codec."""
     if given:
         try:
+            "".encode(given)  # a LookupError, too, when it is no encoding of text
             return Encoding(codecs.lookup(given).name)
         except LookupError:
             raise DataError(
@@ -99,7 +100,10 @@ def decoded_head(data: bytes, encoding: Encoding, whole: bool) -> str:
     if not encoding.name:
         return ""
     decoder = codecs.getincrementaldecoder(encoding.name)(errors="replace")
-    return decoder.decode(data, final=whole)
+    try:
+        return decoder.decode(data, final=whole)
+    except UnicodeError:
+        return ""
 
 
 def as_text(stream: BinaryIO, encoding: Encoding) -> io.TextIOWrapper:
