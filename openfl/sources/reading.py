@@ -107,15 +107,21 @@ def _recognised(parts: Parts, options: ReadOptions, paths: Sequence[Path]) -> _F
             parts.left[part.name] = why
             unknown.append(part.name)
     if any(source.name not in _LAST for _, _, source in found):
-        for part, _, source in found:
-            if source.name in _LAST:
-                parts.left[part.name] = "a table beside the files of an export: name it to read it"
-        found = [each for each in found if each[2].name not in _LAST]
+        named = {str(path) for path in paths}
+        beside = {
+            part.name: "a table beside the files of an export: name it to read it"
+            for part, _, source in found
+            if source.name in _LAST and part.name not in named
+        }
+        parts.left.update(beside)
+        found = [each for each in found if each[0].name not in beside]
     for source in {source.name: source for _, _, source in found}.values():
         left = source.choose([head for _, head, of in found if of is source])
         parts.left.update(left)
         found = [each for each in found if each[0].name not in left]
-    if not found:
+    if all(source.name == "catalogue" for _, _, source in found):
+        only = {part.name: "has names of items, and no ratings or plays" for part, _, _ in found}
+        parts.left = only | parts.left
         raise DataError(_nothing_recognised(parts, paths))
     parts.left.update(dict.fromkeys(unknown, "holds no ratings, plays or likes"))
     return sorted(found, key=lambda each: each[2].order(each[1]))
