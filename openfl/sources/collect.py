@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +82,18 @@ class _Columns:
     times: list[NDArray[np.int64]] = field(default_factory=list)
 
 
+class _Numbers(dict[Item, int]):
+    """Item -> its number, which is asked for once."""
+
+    def __init__(self, ask: Callable[[Item], int]) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def __missing__(self, item: Item) -> int:
+        self[item] = number = self._ask(item)
+        return number
+
+
 class Collector:
     """Takes chunks, file after file; `collected` gives what they say."""
 
@@ -92,7 +104,7 @@ class Collector:
         self._people.default_factory = self._people.__len__  # an unseen one gets the next number
         self._ids: dict[str, int] = {}
         self._labels: list[tuple[str, str]] = []
-        self._of_item: dict[Items, dict[Item, int]] = {}
+        self._of_item: dict[Items, _Numbers] = {}
         self._columns = _Columns()
         self._adding = _Columns()
         self.rows = 0
@@ -202,14 +214,9 @@ class Collector:
 
     def _item_numbers(self, items: Sequence[Item], of: Items) -> NDArray[np.int32]:
         """The number of each item; -1 of those without an id."""
-        known = self._of_item.setdefault(of, {})
-        numbers = np.fromiter((known.get(item, -2) for item in items), np.int32, len(items))
-        for at in np.flatnonzero(numbers == -2).tolist():
-            item = items[at]
-            if (number := known.get(item)) is None:
-                number = known[item] = self._number(tidied(item), of)
-            numbers[at] = number
-        return numbers
+        if of not in self._of_item:
+            self._of_item[of] = _Numbers(lambda item: self._number(tidied(item), of))
+        return np.fromiter(map(self._of_item[of].__getitem__, items), np.int32, len(items))
 
     def _number(self, item: Item, of: Items) -> int:
         name = item_id(item, of)

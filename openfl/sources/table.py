@@ -157,8 +157,9 @@ def _read(reading: Reading) -> Iterator[Interactions]:
     if kind == Kind.PLAY and "time" not in found:
         kind = Kind.COUNT
     unrated = _has_unrated_zeros(reading.head, found)
+    known = _ById()
     for columns in column_chunks(reading, table):
-        yield from _interactions(reading, table, found, kind, unrated, columns)
+        yield from _interactions(reading, table, found, kind, unrated, columns, known)
 
 
 def _interactions(
@@ -168,6 +169,7 @@ def _interactions(
     kind: Kind,
     unrated: bool,
     columns: Columns,
+    known: _ById,
 ) -> Iterator[Interactions]:
     cells, count = columns.cells, len(columns.places)
     strength_at = found.get("rating" if kind == Kind.RATING else "plays")
@@ -177,11 +179,11 @@ def _interactions(
         strength = to_floats(cells[strength_at], table.decimal_comma)
     chunk = Interactions(
         kind,
-        _items(cells, found, count),
+        _items(cells, found, count, known),
         strength,
         _times(cells[found["time"]]) if "time" in found else [NO_TIME] * count,
         columns.places,
-        [text.strip() for text in cells[found["user"]]] if "user" in found else None,
+        list(map(str.strip, cells[found["user"]])) if "user" in found else None,
         # Rows beside each other are plays beside each other, unless each has its own time.
         adds=kind == Kind.COUNT or (kind == Kind.PLAY and "plays" in found),
     )
@@ -217,13 +219,23 @@ def _has_unrated_zeros(head: Head, found: dict[str, int]) -> bool:
     return books and len(values) > 0 and bool((values == 0).any())
 
 
-def _items(cells: Sequence[Sequence[str]], found: dict[str, int], count: int) -> Sequence[Item]:
+class _ById(dict[str, Item]):
+    """Id -> the item that has nothing else, one object for each."""
+
+    def __missing__(self, text: str) -> Item:
+        self[text] = item = Item(id=text)
+        return item
+
+
+def _items(
+    cells: Sequence[Sequence[str]], found: dict[str, int], count: int, known: _ById
+) -> Sequence[Item]:
     blank = ("",) * count
     title = cells[found["title"]] if "title" in found else blank
     artist = cells[found["artist"]] if "artist" in found else blank
     item = cells[found["item"]] if "item" in found else blank
     if title is blank and artist is blank:
-        return [Item(id=text) for text in item]
+        return list(map(known.__getitem__, item))
     return list(map(Item, title, artist, item))
 
 

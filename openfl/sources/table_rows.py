@@ -34,9 +34,10 @@ def column_chunks(reading: Reading, table: Table) -> Iterator[Columns]:
     name = reading.part.name
     good = bad = 0
     with reading.open() as raw, as_text(raw, reading.head.encoding) as stream:
-        rows = enumerate(table.reader(bounded_lines(stream, name)), 1)
+        rows = table.reader(bounded_lines(stream, name))
         if table.header:
             next(rows, None)
+        place = 1 + bool(table.header)
         while True:
             try:
                 chunk = list(islice(rows, CHUNK_ROWS))
@@ -47,16 +48,20 @@ def column_chunks(reading: Reading, table: Table) -> Iterator[Columns]:
                 ) from None
             if not chunk:
                 break
-            sound = [(place, row) for place, row in chunk if len(row) == table.width]
-            if len(sound) < len(chunk):
-                for place, row in chunk:
-                    if len(row) != table.width and any(row):
+            places: Sequence[int] = range(place, place + len(chunk))
+            place += len(chunk)
+            if set(map(len, chunk)) != {table.width}:
+                uneven = [(at, row) for at, row in zip(places, chunk, strict=True) if any(row)]
+                for at, row in uneven:
+                    if len(row) != table.width:
                         bad += 1
-                        reading.drop(RAGGED, place)
-            good += len(sound)
-            if sound:
-                places, fields = zip(*sound, strict=True)
-                yield Columns(places, tuple(zip(*fields, strict=True)))
+                        reading.drop(RAGGED, at)
+                sound = [(at, row) for at, row in uneven if len(row) == table.width]
+                if not sound:
+                    continue
+                places, chunk = map(list, zip(*sound, strict=True))
+            good += len(chunk)
+            yield Columns(places, tuple(zip(*chunk, strict=True)))
     if bad > _MAX_BAD * (good + bad):
         raise DataError(
             f"{name}: {bad:,} of {good + bad:,} rows do not have the {table.width} fields of the"
