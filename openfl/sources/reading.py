@@ -49,8 +49,8 @@ class Imported:
         return tuple({read.source.name: read.source for read in self.files}.values())
 
 
-def _no_advance(done: int, total: int) -> None:
-    pass
+def no_advance(done: int, total: int) -> None:
+    """For whoever shows nothing."""
 
 
 def _nothing_before(collector: Collector, items: Items) -> None:
@@ -61,7 +61,7 @@ def read_paths(
     paths: Sequence[Path],
     options: ReadOptions | None = None,
     person: str = ME,
-    advance: Advance = _no_advance,
+    advance: Advance = no_advance,
     before: Callable[[Collector, Items], None] = _nothing_before,
 ) -> Imported:
     """What the files at `paths` hold (files, folders, zip files, `.gz`).

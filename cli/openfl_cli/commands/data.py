@@ -16,7 +16,6 @@ from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
     from openfl.config import Config
-    from openfl.sources.options import ReadOptions
 
 NAME = "data"
 HELP = "look into your own exports, or convert them: `data inspect`, `data convert`"
@@ -76,18 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
 
-def read_options(config: Config) -> ReadOptions:
-    """What the configuration says of data files."""
-    from openfl.sources.options import ROLES, ReadOptions
-
-    data = config.data
-    columns = {role: getattr(data, f"columns__{role}") for role in ROLES}
-    named = {"tab": "\t", "space": " ", "\\t": "\t"}
-    separator = named.get(data.separator, data.separator)
-    return ReadOptions(data.format, separator, data.encoding, columns)
-
-
 def _inspect(arguments: argparse.Namespace, config: Config) -> int:
+    from openfl.app.own_exports import read_options
     from openfl.sources.reading import read_paths
     from openfl.sources.summary import summarize
     from openfl_cli import imports
@@ -104,11 +93,8 @@ def _inspect(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _convert(arguments: argparse.Namespace, config: Config) -> int:
+    from openfl.app.own_exports import read_options, take
     from openfl.core.names import is_unseen
-    from openfl.sources import own_form
-    from openfl.sources.collect import Collector
-    from openfl.sources.reading import read_paths
-    from openfl.sources.source import Items
     from openfl.sources.summary import summarize
     from openfl_cli import imports
 
@@ -117,18 +103,10 @@ def _convert(arguments: argparse.Namespace, config: Config) -> int:
         raise UsageError(f"{out}: OUT is a folder to write into, and this is a file")
     if not person or any(is_unseen(character) for character in person):
         raise UsageError("--user needs a name that can be seen")
-    there = 0
-
-    def before(collector: Collector, items: Items) -> None:
-        nonlocal there
-        own_form.read_into(collector, out, items)
-        there = collector.rows
-
     with imports.progress("reading") as advance:
-        imported = read_paths(arguments.paths, read_options(config), person, advance, before)
-    written = own_form.write(imported.collected, out)
-    summary = summarize(imported, int(time.time()))
-    data = own_form.data_file(out, imported.collected, summary.task)
+        taken = take(arguments.paths, out, read_options(config), person, advance)
+    summary = summarize(taken.imported, int(time.time()))
+    written, data, there = taken.written, taken.data, taken.before
     added = summary.interactions - there
     if arguments.json:
         plain = summary.to_plain()
