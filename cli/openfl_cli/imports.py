@@ -91,8 +91,14 @@ def lines(summary: Summary) -> Iterator[str]:
 
 
 def _places(places: Sequence[str]) -> str:
-    """`plays.json:15, plays.json:27, ...` without the folders."""
-    return ", ".join(place.rpartition("/")[2] for place in places)
+    """`plays.json:15, 27, 31`, without the folders."""
+    shown: list[str] = []
+    last = ""
+    for place in places:
+        file, _, at = place.rpartition("/")[2].rpartition(":")
+        shown.append(at if file == last else f"{file}:{at}")
+        last = file
+    return ", ".join(shown)
 
 
 def _day(seconds: int) -> str:
