@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openfl_cli.commands import (
     config,
+    data,
     demo,
     evaluate,
     export,
@@ -28,6 +29,7 @@ from openfl_cli.options import Command
 COMMANDS: tuple[Command, ...] = (
     demo,
     init,
+    data,
     start,
     status,
     peers,
