@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-phases docs-output build release clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-items docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -90,6 +90,9 @@ docs-config: setup ## Write docs/configuration.md from the settings in openfl/co
 
 docs-phases: setup ## Write the phases of a session into docs/architecture.md
 	@$(BIN)/python scripts/docs_phases.py
+
+docs-items: setup ## Write the rules of songs' names into docs/items.md
+	@$(BIN)/python scripts/docs_items.py
 
 docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
 	@$(BIN)/python -c "from openfl.network.libp2p.defects import defects_markdown as text; print(text(), end='')" \

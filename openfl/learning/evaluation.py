@@ -120,7 +120,7 @@ def evaluate_model(
             " (data.test_fraction; a user needs at least 5 ratings)"
         )
     predicted = songs.predicted and songs.predicted(model, ratings, split)
-    keys, row_of_item = np.unique(item_keys(ratings.songs), return_inverse=True)
+    keys, row_of_item = np.unique(item_keys(ratings.songs, head.key_bits), return_inverse=True)
     rows = row_of_item[ratings.song_index]
 
     def matrix(positions: NDArray[np.intp], values: NDArray[np.float32]) -> SparseMatrix:

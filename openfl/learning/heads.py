@@ -14,11 +14,13 @@ from openfl.learning.ridge import Matrix, SparseMatrix
 
 
 class Head(Protocol):
-    """name: as the charter calls the task. items: the table with a row a song. verb, few,
+    """name: as the charter calls the task. items: the table with a row a song, whose keys have
+    `key_bits` bits. verb, few,
     nothing: words for notes about a user. notes: what must be said of every answer."""
 
     name: str
     items: str
+    key_bits: int
     verb: str
     few: str
     nothing: str

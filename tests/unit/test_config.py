@@ -495,6 +495,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "task.bias_prior": 3.0,
     "task.user_prior": 0.0,
     "task.weight_prior": 0.5,
+    "task.items": "music",
     "task.encoding": "int4",
     "task.seed": 9,
     "training.auto_start": False,

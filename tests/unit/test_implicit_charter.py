@@ -30,7 +30,7 @@ def with_hyperparameter(name: str, value: Any) -> Charter:
 def test_what_was_put_in_comes_out() -> None:
     charter = implicit_charter("x", 5, 2, 7, 1.2, 3, 0.1, seed=9)
     found = implicit_parameters(charter)
-    assert dataclasses.astuple(found) == (5, 2.0, 7.0, 1.2, 3.0, 0.1, "int8")
+    assert dataclasses.astuple(found) == (5, 2.0, 7.0, 1.2, 3.0, 0.1, "int8", "opaque")
     assert charter.seed == 9
     coarse = implicit_charter("x", 5, encoding="int4")
     assert implicit_parameters(coarse).encoding == coarse.tables[0].encoding == "int4"

@@ -507,6 +507,7 @@ def test_a_charter_gives_back_the_parameters_it_was_made_of() -> None:
         "bias_prior": 4.0,
         "encoding": "int8",
         "user_prior": 0.4,
+        "items": "opaque",
     }
     assert made.seed == 9
     assert made.table(ITEMS).width == 6

@@ -35,6 +35,8 @@ from openfl.core.contribution import (
 )
 from openfl.core.model_view import initial_rows
 from openfl.discovery.discovery import NETWORK_KEY, group_key
+from openfl.items import RULES_VERSION, item_name, label_of
+from openfl.items import item_key as key_of_item
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
 
@@ -753,6 +755,69 @@ def keys() -> list[dict[str, Any]]:
     ]
 
 
+ITEMS = (
+    ("opaque", "17", "", ""),
+    ("music", "Bohemian Rhapsody - Remastered 2011", "Queen", ""),
+    ("music", "God Only Knows - Mono / 1997 Remaster", "Beach Boys, The", ""),
+    ("music", "One Dance (feat. Wizkid & Kyla) [Explicit]", "Drake ft. Wizkid", ""),
+    ("music", "Adele - Hello (Official Music Video)", "AdeleVEVO", ""),
+    ("music", "Dancing On My Own (Fred Falke Remix)", "Robyn", ""),
+    ("music", "L$D", "A$AP Rocky", ""),
+    ("music", "N.Y. State of Mind, Pt. II", "Nas", ""),
+    ("music", "Symphony #5 in C minor, Op.67: I. Allegro con brio", "Ludwig van Beethoven", ""),
+    ("music", "Variatio 1 a 1 Clav.", "Johann Sebastian Bach", ""),
+    ("music", "( )", "!!!", ""),
+    ("music", "The The The", "The The", ""),
+    ("music", "(Live)", "X", ""),
+    ("music", "Hopp\u00ed\u00adpolla\u200b", "Sigur Ro\u0301s", ""),
+    ("music", "STRASSE \u1e9e \ufb01", "\u0130stanbul \u0131", ""),
+    ("music", "\uff8a\uff9e\uff6f\uff8a", "\uff30\uff45\uff52\uff46\uff55\uff4d\uff45", ""),
+    (
+        "music",
+        "\u1107\u1169\u11b7\u1102\u1161\u11af (Spring Day)",
+        "BTS (\ubc29\ud0c4\uc18c\ub144\ub2e8)",
+        "",
+    ),
+    ("music", "\u0412\u0441\u0451 \u0438 \u041c\u043e\u0439", "\u0410\u043b\u043b\u0430\u0301", ""),
+    ("music", "\u0393\u03ac\u03c4\u03bf\u03c2", "\u0391\u0313\u03b3\u03ac\u03c0\u03b7", ""),
+    (
+        "music",
+        "\u0646\u064f\u0648\u0631 \u0640\u0627\u0644\u0639\u064a\u0646",
+        "\u0623\u0645 \u0643\u0644\u062b\u0648\u0645",
+        "",
+    ),
+    ("music", "\u0926\u093f\u0932", "\u0932\u0924\u093e", ""),
+    ("music", "\U0001f600 x \u2122 \u266f", "C\u266f", ""),
+    ("film", "Matrix, The (1999)", "", ""),
+    ("film", "Mis\u00e9rables, Les", "1995", ""),
+    ("film", "2001: A Space Odyssey", "1968", ""),
+    ("book", "Emma", "Jane Austen", '="0141439513"'),
+    ("book", "Dune (Dune, #1)", "Herbert, Frank", "0141439514"),
+)
+"""(kind, title, by, ISBN) as files have them. `by`: an artist, the year of a film, an author."""
+
+
+def items() -> list[dict[str, Any]]:
+    """Names of items, in canonical form, as labels, and their keys."""
+    vectors = []
+    for kind, title, by, isbn in ITEMS:
+        opaque = kind == "opaque"
+        label = None if opaque else label_of(kind, title, by, isbn)
+        vectors.append(
+            {
+                "kind": kind,
+                "title": title,
+                "by": by,
+                "isbn": isbn,
+                "rules": RULES_VERSION,
+                "name": title if opaque else item_name(kind, title, by, isbn),
+                "label": None if label is None else [label.title, label.by],
+                "key": str(key_of_item(kind, title, by, isbn)),
+            }
+        )
+    return vectors
+
+
 def envelopes() -> list[dict[str, Any]]:
     """Signed envelopes; Ed25519 signatures are deterministic, so these are exact."""
     from libp2p.crypto.ed25519 import create_new_key_pair
@@ -790,6 +855,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "seeded.json": seeded,
     "envelopes.json": envelopes,
     "keys.json": keys,
+    "items.json": items,
 }
 
 

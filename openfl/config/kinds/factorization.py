@@ -41,6 +41,15 @@ class FactorizationTask:
         minimum=0,
         maximum=1e3,
     )
+    items: Literal["opaque", "music", "film", "book"] = setting(  # type: ignore[assignment]
+        "opaque",
+        "how songs are named in groups founded here, and which groups can be joined. opaque: by the"
+        " ids of the data file, which other members' files must share. music: by artist and title,"
+        " film: by title and year, book: by ISBN, or author and title, so that files of different"
+        " services meet; the data then needs a catalogue with these (docs/items.md). A home that"
+        " is in a group names them as its group does.",
+        choices=("opaque", "music", "film", "book"),
+    )
     encoding: Literal["int4", "int8", "float16", "float32"] = setting(  # type: ignore[assignment]
         "int8",
         "how songs' rows travel. int4 sends about two thirds of the bytes of int8 and is less"

@@ -9,10 +9,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from openfl.core.contribution import Keys, ModelView, item_key
+from openfl.items import OPAQUE, key_bits
 from openfl.learning.ridge import Matrix, SparseMatrix
 
-ITEM_KEY_BITS = 40
-"""40 bits keep a delta small; two of 100,000 songs share a row with probability 0.5 %."""
+ITEM_KEY_BITS = key_bits(OPAQUE)
+"""Of items that are named by their ids; `openfl.items.key_bits` has those of others."""
 
 
 def item_keys(ids: Sequence[str], key_bits: int = ITEM_KEY_BITS) -> Keys:

@@ -83,9 +83,11 @@ def recommend(
     met = set(given) if ratings is None else {*given, *ratings.left_out.get(canonical(user), ())}
     known_songs = set(catalogue) | set(ratings.songs if ratings is not None else ())
     candidates = np.array(sorted(known_songs - met), dtype=object)
-    keys = item_keys(tuple(candidates))
+    keys = item_keys(tuple(candidates), head.key_bits)
     learned = model.keys(head.items)
-    nameless = len(learned) - int(np.isin(learned, item_keys(tuple(known_songs))).sum())
+    nameless = len(learned) - int(
+        np.isin(learned, item_keys(tuple(known_songs), head.key_bits)).sum()
+    )
     known_to_group = model.evidence(head.items, keys) > 0
     candidates, keys = candidates[known_to_group], keys[known_to_group]
 
@@ -94,7 +96,7 @@ def recommend(
     if given:
         kind = "known" if own is None else "folded-in"
         values = np.array(list(given.values()), dtype=float)
-        fitted = head.fold_in(one_user(values), item_keys(tuple(given)))
+        fitted = head.fold_in(one_user(values), item_keys(tuple(given), head.key_bits))
         scores = head.scores(fitted, keys)[0]
         if len(given) < FEW_RATINGS:
             plural = "" if len(given) == 1 else "s"

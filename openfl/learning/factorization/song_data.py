@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from openfl.config import Config
 from openfl.core.errors import DataError
+from openfl.items import OPAQUE
 from openfl.learning.factorization.ratings import (
     EMPTY_CATALOGUE,
     Catalogue,
@@ -21,10 +22,12 @@ from openfl.learning.splitting import Split, split_ratings
 
 @dataclass(frozen=True)
 class SongData:
-    """Ratings, or plays, of users; and what the songs are called."""
+    """Ratings, or plays, of users; what the songs are called; and how they are named (see
+    `openfl.items`)."""
 
     ratings: Ratings
     catalogue: Catalogue = EMPTY_CATALOGUE
+    items: str = OPAQUE
 
     @property
     def skipped_rows(self) -> int:

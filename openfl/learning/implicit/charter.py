@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import Charter, Encoding, TableSchema
 from openfl.core.errors import GroupError
+from openfl.items import OPAQUE, key_bits
 from openfl.learning.charter_values import (
     encoding_of,
     number,
@@ -28,7 +29,7 @@ from openfl.learning.charter_values import (
     refuse_unusable,
     whole,
 )
-from openfl.learning.factorization.item_rows import ITEM_KEY_BITS
+from openfl.learning.factorization.item_names import items_from, items_hyperparameters
 
 TASK_KIND = "implicit"
 ITEMS = "items"
@@ -53,7 +54,7 @@ class ImplicitParameters:
     confidence `1 + alpha * min(s, plays_limit)`, one never played is not with confidence 1.
     `prior + prior_per_evidence * plays` is the ridge on the factors of an item or user with so
     many plays in training; `damping` multiplies the shared estimate of an item's curvature;
-    `encoding` is how items' rows travel."""
+    `encoding` is how items' rows travel, `items` how they are named (see `openfl.items`)."""
 
     factors: int
     alpha: float
@@ -62,6 +63,7 @@ class ImplicitParameters:
     prior: float
     prior_per_evidence: float
     encoding: Encoding = "int8"
+    items: str = OPAQUE
 
     @property
     def triangle(self) -> int:
@@ -83,6 +85,7 @@ def implicit_charter(
     prior_per_evidence: float = 0.05,
     encoding: Encoding = "int8",
     seed: int = 0,
+    items: str = OPAQUE,
 ) -> Charter:
     """The charter of a group that learns from plays. ConfigError names all that is out of range."""
     parameters = ImplicitParameters(
@@ -93,6 +96,7 @@ def implicit_charter(
         prior=float(prior),
         prior_per_evidence=float(prior_per_evidence),
         encoding=encoding,
+        items=items,
     )
     refuse_to_found(_problems(parameters))
     return Charter(
@@ -106,6 +110,7 @@ def implicit_charter(
             "damping": parameters.damping,
             "prior": parameters.prior,
             "prior_per_evidence": parameters.prior_per_evidence,
+            **items_hyperparameters(items),
         },
         seed=seed,
     )
@@ -127,6 +132,7 @@ def implicit_parameters(charter: Charter) -> ImplicitParameters:
             prior=number(values.pop("prior")),
             prior_per_evidence=number(values.pop("prior_per_evidence")),
             encoding=encoding_of(charter, ITEMS),
+            items=items_from(values),
         )
         refuse_unknown(charter, values)
         refuse_unusable(charter, _problems(parameters))
@@ -148,7 +154,7 @@ def _tables(parameters: ImplicitParameters) -> tuple[TableSchema, ...]:
             prior_per_evidence=(0.0,) * factors,
             initial_scale=(FACTOR_INITIAL_SCALE,) * factors,
             encoding=parameters.encoding,
-            key_bits=ITEM_KEY_BITS,
+            key_bits=key_bits(parameters.items),
         ),
         # Every item feels this matrix, so it is exact; the other only sizes steps.
         plain_table(LISTENERS, triangle, "float32", MATRIX_VALUE_LIMIT),

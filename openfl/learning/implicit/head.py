@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.core.contribution import Charter, ModelView
+from openfl.items import key_bits
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.implicit.charter import ITEMS, implicit_parameters
 from openfl.learning.implicit.listeners import fit_to_plays
@@ -30,6 +31,7 @@ class ImplicitHead:
     def __init__(self, charter: Charter, model: ModelView) -> None:
         self._model = model
         self._parameters = implicit_parameters(charter)
+        self.key_bits = key_bits(self._parameters.items)
         known = model.rows(ITEMS, model.keys(ITEMS)).astype(np.float64)
         self._gram = known.T @ known
 

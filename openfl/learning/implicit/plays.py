@@ -111,6 +111,12 @@ def load_plays(
     )
 
 
+def counts_plays(path: Path) -> bool:
+    """Whether rows of the file are plays that add up, not ratings that are likes."""
+    names = column_names(path)
+    return next((name for name in STRENGTH_COLUMNS if name in names), "plays") != "rating"
+
+
 def plausible_most(values: NDArray[np.floating]) -> float | None:
     """Above which number of plays (of `values`, n > 0) only mistakes stand; None when there are
     none, as in any honest file.

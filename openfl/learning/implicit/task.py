@@ -48,12 +48,8 @@ from openfl.core.contribution import (
     RowBlock,
 )
 from openfl.core.errors import DataError
-from openfl.learning.factorization.item_rows import (
-    ITEM_KEY_BITS,
-    item_keys,
-    locate,
-    moved_columns,
-)
+from openfl.items import key_bits
+from openfl.learning.factorization.item_rows import item_keys, locate, moved_columns
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.users import restored_users, saved_users
 from openfl.learning.held_out import NONE, evaluation
@@ -115,8 +111,9 @@ class ImplicitFactorization:
         self._plays = plays
         self._split = split
         # Two items whose ids collide in the key share a row, here as everywhere in the group.
-        self._keys, row_of_item = np.unique(item_keys(plays.songs), return_inverse=True)
-        self.own_items = OwnItems(ITEMS, self._keys, plays.songs, ITEM_KEY_BITS, "songs")
+        bits = key_bits(parameters.items)
+        self._keys, row_of_item = np.unique(item_keys(plays.songs, bits), return_inverse=True)
+        self.own_items = OwnItems(ITEMS, self._keys, plays.songs, bits, "songs")
         self._rows = row_of_item.astype(np.int32)[plays.song_index]
         self._strength = np.minimum(plays.values.astype(np.float64), parameters.plays_limit)
         self._train = self._matrix(split.train)

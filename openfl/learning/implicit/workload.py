@@ -9,9 +9,11 @@ from openfl.config.kinds import IMPLICIT, FactorizationTask, ImplicitData, Impli
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import GroupError
+from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
 from openfl.learning.implicit.charter import (
+    TASK_KIND,
     USUAL_DAMPING,
     USUAL_FACTORS,
     USUAL_PRIOR,
@@ -19,7 +21,7 @@ from openfl.learning.implicit.charter import (
     implicit_parameters,
 )
 from openfl.learning.implicit.head import ImplicitHead
-from openfl.learning.implicit.plays import load_plays
+from openfl.learning.implicit.plays import counts_plays, load_plays
 from openfl.learning.implicit.task import ImplicitFactorization
 from openfl.learning.model_file import save_model
 from openfl.learning.remarks import (
@@ -34,8 +36,10 @@ from openfl.learning.remarks import (
 def load_implicit_data(config: Config, resumed: Charter | None = None) -> SongData:
     """The configured plays and catalogue (empty when there is none); DataError when unusable."""
     own, skip = config.own(ImplicitData), config.data.skip_bad_rows
-    plays = load_plays(ratings_file(config), own.min_strength, skip, own.max_plays)
-    return SongData(plays, load_songs(config))
+    path = ratings_file(config)
+    plays = load_plays(path, own.min_strength, skip, own.max_plays)
+    items = items_of(resumed, TASK_KIND, config.own(FactorizationTask).items)
+    return name_items(SongData(plays, load_songs(config)), items, add=counts_plays(path), skip=skip)
 
 
 class ImplicitWorkload:
@@ -64,12 +68,14 @@ class ImplicitWorkload:
             prior_per_evidence=task.prior_per_evidence,
             encoding=task.encoding,
             seed=self._config.task.seed,
+            items=self.data.items,
         )
 
     def problem(self, charter: Charter) -> str | None:
-        """See `Workload`: any plays can be learned from in any group of this kind."""
+        """See `Workload`: any plays can be learned from in any group of this kind whose
+        items are named alike."""
         try:
-            implicit_parameters(charter)
+            check_items(charter, implicit_parameters(charter).items, self.data.items)
         except GroupError as error:
             return str(error)
         return None

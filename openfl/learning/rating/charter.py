@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import Charter, Encoding, TableSchema
 from openfl.core.errors import DataError, GroupError
+from openfl.items import OPAQUE, key_bits
 from openfl.learning.charter_values import (
     encoding_of,
     number,
@@ -25,7 +26,7 @@ from openfl.learning.charter_values import (
     refuse_unusable,
     whole,
 )
-from openfl.learning.factorization.item_rows import ITEM_KEY_BITS
+from openfl.learning.factorization.item_names import items_from, items_hyperparameters
 from openfl.learning.factorization.rating_scale import STRAY_WIDENS, Scale, format_scale
 from openfl.learning.factorization.ratings import MAX_RATING, Ratings, locate_rating_outside
 from openfl.learning.rating.user_prior import USER_PRIOR
@@ -53,7 +54,8 @@ class RatingParameters:
     factors of a song (or user) with n ratings, `bias_prior` that on its bias; `damping`
     multiplies the curvature of every step; `encoding` is how songs' rows travel. `user_prior` is
     the ridge, for each user, on the matrix by which users are expected to like things because of
-    which items they rated (see `openfl.learning.rating.user_prior`); 0: there is no such matrix."""
+    which items they rated (see `openfl.learning.rating.user_prior`); 0: there is no such matrix.
+    `items` is how songs are named (see `openfl.items`)."""
 
     scale: Scale
     factors: int
@@ -63,6 +65,7 @@ class RatingParameters:
     bias_prior: float
     encoding: Encoding = "int8"
     user_prior: float = 0.0
+    items: str = OPAQUE
 
     @property
     def width(self) -> int:
@@ -106,10 +109,12 @@ def rating_charter(
     encoding: Encoding = "int8",
     seed: int = 0,
     user_prior: float = USUAL_USER_PRIOR,
+    items: str = OPAQUE,
 ) -> Charter:
     """The charter of a rating group. ConfigError names every parameter that is out of range.
 
-    With `user_prior` 0 it is to the bit what versions before 0.2 make, whose nodes can join.
+    With `user_prior` 0 and opaque items it is to the bit what versions before 0.2 make, whose nodes
+    can join.
     """
     parameters = RatingParameters(
         scale=(float(scale[0]), float(scale[1])),
@@ -120,6 +125,7 @@ def rating_charter(
         bias_prior=float(bias_prior),
         encoding=encoding,
         user_prior=float(user_prior),
+        items=items,
     )
     refuse_to_found(_problems(parameters))
     return Charter(
@@ -135,6 +141,7 @@ def rating_charter(
             "prior_per_evidence": parameters.prior_per_evidence,
             "bias_prior": parameters.bias_prior,
             **({USER_PRIOR: parameters.user_prior} if parameters.user_prior else {}),
+            **items_hyperparameters(items),
         },
         seed=seed,
     )
@@ -157,6 +164,7 @@ def rating_parameters(charter: Charter) -> RatingParameters:
             bias_prior=number(values.pop("bias_prior")),
             encoding=encoding_of(charter, ITEMS),
             user_prior=number(values.pop(USER_PRIOR, 0.0)),
+            items=items_from(values),
         )
         refuse_unknown(charter, values)
         refuse_unusable(charter, _problems(parameters))
@@ -211,7 +219,7 @@ def _tables(parameters: RatingParameters) -> tuple[TableSchema, ...]:
             prior_per_evidence=(parameters.prior_per_evidence,) * factors + (0.0,),
             initial_scale=(FACTOR_INITIAL_SCALE,) * factors + (0.0,),
             encoding=parameters.encoding,
-            key_bits=ITEM_KEY_BITS,
+            key_bits=key_bits(parameters.items),
         ),
         # One number that everything is measured from: exact, so float32, and hardly shrunk.
         TableSchema(

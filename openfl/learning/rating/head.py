@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.core.contribution import Charter, ModelView
+from openfl.items import key_bits
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.factorization.users import fit_users
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_parameters
@@ -33,6 +34,7 @@ class RatingHead:
         self._charter = charter
         self._model = model
         self._parameters = rating_parameters(charter)
+        self.key_bits = key_bits(self._parameters.items)
 
     def fold_in(self, given: SparseMatrix, keys: NDArray[np.uint64]) -> Matrix:
         """See `Head`."""

@@ -43,9 +43,10 @@ from openfl.core.contribution import (
 )
 from openfl.core.errors import ConfigError, DataError
 from openfl.core.model_view import DenseModel
+from openfl.items import key_bits
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.factorization.dead_factors import revival
-from openfl.learning.factorization.item_rows import ITEM_KEY_BITS, item_keys, learned_rows
+from openfl.learning.factorization.item_rows import item_keys, learned_rows
 from openfl.learning.factorization.oscillation import OscillationDamping
 from openfl.learning.factorization.ratings import Ratings
 from openfl.learning.factorization.users import fit_users, restored_users, saved_users
@@ -106,10 +107,11 @@ class MatrixFactorization:
         self._parameters = parameters
         self._ratings = ratings
         self._split = split
-        song_keys = item_keys(ratings.songs)
+        bits = key_bits(parameters.items)
+        song_keys = item_keys(ratings.songs, bits)
         # Two items whose ids collide in the key share a row, here as everywhere in the group.
         self._keys, row_of_item = np.unique(song_keys, return_inverse=True)
-        self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, ITEM_KEY_BITS, "songs")
+        self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, bits, "songs")
         self._rows = row_of_item.astype(np.int32)[ratings.song_index]
         self._values = parameters.to_units(ratings.values)
 
@@ -132,7 +134,7 @@ class MatrixFactorization:
             schema = charter.table(USER_PRIOR)
             self._prior = UserPrior(schema, self._pattern, self._user_ridge, bool(published))
         self._public_keys = (
-            None if public_songs is None else np.unique(item_keys(tuple(public_songs)))
+            None if public_songs is None else np.unique(item_keys(tuple(public_songs), bits))
         )
         self._oscillation = OscillationDamping()
         self._fitted: tuple[Matrix, float, Matrix | None, Matrix] | None = None

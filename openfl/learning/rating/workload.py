@@ -9,6 +9,7 @@ from openfl.config.kinds import RATING, FactorizationTask, RatingData, RatingTas
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import DataError, GroupError
+from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.factorization.recommend import Recommendations, recommend
@@ -41,7 +42,8 @@ def load_rating_data(config: Config, resumed: Charter | None = None) -> SongData
     it."""
     scale, skip = config.own(RatingData).rating_scale, config.data.skip_bad_rows
     ratings = load_ratings(ratings_file(config), scale, skip, _scale_of(resumed))
-    return SongData(ratings, load_songs(config))
+    items = items_of(resumed, TASK_KIND, config.own(FactorizationTask).items)
+    return name_items(SongData(ratings, load_songs(config)), items, add=False, skip=skip)
 
 
 class RatingWorkload:
@@ -71,12 +73,14 @@ class RatingWorkload:
             encoding=task.encoding,
             seed=self._config.task.seed,
             user_prior=own.user_prior,
+            items=self.data.items,
         )
 
     def problem(self, charter: Charter) -> str | None:
         """See `Workload`: the scale may not be ours."""
         try:
-            check_ratings_fit(charter, self.data.ratings)
+            parameters = check_ratings_fit(charter, self.data.ratings)
+            check_items(charter, parameters.items, self.data.items)
         except (DataError, GroupError) as error:
             return str(error)
         return None
