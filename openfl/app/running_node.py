@@ -10,11 +10,13 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from openfl.app.control_socket import serve_control
+from openfl.app.first_user import user_to_recommend_to
 from openfl.app.network_setup import OnEvent, behind_router, on_lan, open_network
 from openfl.app.node_commands import node_commands
 from openfl.app.resuming import (
@@ -121,7 +123,8 @@ async def _open_parts(
             privacy,
         )
         storage.attach(workload, node.snapshot, data_files(config))
-        async with trio.open_nursery() as nursery, serve_control(home.root, node_commands(node)):
+        commands = node_commands(node, partial(user_to_recommend_to, config))
+        async with trio.open_nursery() as nursery, serve_control(home.root, commands):
             nursery.start_soon(node.run)
             try:
                 yield node

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openfl.core.contribution import Charter
+from openfl.core.errors import GroupError
 from openfl.core.telemetry import ItemsView, PrivacyView
 from openfl.learning.central import SoloResult
 from openfl.learning.factorization.recommend import Recommendations
-from openfl.learning.workload import Remarking
+from openfl.learning.factorization.similar import SimilarSongs
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes
+from openfl.learning.workload import KnowsSongs, Remarking
 from openfl.node.current_group import CurrentGroup
 from openfl.node.items_watch import ItemsWatch
 from openfl.node.parts import Learning
@@ -45,7 +49,22 @@ class LearningViews:
         workload = self.learning.workload
         return workload.skipped_rows if isinstance(workload, Remarking) else 0
 
-    def recommend(self, user: str, top: int) -> Recommendations:
+    def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """See `Node.recommend`."""
         session = self.current_group.current.session
-        return self.learning.workload.recommend(session.model(), session.charter, user, top)
+        if wishes == NO_WISHES:
+            return self.learning.workload.recommend(session.model(), session.charter, user, top)
+        songs = self._songs(session.charter)
+        return songs.recommend_by(session.model(), session.charter, user, top, wishes)
+
+    def similar(self, song: str, top: int) -> SimilarSongs:
+        """See `Node.similar`."""
+        session = self.current_group.current.session
+        songs = self._songs(session.charter)
+        return songs.similar(session.model(), session.charter, song, top)
+
+    def _songs(self, charter: Charter) -> KnowsSongs:
+        workload = self.learning.workload
+        if not isinstance(workload, KnowsSongs):
+            raise GroupError(f'group "{charter.name}" learns "{charter.task}": it has no songs')
+        return workload

@@ -12,6 +12,8 @@ import trio
 
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
+from openfl.learning.factorization.similar import SimilarSongs
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.network.base import Network
 from openfl.node.beginning import Beginning
 from openfl.node.current_group import CurrentGroup
@@ -120,10 +122,17 @@ class Node:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
 
-    def recommend(self, user: str, top: int) -> Recommendations:
+    def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the
-        node is in no group, DataError when nothing can be recommended."""
-        return self._views.recommend(user, top)
+        node is in no group or when its group has no songs, DataError when nothing can be
+        recommended."""
+        return self._views.recommend(user, top, wishes)
+
+    def similar(self, song: str, top: int) -> SimilarSongs:
+        """The `top` songs most like `song` (an id, a title, or artist and title) by the group's
+        model as it is now. UsageError: no song, or several, are called so. GroupError: the group
+        has learned nothing of it, or has no songs."""
+        return self._views.similar(song, top)
 
     async def switch(self, reference: str, pin: bool = False) -> GroupView:
         """Leave the current group for another, named by name or the beginning of its id; `pin`: and

@@ -9,6 +9,8 @@ import trio
 from openfl.core.contribution import GroupId
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
+from openfl.learning.factorization.similar import SimilarSongs
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.network.base import Network
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
@@ -99,6 +101,10 @@ class NodeViews:
         """See `Node.groups`."""
         return await self._groups.ask()
 
-    def recommend(self, user: str, top: int) -> Recommendations:
+    def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """See `Node.recommend`."""
-        return self._learning.recommend(user, top)
+        return self._learning.recommend(user, top, wishes)
+
+    def similar(self, song: str, top: int) -> SimilarSongs:
+        """See `Node.similar`."""
+        return self._learning.similar(song, top)

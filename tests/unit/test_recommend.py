@@ -185,7 +185,7 @@ def test_recommendations_survive_json() -> None:
     found = recommended(GROUP, model(), DATA, CATALOGUE, "1", 3)
     plain = json.loads(json.dumps(found.to_plain()))
     assert Recommendations.from_plain(plain) == found
-    assert plain["items"][0].keys() == {"song_id", "title", "artist", "score"}
+    assert plain["items"][0].keys() == {*("song_id", "title", "artist", "score", "evidence", "why")}
 
 
 def test_asking_for_no_songs_is_refused() -> None:

@@ -12,7 +12,9 @@ from openfl.core.errors import DataError, GroupError
 from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.factorization.similar import SimilarSongs, similar
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.learning.model_file import save_model
 from openfl.learning.rating.charter import (
     TASK_KIND,
@@ -109,8 +111,19 @@ class RatingWorkload:
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """See `Workload`."""
+        return self.recommend_by(model, charter, user, top, NO_WISHES)
+
+    def recommend_by(
+        self, model: ModelView, charter: Charter, user: str, top: int, wishes: Wishes
+    ) -> Recommendations:
+        """See `KnowsSongs`."""
+        data, head = self.data, RatingHead(charter, model)
+        return recommend(head, model, data.ratings, data.catalogue, user, top, wishes=wishes)
+
+    def similar(self, model: ModelView, charter: Charter, song: str, top: int) -> SimilarSongs:
+        """See `KnowsSongs`."""
         head = RatingHead(charter, model)
-        return recommend(head, model, self.data.ratings, self.data.catalogue, user, top)
+        return similar(head, model, self.data.ratings, self.data.catalogue, song, top)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """See `Workload`."""
