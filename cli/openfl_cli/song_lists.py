@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from openfl.core.names import is_unseen
+from openfl.core.song_ids import RECORDING, recording_id
 from openfl_cli.text import clean, to_json
 
 FORMATS = ("table", "json", "csv", "m3u8", "jspf")
 
-RECORDING = "https://musicbrainz.org/recording/"
 PLAYLIST_EXTENSION = "https://musicbrainz.org/doc/jspf#playlist"
-_MBID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FORMULA = ("=", "+", "-", "@", "\t")
 _NOT_IN_FILE_NAMES = re.compile(r'[/\\:*?"<>|]')
 _MAX_NAME = 200
@@ -92,12 +91,6 @@ def jspf_note(songs: Sequence[Mapping[str, Any]]) -> str | None:
         f"{without} of {len(songs)} songs have no MusicBrainz recording as their id: ListenBrainz"
         " takes only lists in which all have one; others go by title and creator"
     )
-
-
-def recording_id(song_id: str) -> str | None:
-    """The MusicBrainz id of a recording, if a song's id is one, plain or as an address."""
-    found = song_id.strip().lower().removeprefix(RECORDING)
-    return found if _MBID.fullmatch(found) else None
 
 
 def _name(song: Mapping[str, Any]) -> str:

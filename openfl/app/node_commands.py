@@ -17,12 +17,25 @@ from openfl.node import Node
 MAX_TOP = 1000
 MAX_NAME_CHARS = 1000
 """Of a user or a song that is asked for."""
+AT_ONCE = 2
+"""Questions that are worked on at the same time."""
 
 
 def node_commands(node: Node, usual_user: Callable[[], str] = str) -> CommandHandler:
     """The handler of the node's control socket; docs/cli.md describes what commands get. It raises
     UsageError for a command or argument that the node does not know, and what the node raises.
     usual_user: whom to recommend to when nobody is named, "" for nobody; runs in a thread."""
+
+    limiter = trio.CapacityLimiter(AT_ONCE)
+
+    async def in_thread(work: Callable[..., Any], *of: Any) -> Any:
+        # A large catalogue takes a while, in which the node has others to answer.
+        return await trio.to_thread.run_sync(
+            work,
+            *of,
+            abandon_on_cancel=True,  # type: ignore[call-arg]  # the stubs are of an older trio
+            limiter=limiter,
+        )
 
     async def handle(command: str, arguments: Mapping[str, Any]) -> Any:
         match command:
@@ -38,12 +51,19 @@ def node_commands(node: Node, usual_user: Callable[[], str] = str) -> CommandHan
                 return (await node.found_group(group, pin)).to_plain()
             case "recommend":
                 top, wishes = _top(arguments), wishes_in(arguments)
-                user = _name(arguments, "user") or await trio.to_thread.run_sync(usual_user)
+                user = _name(arguments, "user") or await in_thread(usual_user)
                 if not user:
                     raise UsageError(NOBODY)
-                return node.recommend(user, top, wishes).to_plain()
+                return (await in_thread(node.songs().recommend, user, top, wishes)).to_plain()
             case "similar":
-                return node.similar(_name(arguments, "song"), _top(arguments)).to_plain()
+                song, top = _name(arguments, "song"), _top(arguments)
+                return (await in_thread(node.songs().similar, song, top)).to_plain()
+            case "like-artist":
+                artist, top = _name(arguments, "artist"), _top(arguments)
+                return (await in_thread(node.songs().like_artist, artist, top)).to_plain()
+            case "top-songs":
+                artist, top = _name(arguments, "artist"), _top(arguments)
+                return (await in_thread(node.songs().top_songs, artist, top)).to_plain()
             case "stop":
                 node.request_stop(leave=bool(arguments.get("leave", False)))
                 return None

@@ -62,6 +62,18 @@ class KnowsSongs(Protocol):
         """The songs most like `song`; UsageError or GroupError when there is no telling."""
         ...
 
+    def like_artist(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> SimilarSongs:
+        """The songs most like those of an artist; none when there is no such artist."""
+        ...
+
+    def top_songs(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> Recommendations:
+        """What the group likes best of an artist; nothing when there is no such artist."""
+        ...
+
 
 @runtime_checkable
 class Remarking(Protocol):

@@ -14,6 +14,7 @@ import pytest
 from cli_fakes import FakeControl, FakeRecommendations
 
 from openfl.core.names import is_unseen
+from openfl.core.song_ids import recording_id
 from openfl_cli import exit_codes, main
 from openfl_cli.song_lists import (
     PLAYLIST_EXTENSION,
@@ -21,7 +22,6 @@ from openfl_cli.song_lists import (
     as_jspf,
     as_m3u8,
     jspf_note,
-    recording_id,
 )
 
 MBID = "e8f9b188-f819-4e43-ab0f-4bd26ce9ff56"

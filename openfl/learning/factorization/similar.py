@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from openfl.core.contribution import ModelView
 from openfl.core.errors import GroupError
@@ -73,37 +74,54 @@ def similar(
     name = catalogue.get(wanted)
     own_key = item_keys((wanted,))
     vector = head.vectors(own_key)[0]
-    length = float(np.linalg.norm(vector))
-    if not model.evidence(head.items, own_key)[0] or not length:
+    if not model.evidence(head.items, own_key)[0] or not vector.any():
         raise GroupError(
             f"{label(catalogue, wanted)}: the group has learned nothing of it that could be"
             " compared, as no member has taught it"
         )
-    others = np.array(sorted(known - {wanted}), dtype=object)
-    keys = item_keys(tuple(others))
-    evidence = model.evidence(head.items, keys)
-    others, keys, evidence = others[evidence > 0], keys[evidence > 0], evidence[evidence > 0]
-    rows = head.vectors(keys)
-    lengths = np.linalg.norm(rows, axis=1)
-    cosine = rows @ vector / (np.where(lengths > 0, lengths, 1.0) * length)
-    likeness = np.clip(cosine, -1.0, 1.0) * evidence / (evidence + DOUBT)
+    items = neighbours(head, model, ratings, catalogue, vector, (wanted,), top)
     notes = []
     same = [i for i in catalogue.songs if i != wanted and catalogue.songs[i].title == song.strip()]
     if same:
         names = ", ".join(label(catalogue, i) for i in sorted(same)[:3])
         notes.append(f"{song} is taken as the id of a song; called so: {names}")
-    if not len(others):
+    if not items:
         notes.append("no other song that the group knows has a name here")
     return SimilarSongs(
         song_id=wanted,
         title=None if name is None else name.title,
         artist=None if name is None else name.artist,
         head=head.name,
-        items=tuple(
-            _named(catalogue, others[n], float(likeness[n]), float(evidence[n]))
-            for n in best_of(likeness, top)
-        ),
+        items=items,
         notes=tuple(notes),
+    )
+
+
+def neighbours(
+    head: Head,
+    model: ModelView,
+    ratings: Ratings | None,
+    catalogue: Catalogue,
+    vector: NDArray[np.float64],
+    but: tuple[str, ...],
+    top: int,
+) -> tuple[SimilarSong, ...]:
+    """The `top` songs that point most where `vector`, float64[k], does, without those in `but`; of
+    equal ones the smaller id first. ValueError: `top` < 1."""
+    if top < 1:
+        raise ValueError("top must be at least 1")
+    known = set(catalogue) | set(ratings.songs if ratings is not None else ())
+    others = np.array(sorted(known - set(but)), dtype=object)
+    keys = item_keys(tuple(others))
+    evidence = model.evidence(head.items, keys)
+    others, keys, evidence = others[evidence > 0], keys[evidence > 0], evidence[evidence > 0]
+    rows = head.vectors(keys)
+    lengths = np.linalg.norm(rows, axis=1) * float(np.linalg.norm(vector))
+    cosine = rows @ vector / np.where(lengths > 0, lengths, 1.0)
+    likeness = np.clip(cosine, -1.0, 1.0) * evidence / (evidence + DOUBT)
+    return tuple(
+        _named(catalogue, others[n], float(likeness[n]), float(evidence[n]))
+        for n in best_of(likeness, top)
     )
 
 

@@ -9,6 +9,7 @@ from openfl.config.kinds import RATING, FactorizationTask, RatingData, RatingTas
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import DataError, GroupError
+from openfl.learning.factorization.artists import like_artist, top_songs
 from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.factorization.recommend import Recommendations, recommend
@@ -124,6 +125,19 @@ class RatingWorkload:
         """See `KnowsSongs`."""
         head = RatingHead(charter, model)
         return similar(head, model, self.data.ratings, self.data.catalogue, song, top)
+
+    def like_artist(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> SimilarSongs:
+        """See `KnowsSongs`."""
+        data, head = self.data, RatingHead(charter, model)
+        return like_artist(head, model, data.ratings, data.catalogue, artist, top)
+
+    def top_songs(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> Recommendations:
+        """See `KnowsSongs`."""
+        return top_songs(RatingHead(charter, model), model, self.data.catalogue, artist, top)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """See `Workload`."""
