@@ -23,21 +23,9 @@ from openfl_cli.song_lists import (
     as_m3u8,
     jspf_note,
 )
+from tests.nasty_names import NASTY
 
 MBID = "e8f9b188-f819-4e43-ab0f-4bd26ce9ff56"
-NASTY = [
-    "Commas, \"quotes\", and 'others'",
-    "two\nlines\r\nand\rmore",
-    "Esc \x1b[31m bell \x07 nul \x00 bidi \u202e zero \u200b surrogate \ud800",
-    '=HYPERLINK("http://192.0.2.1")',
-    "+44 - @home",
-    "../../etc/passwd",
-    "http://192.0.2.1/x",
-    "#EXTINF:1,other",
-    "\tTab; semicolon",
-    "日本 Dvořák 😀",
-    "",
-]
 
 
 def song(title: str | None, artist: str | None = None, song_id: str = "17") -> dict[str, Any]:

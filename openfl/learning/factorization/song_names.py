@@ -15,6 +15,8 @@ MAX_COMPARED = 200_000
 """Names that are looked through for one that is nearly right."""
 NEAR = 0.35
 """How much of their pairs of letters two names must share (Dice 1945) for one to be suggested."""
+NEARLY_AS_NEAR = 0.8
+"""And how much of what the nearest one shares."""
 
 
 def folded(text: str) -> str:
@@ -84,7 +86,9 @@ def _nearest(name: str, catalogue: Catalogue) -> list[str]:
         likeness = max(_likeness(wanted, _pairs(other)) for other in _names(catalogue, song_id))
         if likeness >= NEAR:
             scored.append((-likeness, song_id))
-    return [song_id for _, song_id in sorted(scored)[:3]]
+    scored.sort()
+    least = NEARLY_AS_NEAR * -scored[0][0] if scored else 0.0
+    return [song_id for minus, song_id in scored[:3] if -minus >= least]
 
 
 def _pairs(name: str) -> frozenset[str]:
