@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,5 +99,6 @@ def _title(song: Mapping[str, Any]) -> str:
     return clean(song["title"] or f"song {song['song_id']}", 120)
 
 
-def _reasons(why: Iterable[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{_title(own)} {own['influence']:+.2f}" for own in why)
+def _reasons(why: Sequence[Mapping[str, Any]]) -> str:
+    """The first two: a third makes rows of three lines. JSON has it."""
+    return ", ".join(f"{_title(own)} {own['influence']:+.2f}" for own in why[:2])

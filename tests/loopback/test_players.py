@@ -163,7 +163,15 @@ async def test_a_page_is_not_answered_whatever_it_knows(tmp_path: Path) -> None:
 
 async def test_there_is_nothing_else(tmp_path: Path) -> None:
     async with endpoint(tmp_path) as (at, token), client(at, token) as ask:
-        for path in ("/", "/api", "/api/stop", "/api/switch", "/docs", "/rest", "/../http.token"):
+        for path in (
+            "/",
+            "/api",
+            "/api/stop",
+            "/api/switch",
+            "/docs",
+            "/rest",
+            "/../players.token",
+        ):
             assert (await ask.get(path)).status_code == 404
 
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -201,6 +203,19 @@ def test_a_form_that_pages_could_read_is_not_answered(form: str) -> None:
     assert kind == "application/json"
     assert json.loads(body)["subsonic-response"]["status"] == "failed"
     assert b"secret" not in body
+
+
+# --- only where it is wanted ----------------------------------------------------------------------
+
+
+def test_a_node_that_answers_nobody_by_http_loads_nothing_of_it() -> None:
+    code = (
+        "import sys; import openfl.app.running_node; names = set(sys.modules);"
+        "assert not names & {'hypercorn', 'starlette', 'openfl.app.http.serving'}, names"
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 # --- the guard ------------------------------------------------------------------------------------

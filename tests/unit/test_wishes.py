@@ -195,7 +195,7 @@ def test_discoveries_are_less_popular_and_the_rest_of_the_list_stays(
     assert set(ids) & {i.song_id for i in usual.items} >= {i.song_id for i in usual.items[:3]}
     scores = [item.score for item in found.items]
     assert scores == sorted(scores, reverse=True)
-    assert any("3 of 6 are songs that suit user u4 more" in note for note in found.notes)
+    assert any("3 of these 6 are songs that suit user u4 more" in note for note in found.notes)
 
 
 def test_what_suits_a_listener_more_than_others_is_their_preference_over_the_mean(

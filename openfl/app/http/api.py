@@ -48,7 +48,7 @@ def _api(
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not is_token(given.strip(), token):
             refused = _json(
-                401, {"error": "send the token in http.token as: Authorization: Bearer"}
+                401, {"error": "send the token in players.token as: Authorization: Bearer"}
             )
             refused.headers["www-authenticate"] = "Bearer"
             return refused

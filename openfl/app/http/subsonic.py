@@ -45,15 +45,15 @@ def authenticate(parameters: Mapping[str, str], token: str) -> None:
         if ways != {"apiKey"} or "u" in parameters:
             raise Failure(CONFLICT, "apiKey goes without u, p, t and s")
         if not is_token(parameters["apiKey"], token):
-            raise Failure(WRONG_KEY, "the apiKey is not the one in http.token")
+            raise Failure(WRONG_KEY, "the apiKey is not the one in players.token")
         return
     if "p" in ways:
-        raise Failure(NO_PASSWORDS, "passwords are not taken: use the token in http.token")
+        raise Failure(NO_PASSWORDS, "passwords are not taken: use the token in players.token")
     if not {"u", "t", "s"} <= set(parameters) or not parameters["s"]:
         raise Failure(MISSING, "required: apiKey, or u, t and s")
     salt = parameters["s"][:MAX_SALT_CHARS]
     if not is_salted(parameters["t"], salt, token):
-        raise Failure(WRONG_TOKEN, "the password is not the token in http.token")
+        raise Failure(WRONG_TOKEN, "the password is not the token in players.token")
 
 
 def count_of(parameters: Mapping[str, str]) -> int:

@@ -13,7 +13,7 @@ from openfl.core.atomic_files import atomic_write
 from openfl.core.errors import StateError
 from openfl.core.files import open_own
 
-TOKEN_FILE = "http.token"
+TOKEN_FILE = "players.token"
 LEAST_CHARS = 32
 MOST_CHARS = 512
 RANDOM_BYTES = 32

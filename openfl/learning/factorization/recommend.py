@@ -152,9 +152,10 @@ def recommend(
     if wishes.not_popular and given and len(candidates):
         distinctive = head.distinctive(fitted, keys)[0]
         best, discoveries = mixed(scores, distinctive, top, wishes.not_popular)
+        are = "is a song that suits" if discoveries == 1 else "are songs that suit"
         notes.append(
-            f"{discoveries} of {len(best)} are songs that suit user {user} more than they suit"
-            " others: their scores are lower"
+            f"{discoveries} of these {len(best)} {are} user {user} more than others of the group,"
+            " whatever the score"
         )
     else:
         # Candidates are sorted by id: equal scores keep that order.
