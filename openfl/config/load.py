@@ -8,6 +8,7 @@ constraints between settings. Nothing here reads `os.environ`: the caller hands 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from openfl.config.kinds import KINDS, kinds_with
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
+from openfl.config.text_checks import host_and_port
 from openfl.core.errors import ConfigError
 from openfl.core.files import read_named
 
@@ -262,6 +264,19 @@ def _constraints(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("data.validation_fraction", "data.test_fraction"),
             "data.validation_fraction and data.test_fraction must leave at least 0.2 to train on,"
             f" got {number_text(data.validation_fraction)} and {number_text(data.test_fraction)}",
+        )
+    http = config.http
+    if bool(http.cert_file) != bool(http.key_file):
+        yield (
+            ("http.cert_file", "http.key_file"),
+            "http.cert_file and http.key_file are only used together",
+        )
+    at = host_and_port(http.listen)
+    if at is not None and not http.cert_file and not ipaddress.ip_address(at[0]).is_loopback:
+        yield (
+            ("http.listen", "http.cert_file"),
+            f"http.listen = {http.listen} can be reached from other machines, and the token be read"
+            " along the way: use 127.0.0.1, or give http.cert_file and http.key_file",
         )
     if config.task.kind in KINDS:
         yield from KINDS[config.task.kind].complaints(config)

@@ -77,7 +77,7 @@ def expected_loss(
 def strengths(plays: Ratings, positions: np.ndarray) -> list[dict[int, float]]:
     """For each user: key -> how often played, at most the limit a row."""
     found: list[dict[int, float]] = [{} for _ in plays.users]
-    keys = item_keys(plays.songs)
+    keys = item_keys(plays.songs, 40)
     for n in positions:
         of = found[plays.user_index[n]]
         key = int(keys[plays.song_index[n]])
@@ -151,7 +151,7 @@ def test_leaving_out_is_exact_whatever_the_rows(seed: int, scale: float, users: 
     rng = np.random.default_rng(seed)
     plays = some_plays(users=users, songs=8, seed=seed)
     task = task_of(plays, all_for_training(plays))
-    keys = np.unique(item_keys(plays.songs))
+    keys = np.unique(item_keys(plays.songs, 40))
     block = RowBlock(
         ITEMS,
         keys,
@@ -207,7 +207,7 @@ def test_one_listener_with_one_play() -> None:
     task = task_of(plays, all_for_training(plays))
     own = task.own_losses(OTHERS)
     # Without any play the fit is 0: all items score the same, and the smaller columns come first.
-    place = np.searchsorted(OTHERS.keys(ITEMS), item_keys(["s0"]))[0]
+    place = np.searchsorted(OTHERS.keys(ITEMS), item_keys(["s0"], 40))[0]
     assert own.losses.tolist() == [1 - 1 / math.log2(2 + place)]
     assert own.people.tolist() == [0]
     assert len(task.held_out_losses(OTHERS)) == 0

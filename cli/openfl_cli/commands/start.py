@@ -100,6 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let nodes behind routers be reached through this one",
     )
     parser.add_argument(
+        "--http",
+        metavar="IP:PORT",
+        help="answer music players and scripts there, for example 127.0.0.1:8010 (docs/players.md)",
+    )
+    parser.add_argument("--http-cert", metavar="FILE", help="certificate for --http, PEM")
+    parser.add_argument("--http-key", metavar="FILE", help="private key of the certificate, PEM")
+    parser.add_argument(
         "--rounds", type=int, metavar="N", help="end after N rounds of learning (0: until stopped)"
     )
     parser.add_argument("--interval", metavar="SECONDS", help="seconds between rounds (default: 2)")
@@ -173,6 +180,9 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
             "switching.auto": arguments.auto_switch,
+            "http.listen": arguments.http,
+            "http.cert_file": arguments.http_cert,
+            "http.key_file": arguments.http_key,
             "training.rounds": arguments.rounds,
             "training.interval_seconds": arguments.interval,
             "recommend.user": arguments.user,
