@@ -7,6 +7,9 @@ then takes them for harmful, the more the more they hold. (24 people of MovieLen
 node, after 18 rounds: loss on training examples 0.63 with the register in, 1.12 with it out; on
 held-out ones 1.05 and 1.05.) So of each row as much is withdrawn as others hold of its evidence:
 nearly all in a row of many, half in a row of two (there: 1.01).
+
+Where members train from a common model instead (`openfl.learning.group_comparison.TaughtTask`),
+what the judge taught stays in their registers: then the whole of its own goes out.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from openfl.aggregation.member_judge import Influence, JudgeSettings, MemberJudg
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.replica import Replica
 from openfl.aggregation.rules import find_rule
-from openfl.aggregation.withdrawal import partly_without
 from openfl.core.contribution import ModelView, PeerId
 from openfl.core.model_view import DenseModel
 from openfl.group import events as ev
@@ -230,7 +229,8 @@ class Screening:
         sums = self._replica.sums_without((*out, self._me))
         self._asked = bool(asked)
         return Case(
-            partly_without(self._replica.model_of(sums), self.model()),
+            self._replica.model_of(sums),
+            self.model(),
             sums,
             [members[n] for n in inside],
             {name: stack.only(inside) for name, stack in stacks.items()},
