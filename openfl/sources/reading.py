@@ -209,7 +209,7 @@ def _read_all(
         before = collector.rows
         with told_of(part.name):
             for chunk in source.read(reading):
-                collector.add(chunk, source.items, part.name)
+                collector.add(chunk, source.items, part.name, source.name)
         collector.end_of_file()
         files.append(FileRead(part.name, source, collector.rows - before, tuple(reading.remarks)))
     for store in memory.values():

@@ -33,7 +33,7 @@ def joined(rows: list[tuple[str, ...]], separator: str = ",", end: str = "\n") -
 
 def pairs(imported: Imported) -> dict[tuple[str, str], float]:
     c = imported.collected
-    rows = zip(c.person.tolist(), c.item.tolist(), c.strength.tolist(), strict=True)
+    rows = zip(c.rows.person.tolist(), c.rows.item.tolist(), c.rows.strength.tolist(), strict=True)
     return {(c.people[person], c.item_ids[item]): strength for person, item, strength in rows}
 
 
@@ -148,7 +148,7 @@ def test_columns_without_a_header_named_by_number(tmp_path: Path) -> None:
     columns = {"user": "4", "item": "3", "rating": "1", "time": "2"}
     imported = read_paths([path], ReadOptions(columns=columns))
     assert pairs(imported) == PAIRS
-    assert imported.collected.times.min() > 1_600_000_000 - 1
+    assert imported.collected.rows.times.min() > 1_600_000_000 - 1
     with pytest.raises(DataError, match="numbers 1 to 4, no header"):
         read_paths([path], ReadOptions(columns={**columns, "user": "5"}))
 
