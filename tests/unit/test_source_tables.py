@@ -228,6 +228,9 @@ def test_one_persons_list_of_songs_needs_no_user(tmp_path: Path) -> None:
     text = "Artist,Track,Plays\nA,X,3\nB,Y,5\nA,X,1\n"
     imported = read_paths([written(tmp_path / "x.csv", text)])
     assert pairs(imported) == {("me", "A - X"): 4, ("me", "B - Y"): 5}
+    assert imported.items == "music"
+    books = written(tmp_path / "y.csv", "Title,Author,Rating\nX,A,3\nY,B,5\nZ,C,1\n")
+    assert read_paths([books]).items == "book"
 
 
 def test_rows_of_people_in_a_column_of_unknown_name_are_not_one_persons(tmp_path: Path) -> None:

@@ -131,6 +131,22 @@ def test_both_histories_of_spotify_tell_of_the_same_plays(tmp_path: Path) -> Non
     assert (len(both), both.rows.strength.sum()) == (len(alone), alone.rows.strength.sum())
 
 
+def test_scrobbles_without_a_header(tmp_path: Path) -> None:
+    import random
+
+    heard = [one for one in exports.listens(random.Random(SEED)) if one.counts]
+    rows = [
+        (one.artist, "An Album", one.title, exports.iso(one.time, "%d %b %Y %H:%M"))
+        for one in heard
+    ]
+    path = tmp_path / "somebody.csv"
+    path.write_text(exports.as_csv(rows), encoding="utf-8")
+    imported = read_paths([path])
+    assert [source.name for source in imported.sources] == ["lastfm"]
+    assert set(imported.collected.item_ids) == set(exports.plays_of(heard))
+    assert imported.collected.rows.times.min() == heard[0].time // 60 * 60
+
+
 def as_scrobbled(heard: list[Listen], path: Path) -> Path:
     """What Last.fm has of them: the time at which each began."""
     rows = [("uts", "artist", "track")]
