@@ -12,7 +12,7 @@ Rules of the room:
   are bounded, and no part of an archive is ever written under a name of its own.
 - What a row lacks is a reason to drop it, counted, with the first places. What is wrong with a file
   is a DataError.
-- Private fields (addresses, countries, user names) are never kept: a reader names what it wants
-  and, of JSON, decodes nothing else.
+- Private fields (addresses, countries, user names) are never kept: a reader names what it wants,
+  and of JSON nothing else is decoded.
 - Nothing here is imported by a node that runs; the libraries that help to read are not either.
 """

@@ -1,10 +1,10 @@
 """The files that a node learns from, written from what was imported, and added to.
 
 A folder with `ratings.csv` (`user_id,song_id,rating,time`) or `plays.csv`
-(`user_id,song_id,plays,time,kind`), and `songs.csv` (`song_id,title,artist`) where names are known.
-Rows stay apart, each with its time, so that a newer export of the same person adds what is new to
-them and nothing twice: plays.csv is read with the export, and what both say is one row. A node adds
-up the plays of a song itself, and ignores the columns it does not know.
+(`user_id,song_id,plays,time,kind,source`), and `songs.csv` (`song_id,title,artist`) where names are
+known. Rows stay apart, each with its time, so that a newer export of the same person adds what is
+new to them and nothing twice: plays.csv is read with the export, and what both say is one row. A
+node adds up the plays of a song itself, and ignores the columns it does not know.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from openfl.sources.summary import Task
 PLAYS = "plays.csv"
 RATINGS = "ratings.csv"
 SONGS = "songs.csv"
-_PLAYS_HEADER = ["user_id", "song_id", "plays", "time", "kind"]
+_PLAYS_HEADER = ["user_id", "song_id", "plays", "time", "kind", "source"]
 _RATINGS_HEADER = ["user_id", "song_id", "rating", "time"]
 _SONGS_HEADER = ["song_id", "title", "artist"]
 _WORDS = {Kind.PLAY: "play", Kind.COUNT: "total", Kind.LIKE: "like", Kind.RATING: "rating"}
 _KINDS = {word: kind for kind, word in _WORDS.items()}
 _TEMPORARY = ".openfl-import."
+_MAX_SOURCES = 100
 _BLOCK = 1 << 16
 """Rows that are written at once."""
 
@@ -53,7 +54,7 @@ class Written:
 
 def data_file(folder: Path, collected: Collected, task: Task) -> Path:
     """The file that `task` learns from, of what `write` makes of `collected` in `folder`."""
-    has_plays = bool((collected.kind != Kind.RATING).any())
+    has_plays = bool((collected.rows.kind != Kind.RATING).any())
     return folder / (PLAYS if task == "implicit" and has_plays else RATINGS)
 
 
@@ -62,7 +63,7 @@ def write(collected: Collected, folder: Path) -> Written:
 
     StateError: it cannot be written; then what was there before is there still, and nothing else.
     """
-    rated = collected.kind == Kind.RATING
+    rated = collected.rows.kind == Kind.RATING
     named = any(title for title, _ in collected.labels)
     songs = folder / SONGS if named else None
     rows: dict[Path, int] = {}
@@ -108,8 +109,8 @@ def read_into(collector: Collector, folder: Path, items: Items) -> None:
     for file, header in ((PLAYS, _PLAYS_HEADER), (RATINGS, _RATINGS_HEADER)):
         path = folder / file
         if path.exists():
-            for chunk in _chunks(path, header, names, items):
-                collector.add(chunk, items, str(path))
+            for source, chunk in _chunks(path, header, names, items):
+                collector.add(chunk, items, str(path), source)
 
 
 def _item(item_id: str, names: dict[str, tuple[str, str]], items: Items) -> Item:
@@ -121,26 +122,29 @@ def _item(item_id: str, names: dict[str, tuple[str, str]], items: Items) -> Item
 
 def _chunks(
     path: Path, header: list[str], names: dict[str, tuple[str, str]], items: Items
-) -> Iterator[Interactions]:
+) -> Iterator[tuple[str, Interactions]]:
+    """(name of the source, rows of it)"""
     known: dict[str, Item] = {}
-    waiting: dict[Kind, list[tuple[int, str, Item, float, int]]] = {}
+    waiting: dict[tuple[Kind, str], list[tuple[int, str, Item, float, int]]] = {}
     for place, row in _rows(path, header):
         try:
-            kind = _KINDS[row[4]] if len(row) > 4 else Kind.RATING
+            kind, source = (_KINDS[row[4]], row[5]) if len(row) > 4 else (Kind.RATING, "")
             strength, time = float(row[2]), int(row[3]) if row[3] else NO_TIME
         except (ValueError, KeyError):
             raise _not_ours(path, place) from None
         item = known.get(row[1])
         if item is None:
             item = known[row[1]] = _item(row[1], names, items)
-        rows = waiting.setdefault(kind, [])
+        rows = waiting.setdefault((kind, source), [])
+        if len(waiting) > _MAX_SOURCES:
+            raise _not_ours(path, place)
         rows.append((place, row[0], item, strength, time))
         if len(rows) == CHUNK_ROWS:
-            yield _chunk(kind, rows)
+            yield source, _chunk(kind, rows)
             rows.clear()
-    for kind, rows in waiting.items():
+    for (kind, source), rows in waiting.items():
         if rows:
-            yield _chunk(kind, rows)
+            yield source, _chunk(kind, rows)
 
 
 def _chunk(kind: Kind, rows: Sequence[tuple[int, str, Item, float, int]]) -> Interactions:
@@ -226,15 +230,15 @@ def _common(collected: Collected) -> Iterator[tuple[slice, Iterator[tuple[str, s
     """Blocks of rows, and of each row the fields (user, item, strength, time)."""
     people = [_field(person) for person in collected.people]
     items = [_field(item) for item in collected.item_ids]
-    numbers = _numbers(collected.strength)
+    numbers = _numbers(collected.rows.strength)
     for block in _blocks(collected):
-        times = ("" if t == NO_TIME else str(t) for t in collected.times[block].tolist())
+        times = ("" if t == NO_TIME else str(t) for t in collected.rows.times[block].tolist())
         yield (
             block,
             zip(
-                (people[at] for at in collected.person[block].tolist()),
-                (items[at] for at in collected.item[block].tolist()),
-                numbers(collected.strength[block]),
+                (people[at] for at in collected.rows.person[block].tolist()),
+                (items[at] for at in collected.rows.item[block].tolist()),
+                numbers(collected.rows.strength[block]),
                 times,
                 strict=True,
             ),
@@ -244,9 +248,11 @@ def _common(collected: Collected) -> Iterator[tuple[slice, Iterator[tuple[str, s
 def _play_lines(collected: Collected) -> Iterator[str]:
     words = [_WORDS[kind] for kind in Kind]
     for block, rows in _common(collected):
-        kinds = collected.kind[block].tolist()
-        for (person, item, strength, time), kind in zip(rows, kinds, strict=True):
-            yield f"{person},{item},{strength},{time},{words[kind]}\n"
+        kinds = collected.rows.kind[block].tolist()
+        sources = collected.rows.source[block].tolist()
+        for (person, item, strength, time), kind, source in zip(rows, kinds, sources, strict=True):
+            name = collected.sources[source]
+            yield f"{person},{item},{strength},{time},{words[kind]},{name}\n"
 
 
 def _rating_lines(collected: Collected) -> Iterator[str]:

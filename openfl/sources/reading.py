@@ -177,8 +177,8 @@ def _nothing_recognised(parts: Parts, paths: Sequence[Path]) -> str:
 def _one_kind(found: _Found) -> Items:
     """What all files are about. DataError when it is not one thing."""
     kinds: dict[Items, str] = {}
-    for part, _, source in found:
-        kinds.setdefault(source.items, f"{part.name} ({source.title})")
+    for part, head, source in found:
+        kinds.setdefault(source.items_of(head), f"{part.name} ({source.title})")
     if len(kinds) > 1:
         listed = "; ".join(f"{items}: {name}" for items, name in kinds.items())
         raise DataError(f"these are different things, which are learned apart: {listed}")
@@ -209,7 +209,7 @@ def _read_all(
         before = collector.rows
         with told_of(part.name):
             for chunk in source.read(reading):
-                collector.add(chunk, source.items, part.name)
+                collector.add(chunk, source.items_of(head), part.name, source.name)
         collector.end_of_file()
         files.append(FileRead(part.name, source, collector.rows - before, tuple(reading.remarks)))
     for store in memory.values():

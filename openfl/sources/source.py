@@ -144,6 +144,12 @@ class Source:
     scale: tuple[float, float] | None = None
     choose: Callable[[Sequence[Head]], dict[str, str]] = lambda heads: {}
     """Of all its files in one reading: the name of each that is not to be read -> why."""
+    items_in: Callable[[Head], Items] | None = None
+    """What a file is about, where that is not always `items`."""
+
+    def items_of(self, head: Head) -> Items:
+        """What a file of this source is about."""
+        return self.items if self.items_in is None else self.items_in(head)
 
 
 def head_of(part: Part, options: ReadOptions) -> Head:

@@ -98,16 +98,16 @@ def iso(seconds: int) -> str:
 def task_of(collected: Collected) -> Task:
     """What can be learned: `rating` from ratings that differ, `implicit` from anything else. Where
     there are both, from the plays and likes."""
-    rated = collected.kind == Kind.RATING
+    rated = collected.rows.kind == Kind.RATING
     if not rated.all():
         return "implicit"
-    return "rating" if len(np.unique(collected.strength)) > 1 else "implicit"
+    return "rating" if len(np.unique(collected.rows.strength)) > 1 else "implicit"
 
 
 def rows_of(collected: Collected, task: Task) -> NDArray[np.bool_]:
     """bool[n]: the rows that `task` learns from. Without plays and likes `implicit` takes ratings,
     of which a node takes the good ones for likes."""
-    rated: NDArray[np.bool_] = collected.kind == Kind.RATING
+    rated: NDArray[np.bool_] = collected.rows.kind == Kind.RATING
     return rated if task == "rating" or rated.all() else np.logical_not(rated)
 
 
@@ -115,14 +115,14 @@ def summarize(imported: Imported, now: int) -> Summary:
     """`now`: unix seconds; what is later is suspicious."""
     collected = imported.collected
     task = task_of(collected)
-    known = collected.times[collected.times != NO_TIME]
-    rated = collected.strength[collected.kind == Kind.RATING]
+    known = collected.rows.times[collected.rows.times != NO_TIME]
+    rated = collected.rows.strength[collected.rows.kind == Kind.RATING]
     scales = [source.scale for source in imported.sources if source.scale is not None]
     scale = None
     if len(rated):
         bounds = [(float(rated.min()), float(rated.max())), *scales]
         scale = min(low for low, _ in bounds), max(high for _, high in bounds)
-    counts = np.bincount(collected.kind, minlength=len(Kind))
+    counts = np.bincount(collected.rows.kind, minlength=len(Kind))
     return Summary(
         sources=tuple(source.name for source in imported.sources),
         titles=tuple(source.title for source in imported.sources),
@@ -154,9 +154,9 @@ def summarize(imported: Imported, now: int) -> Summary:
 def _top(collected: Collected, task: Task) -> Iterator[TopItem]:
     chosen = rows_of(collected, task)
     counted = task == "rating" and len(collected.people) > 1
-    weights = None if counted else collected.strength[chosen].astype(np.float64)
+    weights = None if counted else collected.rows.strength[chosen].astype(np.float64)
     amounts = np.bincount(
-        collected.item[chosen], weights=weights, minlength=len(collected.item_ids)
+        collected.rows.item[chosen], weights=weights, minlength=len(collected.item_ids)
     )
     for at in np.argsort(-amounts, kind="stable")[:TOP].tolist():
         if amounts[at] > 0:
@@ -165,21 +165,22 @@ def _top(collected: Collected, task: Task) -> Iterator[TopItem]:
 
 
 def _problems(collected: Collected, task: Task, now: int) -> Iterator[str]:
-    times = collected.times
+    times = collected.rows.times
     future, early = int((times > now + _DAY).sum()), int(((times < _EARLIEST) & (times > 0)).sum())
     if future:
         yield f"{future:,} of {len(times):,} times are in the future"
     if early and task == "implicit":
         yield f"{early:,} of {len(times):,} times are before the year 2000"
-    rated = collected.kind == Kind.RATING
-    yield from _stray_ratings(collected.strength[rated])
-    played = (collected.kind == Kind.PLAY) | (collected.kind == Kind.COUNT)
-    many = np.flatnonzero(played & (collected.strength > _MANY_PLAYS))
+    rated = collected.rows.kind == Kind.RATING
+    yield from _stray_ratings(collected.rows.strength[rated])
+    played = (collected.rows.kind == Kind.PLAY) | (collected.rows.kind == Kind.COUNT)
+    many = np.flatnonzero(played & (collected.rows.strength > _MANY_PLAYS))
     if len(many):
-        worst = int(many[np.argmax(collected.strength[many])])
+        worst = int(many[np.argmax(collected.rows.strength[many])])
+        item, plays = collected.item_ids[collected.rows.item[worst]], collected.rows.strength[worst]
         yield (
             f"{len(many):,} items are said to be played more than {_MANY_PLAYS:,.0f} times, such as"
-            f" {collected.item_ids[collected.item[worst]]} {collected.strength[worst]:,.0f} times"
+            f" {item}: {plays:,.0f} times"
         )
     misread = [item for item in collected.item_ids if looks_misread(item)]
     if misread:

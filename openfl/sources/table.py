@@ -18,7 +18,7 @@ from openfl.sources.columns import roles_of
 from openfl.sources.dialect import Table
 from openfl.sources.interactions import NO_TIME, Interactions, Item, Kind
 from openfl.sources.numbers import to_floats
-from openfl.sources.source import Head, Reading, Source
+from openfl.sources.source import Head, Items, Reading, Source
 from openfl.sources.table_rows import Columns, column_chunks
 
 UNRATED = "not rated (0 where ratings begin at 1)"
@@ -295,5 +295,15 @@ def _read_catalogue(reading: Reading) -> Iterator[Interactions]:
     yield from ()
 
 
-TABLE = Source("table", "table", "opaque", _sniff, _read)
+def _items_in(head: Head) -> Items:
+    """Music or books, where artists or authors and titles are told and no ids; else ids."""
+    found = roles(head)
+    if "item" in found or not {"title", "artist"} <= found.keys():
+        return "opaque"
+    table = head.table
+    by = plain_name(table.header[found["artist"]]) if table is not None and table.header else ""
+    return "book" if "author" in by else "music" if "artist" in by else "opaque"
+
+
+TABLE = Source("table", "table", "opaque", _sniff, _read, items_in=_items_in)
 CATALOGUE = Source("catalogue", "names of items", "opaque", _sniff_catalogue, _read_catalogue)

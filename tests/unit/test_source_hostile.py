@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -15,8 +16,11 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openfl.core.errors import DataError
 from openfl.sources import json_records, limits
@@ -404,3 +408,32 @@ def test_records_are_split_wherever_blocks_end(monkeypatch: pytest.MonkeyPatch, 
     wrapped += '], "more": [{"z": 1}]}'
     pairs = list(json_records.split(io.BytesIO(wrapped.encode()), "x"))
     assert pairs == [*(("tracks", one.encode()) for one in tricky), ("more", b'{"z": 1}')]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(VALUES, max_size=8), st.booleans(), st.booleans())
+def test_records_of_any_json_are_its_objects(
+    values: list[Any], escaped: bool, indented: bool
+) -> None:
+    form: dict[str, Any] = {"ensure_ascii": escaped, "indent": 1 if indented else None}
+    objects = [value for value in values if isinstance(value, dict)]
+
+    def found(value: object) -> list[tuple[str, object]]:
+        text = json.dumps(value, **form).encode("utf-8", "surrogatepass")
+        return [(key, json.loads(one)) for key, one in json_records.split(io.BytesIO(text), "x")]
+
+    assert found(values) == [("", value) for value in objects]
+    around = {"before": 1, "tracks": values, "after": [5], "within": {"deep": values}}
+    assert found(around) == [("tracks", value) for value in objects]
+
+
+@given(st.binary(max_size=200), st.sampled_from(["", "[", '[{"a":', '{"a":[{"b":1},']))
+def test_any_bytes_are_split_or_refused(data: bytes, start: str) -> None:
+    with contextlib.suppress(DataError):
+        list(json_records.split(io.BytesIO(start.encode() + data), "x"))

@@ -33,7 +33,7 @@ def joined(rows: list[tuple[str, ...]], separator: str = ",", end: str = "\n") -
 
 def pairs(imported: Imported) -> dict[tuple[str, str], float]:
     c = imported.collected
-    rows = zip(c.person.tolist(), c.item.tolist(), c.strength.tolist(), strict=True)
+    rows = zip(c.rows.person.tolist(), c.rows.item.tolist(), c.rows.strength.tolist(), strict=True)
     return {(c.people[person], c.item_ids[item]): strength for person, item, strength in rows}
 
 
@@ -148,7 +148,7 @@ def test_columns_without_a_header_named_by_number(tmp_path: Path) -> None:
     columns = {"user": "4", "item": "3", "rating": "1", "time": "2"}
     imported = read_paths([path], ReadOptions(columns=columns))
     assert pairs(imported) == PAIRS
-    assert imported.collected.times.min() > 1_600_000_000 - 1
+    assert imported.collected.rows.times.min() > 1_600_000_000 - 1
     with pytest.raises(DataError, match="numbers 1 to 4, no header"):
         read_paths([path], ReadOptions(columns={**columns, "user": "5"}))
 
@@ -228,6 +228,9 @@ def test_one_persons_list_of_songs_needs_no_user(tmp_path: Path) -> None:
     text = "Artist,Track,Plays\nA,X,3\nB,Y,5\nA,X,1\n"
     imported = read_paths([written(tmp_path / "x.csv", text)])
     assert pairs(imported) == {("me", "A - X"): 4, ("me", "B - Y"): 5}
+    assert imported.items == "music"
+    books = written(tmp_path / "y.csv", "Title,Author,Rating\nX,A,3\nY,B,5\nZ,C,1\n")
+    assert read_paths([books]).items == "book"
 
 
 def test_rows_of_people_in_a_column_of_unknown_name_are_not_one_persons(tmp_path: Path) -> None:

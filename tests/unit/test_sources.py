@@ -80,7 +80,7 @@ def test_an_export_read_again_adds_nothing(make: Make, tmp_path: Path) -> None:
     export = make(tmp_path, SEED)
     once = read_paths([export.path]).collected
     twice = read_paths([export.path, export.path]).collected
-    assert (len(twice), twice.strength.sum()) == (len(once), once.strength.sum())
+    assert (len(twice), twice.rows.strength.sum()) == (len(once), once.rows.strength.sum())
 
 
 def convert_over(path: Path, out: Path) -> Imported:
@@ -117,7 +117,9 @@ def test_a_newer_export_adds_what_is_new_and_nothing_twice(tmp_path: Path) -> No
     imported = convert_over(history(heard[150:], tmp_path / "new.json"), out)
     counts: dict[str, float] = {}
     collected = imported.collected
-    for item, plays in zip(collected.item.tolist(), collected.strength.tolist(), strict=True):
+    for item, plays in zip(
+        collected.rows.item.tolist(), collected.rows.strength.tolist(), strict=True
+    ):
         counts[collected.item_ids[item]] = counts.get(collected.item_ids[item], 0) + plays
     assert counts == exports.plays_of(heard)
 
@@ -126,7 +128,79 @@ def test_both_histories_of_spotify_tell_of_the_same_plays(tmp_path: Path) -> Non
     account, extended = exports.spotify(tmp_path, SEED), exports.spotify_extended(tmp_path, SEED)
     both = read_paths([account.path, extended.path]).collected
     alone = read_paths([account.path]).collected
-    assert (len(both), both.strength.sum()) == (len(alone), alone.strength.sum())
+    assert (len(both), both.rows.strength.sum()) == (len(alone), alone.rows.strength.sum())
+
+
+def test_scrobbles_without_a_header(tmp_path: Path) -> None:
+    import random
+
+    heard = [one for one in exports.listens(random.Random(SEED)) if one.counts]
+    rows = [
+        (one.artist, "An Album", one.title, exports.iso(one.time, "%d %b %Y %H:%M"))
+        for one in heard
+    ]
+    path = tmp_path / "somebody.csv"
+    path.write_text(exports.as_csv(rows), encoding="utf-8")
+    imported = read_paths([path])
+    assert [source.name for source in imported.sources] == ["lastfm"]
+    assert set(imported.collected.item_ids) == set(exports.plays_of(heard))
+    assert imported.collected.rows.times.min() == heard[0].time // 60 * 60
+
+
+def as_scrobbled(heard: list[Listen], path: Path) -> Path:
+    """What Last.fm has of them: the time at which each began."""
+    rows = [("uts", "artist", "track")]
+    rows += [(str(int(one.time - one.seconds)), one.artist, one.title) for one in heard]
+    path.write_text(exports.as_csv(rows), encoding="utf-8")
+    return path
+
+
+def test_a_play_that_two_services_recorded_is_one(tmp_path: Path) -> None:
+    import random
+
+    heard = [one for one in exports.listens(random.Random(SEED)) if one.counts]
+    spotify = history(heard[:200], tmp_path / "spotify.json")
+    lastfm = as_scrobbled(heard[100:], tmp_path / "lastfm.csv")
+    both = read_paths([spotify, lastfm]).collected
+    assert len(both) == len(heard)
+    assert both.duplicates == 100
+    # One after the other, too: where a play comes from is kept.
+    out = tmp_path / "out"
+    convert_over(spotify, out)
+    assert len(convert_over(lastfm, out).collected) == len(heard)
+    assert len(convert_over(spotify, out).collected) == len(heard)
+
+
+def test_a_song_on_repeat_is_counted_as_often_as_either_service_has_it(tmp_path: Path) -> None:
+    heard = [Listen("A", "T", exports.START + 1000 + 181 * n, 180, 180) for n in range(5)]
+    spotify = history(heard, tmp_path / "spotify.json")
+    lastfm = as_scrobbled(heard[:4], tmp_path / "lastfm.csv")
+    both = read_paths([spotify, lastfm]).collected
+    assert (len(both), both.duplicates) == (5, 4)
+    # Far apart they are plays of their own, however alike.
+    later = [replace(one, time=one.time + 7200) for one in heard[:4]]
+    apart = read_paths([spotify, as_scrobbled(later, tmp_path / "later.csv")]).collected
+    assert (len(apart), apart.duplicates) == (9, 0)
+
+
+def test_plays_of_one_service_close_to_each_other_stay(tmp_path: Path) -> None:
+    heard = [Listen("A", "T", exports.START + 61 * n, 60, 60) for n in range(8)]
+    assert len(read_paths([history(heard, tmp_path / "x.json")]).collected) == 8
+
+
+def test_a_play_without_a_time_is_dropped_and_a_row_of_a_table_without_one_counts(
+    tmp_path: Path,
+) -> None:
+    record = exports.extended_record(Listen("A", "T", exports.START, 90, 90))
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([record, {**record, "ts": "yesterday"}, {**record, "ts": None}]))
+    imported = read_paths([path])
+    assert len(imported.collected) == 1
+    ((reason, dropped),) = imported.drops.reasons.items()
+    assert "no time" in reason
+    assert dropped.rows == 2
+    path.write_text("user,song\na,x\na,x\nb,x\n")
+    assert sorted(read_paths([path]).collected.rows.strength.tolist()) == [1, 2]
 
 
 def test_exports_of_several_services_are_one_persons(tmp_path: Path) -> None:
