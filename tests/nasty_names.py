@@ -13,5 +13,6 @@ NASTY = [
     "#EXTINF:1,other",
     "\tTab; semicolon",
     "日本 Dvořák 😀",
+    "no character \ufffe\uffff",
     "",
 ]

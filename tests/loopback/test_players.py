@@ -284,6 +284,34 @@ async def test_what_is_no_request_ends_its_connection_and_nothing_else(
             assert (await ask.get("/api/status")).is_success
 
 
+async def test_http_2_is_guarded_alike(tmp_path: Path) -> None:
+    """Clients may speak it without being asked (prior knowledge)."""
+    import h2.connection
+    import h2.events
+
+    async with endpoint(tmp_path) as (at, token):
+        host = at.url.removeprefix("http://")
+        for authority, more, expected in (
+            (host, [("authorization", f"Bearer {token}")], "200"),
+            (host, [], "401"),
+            ("evil.example", [("authorization", f"Bearer {token}")], "421"),
+            (host, [("authorization", f"Bearer {token}"), ("origin", at.url)], "403"),
+        ):
+            asking = h2.connection.H2Connection()
+            asking.initiate_connection()
+            path = [(":method", "GET"), (":path", "/api/status"), (":scheme", "http")]
+            asking.send_headers(1, [*path, (":authority", authority), *more], end_stream=True)
+            with within():
+                async with await connected(at) as stream:
+                    await stream.send_all(asking.data_to_send())
+                    status = ""
+                    while not status:
+                        for event in asking.receive_data(await stream.receive_some()):
+                            if isinstance(event, h2.events.ResponseReceived):
+                                status = dict(event.headers)[b":status"].decode()
+            assert status == expected
+
+
 async def test_half_a_request_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

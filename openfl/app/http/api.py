@@ -35,7 +35,9 @@ def players_app(commands: CommandHandler, token: str, hosts: frozenset[str] | No
         Route("/api/groups", _api(commands, "groups", token)),
         Route("/rest/{method}", _rest(commands, token)),
     ]
-    return Guard(Starlette(routes=routes), hosts)
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    return Guard(app, hosts)
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ IDLE_SECONDS = 15.0
 ANSWER_SECONDS = 60
 """How long an answer may take."""
 MAX_HEAD_BYTES = 16 * 1024
+MAX_STREAMS = 4
+"""Requests at once on one connection, for clients that speak HTTP/2."""
 BACKLOG = 16
 
 
@@ -72,7 +74,8 @@ async def serving_players(
         server.keep_alive_timeout = IDLE_SECONDS
         server.read_timeout = ANSWER_SECONDS
         server.ssl_handshake_timeout = IDLE_SECONDS
-        server.h11_max_incomplete_size = MAX_HEAD_BYTES
+        server.h11_max_incomplete_size = server.h2_max_header_list_size = MAX_HEAD_BYTES
+        server.h2_max_concurrent_streams = MAX_STREAMS
         app: App = players_app(commands, token, None if tls is not None else hosts)
         wrapped = wrap_app(app, 0, "asgi")
         listener: trio.abc.Listener[trio.abc.Stream] = trio.SocketListener(

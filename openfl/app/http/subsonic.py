@@ -130,5 +130,8 @@ def _element(name: str, content: Mapping[str, Any]) -> ElementTree.Element:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # XML has no way at all to write control characters or half of a surrogate pair.
-    return "".join("\ufffd" if is_unseen(c) and c not in "\n\t" else c for c in str(value))
+    # XML has no way at all to write control characters, half of a surrogate pair, or these two.
+    never = "\ufffe\uffff"
+    return "".join(
+        "\ufffd" if c in never or (is_unseen(c) and c not in "\n\t") else c for c in str(value)
+    )
