@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def with_exports(arguments: argparse.Namespace, config: Config, home: Path) -> Config | int:
     """`config`; where its data is an export, with what that holds, kept in the home folder. When no
-    `task.kind` is set, it is then the one that fits.
+    `task.kind` or `task.items` is set, it is then the one that fits.
 
     An exit code when the export cannot be read; why, is said already.
     """
@@ -42,8 +42,11 @@ def with_exports(arguments: argparse.Namespace, config: Config, home: Path) -> C
     values = {"data.ratings_file": told["data_file"]}
     if config.origin("task.kind").kind == "default":
         values["task.kind"] = told["task"]
+    # Members whose files come from other services call their songs otherwise.
+    if config.origin("task.items").kind == "default":
+        values["task.items"] = told["items_are"]
     config = with_values(config, values)
-    for line in _lines(told, config.task.kind):
+    for line in _lines(told, config):
         options.note(line)
     return config
 
@@ -71,14 +74,17 @@ def _converted(
     return told
 
 
-def _lines(told: dict[str, Any], kind: str) -> Iterator[str]:
+def _lines(told: dict[str, Any], config: Config) -> Iterator[str]:
     """What was done, for the owner."""
+    from openfl.config.kinds import FactorizationTask
+
     yield from told["assumed"]
     there = told["interactions"] - told["added"]
     new = f"{told['added']:,} new beside {there:,}" if there else f"{told['added']:,}"
     yield (
         f"{told['source']}: {new} plays, likes or ratings of {told['items']:,} items, kept in"
-        f" {told['data_file']}; task.kind = {kind}"
+        f" {told['data_file']}; task.kind = {config.task.kind},"
+        f" task.items = {config.own(FactorizationTask).items}"
     )
     if told["dropped"]:
         reason, rows = max(told["dropped"].items(), key=lambda each: each[1])

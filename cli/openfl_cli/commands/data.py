@@ -123,6 +123,8 @@ def _convert(arguments: argparse.Namespace, config: Config) -> int:
     if there:
         print(f"added         {added:,} to the {there:,} rows that were there")
     task = "" if summary.task == "rating" else " --set task.kind=implicit"
+    if summary.items_are != "opaque":
+        task += f" --set task.items={summary.items_are}"
     print(f"now           openfl-node start --data {shlex.quote(str(data))}{task}")
     return exit_codes.SUCCESS
 
