@@ -18,6 +18,7 @@ from openfl.learning.central import merge
 from openfl.learning.comparison import PairedTask, compare, compare_held_out, gain_of
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.group_comparison import TaughtTask
 from openfl.learning.implicit import evidence
 from openfl.learning.implicit.charter import ITEMS, implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
@@ -88,6 +89,7 @@ def test_the_task_offers_what_is_asked_for() -> None:
     task = task_of(some_plays())
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
+    assert not isinstance(task, TaughtTask), "all own examples have spoken already"
     assert isinstance(task, FoldsOwn)
     assert task.metric_power == 1.0
 
