@@ -28,8 +28,8 @@ def with_exports(arguments: argparse.Namespace, config: Config, home: Path) -> C
         if not config.data.ratings_file:
             return config
         paths = [Path(config.data.ratings_file)]
+    from openfl.app.data_paths import is_to_be_taken
     from openfl.app.home_folder import Home, is_locked
-    from openfl.app.own_exports import is_to_be_taken
     from openfl.config import with_values
 
     if is_locked(home) or not is_to_be_taken(config, paths):

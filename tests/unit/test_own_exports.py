@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openfl.app.own_exports import is_to_be_taken, read_options
+from openfl.app.data_paths import is_to_be_taken, read_options
 from openfl.config import load_config
 from tests import exports
 
@@ -25,6 +28,29 @@ def test_the_nodes_own_form_is_read_where_it_is(tmp_path: Path, header: str) -> 
     assert not taken(path, data__encoding="cp1252")
     assert taken(path, path)
     assert taken(path, **{"data__columns.user": "x"})
+
+
+def test_a_node_with_a_file_of_its_own_form_loads_nothing_that_reads_exports(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("user_id,song_id,rating\na,b,3\n")
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from openfl.app.data_paths import is_to_be_taken\nfrom openfl.config import load_config\n"
+        f"print(is_to_be_taken(load_config(None, {{}}, {{}}), [Path({str(path)!r})]))\n"
+        "print([m for m in sys.modules if m.startswith('openfl.sources')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    found = done.stdout.splitlines()
+    assert found[0] == "False"
+    assert found[1] in ("[]", "['openfl.sources', 'openfl.sources.options']")
 
 
 def test_exports_are_read_first(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace, config: Config) -> int:
-    from openfl.app.own_exports import read_options
+    from openfl.app.data_paths import read_options
     from openfl.sources.reading import read_paths
     from openfl.sources.summary import summarize
     from openfl_cli import imports
@@ -93,7 +93,8 @@ def _inspect(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _convert(arguments: argparse.Namespace, config: Config) -> int:
-    from openfl.app.own_exports import read_options, take
+    from openfl.app.data_paths import read_options
+    from openfl.app.own_exports import take
     from openfl.core.names import is_unseen
     from openfl.sources.summary import summarize
     from openfl_cli import imports
