@@ -277,6 +277,17 @@ def test_wishes_reach_the_node_and_only_those_that_were_made(
     assert asked[2] == usual | {"not_popular": 0.5}
 
 
+def test_a_node_of_an_older_version_heeds_no_wishes_and_that_is_said(
+    songs: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "older version" in printed(capsys, "recommend", "--user", "ann", "--why")[1]
+    assert "older version" not in printed(capsys, "recommend", "--user", "ann")[1]
+    plain = FakeRecommendations("ann", 1).to_plain()
+    plain["items"][0]["why"] = []
+    songs.answers["recommend"] = plain
+    assert "older version" not in printed(capsys, "recommend", "--user", "ann", "--why")[1]
+
+
 def test_without_a_user_the_configured_one_or_the_nodes_own_is_meant(
     songs: FakeControl, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import json
 import logging
+import random
 import socket
 import ssl
 import sys
@@ -284,32 +285,74 @@ async def test_what_is_no_request_ends_its_connection_and_nothing_else(
             assert (await ask.get("/api/status")).is_success
 
 
-async def test_http_2_is_guarded_alike(tmp_path: Path) -> None:
-    """Clients may speak it without being asked (prior knowledge)."""
-    import h2.connection
-    import h2.events
+async def test_bytes_made_of_requests_by_chance_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(serving, "ANSWER_SECONDS", 1)
+    caplog.set_level(logging.INFO)
+    chance = random.Random(7)
+    host = b"host: 127.0.0.1\r\n"
+    beginnings = (
+        b"GET /api/status HTTP/1.1\r\n" + host + b"\r\n",
+        b"GET /rest/ping?apiKey=x HTTP/1.1\r\n" + host + b"connection: upgrade\r\n"
+        b"upgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"sec-websocket-version: 13\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + host + b"upgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+        b"connection: upgrade, http2-settings\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\5\1\5\0\0\0\1\x82\x84\x86\x41\0",
+        b"POST / HTTP/1.1\r\n" + host + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    )
+    async with endpoint(tmp_path) as (at, token):
+        with within():
+            for number in range(100):
+                sent = bytearray(beginnings[number % len(beginnings)] * chance.randint(1, 3))
+                for _ in range(chance.randint(0, 6)):
+                    at_byte = chance.randrange(len(sent))
+                    sent[at_byte : at_byte + chance.randint(0, 4)] = chance.randbytes(
+                        chance.randint(0, 8)
+                    )
+                stream = await connected(at)
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(bytes(sent))
+                    await stream.send_eof()
+                await rest_of(stream)
+        async with client(at, token) as ask:
+            assert (await ask.get("/api/status")).is_success
+    ours = [record for record in caplog.records if not record.name.startswith("httpx")]
+    assert ours == [], "nobody fills the log of a node"
 
+
+H2C = "upgrade: h2c\r\nhttp2-settings: AAMAAABk\r\nconnection: upgrade, http2-settings\r\n"
+WEBSOCKET = (
+    "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+    "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("with_token", [True, False])
+async def test_asked_for_something_else_it_answers_in_http_1(
+    tmp_path: Path, with_token: bool, upgrade: str
+) -> None:
     async with endpoint(tmp_path) as (at, token):
         host = at.url.removeprefix("http://")
-        for authority, more, expected in (
-            (host, [("authorization", f"Bearer {token}")], "200"),
-            (host, [], "401"),
-            ("evil.example", [("authorization", f"Bearer {token}")], "421"),
-            (host, [("authorization", f"Bearer {token}"), ("origin", at.url)], "403"),
-        ):
-            asking = h2.connection.H2Connection()
-            asking.initiate_connection()
-            path = [(":method", "GET"), (":path", "/api/status"), (":scheme", "http")]
-            asking.send_headers(1, [*path, (":authority", authority), *more], end_stream=True)
-            with within():
-                async with await connected(at) as stream:
-                    await stream.send_all(asking.data_to_send())
-                    status = ""
-                    while not status:
-                        for event in asking.receive_data(await stream.receive_some()):
-                            if isinstance(event, h2.events.ResponseReceived):
-                                status = dict(event.headers)[b":status"].decode()
-            assert status == expected
+        bearer = f"authorization: Bearer {token}\r\n" if with_token else ""
+        head = f"GET /api/status HTTP/1.1\r\nhost: {host}\r\n{bearer}{upgrade}\r\n"
+        with within():
+            stream = await connected(at)
+            await stream.send_all(head.encode())
+            expected = b"HTTP/1.1 200 " if with_token else b"HTTP/1.1 401 "
+            assert (await stream.receive_some()).startswith(expected)
+            await stream.aclose()
+
+
+async def test_http_2_that_was_not_asked_for_is_no_request(tmp_path: Path) -> None:
+    async with endpoint(tmp_path) as (at, _):
+        with within():
+            stream = await connected(at)
+            await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            assert (await rest_of(stream)).startswith(b"HTTP/1.1 4")
 
 
 async def test_half_a_request_is_not_waited_for_for_ever(

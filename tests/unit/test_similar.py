@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from openfl.core.errors import GroupError, UsageError
 from openfl.core.model_view import DenseModel, DenseTable
+from openfl.learning.factorization.artists import like_artist, top_songs
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Song
 from openfl.learning.factorization.similar import SimilarSongs, similar
 from openfl.learning.factorization.song_names import find_song, folded
+from openfl.learning.factorization.wishes import Wishes
 from openfl.learning.implicit.charter import ITEMS, implicit_charter
 from openfl.learning.kinds import head_of
 from openfl.learning.rating.charter import rating_charter
+from openfl.learning.workload import TaskWorkload
+from openfl.node.learning_views import SongsNow
+from tests.group_rig import CHARTER
 
 GROUP = implicit_charter("plays", factors=2)
 # song: (vector, evidence)
@@ -41,11 +47,11 @@ NAMES = Catalogue(
 )
 
 
-def model() -> DenseModel:
-    keys = item_keys(tuple(SONGS), 40)
+def model(songs: dict[str, tuple[tuple[float, float], int]] = SONGS) -> DenseModel:
+    keys = item_keys(tuple(songs), 40)
     order = np.argsort(keys)
-    rows = np.array([song[0] for song in SONGS.values()], np.float32)[order]
-    evidence = np.array([song[1] for song in SONGS.values()], float)[order]
+    rows = np.array([song[0] for song in songs.values()], np.float32)[order]
+    evidence = np.array([song[1] for song in songs.values()], float)[order]
     return DenseModel(GROUP, {ITEMS: DenseTable(keys[order], rows, evidence)})
 
 
@@ -181,3 +187,58 @@ def test_folding_leaves_letters_that_are_others_alone() -> None:
     assert folded("  Bj\u00d6rk\t Gudmunds ") == "bjork gudmunds"
     assert folded("\u65e5\u672c") == "\u65e5\u672c"
     assert folded("STRASSE") == folded("Stra\u00dfe")
+
+
+# --- artists --------------------------------------------------------------------------------------
+
+
+def test_what_the_group_likes_best_of_an_artist_however_the_name_is_written() -> None:
+    weighed = {**SONGS, "doom1": ((1.0, 0.0), 70), "doom2": ((2.0, 0.2), 80)}
+    found = top_songs(head_of(GROUP, model(weighed)), model(weighed), NAMES, "BLACK  sabbath", 9)
+    assert [(item.song_id, item.score) for item in found.items] == [("doom2", 80), ("doom1", 70)]
+    assert found.items[0].title == "Paranoid"
+    assert "plays counted" in found.notes[0]
+    assert len(top_songs(head_of(GROUP, model()), model(), NAMES, "Black Sabbath", 1).items) == 1
+
+
+@pytest.mark.parametrize("artist", ["Nobody", "No such artist", ""])
+def test_of_an_artist_whom_nobody_taught_there_is_nothing(artist: str) -> None:
+    head = head_of(GROUP, model())
+    assert top_songs(head, model(), NAMES, artist, 5).items == ()
+    assert like_artist(head, model(), None, NAMES, artist, 5).items == ()
+
+
+def test_songs_like_an_artists_are_like_all_of_them_together() -> None:
+    found = like_artist(head_of(GROUP, model()), model(), None, NAMES, "black sabbath", 4)
+    # The sum of (1, 0) and (2, 0.2) / |(2, 0.2)| is nearly (1, 0.05).
+    assert {item.song_id for item in found.items[:2]} == {"doom1", "doom2"}
+    assert [item.song_id for item in found.items[2:]] == ["both", "doom3"]
+    direction = np.array([1.0, 0.0]) + np.array([2.0, 0.2]) / np.hypot(2.0, 0.2)
+    direction /= np.linalg.norm(direction)
+    assert found.items[0].likeness == pytest.approx(
+        max(direction[0], float(direction @ [2.0, 0.2]) / np.hypot(2.0, 0.2)) * 0.9, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("asked", [top_songs, like_artist])
+def test_asking_for_no_songs_of_an_artist_is_refused(asked: Any) -> None:
+    head = head_of(GROUP, model())
+    more = (None,) if asked is like_artist else ()
+    with pytest.raises(ValueError, match="top"):
+        asked(head, model(), *more, NAMES, "Black Sabbath", 0)
+
+
+def test_a_workload_without_songs_says_so() -> None:
+    """A task of one's own, such as PyTorch's, and whatever is asked about songs."""
+    own = TaskWorkload(CHARTER, lambda theirs: theirs)  # type: ignore[arg-type, return-value]
+    songs = SongsNow(own, DenseModel.empty(CHARTER), CHARTER)
+    for ask in (
+        lambda: songs.similar("x", 1),
+        lambda: songs.like_artist("x", 1),
+        lambda: songs.top_songs("x", 1),
+        lambda: songs.recommend("x", 1, Wishes(why=True)),
+    ):
+        with pytest.raises(GroupError, match=rf'learns "{CHARTER.task}": it has no songs'):
+            ask()
+    with pytest.raises(GroupError, match="recommends nothing"):
+        songs.recommend("x", 1)

@@ -103,6 +103,8 @@ def find(arguments: argparse.Namespace) -> dict[str, Any]:
         answer: dict[str, Any] = ask.running_node(
             home, "recommend", timeout_seconds=30, user=user, top=top, **wishes
         )
+        if wishes and any("why" not in item for item in answer["items"]):
+            options.note("the running node is of an older version and heeds no wishes: restart it")
         return answer
     except NotRunningError as error:
         from openfl.app import runtime

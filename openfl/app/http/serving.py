@@ -21,6 +21,8 @@ from openfl.config import HttpConfig
 from openfl.config.text_checks import host_and_port
 from openfl.core.errors import ConfigError, NetworkError
 
+log = logging.getLogger("openfl.http")
+
 MAX_CONNECTIONS = 32
 """More are closed as they come: a program of another user on this machine can connect, too."""
 IDLE_SECONDS = 15.0
@@ -28,9 +30,13 @@ IDLE_SECONDS = 15.0
 ANSWER_SECONDS = 60
 """How long an answer may take."""
 MAX_HEAD_BYTES = 16 * 1024
-MAX_STREAMS = 4
-"""Requests at once on one connection, for clients that speak HTTP/2."""
+CONNECTION_SECONDS = 300.0
+"""How long a connection may last, whatever comes on it; players open another."""
 BACKLOG = 16
+
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError)
+"""The client went away or does nothing, or the node ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,9 @@ async def serving_players(
     try:
         # Here: they are an extra, and heavy enough to be loaded only where they are wanted.
         from hypercorn.config import Config
-        from hypercorn.trio.tcp_server import TCPServer
-        from hypercorn.trio.worker_context import WorkerContext
-        from hypercorn.typing import ConnectionState
-        from hypercorn.utils import wrap_app
 
         from openfl.app.http.api import players_app
+        from openfl.app.http.connection import answer
     except ImportError as error:
         raise ConfigError(
             f'http.listen needs an extra: pip install "openfl-node[players]" ({error})'
@@ -67,17 +70,13 @@ async def serving_players(
     with _bound(config.listen) as raw:
         url, hosts = _names(raw, tls is not None)
         server = Config()
-        server.errorlog = logging.getLogger("openfl.http")
-        server.accesslog = None
+        server.errorlog = server.accesslog = None
         server.include_server_header = False
-        server.alpn_protocols = ["http/1.1"]
         server.keep_alive_timeout = IDLE_SECONDS
         server.read_timeout = ANSWER_SECONDS
         server.ssl_handshake_timeout = IDLE_SECONDS
-        server.h11_max_incomplete_size = server.h2_max_header_list_size = MAX_HEAD_BYTES
-        server.h2_max_concurrent_streams = MAX_STREAMS
+        server.h11_max_incomplete_size = MAX_HEAD_BYTES
         app: App = players_app(commands, token, None if tls is not None else hosts)
-        wrapped = wrap_app(app, 0, "asgi")
         listener: trio.abc.Listener[trio.abc.Stream] = trio.SocketListener(
             trio.socket.from_stdlib_socket(raw)
         )
@@ -85,7 +84,7 @@ async def serving_players(
             listener = trio.SSLListener(listener, tls, https_compatible=True)
         open_sockets: set[trio.socket.SocketType] = set()
 
-        async def answer(stream: trio.abc.Stream) -> None:
+        async def handle(stream: trio.abc.Stream) -> None:
             under = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
             assert isinstance(under, trio.SocketStream)
             if len(open_sockets) >= MAX_CONNECTIONS:
@@ -93,14 +92,20 @@ async def serving_players(
                 return
             open_sockets.add(under.socket)
             try:
-                await TCPServer(wrapped, server, WorkerContext(None), ConnectionState({}), stream)
-            except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-                pass  # the client went away, or the node ends
+                with trio.move_on_after(CONNECTION_SECONDS):
+                    await answer(app, server, stream)
+            except* _GONE:
+                pass
+            except* Exception:
+                # No bytes end the node, whatever a parser underneath makes of them; nor do they
+                # fill its log. Bugs of ours are logged where they are answered.
+                log.debug("a connection of a player ended", exc_info=True)
             finally:
+                under.socket.close()
                 open_sockets.discard(under.socket)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, answer, [listener])
+            nursery.start_soon(trio.serve_listeners, handle, [listener])
             try:
                 yield Endpoint(url, token_file)
             finally:

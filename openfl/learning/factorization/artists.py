@@ -27,11 +27,11 @@ def top_songs(
 ) -> Recommendations:
     """What the group likes best of an artist; nothing when the catalogue has no such artist, or the
     group knows no song of theirs. ValueError: `top` < 1."""
+    if top < 1:
+        raise ValueError("top must be at least 1")
     ids, keys, evidence = _taught(head, model, songs_of(catalogue, artist))
     scores = head.popularity(keys)
     shown = head.shown(scores)
-    if top < 1:
-        raise ValueError("top must be at least 1")
     return Recommendations(
         user="",
         kind="popular",
