@@ -45,14 +45,13 @@ import numpy as np
 from _clustered import Clustered, How, Model, Perceptron, correct, dfca, fixed, ifca, mean_loss
 from _image_nodes import HIDDEN, MODELS, ImageNodes, Settings, feature_names, split_of
 from _images import Deal, Images, Numbers, deal, load_pictures, turns_of
+from _restart import restart
 
 from openfl.learning.central import train_alone
 from openfl.learning.held_out import NONE, evaluation
-from openfl.node.group_finder import MAX_ASKED
 from openfl.simulation.communities import purity
 from openfl.simulation.engine import Engine
 from openfl.simulation.grouping import first_charters
-from openfl.simulation.member import SimulatedMember
 from openfl.simulation.population import Population
 from openfl.simulation.records import RoundRecord
 from openfl.simulation.run import make_members
@@ -65,7 +64,6 @@ from openfl.simulation.scenario import (
     TrainingSection,
 )
 from openfl.simulation.switch_driver import SimulatedSwitching
-from openfl.wire import messages as wire
 
 DRIFT_ROUND = 18
 LOSS = 0.1
@@ -158,31 +156,9 @@ class Run:
         if self._after is not None and record.round == DRIFT_ROUND:
             before, self.nodes = self.nodes, self._after
             for index in np.flatnonzero(before.deal.turns != self._after.deal.turns):
-                self._restart(self.engine.members[index])
-
-    def _restart(self, member: SimulatedMember) -> None:
-        """The node ends, and starts again with its new data where it was."""
-        engine, workloads = self.engine, self._population.workloads
-        communities = self._population.communities
-        assert isinstance(workloads, list)
-        assert isinstance(communities, list)
-        workloads[member.index] = self.nodes.workload(member.index)
-        communities[member.index] = int(self.nodes.deal.turns[member.index])
-        member.saved = engine.medium.saved(member)
-        self.driver.ending(member)
-        engine.end(member)
-        member.task = workloads[member.index].task(member.charter)
-        engine.start(member)
-        self._ask_for_groups(member)
-
-    def _ask_for_groups(self, member: SimulatedMember) -> None:
-        """A real node asks whom it is connected to at its start; the simulator leaves that out."""
-        engine, question = self.engine, wire.encode_groups_request()
-        knows = self.driver.nodes[member.index].cards
-        there = [m for m in engine.members if m.alive and m.place == member.place]
-        for other in [m for m in there if m is not member][:MAX_ASKED]:
-            cards = self.driver.nodes[other.index].cards
-            knows.answered(cards.answer(member.peer_id, question, engine.now), engine.now)
+                member = self.engine.members[index]
+                workload, turn = self.nodes.workload(int(index)), int(self.nodes.deal.turns[index])
+                restart(self.engine, self.driver, self._population, member, workload, turn)
 
 
 # --- in one place ---------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Everything:
     def __init__(self, ratings: Ratings) -> None:
         self.ratings = ratings
         self.split = split_ratings(ratings)
-        self.keys = item_keys(ratings.songs)
+        self.keys = item_keys(ratings.songs, 40)
         self.plays = self._matrix(self.split.train, np.ones(len(ratings)))
         self._validation = self._matrix(self.split.validation, np.ones(len(ratings)))
         self._test = self._matrix(self.split.test, np.ones(len(ratings)))

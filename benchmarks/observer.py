@@ -91,7 +91,7 @@ def main() -> None:
 
     ratings = load_ratings(MUSIC / "ratings.csv")
     catalogue = tuple(load_catalogue(MUSIC / "songs.csv"))
-    names = dict(zip(item_keys(catalogue).tolist(), catalogue, strict=True))
+    names = dict(zip(item_keys(catalogue, 40).tolist(), catalogue, strict=True))
     charter = rating_charter("observed", scale=ratings.scale)
     rng = np.random.default_rng(0)
     counts = np.bincount(ratings.user_index)

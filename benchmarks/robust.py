@@ -1,13 +1,14 @@
 """Hostile members: what each attack costs the honest ones, by aggregation rule.
 
 MovieLens 100K dealt out by user over 25 simulated nodes, of which 5 attack; or, with --kind
-classification, made-up examples of four classes, 240 a node, in other shares at each. One line for
-each rule and attack: the honest members' pooled held-out error (RMSE, or log loss) against a run of
-the honest alone (same nodes, same seeds), and how often members were left out, in parts of
-member-rounds.
+classification, made-up examples of four classes, 240 a node, in other shares at each, for the
+linear model of that kind; with --kind torch the same examples for a neural network of one hidden
+layer (needs PyTorch: make torch). One line for each rule and attack: the honest members' pooled
+held-out error (RMSE, or log loss) against a run of the honest alone (same nodes, same seeds), and
+how often members were left out, in parts of member-rounds.
 
     python benchmarks/robust.py [--rules screened-mean,mean] [--seeds 5] [--attacks sign-flip,alie]
-                                [--kind rating|classification] [--nodes 25] [--rounds 12] [--jobs 2]
+        [--kind rating|classification|torch] [--nodes 25] [--rounds 12] [--jobs 2]
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from pathlib import Path
 import numpy as np
 from _ml100k import ml100k_csv
 
-from openfl.core.contribution import Evaluation
+from openfl.config import Config
+from openfl.core.contribution import Charter, Evaluation
+from openfl.learning.classification.examples import Labelled, split_examples
+from openfl.learning.workload import TaskWorkload, Workload
 from openfl.simulation.dataset import Dataset, load_dataset
 from openfl.simulation.engine import Engine
 from openfl.simulation.population import population_of
@@ -51,7 +55,8 @@ ATTACKS = {
     "late-sign-flip": MembersSection(attack="sign-flip", attack_from_round=LATE_ROUND),
 }
 HONEST_ONLY = "honest-only"
-RATING, CLASSIFICATION = "rating", "classification"
+RATING, CLASSIFICATION, TORCH = KINDS_ATTACKED = ("rating", "classification", "torch")
+HIDDEN = 16
 EXAMPLES, USERS, FEATURES, PRIOR = 240, 8, 12, 10.0
 """Of a node that classifies: its examples, of so many users, their features, and the charter's
 prior, which is strong enough for the model not to get worse with time."""
@@ -81,7 +86,10 @@ class Result:
 
 
 def dataset_of(job: Job) -> Dataset:
-    return examples(job.nodes, job.seed) if job.kind == CLASSIFICATION else ratings(job.data)
+    if job.kind == RATING:
+        return ratings(job.data)
+    made_up = examples(job.nodes, job.seed)
+    return for_a_network(made_up) if job.kind == TORCH else made_up
 
 
 @cache
@@ -101,6 +109,39 @@ def examples(nodes: int, seed: int) -> Dataset:
     )
     scenario = Scenario(run=RunSection(seed=seed), data=data, of_kind={"task.weight_prior": PRIOR})
     return load_dataset(scenario, lambda: ml100k_csv().parent)
+
+
+def for_a_network(dataset: Dataset) -> Dataset:
+    """The same examples, which nodes learn by a neural network."""
+    import torch
+
+    from openfl.learning.torch.charter import torch_charter, torch_problem
+    from openfl.learning.torch.model import TorchModel
+    from openfl.learning.torch.task import TorchTask
+
+    classes: tuple[str, ...] = dataset.data.classes
+
+    def module() -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(FEATURES, HIDDEN),
+            torch.nn.ReLU(),
+            torch.nn.Linear(HIDDEN, len(classes)),
+        )
+
+    network = TorchModel("robust", module)
+
+    def workload(config: Config, data: Labelled) -> Workload:
+        inputs = torch.tensor(data.values, dtype=torch.float32)
+        targets = torch.tensor([classes.index(data.classes[n]) for n in data.label_index])
+        how = config.data
+        split = split_examples(data, how.validation_fraction, how.test_fraction, how.split_seed)
+
+        def task(joined: Charter) -> TorchTask:
+            return TorchTask.from_charter(joined, network, inputs, targets, split)
+
+        return TaskWorkload(torch_charter("robust", network), task, torch_problem)
+
+    return replace(dataset, kind=replace(dataset.kind, workload=workload))
 
 
 def run(job: Job) -> Result:
@@ -154,7 +195,7 @@ def main() -> None:
     parser.add_argument("--hostile", type=float, default=0.2)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--data", type=Path, default=None)
-    parser.add_argument("--kind", choices=(RATING, CLASSIFICATION), default=RATING)
+    parser.add_argument("--kind", choices=KINDS_ATTACKED, default=RATING)
     options = parser.parse_args()
     rules, attacks = options.rules.split(","), options.attacks.split(",")
 

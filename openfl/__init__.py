@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UserError,
     )
     from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
+    from openfl.learning.factorization.wishes import Wishes
     from openfl.learning.kind import Kind
     from openfl.learning.kinds import register_kind
     from openfl.learning.own_losses import OwnLosses
@@ -87,6 +88,7 @@ __all__ = [
     "TorchTask",
     "UsageError",
     "UserError",
+    "Wishes",
     "Workload",
     "by_centre",
     "load_config",
@@ -129,6 +131,7 @@ _NAMES_OF = {
         "UserError",
     ),
     "openfl.core.telemetry": ("GroupView", "NodeEvent", "NodeSnapshot"),
+    "openfl.learning.factorization.wishes": ("Wishes",),
     "openfl.learning.kind": ("Kind",),
     "openfl.learning.kinds": ("register_kind",),
     "openfl.learning.own_losses": ("OwnLosses",),

@@ -58,7 +58,7 @@ class Dense:
 
     def __init__(self, charter: Charter, plays: Ratings) -> None:
         self.parameters = implicit_parameters(charter)
-        keys = item_keys(plays.songs)
+        keys = item_keys(plays.songs, 40)
         self.keys = np.sort(keys)
         column = np.searchsorted(self.keys, keys)[plays.song_index]
         self.plays = np.zeros((len(plays.users), len(keys)))

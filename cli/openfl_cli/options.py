@@ -49,7 +49,7 @@ class Command(Protocol):
         """Do it, and return the exit code. A UserError becomes one line and its code in main.py."""
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """`--json`, as all commands that print data have it."""
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
@@ -98,6 +98,17 @@ def positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def share(text: str) -> float:
+    """argparse type: a number within 0..1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number within 0..1, got {text!r}")
     return value
 
 

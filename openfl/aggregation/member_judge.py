@@ -10,15 +10,17 @@ is *gross*.
 
 *Weight.* Claimed evidence is a member's power, and a claim costs nothing. A member that claims more
 than `heavy_factor` times the median must first prove itself: it stays outside until its influence
-is seen to be good.
+is seen to be good, here and by others, as far as these tell what is so here. Once it is inside, the
+model is what it says, and against that others look good or bad by chance.
 
 *Influence.* Merging is linear, so the model without one member is cheap. The judge compares the
-errors on its own training examples under both, its own register left out of both: d = loss
-without the member - loss with it. With S1 <- decay S1 + sum d and S2 <- decay S2 + sum d^2,
-z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d is spread over few examples). The
-same examples speak in every round, so by chance alone z is as large as the square root of the
-rounds that it remembers; a member is *harmful* when z falls below `exclude_below` times that.
-Outside it is judged as if it came in, and returns when z is above half of what it left with.
+errors on its own training examples under both, its own register withdrawn from both
+(`openfl.aggregation.withdrawal`): d = loss without the member - loss with it. With S1 <- decay S1 +
+sum d and S2 <- decay S2 + sum d^2, z = S1 / sqrt(S2), within +-`MAX_Z` (S2 counts for more where d
+is spread over few examples). The same examples speak in every round, so by chance alone z is as
+large as the square root of the rounds that it remembers; a member is *harmful* when z falls below
+`exclude_below` times that. Outside it is judged as if it came in, and returns when z is above half
+of what it left with.
 
 *Together.* Where a whole circle of members learns something else, each of them alone pulls the
 model but little out of its place, and without any one of them the others hold it there. So those
@@ -74,6 +76,8 @@ MAX_REPETITION = 1.5
 groups of small members would notice little."""
 FEW_EXAMPLES = 20.0
 """Influence that is spread over so few examples has its z divided by sqrt(2)."""
+PROVEN_Z = 1.0
+"""With which a member proves itself as long as hardly anybody's opinion is known."""
 PROVEN_GROWTH = 2.0
 """A member that proved itself must do so again when it claims so many times the evidence."""
 
@@ -361,9 +365,16 @@ class MemberJudge:
         hearsay = Hearsay.of(list(told.values()))
         for peer, standing in judged.items():
             standing.harmful = self._is_harmful(standing, told.get(peer), hearsay)
-            if standing.heavy and standing.z > 0 and standing.size is not None:
+            good = self._does_good(standing, told.get(peer), hearsay)
+            if standing.heavy and good and standing.size is not None:
                 standing.proven = standing.size.evidence
                 standing.heavy = False
+
+    def _does_good(self, standing: _Standing, opinions: Opinions | None, hearsay: Hearsay) -> bool:
+        if opinions is None:
+            return standing.z > PROVEN_Z
+        believed = _pooled(standing.z, hearsay.believed(opinions), hearsay)
+        return standing.z > 0 and believed >= 0
 
     def _is_harmful(self, standing: _Standing, opinions: Opinions | None, hearsay: Hearsay) -> bool:
         settings, z = self.settings, standing.z
@@ -372,9 +383,9 @@ class MemberJudge:
         if opinions is not None:
             if z > settings.sure:
                 return False
-            z += hearsay.agreement * (hearsay.believed(opinions) - z)
-            leaves_at += hearsay.agreement * (settings.pool_exclude_below - leaves_at)
-            returns_at += hearsay.agreement * (settings.pool_readmit_at - returns_at)
+            z = _pooled(z, hearsay.believed(opinions), hearsay)
+            leaves_at = _pooled(leaves_at, settings.pool_exclude_below, hearsay)
+            returns_at = _pooled(returns_at, settings.pool_readmit_at, hearsay)
         return z < (returns_at if standing.harmful else leaves_at)
 
     def _opinions_of(self, peer: PeerId, standing: _Standing) -> Opinions:
@@ -392,3 +403,8 @@ class MemberJudge:
         if standing is None:
             standing = self._members[peer] = _Standing()
         return standing
+
+
+def _pooled(own: float, others: float, hearsay: Hearsay) -> float:
+    """What holds for the judge alone and what holds among all, as far as these agree."""
+    return own + hearsay.agreement * (others - own)

@@ -8,6 +8,8 @@ from openfl.config import Config
 from openfl.core.errors import DataError
 from openfl.learning.csv_table import rows_with_lines
 
+NOBODY = "recommend to whom? Name somebody with --user, or set recommend.user"
+
 
 def user_to_recommend_to(config: Config) -> str:
     """`recommend.user`, else the first user of the ratings file; empty when there is neither."""

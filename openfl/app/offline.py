@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from openfl.app.first_user import NOBODY, user_to_recommend_to
 from openfl.app.resuming import with_remembered_data
 from openfl.config import Config
 from openfl.config.kinds import ClassificationData
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, GroupId
-from openfl.core.errors import DataError, GroupError, StateError
+from openfl.core.errors import DataError, GroupError, StateError, UsageError
+from openfl.core.model_view import DenseModel
 from openfl.core.names import name_problem
 from openfl.core.telemetry import NodeSnapshot
 from openfl.items import OPAQUE
@@ -22,10 +24,13 @@ from openfl.learning.classification.charter import classification_parameters
 from openfl.learning.classification.examples import load_features
 from openfl.learning.classification.task import Predictions, log_loss_of, predict
 from openfl.learning.evaluation import ModelReport, TaskReport, evaluate
-from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Song
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.factorization.similar import SimilarSongs, similar
 from openfl.learning.factorization.song_data import SongData, load_songs
 from openfl.learning.factorization.told_names import labelled_songs
+from openfl.learning.factorization.wishes import Wishes
+from openfl.learning.heads import Head
 from openfl.learning.kinds import KINDS, head_of, kind_of, recommending
 from openfl.learning.model_file import (
     NamedModel,
@@ -57,25 +62,51 @@ def offline_snapshot(home: Path) -> NodeSnapshot | None:
     return last_snapshot(Home(home))
 
 
-def offline_recommend(config: Config, home: Path, user: str, top: int) -> Recommendations:
+def offline_recommend(
+    config: Config,
+    home: Path,
+    user: str,
+    top: int,
+    *,
+    new_artists: bool = False,
+    not_popular: float = 0.0,
+    why: bool = False,
+) -> Recommendations:
     """Recommendations from the saved (or imported) model and the ratings file (the one the node
     last ran with, unless the configuration names one); StateError when no model is saved.
 
     Songs that an imported model knows by name can be recommended too; without any ratings file it
-    answers as for somebody unknown.
+    answers as for somebody unknown. `user` may be "": the one that is recommended to at the end of
+    a run; UsageError when there is none. The others as `Wishes` has them.
     """
+    wishes = Wishes(new_artists, not_popular, why)
+    head, model, ratings, names = _saved_songs(config, home)
+    user = user or user_to_recommend_to(with_remembered_data(config, Home(home)))
+    if not user:
+        raise UsageError(NOBODY)
+    return recommend(head, model, ratings, names, user, top, wishes=wishes)
+
+
+def offline_similar(config: Config, home: Path, song: str, top: int) -> SimilarSongs:
+    """Songs like `song`, from what `offline_recommend` uses; errors as there, and as `similar`."""
+    head, model, ratings, names = _saved_songs(config, home)
+    return similar(head, model, ratings, names, song, top)
+
+
+def _saved_songs(config: Config, home: Path) -> tuple[Head, DenseModel, Ratings | None, Catalogue]:
+    """(head, model, ratings or plays if there are any, every name that is known)."""
     saved = load_named_model(_existing_model(config, home))
     charter, named = saved.model.charter, _names(saved)
     songs = recommending(charter)
     head = songs.head(charter, saved.model)
     config = with_remembered_data(config, Home(home))
     if not config.data.ratings_file and len(named):
-        return recommend(head, saved.model, None, named, user, top)
+        return head, saved.model, None, named
     data: SongData = kind_of(charter).load(config, charter)
     songs.check(charter, data.ratings)
     heard = _heard(Home(home), data.items).songs
     everything = Catalogue({**named.songs, **heard, **data.catalogue.songs})
-    return recommend(head, saved.model, data.ratings, everything, user, top)
+    return head, saved.model, data.ratings, everything
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from openfl.app.control_socket import serve_control
+from openfl.app.control_socket import CommandHandler, serve_control
+from openfl.app.first_user import user_to_recommend_to
 from openfl.app.network_setup import OnEvent, behind_router, on_lan, open_network
 from openfl.app.node_commands import node_commands
 from openfl.app.resuming import (
@@ -126,7 +128,12 @@ async def _open_parts(
             privacy,
         )
         storage.attach(workload, node.snapshot, data_files(config))
-        async with trio.open_nursery() as nursery, serve_control(home.root, node_commands(node)):
+        commands = node_commands(node, partial(user_to_recommend_to, config))
+        async with (
+            trio.open_nursery() as nursery,
+            serve_control(home.root, commands),
+            _answering_players(config, home, commands, on_event),
+        ):
             nursery.start_soon(node.run)
             try:
                 yield node
@@ -137,6 +144,25 @@ async def _open_parts(
                             last.start_soon(mapping.give_back)
                         await node.finish()
                 nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _answering_players(
+    config: Config, home: Home, commands: CommandHandler, on_event: OnEvent
+) -> AsyncIterator[None]:
+    """Answers on `http.listen` while the block is open, if there is one; errors as
+    `serving_players`."""
+    if not config.http.listen:
+        yield
+        return
+    # Here: a node that answers nobody by HTTP does not load what that needs.
+    from openfl.app.http.serving import serving_players
+
+    async with serving_players(config.http, home.root, commands) as endpoint:
+        where = {"url": endpoint.url, "token_file": str(endpoint.token_file)}
+        text = f"players are answered at {endpoint.url}; the token is in {endpoint.token_file}"
+        on_event(NodeEvent(time.time(), "info", "http-listening", text, where))
+        yield
 
 
 async def _open_budget(config: Config, home: Home) -> PrivacyBudget | None:

@@ -14,13 +14,14 @@ from openfl.app.lazy_imports import set_up
 if TYPE_CHECKING:
     from openfl.app.discover_groups import discover_groups
     from openfl.app.network_setup import load_key_of
-    from openfl.app.offline import offline_recommend, offline_snapshot
+    from openfl.app.offline import offline_recommend, offline_similar, offline_snapshot
     from openfl.app.open_node import open_node
 
 __all__ = [
     "discover_groups",
     "load_key_of",
     "offline_recommend",
+    "offline_similar",
     "offline_snapshot",
     "open_node",
 ]
@@ -29,6 +30,7 @@ _MODULES = {
     "discover_groups": "discover_groups",
     "load_key_of": "network_setup",
     "offline_recommend": "offline",
+    "offline_similar": "offline",
     "offline_snapshot": "offline",
     "open_node": "open_node",
 }

@@ -18,7 +18,13 @@ from openfl.config.load import (
     with_values,
 )
 from openfl.config.network_sections import GossipConfig, NetworkConfig
-from openfl.config.output_sections import LogConfig, ModelConfig, RecommendConfig, ViewConfig
+from openfl.config.output_sections import (
+    HttpConfig,
+    LogConfig,
+    ModelConfig,
+    RecommendConfig,
+    ViewConfig,
+)
 from openfl.config.privacy_section import PrivacyConfig
 from openfl.config.render import (
     EffectiveValue,
@@ -40,6 +46,7 @@ __all__ = [
     "EffectiveValue",
     "GossipConfig",
     "GroupConfig",
+    "HttpConfig",
     "LogConfig",
     "ModelConfig",
     "NetworkConfig",

@@ -12,6 +12,7 @@ from openfl.config.kinds import KINDS
 from openfl.config.settings import setting
 
 MAX_SEED = 2**63 - 1
+_COLUMN = "the name or number of a column"
 
 
 def data_files() -> str:
@@ -44,6 +45,35 @@ class DataConfig:
         allowed="a path",
         path=True,
     )
+    format: str = setting(
+        "",
+        "What the data is, where that is told wrongly by its content: spotify, spotify-extended,"
+        " lastfm, listenbrainz, apple-music, itunes, youtube-music, letterboxd, imdb, goodreads,"
+        " jester or table. Empty: told by its content.",
+        allowed="the name of a format",
+    )
+    separator: str = setting(
+        "",
+        "What stands between the fields of a table. Empty: found out.",
+        allowed="characters, tab, space or empty",
+    )
+    encoding: str = setting(
+        "",
+        "How the letters of the data are written: utf-8, cp1252, utf-16, ... Empty: found out.",
+        allowed="the name of an encoding",
+    )
+    columns__user: str = setting(
+        "",
+        "The column of a table with the user: its name, or its number from 1 on. Empty: found out,"
+        " as for the other columns.",
+        allowed=_COLUMN,
+    )
+    columns__item: str = setting("", "The column with the song, film, ...", allowed=_COLUMN)
+    columns__rating: str = setting("", "The column with the rating.", allowed=_COLUMN)
+    columns__plays: str = setting("", "The column with the number of plays.", allowed=_COLUMN)
+    columns__time: str = setting("", "The column with the time.", allowed=_COLUMN)
+    columns__title: str = setting("", "The column with the title.", allowed=_COLUMN)
+    columns__artist: str = setting("", "The column with the artist.", allowed=_COLUMN)
     skip_bad_rows: bool = setting(
         False,
         "Leave out rows that cannot be used (no number, a field too few, far off the scale) and say"

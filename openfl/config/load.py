@@ -8,6 +8,7 @@ constraints between settings. Nothing here reads `os.environ`: the caller hands 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from openfl.config.kinds import KINDS, kinds_with
 from openfl.config.sections import Config, Origin
 from openfl.config.settings import Problem, Setting, Value, number_text, setting_of, shown
+from openfl.config.text_checks import host_and_port
 from openfl.core.errors import ConfigError
 from openfl.core.files import read_named
 
@@ -75,6 +77,17 @@ SECTIONS: Mapping[str, type[Any]] = _section_types()
 """Section name -> the dataclass of what every kind has in it, in the order of the file."""
 
 
+def key_name(field: str) -> str:
+    """How the setting of a dataclass' field is called in its section: `columns__user` is the key
+    `columns.user`, in a file also `user` in a table of its own."""
+    return field.replace("__", ".")
+
+
+def field_name(key: str) -> str:
+    """The field of "section.key"."""
+    return key.partition(".")[2].replace(".", "__")
+
+
 def holders() -> Mapping[str, type[Any]]:
     """Every key ("section.key") -> the dataclass it is a field of, in the order of the file: in
     each section the settings that every kind has, then those of single kinds.
@@ -86,7 +99,7 @@ def holders() -> Mapping[str, type[Any]]:
         of_kinds = [s for kind in KINDS.values() for where, s in kind.settings if where == section]
         for holder in dict.fromkeys((of_all, *of_kinds)):
             for f in fields(holder):
-                key = f"{section}.{f.name}"
+                key = f"{section}.{key_name(f.name)}"
                 if key in found:
                     raise ValueError(f"{key}: is a setting that every kind has")
                 found[key] = holder
@@ -98,7 +111,7 @@ def all_settings() -> Mapping[str, Setting]:
     what is not of every kind says of which it is."""
     described = {}
     for key, holder in holders().items():
-        (metadata,) = (f.metadata for f in fields(holder) if f.name == key.partition(".")[2])
+        (metadata,) = (f.metadata for f in fields(holder) if f.name == field_name(key))
         setting = setting_of(metadata)
         if holder not in SECTIONS.values():
             setting = replace(setting, meaning=f"{_whose(kinds_with(holder))}: {setting.meaning}")
@@ -210,7 +223,7 @@ def _build(values: Mapping[str, Value], provenance: Mapping[str, Origin]) -> Con
     given: dict[type[Any], dict[str, Value]] = {}
     for key, holder in holders().items():
         if key in values:
-            given.setdefault(holder, {})[key.partition(".")[2]] = values[key]
+            given.setdefault(holder, {})[field_name(key)] = values[key]
     sections = {name: kind(**given.pop(kind, {})) for name, kind in SECTIONS.items()}
     of_kinds = {holder: holder(**values_of_it) for holder, values_of_it in given.items()}
     return Config(
@@ -222,7 +235,7 @@ def _build(values: Mapping[str, Value], provenance: Mapping[str, Origin]) -> Con
 
 def value_of(config: Config, key: str) -> Value:
     """The value of "section.key"; KeyError when there is no such key."""
-    holder, (section, _, name) = holders()[key], key.partition(".")
+    holder, section, name = holders()[key], key.partition(".")[0], field_name(key)
     of_all = SECTIONS[section] is holder
     value: Value = getattr(getattr(config, section) if of_all else config.own(holder), name)
     return value
@@ -251,6 +264,19 @@ def _constraints(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("data.validation_fraction", "data.test_fraction"),
             "data.validation_fraction and data.test_fraction must leave at least 0.2 to train on,"
             f" got {number_text(data.validation_fraction)} and {number_text(data.test_fraction)}",
+        )
+    http = config.http
+    if bool(http.cert_file) != bool(http.key_file):
+        yield (
+            ("http.cert_file", "http.key_file"),
+            "http.cert_file and http.key_file are only used together",
+        )
+    at = host_and_port(http.listen)
+    if at is not None and not http.cert_file and not ipaddress.ip_address(at[0]).is_loopback:
+        yield (
+            ("http.listen", "http.cert_file"),
+            f"http.listen = {http.listen} can be reached from other machines, and the token be read"
+            " along the way: use 127.0.0.1, or give http.cert_file and http.key_file",
         )
     if config.task.kind in KINDS:
         yield from KINDS[config.task.kind].complaints(config)
@@ -304,12 +330,23 @@ def _read_file(
         elif not isinstance(table, dict):
             problems.append(f"{file}: {section}: must be a section [{section}], got {shown(table)}")
         else:
-            for name, raw in table.items():
+            for name, raw in _flat(table, settings, section):
                 key = f"{section}.{name}"
                 if key in settings:
                     yield key, raw
                 else:
                     problems.append(f"{file}: {_unknown_key(key, settings)}")
+
+
+def _flat(
+    table: Mapping[str, object], settings: Mapping[str, Setting], section: str
+) -> Iterator[tuple[str, object]]:
+    """(name within the section, value), of tables that settings are in too."""
+    for name, raw in table.items():
+        if isinstance(raw, dict) and any(key.startswith(f"{section}.{name}.") for key in settings):
+            yield from ((f"{name}.{inner}", value) for inner, value in raw.items())
+        else:
+            yield name, raw
 
 
 def _syntax_problem(file: Path, text: str, message: str) -> str:
@@ -334,7 +371,7 @@ def _unknown_key(key: str, settings: Iterable[str]) -> str:
 def _suggest_key(section: str, name: str, known: list[str]) -> str | None:
     """The key that was probably meant: a near name in this section, else the name elsewhere."""
     wanted = name.lower().replace("-", "_")
-    here = [key.partition(".")[2] for key in known if key.startswith(f"{section}.")]
+    here = [key.removeprefix(f"{section}.") for key in known if key.startswith(f"{section}.")]
     if wanted in PROTOTYPE_NAMES:
         return PROTOTYPE_NAMES[wanted]
     if (close := _closest(wanted, here)) is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openfl.config.settings import setting
-from openfl.config.text_checks import model_file_problem
+from openfl.config.text_checks import endpoint_problem, model_file_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,29 @@ class ModelConfig:
         "Where to save the model. A relative path is taken from the home folder.",
         allowed="a path that ends in .safetensors",
         check_text=model_file_problem,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Where music players and scripts may ask this node; off unless `listen` is set."""
+
+    listen: str = setting(
+        "",
+        "Address and port to answer on, such as 127.0.0.1:8010; port 0 is any free one. Empty: no"
+        " such address. Without a certificate it must be one of this machine alone.",
+        allowed="IP:PORT",
+        check_text=endpoint_problem,
+    )
+    cert_file: str = setting(
+        "",
+        "Certificate (PEM, with those between it and the authority) to answer by HTTPS with. Empty:"
+        " plain HTTP.",
+        allowed="a path",
+        path=True,
+    )
+    key_file: str = setting(
+        "", "Private key (PEM) of the certificate.", allowed="a path", path=True
     )
 
 

@@ -14,7 +14,13 @@ from typing import Any, Literal, TypeVar
 from openfl.config.group_sections import AggregationConfig, GroupConfig, SwitchingConfig
 from openfl.config.learning_sections import DataConfig, TaskConfig, TrainingConfig
 from openfl.config.network_sections import GossipConfig, NetworkConfig
-from openfl.config.output_sections import LogConfig, ModelConfig, RecommendConfig, ViewConfig
+from openfl.config.output_sections import (
+    HttpConfig,
+    LogConfig,
+    ModelConfig,
+    RecommendConfig,
+    ViewConfig,
+)
 from openfl.config.privacy_section import PrivacyConfig
 
 S = TypeVar("S")
@@ -50,6 +56,7 @@ class Config:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     switching: SwitchingConfig = field(default_factory=SwitchingConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     log: LogConfig = field(default_factory=LogConfig)
     view: ViewConfig = field(default_factory=ViewConfig)

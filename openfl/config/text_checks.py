@@ -21,6 +21,28 @@ def address_problem(text: str) -> str | None:
     return None
 
 
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """("127.0.0.1", 8010) of "127.0.0.1:8010" or "localhost:8010", ("::1", 8010) of "[::1]:8010";
+    None when it is no address and port. Names other than localhost are not looked up."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        return None
+    if host.lower() == "localhost":
+        return "127.0.0.1", int(port)
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if address_problem(host) is not None or bracketed != (":" in host):
+        return None
+    return host, int(port)
+
+
+def endpoint_problem(text: str) -> str | None:
+    """An IP address and a port; empty for none."""
+    if not text or host_and_port(text) is not None:
+        return None
+    return "must be an IP address and a port, such as 127.0.0.1:8010 or [::1]:8010"
+
+
 def multiaddr_problem(text: str) -> str | None:
     """The form only: /protocol/value, none of them empty."""
     parts = text.split("/")

@@ -41,6 +41,7 @@ _PRIVACY = (
 SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
     "The network": (
         _info("listening", "the node listens, before it joins", "multiaddrs", "peer_id"),
+        _info("http-listening", "players can ask at `http.listen`", "url", "token_file"),
         _info("dialled", "a known address answered at the start"),
         _warning("unreachable", "a known address did not answer at the start"),
         _warning(

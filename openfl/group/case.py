@@ -14,7 +14,7 @@ Whoever is out for that reason is judged as if all of them came in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -24,8 +24,10 @@ from openfl.aggregation.counterfactuals import JointCounterfactuals, MemberCount
 from openfl.aggregation.member_judge import Influence
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.sums import LiveSums
+from openfl.aggregation.withdrawal import partly_without
 from openfl.core.contribution import PeerId
 from openfl.core.model_view import DenseModel
+from openfl.learning.group_comparison import TaughtTask
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.task import InfluenceJudge
 
@@ -51,12 +53,13 @@ class _Both(InfluenceJudge, JudgesByOwn, Protocol):
 
 @dataclass(frozen=True)
 class Case:
-    """The members to be judged by a task, frozen. `model` is that of `sums`: without the judge's
-    own register and without who is left out. inside: by table, the registers of those members that
-    are in the model; outside: of those that are not. out_together: who is outside for the harm that
-    several do together."""
+    """The members to be judged by a task, frozen. sums, model: without the judge's own register and
+    without who is left out; full: the model with that register. inside: by table, the registers of
+    those members that are in the model; outside: of those that are not. out_together: who is
+    outside for the harm that several do together."""
 
     model: DenseModel
+    full: DenseModel
     sums: Mapping[str, LiveSums]
     members_inside: Sequence[PeerId]
     inside: Mapping[str, MemberStack]
@@ -68,6 +71,12 @@ class Case:
         """Each member's influence on the task's own data; empty when the task is no judge."""
         if not isinstance(task, InfluenceJudge):
             return {}
+        if isinstance(task, TaughtTask):
+            # What the judge taught is in the others' numbers also when its register is out.
+            return self._judged(task)
+        return replace(self, model=partly_without(self.model, self.full))._judged(task)
+
+    def _judged(self, task: InfluenceJudge) -> dict[PeerId, Influence]:
         found = list(task.loss_changes(self.model, self._parts()))
         if not found:
             return {}

@@ -230,6 +230,7 @@ class Screening:
         self._asked = bool(asked)
         return Case(
             self._replica.model_of(sums),
+            self.model(),
             sums,
             [members[n] for n in inside],
             {name: stack.only(inside) for name, stack in stacks.items()},

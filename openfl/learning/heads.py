@@ -15,8 +15,8 @@ from openfl.learning.ridge import Matrix, SparseMatrix
 
 class Head(Protocol):
     """name: as the charter calls the task. items: the table with a row a song, whose keys have
-    `key_bits` bits. verb, few,
-    nothing: words for notes about a user. notes: what must be said of every answer."""
+    `key_bits` bits. verb, few, nothing: words for notes about a user. notes: what must be said of
+    every answer; counted: of one whose scores are popularity."""
 
     name: str
     items: str
@@ -25,6 +25,7 @@ class Head(Protocol):
     few: str
     nothing: str
     notes: tuple[str, ...]
+    counted: str
 
     def fold_in(self, given: SparseMatrix, keys: NDArray[np.uint64]) -> Matrix:
         """float64[m, width]: users fitted to `given`, csr[m, n] of ratings (or plays) of the
@@ -41,4 +42,22 @@ class Head(Protocol):
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores as people should see them."""
+        ...
+
+    def distinctive(self, users: Matrix, keys: NDArray[np.uint64]) -> Matrix:
+        """float64[m, n]: how much more each user would like each song than the others of the group
+        would; for comparing the songs of one user, nothing else."""
+        ...
+
+    def influence(
+        self, given: SparseMatrix, keys: NDArray[np.uint64], of: NDArray[np.uint64]
+    ) -> Matrix:
+        """float64[n, m]: what each of the m songs of `given`, csr[1, m] with row `keys[m]`, adds to
+        the score that its user has of each song with row `of[n]`. Exact: a user is the solution of
+        a ridge regression, so a score is a sum over the songs it was fitted to, and of what it
+        would be for anybody."""
+        ...
+
+    def vectors(self, keys: NDArray[np.uint64]) -> Matrix:
+        """float64[n, k]: the songs in the space in which users are compared with them."""
         ...

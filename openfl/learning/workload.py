@@ -17,6 +17,8 @@ from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import GroupError
 from openfl.items import Label
 from openfl.learning.factorization.recommend import Recommendations
+from openfl.learning.factorization.similar import SimilarSongs
+from openfl.learning.factorization.wishes import Wishes
 from openfl.learning.model_file import save_model
 from openfl.learning.remarks import Remark
 from openfl.learning.task import LearningTask
@@ -44,6 +46,33 @@ class Workload(Protocol):
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """Write the model where other programs can read it; StateError when that fails."""
+        ...
+
+
+@runtime_checkable
+class KnowsSongs(Protocol):
+    """What a workload may offer beside a `Workload`, whose items are songs or the like."""
+
+    def recommend_by(
+        self, model: ModelView, charter: Charter, user: str, top: int, wishes: Wishes
+    ) -> Recommendations:
+        """`Workload.recommend`, by what the user wishes for."""
+        ...
+
+    def similar(self, model: ModelView, charter: Charter, song: str, top: int) -> SimilarSongs:
+        """The songs most like `song`; UsageError or GroupError when there is no telling."""
+        ...
+
+    def like_artist(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> SimilarSongs:
+        """The songs most like those of an artist; none when there is no such artist."""
+        ...
+
+    def top_songs(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> Recommendations:
+        """What the group likes best of an artist; nothing when there is no such artist."""
         ...
 
 

@@ -12,10 +12,13 @@ import trio
 
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
+from openfl.learning.factorization.similar import SimilarSongs
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.network.base import Network
 from openfl.node.beginning import Beginning
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
+from openfl.node.learning_views import SongsNow
 from openfl.node.moves import Moves
 from openfl.node.node_tasks import NodeTasks
 from openfl.node.parts import Links
@@ -120,10 +123,22 @@ class Node:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
 
-    def recommend(self, user: str, top: int) -> Recommendations:
+    def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the
-        node is in no group, DataError when nothing can be recommended."""
-        return self._views.recommend(user, top)
+        node is in no group or when its group has no songs, DataError when nothing can be
+        recommended."""
+        return self.songs().recommend(user, top, wishes)
+
+    def similar(self, song: str, top: int) -> SimilarSongs:
+        """The `top` songs most like `song` (an id, a title, or artist and title) by the group's
+        model as it is now. UsageError: no song, or several, are called so. GroupError: the group
+        has learned nothing of it, or has no songs."""
+        return self.songs().similar(song, top)
+
+    def songs(self) -> SongsNow:
+        """Answers about songs by the group's model as it is now, which may then be asked for in
+        another thread; GroupError while the node is in no group."""
+        return self._views.songs()
 
     async def switch(self, reference: str, pin: bool = False) -> GroupView:
         """Leave the current group for another, named by name or the beginning of its id; `pin`: and

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -20,7 +21,8 @@ from openfl.core.contribution import Charter, GroupId, PeerId
 from openfl.core.errors import GroupError, RemoteError, RequestFailed, StateError, UserError
 from openfl.discovery.discovery import Discovery
 from openfl.learning.alone import AloneByFolds
-from openfl.learning.comparison import Comparison, compare, compare_held_out
+from openfl.learning.comparison import Comparison, compare_held_out
+from openfl.learning.group_comparison import compare_groups
 from openfl.learning.task import LearningTask
 from openfl.learning.workload import Workload, charter_difference
 from openfl.network.base import Network, PeerAddress
@@ -209,9 +211,8 @@ class LookDriver:
         task, other = self._task_of(effect.here), None
         if charter_difference(effect.here, effect.there) is not None:
             other = self._workload.task(effect.there)
-        if effect.others is not None:
-            return compare(task, effect.others, effect.model, other)
-        return self._alone_of(effect.here).gain_of(effect.model, other)
+        alone = partial(self._alone_of, effect.here)
+        return compare_groups(task, effect.others, effect.model, other, alone)
 
     def _alone_found(self, effect: ev.CompareAlone) -> Comparison | None:
         found = self._alone_of(effect.here).gain_of(effect.others)

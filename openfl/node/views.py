@@ -8,13 +8,12 @@ import trio
 
 from openfl.core.contribution import GroupId
 from openfl.core.telemetry import GroupView, NodeSnapshot
-from openfl.learning.factorization.recommend import Recommendations
 from openfl.network.base import Network
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
 from openfl.node.group_view import metric_value
 from openfl.node.group_views import GroupViews
-from openfl.node.learning_views import LearningViews
+from openfl.node.learning_views import LearningViews, SongsNow
 from openfl.node.notices import Notices
 from openfl.node.resources import resources_now
 from openfl.node.settings import NodeSettings
@@ -99,6 +98,6 @@ class NodeViews:
         """See `Node.groups`."""
         return await self._groups.ask()
 
-    def recommend(self, user: str, top: int) -> Recommendations:
-        """See `Node.recommend`."""
-        return self._learning.recommend(user, top)
+    def songs(self) -> SongsNow:
+        """See `Node.songs`."""
+        return self._learning.songs()

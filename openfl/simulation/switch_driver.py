@@ -23,7 +23,8 @@ from openfl.core.contribution import Charter, GroupCard, PeerId
 from openfl.core.errors import GroupError
 from openfl.group import events as session_events
 from openfl.learning.alone import AloneByFolds
-from openfl.learning.comparison import Comparison, compare, compare_held_out
+from openfl.learning.comparison import Comparison, compare_held_out
+from openfl.learning.group_comparison import compare_groups
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.workload import charter_difference
 from openfl.network.base import PeerAddress
@@ -296,9 +297,8 @@ class SimulatedSwitching:
         other = None
         if charter_difference(effect.here, effect.there) is not None:
             other = self._population.task(member.index, effect.there)
-        if effect.others is not None:
-            return compare(member.task, effect.others, effect.model, other)
-        return self._alone(member, effect.here).gain_of(effect.model, other)
+        alone = partial(self._alone, member, effect.here)
+        return compare_groups(member.task, effect.others, effect.model, other, alone)
 
     def _compare_alone(self, member: SimulatedMember, effect: ev.CompareAlone) -> Comparison | None:
         found = self._alone(member, effect.here).gain_of(effect.others)

@@ -61,6 +61,11 @@ class Home:
         return self.root / "state"
 
     @property
+    def data_folder(self) -> Path:
+        """What was read from exports of the owner, as a node learns from it."""
+        return self.root / "data"
+
+    @property
     def peers_file(self) -> Path:
         """Peers to try at the next start."""
         return self.root / "peers.json"

@@ -110,7 +110,10 @@ def test_an_unknown_command_is_one_line_with_the_nearest_one(
 @pytest.mark.parametrize(
     "argv",
     [
-        ["recommend"],
+        ["recommend", "--not-popular", "1.5"],
+        ["recommend", "--format", "xspf"],
+        ["recommend", "--format", "csv", "--json"],
+        ["similar"],
         ["recommend", "--user", "a", "--top", "0"],
         ["demo", "--nodes", "1"],
         ["demo", "--nodes", "17"],

@@ -87,6 +87,7 @@ def case_of(replica: Replica, outside: list[PeerId], out_together: Iterable[Peer
     sums = replica.sums_without((ME, *outside))
     return Case(
         replica.model_of(sums),
+        replica.view_without(outside),
         sums,
         inside,
         {"t": replica.member_stack(inside, "t")},
@@ -149,4 +150,42 @@ def test_a_judge_without_others_has_nobody_to_judge() -> None:
     merge(replica, ME, contribution(1.0, np.random.default_rng(0)))
     sums = replica.sums_without((ME,))
     empty = {"t": replica.member_stack([], "t")}
-    assert Case(replica.model_of(sums), sums, [], empty, [], empty).judge(OwnJudge()) == {}
+    assert (
+        Case(replica.model_of(sums), replica.view(), sums, [], empty, [], empty).judge(OwnJudge())
+        == {}
+    )
+
+
+class Seen(Judge):
+    """One that notes at which model it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[float] = []
+
+    def loss_changes(
+        self, model: ModelView, parts: Iterable[Counterfactuals]
+    ) -> Iterator[NDArray[np.float64]]:
+        self.at.append(float(model.rows("t", KEYS)[0, 0]))
+        return super().loss_changes(model, parts)
+
+
+class Taught(Seen, OwnJudge):
+    """One whose members train from a common model."""
+
+    def taught_losses(self, model: ModelView, most: int) -> OwnLosses:
+        return self.own_losses(model)
+
+
+def test_the_judges_register_is_out_as_far_as_others_hold_a_row_or_the_whole_of_it() -> None:
+    """Thirteen members of like evidence; by `openfl.learning.group_comparison` what a `TaughtTask`
+    taught stays in others' numbers anyhow."""
+    replica = replica_of(3.0)
+    case = case_of(replica, [])
+    without = float(replica.view_without((ME,)).rows("t", KEYS)[0, 0])
+    full = float(replica.view().rows("t", KEYS)[0, 0])
+    solved, taught = Seen(), Taught()
+    case.judge(solved)
+    case.judge(taught)
+    assert solved.at == [pytest.approx(full + (without - full) * 12 / 13)]
+    assert taught.at[0] == without != solved.at[0]

@@ -31,6 +31,7 @@ from openfl.learning.classification.influence import (
 from openfl.learning.classification.scores import MIN_PROBABILITY, log_losses, units_of
 from openfl.learning.classification.task import LinearClassifier, class_keys
 from openfl.learning.comparison import PairedTask, compare, compare_held_out, gain_of, paired_gain
+from openfl.learning.group_comparison import TaughtTask, compare_groups
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.splitting import Split, evenly
 from openfl.learning.task import InfluenceJudge
@@ -116,6 +117,38 @@ def test_own_losses_are_of_what_the_group_was_not_taught() -> None:
     assert len(held) > 0
     assert np.allclose(own.losses, one_by_one(tasks[0], model, held))
     assert own.people.tolist() == list(range(len(held))), "examples err independently"
+
+
+def test_taught_losses_are_of_all_own_examples_but_the_tests() -> None:
+    tasks = group(*SAME)
+    model = taught(tasks).view_without(peers(4)[:1])
+    assert isinstance(tasks[0], TaughtTask)
+    split = split_examples(SAME[0])
+    known = np.concatenate((split.validation, split.train))
+    own = tasks[0].taught_losses(model, 1000)
+    assert np.allclose(own.losses, one_by_one(tasks[0], model, known))
+    assert own.people.tolist() == list(range(len(known))), "examples err independently"
+    some = tasks[0].taught_losses(model, 15)
+    assert 8 <= len(some.losses) == len(some.people) <= 15
+    assert np.isin(some.losses, own.losses).all()
+
+
+def test_who_holds_nothing_back_still_tells_a_better_group_from_a_worse_one() -> None:
+    """By what it was taught, which an own group that knew it would be flattered by."""
+    mine = examples(9)
+    task = task_of(mine, Split(np.arange(len(mine.values)), NOTHING, NOTHING))
+    like, empty = taught(group(*SAME)).view(), DenseModel.empty(CHARTER)
+
+    def never() -> AloneByFolds:
+        raise AssertionError("nothing that is held out has to be doubted")
+
+    better = compare_groups(task, empty, like, None, never)
+    worse = compare_groups(task, like, empty, None, never)
+    assert better is not None
+    assert worse is not None
+    assert better.count == worse.count == len(mine.values)
+    assert better.z > 2
+    assert worse.gain == -better.gain
 
 
 def test_own_losses_are_in_the_same_order_for_every_model() -> None:

@@ -17,7 +17,7 @@ from openfl.learning.splitting import split_ratings
 
 GROUP = rating_charter("music", factors=4)
 SONGS = tuple(f"s{n}" for n in range(40))
-KEYS = np.sort(item_keys(SONGS))
+KEYS = np.sort(item_keys(SONGS, 40))
 
 
 def ratings_of(members: int, taste: float) -> list[Ratings]:

@@ -87,6 +87,8 @@ def test_the_contracts_hold() -> None:
         ("openfl/aggregation/__init__.py", "import openfl.network.base", "openfl.aggregation -> "),
         ("openfl/core/errors.py", "import openfl.config", "openfl.core.errors -> openfl.config"),
         ("openfl/switching/policy.py", "import trio", "openfl.switching.policy -> trio"),
+        ("openfl/sources/__init__.py", "import trio", "openfl.sources -> trio"),
+        ("openfl/sources/__init__.py", "import openfl.config", "openfl.sources -> openfl.config"),
         ("openfl/core/errors.py", "import openfl_cli", "openfl.core.errors -> openfl_cli"),
         (
             "cli/openfl_cli/view.py",

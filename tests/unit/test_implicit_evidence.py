@@ -18,6 +18,7 @@ from openfl.learning.central import merge
 from openfl.learning.comparison import PairedTask, compare, compare_held_out, gain_of
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.group_comparison import TaughtTask
 from openfl.learning.implicit import evidence
 from openfl.learning.implicit.charter import ITEMS, implicit_charter
 from openfl.learning.implicit.task import ImplicitFactorization
@@ -76,7 +77,7 @@ def expected_loss(
 def strengths(plays: Ratings, positions: np.ndarray) -> list[dict[int, float]]:
     """For each user: key -> how often played, at most the limit a row."""
     found: list[dict[int, float]] = [{} for _ in plays.users]
-    keys = item_keys(plays.songs)
+    keys = item_keys(plays.songs, 40)
     for n in positions:
         of = found[plays.user_index[n]]
         key = int(keys[plays.song_index[n]])
@@ -88,6 +89,7 @@ def test_the_task_offers_what_is_asked_for() -> None:
     task = task_of(some_plays())
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
+    assert not isinstance(task, TaughtTask), "all own examples have spoken already"
     assert isinstance(task, FoldsOwn)
     assert task.metric_power == 1.0
 
@@ -149,7 +151,7 @@ def test_leaving_out_is_exact_whatever_the_rows(seed: int, scale: float, users: 
     rng = np.random.default_rng(seed)
     plays = some_plays(users=users, songs=8, seed=seed)
     task = task_of(plays, all_for_training(plays))
-    keys = np.unique(item_keys(plays.songs))
+    keys = np.unique(item_keys(plays.songs, 40))
     block = RowBlock(
         ITEMS,
         keys,
@@ -205,7 +207,7 @@ def test_one_listener_with_one_play() -> None:
     task = task_of(plays, all_for_training(plays))
     own = task.own_losses(OTHERS)
     # Without any play the fit is 0: all items score the same, and the smaller columns come first.
-    place = np.searchsorted(OTHERS.keys(ITEMS), item_keys(["s0"]))[0]
+    place = np.searchsorted(OTHERS.keys(ITEMS), item_keys(["s0"], 40))[0]
     assert own.losses.tolist() == [1 - 1 / math.log2(2 + place)]
     assert own.people.tolist() == [0]
     assert len(task.held_out_losses(OTHERS)) == 0

@@ -100,7 +100,7 @@ def test_what_is_published_fits_the_charter_and_names_only_played_songs() -> Non
     task = alone(plays)
     contribution = step(task, DenseModel.empty(GROUP))
     items = block(contribution, ITEMS)
-    played = np.unique(item_keys(tuple(plays.songs[n] for n in set(plays.song_index))))
+    played = np.unique(item_keys(tuple(plays.songs[n] for n in set(plays.song_index)), 40))
     assert np.array_equal(items.keys, played)
     assert items.evidence.sum() == np.minimum(plays.values, 4).sum()
     for b in contribution.blocks:
@@ -164,7 +164,7 @@ def test_a_song_nobody_here_played_is_not_published_but_is_learned_of() -> None:
         GROUP, [*(step(task, model) for task in both), step(third, DenseModel.empty(GROUP))]
     )
     moved = block(step(both[0], with_third), ITEMS)
-    assert not set(moved.keys) & set(item_keys(strangers.songs))
+    assert not set(moved.keys) & set(item_keys(strangers.songs, 40))
     # More people who did not play a song pull its row towards zero.
     assert np.linalg.norm(moved.values) < np.linalg.norm(before)
 
@@ -181,7 +181,7 @@ def test_evaluation_is_one_minus_ndcg_by_hand() -> None:
     rows = model.rows(ITEMS, known).astype(float)
     step(task, model)
     users = task.private_state()["user_factors"].astype(float)
-    keys = item_keys(plays.songs)[plays.song_index]
+    keys = item_keys(plays.songs, 40)[plays.song_index]
     gains = []
     for user in range(20):
         of_user = plays.user_index == user

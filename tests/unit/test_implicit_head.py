@@ -41,7 +41,7 @@ def test_a_folded_in_listener_is_the_one_the_task_fits(model: DenseModel) -> Non
         given = PLAYS.of_user(PLAYS.users[user])
         head = head_of(GROUP, model)
         values = np.array(list(given.values()))
-        found = head.fold_in(one_user(values), item_keys(tuple(given)))
+        found = head.fold_in(one_user(values), item_keys(tuple(given), 40))
         assert found[0] == pytest.approx(expected[user], abs=1e-5)
         scores = head.scores(found, dense.keys)[0]
         assert scores == pytest.approx(dense.rows(model) @ expected[user], abs=1e-5)
@@ -78,7 +78,7 @@ def test_plays_given_with_the_question_are_folded_in(model: DenseModel) -> None:
 
 def test_somebody_unknown_gets_what_is_played_most(model: DenseModel) -> None:
     found = recommend(head_of(GROUP, model), model, PLAYS, EMPTY_CATALOGUE, "nobody", 3)
-    keys = item_keys(PLAYS.songs)
+    keys = item_keys(PLAYS.songs, 40)
     most = sorted(model.evidence(ITEMS, keys), reverse=True)[:3]
     assert (found.kind, [item.score for item in found.items]) == ("popular", most)
     assert any("plays most" in note for note in found.notes)

@@ -96,7 +96,7 @@ def slow_step(
     parameters = rating_parameters(group)
     k = parameters.factors
     mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
-    y = {song: model.rows(ITEMS, item_keys((song,)))[0].astype(float) for song in ratings.songs}
+    y = {song: model.rows(ITEMS, item_keys((song,), 40))[0].astype(float) for song in ratings.songs}
     g = {song: np.zeros(k + 1) for song in ratings.songs}
     squares: list[np.ndarray] = []
     for user in range(len(ratings.users)):
@@ -131,7 +131,8 @@ def test_a_step_is_what_its_description_says_rating_by_rating(seed: int) -> None
     assert block.curvature == pytest.approx(np.maximum(damping * m, MIN_CURVATURE), rel=1e-5)
     assert m[:-1].max() > 2 * MIN_CURVATURE
     keys = {
-        int(key): song for key, song in zip(item_keys(ratings.songs), ratings.songs, strict=True)
+        int(key): song
+        for key, song in zip(item_keys(ratings.songs, 40), ratings.songs, strict=True)
     }
     for key, value, evidence in zip(block.keys, block.values, block.evidence, strict=True):
         song = keys[int(key)]
@@ -226,7 +227,7 @@ def test_where_nothing_moves_any_more_the_gradient_balances_the_prior() -> None:
     schema = task.charter.table(ITEMS)
     largest = 0.0
     for song in ratings.songs:
-        count = model.evidence(ITEMS, item_keys((song,)))[0]
+        count = model.evidence(ITEMS, item_keys((song,), 40))[0]
         prior = np.array(schema.prior) + np.array(schema.prior_per_evidence) * count
         assert g[song] == pytest.approx(prior * y[song], abs=2e-3)
         largest = max(largest, float(np.abs(prior * y[song]).max()))
@@ -312,7 +313,9 @@ def test_evaluation_is_the_rmse_of_clipped_predictions_in_units_of_the_ratings()
     errors = []
     outside = 0
     for n in split.test:
-        row = model.rows(ITEMS, item_keys((ratings.songs[ratings.song_index[n]],)))[0].astype(float)
+        row = model.rows(ITEMS, item_keys((ratings.songs[ratings.song_index[n]],), 40))[0].astype(
+            float
+        )
         p = users[ratings.user_index[n]]
         raw = parameters.to_ratings(np.array([mean + p[-1] + row[-1] + p[:-1] @ row[:-1]]))[0]
         outside += not 2 <= raw <= 4
@@ -342,7 +345,9 @@ def test_songs_nobody_in_the_group_rated_are_predicted_without_their_seeded_fact
     about_it = np.flatnonzero(ratings.song_index == 0)
     split = Split(np.flatnonzero(ratings.song_index != 0), about_it, NOTHING)
     seeded = {seed: charter(prior=0.2, seed=seed) for seed in (1, 2)}
-    rows = [DenseModel.empty(group).rows(ITEMS, item_keys((song,))) for group in seeded.values()]
+    rows = [
+        DenseModel.empty(group).rows(ITEMS, item_keys((song,), 40)) for group in seeded.values()
+    ]
     assert not np.array_equal(*rows)
     tasks = {s: MatrixFactorization.from_charter(g, ratings, split) for s, g in seeded.items()}
     tables = a_model(tasks[1]).tables

@@ -134,6 +134,33 @@ def test_whoever_claims_much_must_prove_itself():
     assert judge.left_out == {}
 
 
+@pytest.mark.parametrize(
+    ("own", "opinions", "left_out"),
+    [
+        (0.5, [], True),
+        (1.5, [], False),
+        (0.5, [0.4, 0.6, 2.0], False),
+        (0.5, [-5.0, -5.0, -4.0], True),
+        (1.5, [-5.0, -5.0, -4.0], True),
+        (-0.5, [2.0, 2.0, 2.0], True),
+    ],
+)
+def test_a_little_luck_is_no_proof_of_a_claim(
+    own: float, opinions: list[float], left_out: bool
+) -> None:
+    """Who is let in for a lucky z outweighs all others, who then look harmful against it."""
+    judge = MemberJudge()
+    claims = dict.fromkeys(PEERS[1:], 100.0) | {PEERS[0]: 5000.0}
+    judge.weigh(claims, own=100.0)
+    judge.heard(PEERS[0], Size(1.0, 5000.0, 400))
+    judge.judge_influence(dict.fromkeys(PEERS[1:], Influence(1.0, 1.0)))  # they have a history
+    for other, opinion in zip(PEERS[1:], opinions, strict=False):
+        judge.told(other, dict.fromkeys(PEERS, 1.0) | {PEERS[0]: opinion})
+    good = dict.fromkeys(PEERS[1:], Influence(1.0, 1.0))
+    judge.judge_influence({PEERS[0]: Influence(own, 1.0)} | good)
+    assert (PEERS[0] in judge.left_out) == left_out
+
+
 def test_proof_is_of_about_this_much_evidence():
     judge = MemberJudge()
     claims = dict.fromkeys(PEERS[:4], 100.0) | {PEERS[4]: 5000.0}

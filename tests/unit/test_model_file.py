@@ -141,7 +141,7 @@ SONGS = (Song("s1", "Eins", "Ännchen"), Song("s2", "s2"), Song("other", "Not in
 
 
 def named() -> bytes:
-    keys = np.sort(item_keys(("s1", "s2", "nameless")))
+    keys = np.sort(item_keys(("s1", "s2", "nameless"), 40))
     table = DenseTable(keys, np.ones((3, 3), np.float32), np.ones(3))
     return encode_model(GROUP, DenseModel(GROUP, {ITEMS: table}), {ITEMS: SONGS})
 

@@ -119,6 +119,7 @@ def test_what_the_packages_import_is_declared_and_nothing_else() -> None:
         "dp_accounting": "dp-accounting",
         "Crypto": "pycryptodome",
         "dns": "dnspython",
+        "charset_normalizer": "charset-normalizer",
     }
     found = {distributions.get(name, name) for name in imported("openfl", "cli")}
     assert found == names

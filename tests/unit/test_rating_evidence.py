@@ -24,6 +24,7 @@ from openfl.learning.central import SoloModel
 from openfl.learning.comparison import PairedTask, compare, paired_gain
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.factorization.ratings import Ratings
+from openfl.learning.group_comparison import TaughtTask
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
 from openfl.learning.rating.task import MatrixFactorization
@@ -91,6 +92,7 @@ def test_the_task_offers_all_that_groups_are_chosen_by() -> None:
     task = task_of(some_ratings())
     assert isinstance(task, PairedTask)
     assert isinstance(task, JudgesByOwn)
+    assert not isinstance(task, TaughtTask), "all own examples have spoken already"
     assert isinstance(task, FoldsOwn)
     assert task.metric_power == 0.5
 

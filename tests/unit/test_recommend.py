@@ -34,7 +34,7 @@ SONGS = {
 
 
 def model(songs: dict[str, tuple[float, float, float]] = SONGS) -> DenseModel:
-    keys = item_keys(tuple(songs))
+    keys = item_keys(tuple(songs), 40)
     order = np.argsort(keys)
     rows = np.array([song[:2] for song in songs.values()], np.float32)[order]
     evidence = np.array([song[2] for song in songs.values()], float)[order]
@@ -185,7 +185,7 @@ def test_recommendations_survive_json() -> None:
     found = recommended(GROUP, model(), DATA, CATALOGUE, "1", 3)
     plain = json.loads(json.dumps(found.to_plain()))
     assert Recommendations.from_plain(plain) == found
-    assert plain["items"][0].keys() == {"song_id", "title", "artist", "score"}
+    assert plain["items"][0].keys() == {*("song_id", "title", "artist", "score", "evidence", "why")}
 
 
 def test_asking_for_no_songs_is_refused() -> None:
@@ -200,7 +200,7 @@ def test_a_group_of_another_task_cannot_recommend() -> None:
 
 
 def test_folding_in_is_the_ridge_solution() -> None:
-    keys = item_keys(("heavy1", "soft1", "hit"))
+    keys = item_keys(("heavy1", "soft1", "hit"), 40)
     given = np.array([4.5, 1.0, 3.5])
     head = head_of(GROUP, model())
     user = head.fold_in(one_user(given), keys)

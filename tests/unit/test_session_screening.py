@@ -227,7 +227,7 @@ def test_other_rules_make_the_model_that_is_trained_from():
     assert row == np.float32(50 * 4.0 / (50 + 1)), "the median, shrunk by the prior"
 
 
-def test_a_case_is_the_world_without_the_judge():
+def test_a_case_is_the_world_without_the_judge_and_the_one_with_it():
     rig = group(BY_INFLUENCE_ALONE, members=3)
     rounds(rig, [1.0, 2.0, 3.0], 3, Undecided())
     rig.pass_time(1.2)
@@ -236,8 +236,10 @@ def test_a_case_is_the_world_without_the_judge():
     assert isinstance(case, Case)
     keys = np.array(KEYS, dtype=np.uint64)
     assert {*case.members_inside, *case.members_outside} == {m.peer_id for m in rig.members[1:]}
-    expected = judge.session.replica.view_without([judge.peer_id]).rows(TABLE.name, keys)
-    assert np.array_equal(case.model.rows(TABLE.name, keys), expected)
+    replica = judge.session.replica
+    without = replica.view_without([judge.peer_id]).rows(TABLE.name, keys)
+    assert np.array_equal(case.model.rows(TABLE.name, keys), without)
+    assert np.array_equal(case.full.rows(TABLE.name, keys), replica.view().rows(TABLE.name, keys))
 
 
 def test_a_member_that_left_is_forgotten_without_a_word():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openfl.app.offline import offline_recommend, predict_saved
+from openfl.app.offline import offline_recommend, offline_similar, predict_saved
 from openfl.config import Config, load_config, with_values
 from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import DataError, GroupError, StateError
@@ -150,6 +150,11 @@ def test_a_model_that_classifies_recommends_nothing(config: Config, home: Path) 
     charter = workload.found("flowers")
     with pytest.raises(GroupError, match="predict"):
         workload.recommend(None, charter, "ann", 5)  # type: ignore[arg-type]
+
+
+def test_nor_has_it_songs_that_could_be_alike(config: Config, home: Path) -> None:
+    with pytest.raises(GroupError, match='learns "classification": it recommends no songs'):
+        offline_similar(config, home, "rose", 5)
 
 
 def test_a_model_of_ratings_classifies_nothing(config: Config, home: Path, tmp_path: Path) -> None:

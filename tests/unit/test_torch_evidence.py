@@ -13,6 +13,7 @@ from openfl.core.contribution import Charter, Contribution, ModelView, PeerId, R
 from openfl.core.model_view import DenseModel
 from openfl.learning.alone import AloneByFolds, FoldsOwn
 from openfl.learning.comparison import PairedTask, compare, gain_of
+from openfl.learning.group_comparison import TaughtTask
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.learning.splitting import Split
 from openfl.learning.task import InfluenceJudge
@@ -91,6 +92,20 @@ def test_own_losses_are_of_what_the_group_was_not_taught() -> None:
     assert len(held) == 6
     assert np.allclose(own.losses, one_by_one(members[0], model, held), atol=1e-6)
     assert own.people.tolist() == list(range(6)), "examples err independently"
+
+
+def test_taught_losses_are_of_all_own_examples_but_the_tests() -> None:
+    members = tasks()
+    model = taught(members).view_without(peers(4)[:1])
+    assert isinstance(members[0], TaughtTask)
+    split = members[0]._split
+    known = np.concatenate((split.validation, split.train))
+    own = members[0].taught_losses(model, 1000)
+    assert np.allclose(own.losses, one_by_one(members[0], model, known), atol=1e-6)
+    assert own.people.tolist() == list(range(len(known))), "examples err independently"
+    some = members[0].taught_losses(model, 20)
+    assert np.allclose(some.losses, own.losses[::3], atol=1e-6)
+    assert some.people.tolist() == list(range(len(some.losses)))
 
 
 def test_of_many_own_examples_some_are_judged_by(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def fitted(
 
 def parts_of(model: DenseModel, ratings: Ratings) -> tuple[np.ndarray, np.ndarray, float]:
     """(items' rows in the order of the songs, M, the mean)."""
-    items = model.rows(ITEMS, item_keys(ratings.songs)).astype(float)
+    items = model.rows(ITEMS, item_keys(ratings.songs, 40)).astype(float)
     matrix = model.rows(USER_PRIOR, map_keys(FACTORS)).astype(float)
     return items, matrix, float(model.rows(MEAN, MEAN_KEYS)[0, 0])
 
@@ -147,7 +147,7 @@ def test_a_step_goes_along_the_slope_of_the_users_error_in_items_and_in_the_matr
     items, matrix, mean = parts_of(model, ratings)
     assert np.abs(matrix).max() > 0.05
     contribution = step(task_of(ratings), model)
-    places = np.searchsorted(np.sort(item_keys(ratings.songs)), item_keys(ratings.songs))
+    places = np.searchsorted(np.sort(item_keys(ratings.songs, 40)), item_keys(ratings.songs, 40))
     of_items = gradients_of(contribution, model, ITEMS)[places]
     of_matrix = gradients_of(contribution, model, USER_PRIOR)
     small = 1e-5
@@ -261,8 +261,8 @@ def test_predictions_are_those_of_users_held_near_what_is_expected_of_them() -> 
         p, _ = fitted(ratings, items, matrix, mean, user)
         expected = parameters.to_ratings(mean + p[-1] + items[:, -1] + items[:, :-1] @ p[:-1])
         given = tuple(ratings.songs[s] for s in ratings.song_index[mine])
-        users = head.fold_in(one_user(ratings.values[mine].astype(float)), item_keys(given))
-        scores = head.scores(users, item_keys(ratings.songs))[0]
+        users = head.fold_in(one_user(ratings.values[mine].astype(float)), item_keys(given, 40))
+        scores = head.scores(users, item_keys(ratings.songs, 40))[0]
         assert scores == pytest.approx(expected, abs=1e-5)
         clipped = np.clip(expected[ratings.song_index[mine]], 0.5, 5.0)
         squares.extend((clipped - ratings.values[mine]) ** 2)
@@ -369,7 +369,7 @@ def test_a_private_step_uses_the_matrix_and_says_nothing_of_it() -> None:
     for n, (user, song) in enumerate(zip(ratings.user_index, ratings.song_index, strict=True)):
         p, _ = fitted(ratings, items, matrix, mean, int(user))
         total[song] += units[n] - (mean + p[-1] + items[song, -1] + items[song, :-1] @ p[:-1])
-    order = np.argsort(item_keys(ratings.songs))
+    order = np.argsort(item_keys(ratings.songs, 40))
     assert np.abs(matrix).max() > 0.05
     assert block.values[:, -1] == pytest.approx((items[:, -1] + total)[order], abs=1e-4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openfl_cli.commands import (
     config,
+    data,
     demo,
     evaluate,
     export,
@@ -17,6 +18,7 @@ from openfl_cli.commands import (
     peers,
     predict,
     recommend,
+    similar,
     simulate,
     start,
     status,
@@ -28,6 +30,7 @@ from openfl_cli.options import Command
 COMMANDS: tuple[Command, ...] = (
     demo,
     init,
+    data,
     start,
     status,
     peers,
@@ -36,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     found,
     invite,
     recommend,
+    similar,
     predict,
     evaluate,
     export,

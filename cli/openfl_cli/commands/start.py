@@ -9,6 +9,7 @@ from typing import Any
 from openfl.core.errors import UsageError
 from openfl_cli import exit_codes, options
 from openfl_cli.output import go_on_without_output
+from openfl_cli.own_exports import with_exports
 
 NAME = "start"
 HELP = "run a node: join the network, train, exchange, recommend"
@@ -23,6 +24,7 @@ better (`openfl-node status --why` tells why it is where it is).
 On a terminal it shows a live view; without one, or with --no-view, it prints a line for each event.
 It ends after --rounds with recommendations, or runs until Ctrl-C or `openfl-node stop`."""
 EXAMPLES = """\
+  openfl-node start --data my_spotify_data.zip
   openfl-node start --data ratings.csv
   openfl-node start --data ratings.csv --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...
   openfl-node start --home ~/nodes/b --listen /ip4/0.0.0.0/tcp/4001 --rounds 30
@@ -31,10 +33,15 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", metavar="FILE", help="your ratings: CSV with user_id,song_id,rating (or plays)"
+        "--data",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="your ratings or plays: an export as downloaded, a table, or CSV with"
+        " user_id,song_id,rating; may be repeated",
     )
     parser.add_argument(
-        "--skip-bad-rows", action="store_true", help="leave out rows of FILE that cannot be used"
+        "--skip-bad-rows", action="store_true", help="leave out rows of PATH that cannot be used"
     )
     options.add_bootstrap(
         parser, "any running node's address, to join its network; may be repeated"
@@ -93,6 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let nodes behind routers be reached through this one",
     )
     parser.add_argument(
+        "--http",
+        metavar="IP:PORT",
+        help="answer music players and scripts there, for example 127.0.0.1:8010 (docs/players.md)",
+    )
+    parser.add_argument("--http-cert", metavar="FILE", help="certificate for --http, PEM")
+    parser.add_argument("--http-key", metavar="FILE", help="private key of the certificate, PEM")
+    parser.add_argument(
         "--rounds", type=int, metavar="N", help="end after N rounds of learning (0: until stopped)"
     )
     parser.add_argument("--interval", metavar="SECONDS", help="seconds between rounds (default: 2)")
@@ -120,6 +134,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.pin and arguments.auto_switch:
         raise UsageError("--pin and --auto-switch say opposite things: leave one out")
     config = options.effective_config(arguments, home, overrides(arguments))
+    ready = with_exports(arguments, config, home)
+    if isinstance(ready, int):
+        return ready
+    config = ready
     go_on_without_output()
     try:
         # Heavy (libp2p, trio): only now that the command line and the configuration are good.
@@ -150,7 +168,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         key: value
         for key, value in {
-            "data.ratings_file": arguments.data,
+            "data.ratings_file": arguments.data[0] if len(arguments.data) == 1 else None,
             "data.skip_bad_rows": True if arguments.skip_bad_rows else None,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.bootstrap_timeout_seconds": arguments.bootstrap_timeout,
@@ -162,6 +180,9 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
             "switching.auto": arguments.auto_switch,
+            "http.listen": arguments.http,
+            "http.cert_file": arguments.http_cert,
+            "http.key_file": arguments.http_key,
             "training.rounds": arguments.rounds,
             "training.interval_seconds": arguments.interval,
             "recommend.user": arguments.user,

@@ -31,7 +31,8 @@ class KindDescription:
     node remembers with the file, which has to be read alike the next time. complaints: about its
     settings taken together. metric: what its tasks measure on held-out data. example: one of what
     it learns from. score, popularity: what the figures beside recommended songs are, for somebody
-    known and for somebody unknown. private: whether it can teach under differential privacy.
+    known and for somebody unknown. evidence: what the group counts of a song. private: whether it
+    can teach under differential privacy.
     """
 
     name: str
@@ -44,4 +45,5 @@ class KindDescription:
     example: str = "example"
     score: str = "score"
     popularity: str = "score"
+    evidence: str = "evidence"
     private: bool = False

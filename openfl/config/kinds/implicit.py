@@ -62,5 +62,6 @@ IMPLICIT = KindDescription(
     metric="ndcg_loss",
     example="play",
     score="preference",
-    popularity="plays",
+    popularity="plays counted",
+    evidence="plays counted",
 )

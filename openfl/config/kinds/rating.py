@@ -76,5 +76,6 @@ RATING = KindDescription(
     example="rating",
     score="rating expected",
     popularity="rating expected",
+    evidence="ratings",
     private=True,
 )

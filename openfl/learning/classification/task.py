@@ -208,6 +208,11 @@ class LinearClassifier:
         known = evenly(self._split.validation, MAX_OWN)
         return OwnLosses(self._losses(model, known), np.arange(len(known)))
 
+    def taught_losses(self, model: ModelView, most: int) -> OwnLosses:
+        """See `openfl.learning.group_comparison.TaughtTask`."""
+        known = evenly(np.concatenate((self._split.validation, self._train)), most)
+        return OwnLosses(self._losses(model, known), np.arange(len(known)))
+
     def fold(self, number: int, folds: int) -> LinearClassifier:
         """See `openfl.learning.alone.FoldsOwn`."""
         split = self._split.fold(number, folds)

@@ -16,7 +16,7 @@ ITEM_KEY_BITS = key_bits(OPAQUE)
 """Of items that are named by their ids; `openfl.items.key_bits` has those of others."""
 
 
-def item_keys(ids: Sequence[str], key_bits: int = ITEM_KEY_BITS) -> Keys:
+def item_keys(ids: Sequence[str], key_bits: int) -> Keys:
     """uint64[n]: the row key of each id, in the order given."""
     return np.fromiter((item_key(i, key_bits) for i in ids), dtype=np.uint64, count=len(ids))
 

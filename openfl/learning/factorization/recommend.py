@@ -11,26 +11,46 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from openfl.core.contribution import ModelView
 from openfl.learning.csv_table import canonical
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Catalogue, Ratings
+from openfl.learning.factorization.song_names import folded
 from openfl.learning.factorization.users import one_user
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes, best_of, mixed
 from openfl.learning.heads import Head
 
 FEW_RATINGS = 5
+REASONS = 3
+"""Most of a user's songs that are named for one recommendation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A song of the user's own. `influence`: what it adds to the score of the song recommended; the
+    influences of all own songs, and what the song would be for anybody, add up to that score."""
+
+    song_id: str
+    title: str | None
+    artist: str | None
+    influence: float
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """One song. `score`: by the head "rating" the rating expected of the user, within the
-    group's scale; by "implicit" a preference, about 0 to 1 (for "popular" the group's plays)."""
+    group's scale; by "implicit" a preference, about 0 to 1 (for "popular" the group's plays, as far
+    as they count). evidence: how many ratings of it, or counted plays, the group has. why: the own
+    songs that speak most for it, if that was wished for."""
 
     song_id: str
     title: str | None
     artist: str | None
     score: float
+    evidence: float = 0.0
+    why: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +76,10 @@ class Recommendations:
     def from_plain(cls, plain: Mapping[str, Any]) -> Recommendations:
         """The inverse of `to_plain`; KeyError or TypeError when it is not of one."""
         values = dict(plain)
-        values["items"] = tuple(Recommendation(**item) for item in values["items"])
+        values["items"] = tuple(
+            Recommendation(**{**item, "why": tuple(Reason(**own) for own in item.get("why", ()))})
+            for item in values["items"]
+        )
         values["notes"] = tuple(values["notes"])
         return cls(**values)
 
@@ -69,6 +92,7 @@ def recommend(
     user: str,
     top: int,
     own: Mapping[str, float] | None = None,
+    wishes: Wishes = NO_WISHES,
 ) -> Recommendations:
     """The `top` songs for `user` among those not rated yet, by the head of `model`.
 
@@ -92,11 +116,17 @@ def recommend(
     candidates, keys = candidates[known_to_group], keys[known_to_group]
 
     notes = list(head.notes)
+    all_candidates = len(candidates)
+    if wishes.new_artists:
+        new, remarks = _of_new_artists(candidates, catalogue, met, user)
+        candidates, keys = candidates[new], keys[new]
+        notes += remarks
+    discoveries = 0
     kind: Literal["known", "folded-in", "popular"]
     if given:
         kind = "known" if own is None else "folded-in"
-        values = np.array(list(given.values()), dtype=float)
-        fitted = head.fold_in(one_user(values), item_keys(tuple(given), head.key_bits))
+        values = one_user(np.array(list(given.values()), dtype=float))
+        fitted = head.fold_in(values, item_keys(tuple(given), head.key_bits))
         scores = head.scores(fitted, keys)[0]
         if len(given) < FEW_RATINGS:
             plural = "" if len(given) == 1 else "s"
@@ -105,29 +135,76 @@ def recommend(
         kind = "popular"
         scores = head.popularity(keys)
         notes.append(f"user {user} {head.nothing}")
+        notes += [head.counted] if head.counted else []
     if not len(learned):
         notes.append("nothing is learned yet: the model knows no song")
-    elif not len(candidates) and not nameless:
+    elif not all_candidates and not nameless:
         all_of = "the only song" if len(learned) == 1 else f"all {len(learned):,} songs"
         notes.append(f"user {user} has {head.verb} {all_of} that the model knows")
     elif len(candidates) < top:
         if len(candidates):
             plural = "song is" if len(candidates) == 1 else "songs are"
+            of_whom = " by artists new to them" if wishes.new_artists else ""
             notes.append(
-                f"only {len(candidates)} {plural} left that user {user} has not {head.verb}"
+                f"only {len(candidates)} {plural} left that user {user} has not"
+                f" {head.verb}{of_whom}"
             )
         if nameless:
             notes.append(_nameless(nameless, len(learned), catalogue))
-    # Candidates are sorted by id, and the sort is stable: equal scores keep that order.
-    best = np.argsort(-scores, kind="stable")[:top]
-    shown = head.shown(scores)
+    if wishes.not_popular and given and len(candidates):
+        distinctive = head.distinctive(fitted, keys)[0]
+        best, discoveries = mixed(scores, distinctive, top, wishes.not_popular)
+        are = "is a song that suits" if discoveries == 1 else "are songs that suit"
+        notes.append(
+            f"{discoveries} of these {len(best)} {are} user {user} more than others of the group,"
+            " whatever the score"
+        )
+    else:
+        # Candidates are sorted by id: equal scores keep that order.
+        best = best_of(scores, top)
+    why: list[tuple[Reason, ...]] = [()] * len(best)
+    if wishes.why and given and len(best):
+        influence = head.influence(values, item_keys(tuple(given), head.key_bits), keys[best])
+        why = [_reasons(catalogue, tuple(given), of_one) for of_one in influence]
+    if not given and (wishes.why or wishes.not_popular):
+        notes.append("without a song of theirs there is nothing to compare others with, or to name")
+    shown, evidence = head.shown(scores), model.evidence(head.items, keys)
     return Recommendations(
         user=user,
         kind=kind,
         head=head.name,
-        items=tuple(_named(catalogue, candidates[n], float(shown[n])) for n in best),
+        items=tuple(
+            Recommendation(
+                *_name(catalogue, candidates[n]), float(shown[n]), float(evidence[n]), reasons
+            )
+            for n, reasons in zip(best, why, strict=True)
+        ),
         notes=tuple(notes),
     )
+
+
+def _of_new_artists(
+    candidates: NDArray[np.object_], catalogue: Catalogue, met: set[str], user: str
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """(which of the songs are by artists of whom the user has met none, what to say of it)."""
+    known = {folded(song.artist) for i in met if (song := catalogue.get(i)) and song.artist}
+    artists = [song.artist if (song := catalogue.get(i)) else None for i in candidates]
+    new = np.array([bool(a) and folded(a or "") not in known for a in artists], dtype=np.bool_)
+    notes = []
+    if unnamed := sum(not artist for artist in artists):
+        songs = "1 song" if unnamed == 1 else f"{unnamed:,} songs"
+        notes.append(f"left out for want of an artist in the catalogue: {songs}")
+    if met and not known:
+        notes.append(f"no artist is known of what user {user} has met: all count as new")
+    return new, notes
+
+
+def _reasons(
+    catalogue: Catalogue, own: tuple[str, ...], influence: NDArray[np.float64]
+) -> tuple[Reason, ...]:
+    """The own songs with the most influence above 0; `influence[n]` is of `own[n]`."""
+    most = [n for n in best_of(influence, REASONS) if influence[n] > 0]
+    return tuple(Reason(*_name(catalogue, own[n]), float(influence[n])) for n in most)
 
 
 def _nameless(count: int, of: int, catalogue: Catalogue) -> str:
@@ -144,8 +221,7 @@ def _nameless(count: int, of: int, catalogue: Catalogue) -> str:
     )
 
 
-def _named(catalogue: Catalogue, song_id: str, score: float) -> Recommendation:
+def _name(catalogue: Catalogue, song_id: str) -> tuple[str, str | None, str | None]:
+    """(id, title, artist) of a song."""
     song = catalogue.get(song_id)
-    if song is None:
-        return Recommendation(song_id, None, None, score)
-    return Recommendation(song_id, song.title, song.artist, score)
+    return (song_id, None, None) if song is None else (song_id, song.title, song.artist)

@@ -64,6 +64,13 @@ def prior_means(model: ModelView, weights: SparseMatrix, rows: Matrix) -> Matrix
     return means
 
 
+def item_means(model: ModelView, weights: Matrix, rows: Matrix) -> Matrix:
+    """float64[n, k + 1]: what each of the items that one user rated adds to n_u; their sum is what
+    `prior_means` says. weights: float64[n], of `rated_weights`; rows: as there."""
+    means: Matrix = (weights[:, None] * rows[:, :-1]) @ _map(model, rows.shape[1] - 1)
+    return means
+
+
 def _map(model: ModelView, factors: int) -> Matrix:
     return learned_rows(model, USER_PRIOR, map_keys(factors))
 

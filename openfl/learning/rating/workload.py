@@ -11,12 +11,15 @@ from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import DataError, GroupError
 from openfl.items import Label
+from openfl.learning.factorization.artists import like_artist, top_songs
 from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.factorization.recommend import Recommendations, recommend
+from openfl.learning.factorization.similar import SimilarSongs, similar
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
 from openfl.learning.factorization.told_names import SongNames
+from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.learning.model_file import save_model
 from openfl.learning.rating.charter import (
     TASK_KIND,
@@ -117,8 +120,34 @@ class RatingWorkload:
 
     def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
         """See `Workload`."""
+        return self.recommend_by(model, charter, user, top, NO_WISHES)
+
+    def recommend_by(
+        self, model: ModelView, charter: Charter, user: str, top: int, wishes: Wishes
+    ) -> Recommendations:
+        """See `KnowsSongs`."""
+        data, head = self.data, RatingHead(charter, model)
+        return recommend(
+            head, model, data.ratings, self._names.catalogue(), user, top, wishes=wishes
+        )
+
+    def similar(self, model: ModelView, charter: Charter, song: str, top: int) -> SimilarSongs:
+        """See `KnowsSongs`."""
         head = RatingHead(charter, model)
-        return recommend(head, model, self.data.ratings, self._names.catalogue(), user, top)
+        return similar(head, model, self.data.ratings, self._names.catalogue(), song, top)
+
+    def like_artist(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> SimilarSongs:
+        """See `KnowsSongs`."""
+        data, head = self.data, RatingHead(charter, model)
+        return like_artist(head, model, data.ratings, self._names.catalogue(), artist, top)
+
+    def top_songs(
+        self, model: ModelView, charter: Charter, artist: str, top: int
+    ) -> Recommendations:
+        """See `KnowsSongs`."""
+        return top_songs(RatingHead(charter, model), model, self._names.catalogue(), artist, top)
 
     @property
     def item_kind(self) -> str:

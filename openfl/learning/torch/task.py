@@ -195,7 +195,14 @@ class TorchTask:
         are taken as drawn independently: each is a person of its own, with all losses that the
         model tells of it, which makes a clustered standard error the plain one.
         """
-        known = evenly(self._split.validation, MAX_OWN)
+        return self._own_losses(model, evenly(self._split.validation, MAX_OWN))
+
+    def taught_losses(self, model: ModelView, most: int) -> OwnLosses:
+        """See `openfl.learning.group_comparison.TaughtTask`."""
+        both = np.concatenate((self._split.validation, self._split.train))
+        return self._own_losses(model, evenly(both, most))
+
+    def _own_losses(self, model: ModelView, known: NDArray[np.intp]) -> OwnLosses:
         if not len(known):
             return OwnLosses(np.zeros(0), np.zeros(0, dtype=np.int64))
         self.filled(model)

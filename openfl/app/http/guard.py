@@ -1,0 +1,95 @@
+"""What is refused before anybody looks at what was asked: requests that web pages made, of a form
+that no client needs, or larger than any question.
+
+A page in the owner's browser can send requests to this machine, too. It cannot read the answers,
+for there is no CORS here, nor know the token. It is turned away all the same, by three marks: an
+`Origin`; `Sec-Fetch-Site`; and, should its own name resolve to this machine (DNS rebinding), a
+`Host` that is not ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_QUERY_BYTES = 4096
+MAX_PATH_CHARS = 256
+METHODS = ("GET", "HEAD")
+OWN_PAGES = (b"none", b"same-origin")
+"""`Sec-Fetch-Site` of what a person typed, or of a page of ours (there is none)."""
+
+HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class Guard:
+    """An ASGI application around another. hosts: what `Host` may be, in lower case; None: anything,
+    because a certificate says whom the client talks to."""
+
+    def __init__(self, app: App, hosts: frozenset[str] | None) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return  # no lifespan: there is nothing to begin or to end
+        refusal = self.refusal(scope)
+        if refusal is not None:
+            await _refuse(*refusal, send)
+            return
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """(status, why) of a request that nobody will look at; None when it is fine."""
+        named: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            named.setdefault(bytes(name).lower(), []).append(bytes(value))
+        if scope["method"] not in METHODS:
+            return 405, f"only {' and '.join(METHODS)} are answered here"
+        hosts = named.get(b"host", [])
+        if len(hosts) != 1:
+            return 400, "a request has one Host"
+        host = hosts[0].decode("latin-1").lower()
+        if self._hosts is not None and host not in self._hosts:
+            return 421, "this is not the Host that was asked for; use the address of http.listen"
+        if b"origin" in named or any(
+            site not in OWN_PAGES for site in named.get(b"sec-fetch-site", [])
+        ):
+            return 403, "web pages are not answered"
+        lengths = named.get(b"content-length", [])
+        if b"transfer-encoding" in named or any(length.strip() != b"0" for length in lengths):
+            return 413, "a request has no body here"
+        if len(scope["query_string"]) > MAX_QUERY_BYTES or len(scope["path"]) > MAX_PATH_CHARS:
+            return 414, f"a request has at most {MAX_QUERY_BYTES} bytes of parameters"
+        return None
+
+
+async def _refuse(status: int, why: str, send: Send) -> None:
+    body = json.dumps({"error": why}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *HEADERS,
+    ]
+    if status == 405:
+        headers.append((b"allow", ", ".join(METHODS).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
