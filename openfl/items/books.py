@@ -16,7 +16,11 @@ def canonical_book(title: str = "", author: str = "", isbn: str = "") -> str:
     number = isbn13(isbn)
     if number is not None:
         return number
-    title, author = display_book(title, author)
+    return folded_book(*display_book(title, author))
+
+
+def folded_book(title: str, author: str) -> str:
+    """`canonical_book` of what `display_book` gave."""
     return f"{_folded(author)} - {_folded(title)}"
 
 

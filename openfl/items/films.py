@@ -18,7 +18,11 @@ _IMDB_ID = re.compile(r"tt\d{7,10}")
 def canonical_film(title: str, year: int | None = None) -> str:
     """The canonical name of a film: "matrix (1999)", or "matrix" when no year is given or stands
     behind the title in brackets. NoName when the title is empty or too long, or no year is one."""
-    title, year = display_film(title, year)
+    return folded_film(*display_film(title, year))
+
+
+def folded_film(title: str, year: int | None) -> str:
+    """`canonical_film` of what `display_film` gave."""
     name = _folded(title)
     return name if year is None else f"{name} ({year})"
 

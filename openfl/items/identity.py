@@ -9,10 +9,10 @@ from typing import Final
 
 from openfl.core.contribution import item_key as key_of_name
 from openfl.core.names import is_unseen, name_problem
-from openfl.items.books import canonical_book, display_book, isbn13
-from openfl.items.films import canonical_film, display_film
+from openfl.items.books import display_book, folded_book, isbn13
+from openfl.items.films import display_film, folded_film
 from openfl.items.folding import NoName
-from openfl.items.music import canonical_music, display_music
+from openfl.items.music import canonical_music, display_music, folded_music
 
 OPAQUE: Final = "opaque"
 KINDS: Final = (OPAQUE, "music", "film", "book")
@@ -51,7 +51,7 @@ def label_of(kind: str, title: str, by: str = "", isbn: str = "") -> Label:
 
 
 def label_name(kind: str, label: Label) -> str:
-    """The canonical name that a label stands for; NoName when it is of none."""
+    """The canonical name of a label that `label_of` gave."""
     return _NAMING[kind].name(label)
 
 
@@ -85,11 +85,11 @@ def label_problem(kind: str, key: int, label: Label) -> str | None:
             return "characters that a name must not have"
     try:
         shown = _NAMING[kind].again(label)
-        name = label_name(kind, label)
     except (KeyError, NoName):
         return "no name"
     if shown != label:
         return "more than a name"
+    name = label_name(kind, label)
     if len(label.title) + len(label.by) > 3 * len(name) + 16:
         return "more signs than letters"
     return None if name_key(kind, name) == key else "the name of another key"
@@ -130,7 +130,7 @@ def _book_label(title: str, by: str, isbn: str) -> Label:
 
 
 def _book_name(label: Label) -> str:
-    return canonical_book(label.title, label.by, label.title if not label.by else "")
+    return folded_book(label.title, label.by) if label.by else label.title
 
 
 def _year(text: str) -> int | None:
@@ -142,7 +142,7 @@ def _year(text: str) -> int | None:
 
 
 _NAMING: Mapping[str, _Naming] = {
-    "music": _Naming(_music_label, lambda label: canonical_music(label.by, label.title)),
-    "film": _Naming(_film_label, lambda label: canonical_film(label.title, _year(label.by))),
+    "music": _Naming(_music_label, lambda label: folded_music(label.by, label.title)),
+    "film": _Naming(_film_label, lambda label: folded_film(label.title, _year(label.by))),
     "book": _Naming(_book_label, _book_name),
 }

@@ -25,7 +25,11 @@ _EDGES = " -\u2010\u2011\u2012\u2013\u2014\u2015,;:/|~\u301c\u00b7\u30fb"
 def canonical_music(artist: str, title: str) -> str:
     """The canonical name of a song: "davidbowie - heroes". NoName when one of the two is empty or
     longer than `MAX_CHARACTERS`."""
-    artist, title = display_music(artist, title)
+    return folded_music(*display_music(artist, title))
+
+
+def folded_music(artist: str, title: str) -> str:
+    """`canonical_music` of what `display_music` gave."""
     return f"{_folded(artist)}{SEPARATOR}{_folded(title)}"
 
 
