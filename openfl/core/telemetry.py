@@ -113,15 +113,18 @@ class ItemsView:
     """Of `mine`."""
     group: int
     """That others in the group have told, in all."""
+    named: int | None = None
+    """Of those of the whole group, how many this node can name; None where ids are names."""
 
     @property
     def text(self) -> str:
         """In words; with the question it raises when none is known."""
         words = "labels" if self.noun == "classes" else "ids"
         asked = "" if self.known else f": are the {words} written alike?"
+        named = "" if self.named is None else f"; {self.named:,} have a name here"
         return (
             f"{self.known:,} of your {self.mine:,} {self.noun} are among the group's"
-            f" {self.group:,}{asked}"
+            f" {self.group:,}{named}{asked}"
         )
 
 

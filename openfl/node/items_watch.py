@@ -57,4 +57,5 @@ class ItemsWatch:
         if found:
             text += f" ({found:,} would be, written {words})"
         odd = found or not view.known
-        self._log.tell("warning" if odd else "info", KIND, text, asdict(view))
+        data = {name: value for name, value in asdict(view).items() if name != "named"}
+        self._log.tell("warning" if odd else "info", KIND, text, data)

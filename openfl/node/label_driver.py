@@ -58,12 +58,15 @@ class LabelDriver:
         self._log = log
         self._workload: NamingItems | None = None
         self._exchange: LabelExchange | None = None
+        self._names: Mapping[int, Label] = {}
         self._own: Mapping[int, Label] = {}
+        self._named: tuple[Place, int, int] | None = None
         self._place: tuple[Membership, int, Place] | None = None
         self._saved = 0
         if isinstance(workload, NamingItems) and workload.item_kind != OPAQUE:
             self._workload = workload
-            self._own = workload.own_labels() if tell else {}
+            self._names = workload.own_labels()
+            self._own = self._names if tell else {}
             self._exchange = LabelExchange(Heard(workload.item_kind), rng)
             network.set_handler(
                 wire.LABELS_PROTOCOL, self._answer, wire.LIMITS.max_labels_request_bytes
@@ -78,6 +81,18 @@ class LabelDriver:
     def heard(self) -> int:
         """How many labels others told that are kept."""
         return 0 if self._exchange is None else len(self._exchange.heard)
+
+    @property
+    def named(self) -> int | None:
+        """How many of the group's items this node can name; None where ids are the names."""
+        place = None if self._exchange is None else self._now()
+        if self._exchange is None or place is None:
+            return None
+        heard, changes = self._exchange.heard, self._exchange.heard.changes
+        if self._named is None or self._named[0] is not place or self._named[1] != changes:
+            count = sum(key in heard or key in self._names for key in place.keys.tolist())
+            self._named = (place, changes, count)
+        return self._named[2]
 
     async def run(self) -> None:
         """Ask, and keep what came, until cancelled."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import GroupError
@@ -79,8 +79,10 @@ class LearningViews:
 
     @property
     def items(self) -> ItemsView | None:
-        """How many of this node's items its group knows; see `ItemsWatch.view`."""
-        return self.items_watch.view(self.current_group.membership)
+        """How many of this node's items its group knows (see `ItemsWatch.view`), and how many of
+        the group's it can name."""
+        view = self.items_watch.view(self.current_group.membership)
+        return None if view is None else replace(view, named=self.labels.named)
 
     @property
     def faults(self) -> Mapping[str, int]:

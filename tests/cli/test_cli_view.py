@@ -61,7 +61,12 @@ def test_how_many_items_the_group_knows_and_rows_that_were_skipped_are_seen() ->
     assert asked in words
     assert "5 rows of the data skipped" in words
     plain = status_json(shot, running=True)
-    assert plain["items"] == {"noun": "songs", "mine": 300, "known": 0, "group": 301}
+    known = {"noun": "songs", "mine": 300, "known": 0, "group": 301}
+    assert plain["items"] == {**known, "named": None}
+    named = make_snapshot(items=ItemsView("songs", 300, 5, 301, named=290))
+    words = " ".join(drawn(named, 80).split())
+    assert "5 of your 300 songs are among the group's 301; 290 have a name here" in words
+    assert status_json(named, running=True)["items"]["named"] == 290
     assert plain["skipped_rows"] == 5
     assert "known" not in drawn(make_snapshot(), 80)
     assert status_json(make_snapshot(), running=True)["items"] is None

@@ -90,6 +90,10 @@ async def test_a_node_names_what_it_never_had(tmp_path: Path, autojump_clock: Mo
         nodes = await four(town, tmp_path)
         await until(lambda: all(known(node) == SONGS for node in nodes), 60)
         for node in nodes:
+            items = node.node.snapshot().items
+            assert items is not None
+            assert (items.mine, items.named) == (30, SONGS)
+            assert items.text.endswith(f"; {SONGS} have a name here")
             mine = set(songs_of(node.number))
             found = asked(node).items
             assert len(found) == 10
@@ -214,5 +218,8 @@ async def test_groups_of_ids_ask_nothing(tmp_path: Path, autojump_clock: MockClo
         await town.all_done()
         await trio.sleep(30)
         for node in nodes:
+            items = node.node.snapshot().items
+            assert items is not None
+            assert items.named is None
             assert known(node) == 0
             assert wire.LABELS_PROTOCOL not in node.network._handlers

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import ModelView
 from openfl.learning.csv_table import canonical
-from openfl.learning.factorization.item_rows import item_keys
+from openfl.learning.factorization.item_rows import ITEM_KEY_BITS, item_keys
 from openfl.learning.factorization.ratings import Catalogue, Ratings
 from openfl.learning.factorization.song_names import folded
 from openfl.learning.factorization.users import one_user
@@ -150,7 +150,8 @@ def recommend(
                 f" {head.verb}{of_whom}"
             )
         if nameless:
-            notes.append(_nameless(nameless, len(learned), catalogue))
+            told = head.key_bits != ITEM_KEY_BITS
+            notes.append(_nameless(nameless, len(learned), catalogue, told))
     if wishes.not_popular and given and len(candidates):
         distinctive = head.distinctive(fitted, keys)[0]
         best, discoveries = mixed(scores, distinctive, top, wishes.not_popular)
@@ -207,9 +208,12 @@ def _reasons(
     return tuple(Reason(*_name(catalogue, own[n]), float(influence[n])) for n in most)
 
 
-def _nameless(count: int, of: int, catalogue: Catalogue) -> str:
-    """Why songs that the model knows cannot be recommended here: keys are no names."""
+def _nameless(count: int, of: int, catalogue: Catalogue, told: bool) -> str:
+    """Why songs that the model knows cannot be recommended here: keys are no names. `told`: whether
+    members tell each other names."""
     songs = f"{count:,} of the {of:,} songs that the model knows"
+    if told:
+        return f"{songs} have no name here yet and cannot be recommended: nobody has told it so far"
     if not len(catalogue):
         return (
             f"{songs} have no name here and cannot be recommended: give a songs.csv with song_id"
