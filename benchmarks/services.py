@@ -183,9 +183,8 @@ def deal(folder: Path, seed: int, people: int) -> None:
             export.mkdir()
             take([service(export, plays)], own, ReadOptions(), f"{service.__name__}-{person}")
         number = {name_of(spelt(song, node)): at for at, song in enumerate(songs)}
-        names = {
-            row["song_id"]: (row["artist"], row["title"]) for row in rows_of(own / "songs.csv")
-        }
+        catalogue = rows_of(own / "songs.csv")
+        names = {row["song_id"]: name_of((row["artist"], row["title"])) for row in catalogue}
         head = ["user_id", "song_id", "plays"]
         rows = [
             [row["user_id"], f"song-{number[names[row['song_id']]]}", row["plays"]]

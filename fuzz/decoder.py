@@ -21,7 +21,7 @@ MANY_WAYS = frozenset(
 """Counts may be spelled out, versions unsorted, wishes larger than a page."""
 
 
-LATER_KINDS = ("invitation", "summary-request", "summary-answer")
+LATER_KINDS = ("invitation", "summary-request", "summary-answer", "labels-request", "labels-answer")
 """Came to be after the corpus was begun."""
 
 

@@ -33,7 +33,7 @@ from openfl.node.fault_points import FaultPoints
 from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import NodeSettings
-from openfl.storage.base import Standing
+from openfl.storage.base import KeptLabels, Standing
 from openfl.storage.membership import SavedMembership
 from openfl.switching.policy import SelectionSettings
 from tests.group_rig import RigSealer, peer
@@ -151,6 +151,8 @@ class Village:
         pin: bool | None = None,
         standing: Standing | None = None,
         faults: FaultPoints | None = None,
+        tell_labels: bool = True,
+        labels: KeptLabels | None = None,
     ) -> Villager:
         """A node that runs, or has failed to. `bootstrap`: whom it knows; default the first. `at`:
         its place in the network, from `reserve`."""
@@ -181,7 +183,7 @@ class Village:
                         villager.node = assemble_node(
                             Links(network, RigSealer(villager.peer_id), discovery),
                             workload,
-                            SavedNode(villager.storage, resume, standing),
+                            SavedNode(villager.storage, resume, standing, labels),
                             NodeSettings(
                                 group,
                                 "",
@@ -193,6 +195,7 @@ class Village:
                                 any_group=any_group,
                                 pin=pin,
                                 bootstrap_seconds=bootstrap_seconds,
+                                tell_labels=tell_labels,
                             ),
                             villager.events.append,
                             Environment(

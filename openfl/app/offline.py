@@ -19,14 +19,16 @@ from openfl.core.errors import DataError, GroupError, StateError, UsageError
 from openfl.core.model_view import DenseModel
 from openfl.core.names import name_problem
 from openfl.core.telemetry import NodeSnapshot
+from openfl.items import OPAQUE
 from openfl.learning.classification.charter import classification_parameters
 from openfl.learning.classification.examples import load_features
 from openfl.learning.classification.task import Predictions, log_loss_of, predict
 from openfl.learning.evaluation import ModelReport, TaskReport, evaluate
-from openfl.learning.factorization.ratings import Catalogue, Ratings, Song
+from openfl.learning.factorization.ratings import EMPTY_CATALOGUE, Catalogue, Ratings, Song
 from openfl.learning.factorization.recommend import Recommendations, recommend
 from openfl.learning.factorization.similar import SimilarSongs, similar
 from openfl.learning.factorization.song_data import SongData, load_songs
+from openfl.learning.factorization.told_names import labelled_songs
 from openfl.learning.factorization.wishes import Wishes
 from openfl.learning.heads import Head
 from openfl.learning.kinds import KINDS, head_of, kind_of, recommending
@@ -38,6 +40,7 @@ from openfl.learning.model_file import (
 )
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
+from openfl.storage.labels import peek_labels
 from openfl.storage.last_run import last_snapshot
 
 
@@ -101,7 +104,9 @@ def _saved_songs(config: Config, home: Path) -> tuple[Head, DenseModel, Ratings 
         return head, saved.model, None, named
     data: SongData = kind_of(charter).load(config, charter)
     songs.check(charter, data.ratings)
-    return head, saved.model, data.ratings, Catalogue({**named.songs, **data.catalogue.songs})
+    heard = _heard(Home(home), data.items).songs
+    everything = Catalogue({**named.songs, **heard, **data.catalogue.songs})
+    return head, saved.model, data.ratings, everything
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def export_model(config: Config, home: Path, target: Path, force: bool = False) 
     items = _items_table(model.charter)
     songs: dict[str, Song] = dict(_names(saved).songs)
     if items is not None:
-        for song in _songs_known(with_remembered_data(config, Home(home)), model.charter):
+        for song in _songs_known(with_remembered_data(config, Home(home)), model.charter, home):
             songs[song.song_id] = song
     names = None if items is None else {items: songs.values()}
     data = encode_model(model.charter, model, names)
@@ -239,12 +244,19 @@ def _names(named: NamedModel) -> Catalogue:
     return Catalogue(songs)
 
 
-def _songs_known(config: Config, charter: Charter) -> Iterable[Song]:
-    """Songs of the ratings file (by their id) and of the catalogue, which wins."""
+def _heard(home: Home, kind: str) -> Catalogue:
+    """The songs that others told this home's node the names of."""
+    return EMPTY_CATALOGUE if kind == OPAQUE else labelled_songs(kind, peek_labels(home, kind))
+
+
+def _songs_known(config: Config, charter: Charter, home: Path) -> Iterable[Song]:
+    """Songs that others told of, of the ratings file (by their id), and of the catalogue, which
+    wins."""
     try:
         if config.data.ratings_file:
             data: SongData = kind_of(charter).load(config, charter)
             songs = {song_id: Song(song_id, song_id) for song_id in data.ratings.songs}
+            songs |= _heard(Home(home), data.items).songs
             catalogue = data.catalogue
         else:
             songs, catalogue = {}, load_songs(config)

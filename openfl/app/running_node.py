@@ -42,6 +42,7 @@ from openfl.node.settings import node_settings
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 from openfl.storage.invitations import load_invitation
+from openfl.storage.labels import HomeLabels
 
 FINISH_SECONDS = 3.0
 """A node closes within five seconds: this, and what the network needs."""
@@ -111,12 +112,16 @@ async def _open_parts(
         mapping = None
         if config.network.upnp:
             mapping = await stack.enter_async_context(behind_router(network, on_event))
-        for problem in [*problems, *more]:
+
+        def tell_damage(problem: str) -> None:
             on_event(NodeEvent(time.time(), "warning", "state-damaged", problem))
+
+        for problem in [*problems, *more]:
+            tell_damage(problem)
         node = assemble_node(
             Links(network, Libp2pSealer(identity), discovery),
             workload,
-            SavedNode(storage, resume, storage.standing),
+            SavedNode(storage, resume, storage.standing, HomeLabels(home, tell_damage)),
             node_settings(config, home.root, pin, invitations),
             on_event,
             Environment(faults=faults),

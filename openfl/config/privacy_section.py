@@ -1,4 +1,4 @@
-"""Settings of differential privacy."""
+"""Settings of what a node tells, and of differential privacy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from openfl.config.settings import setting
 
 @dataclass(frozen=True, slots=True)
 class PrivacyConfig:
-    """User-level differential privacy (extra `privacy`, rating only). What it covers and what it
-    costs: docs/privacy.md."""
+    """What is told of names, and user-level differential privacy (extra `privacy`, rating only):
+    docs/privacy.md says what it covers and what it costs."""
 
+    tell_labels: bool = setting(
+        True,
+        "In groups whose items have names (`task.items`): tell others what the items are called"
+        " that this node has published rows of. Off: it tells only names that it heard from"
+        " others.",
+    )
     enabled: bool = setting(
         False,
         "Teach the group only through a mechanism that hides whether any one user is on this node:"

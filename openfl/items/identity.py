@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -92,6 +93,13 @@ def label_problem(kind: str, key: int, label: Label) -> str | None:
     if len(label.title) + len(label.by) > 3 * len(name) + 16:
         return "more signs than letters"
     return None if name_key(kind, name) == key else "the name of another key"
+
+
+def is_newer(label: Label) -> bool:
+    """Whether it has characters that this version of Unicode does not know: then what another
+    thinks of it need not be what this node thinks, and nobody is to blame."""
+    text = label.title + label.by
+    return not text.isascii() and any(unicodedata.category(c) == "Cn" for c in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ model. Embed a node with your own workload to learn something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import GroupError
+from openfl.items import Label
 from openfl.learning.factorization.recommend import Recommendations
 from openfl.learning.factorization.similar import SimilarSongs
 from openfl.learning.factorization.wishes import Wishes
@@ -86,6 +87,24 @@ class Remarking(Protocol):
     @property
     def skipped_rows(self) -> int:
         """How many rows of the files were left out because they cannot be used."""
+        ...
+
+
+@runtime_checkable
+class NamingItems(Protocol):
+    """What a workload may offer beside a `Workload`: items with names (see `openfl.items`)."""
+
+    @property
+    def item_kind(self) -> str:
+        """One of `openfl.items.KINDS`."""
+        ...
+
+    def own_labels(self) -> Mapping[int, Label]:
+        """What this node's own files call items, by the keys of their rows."""
+        ...
+
+    def hear_labels(self, labels: Iterable[tuple[int, Label]]) -> None:
+        """Labels that others told, checked: from now on items can be called by them."""
         ...
 
 

@@ -19,6 +19,7 @@ from openfl.node.first_group import FirstGroup
 from openfl.node.group_finder import GroupFinder
 from openfl.node.group_views import GroupViews
 from openfl.node.items_watch import ItemsWatch
+from openfl.node.label_driver import LabelDriver
 from openfl.node.late_join import LateJoin, give_up_without_bootstrap
 from openfl.node.learning_views import LearningViews
 from openfl.node.membership import Membership
@@ -73,7 +74,7 @@ def assemble_node(
     training_compute = environment.compute or ThreadCompute()
     comparison_compute = environment.compute or ThreadCompute()
     # Spawned: what they draw changes nothing of what the rounds draw.
-    look_rng, switcher_rng, alone_rng = rng.spawn(3)
+    look_rng, switcher_rng, alone_rng, label_rng = rng.spawn(4)
     solo = SoloTraining(workload, comparison_compute, rng, current_group, settings.alone_rounds)
     tasks = NodeTasks(discovery, solo)
     standing = saved.standing if saved.standing is not None else Standing()
@@ -96,6 +97,16 @@ def assemble_node(
     saver.apart = bool(discovery.bootstrap) and (saved.resume is None or standing.apart)
     pending_leaves = PendingLeaves(network, discovery, current_group, saver, log)
     items = ItemsWatch(network.peer_id, log)
+    labels = LabelDriver(
+        network,
+        current_group,
+        workload,
+        label_rng,
+        settings.tell_labels,
+        saved.labels,
+        saver,
+        log,
+    )
     factory = MembershipFactory(
         links=links,
         learning=learning,
@@ -111,7 +122,7 @@ def assemble_node(
         network,
         current_group,
         group_views,
-        LearningViews(current_group, learning, solo, items),
+        LearningViews(current_group, learning, solo, items, labels),
         notices,
         log,
         settings,
@@ -151,6 +162,7 @@ def assemble_node(
         switcher.run,
         late_join.run,
         pending_leaves.say_all,
+        labels.run,
     )
     for protocol in (wire.SNAPSHOT_PROTOCOL, wire.SUMMARY_PROTOCOL, wire.PULL_PROTOCOL):
         answer = current_group.answerer(protocol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from openfl.core.contribution import Charter, ModelView
@@ -14,6 +15,7 @@ from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.learning.workload import KnowsSongs, Remarking, Workload
 from openfl.node.current_group import CurrentGroup
 from openfl.node.items_watch import ItemsWatch
+from openfl.node.label_driver import LabelDriver
 from openfl.node.parts import Learning
 from openfl.node.solo import SoloTraining
 
@@ -62,6 +64,7 @@ class LearningViews:
     learning: Learning
     solo: SoloTraining
     items_watch: ItemsWatch
+    labels: LabelDriver
 
     @property
     def alone(self) -> SoloResult | None:
@@ -78,6 +81,11 @@ class LearningViews:
     def items(self) -> ItemsView | None:
         """How many of this node's items its group knows; see `ItemsWatch.view`."""
         return self.items_watch.view(self.current_group.membership)
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """Requests for labels, and labels, that were refused, by name."""
+        return self.labels.faults
 
     @property
     def skipped_rows(self) -> int:

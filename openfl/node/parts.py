@@ -15,7 +15,7 @@ from openfl.node.compute import Compute
 from openfl.node.eligibility import Eligibility
 from openfl.node.fault_points import FaultPoints
 from openfl.node.privacy_budget import PrivacyBudget
-from openfl.storage.base import NodeStorage, Standing
+from openfl.storage.base import KeptLabels, NodeStorage, Standing
 from openfl.storage.membership import SavedMembership
 
 
@@ -31,11 +31,13 @@ class Links:
 @dataclass(frozen=True, slots=True)
 class SavedNode:
     """What a node keeps on disk, and what an earlier run has left there. resume: the membership to
-    go on with; None begins anew. standing: how the node stood with other groups."""
+    go on with; None begins anew. standing: how the node stood with other groups. labels: what
+    others told of what items are called; None keeps none."""
 
     storage: NodeStorage
     resume: SavedMembership | None = None
     standing: Standing | None = None
+    labels: KeptLabels | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ class NodeSettings:
     begins in the largest that fits. pin: whether the node is to stay in its group from now on;
     None leaves that as it was saved. closed: found a group for those invited only; invitations:
     envelopes of those this node has. bootstrap_seconds: the node gives up when no bootstrap node
-    has answered by then; 0: it waits as long as it takes."""
+    has answered by then; 0: it waits as long as it takes. tell_labels: whether others are told
+    what the items of own data are called."""
 
     group_name: str
     home: str
@@ -34,6 +35,7 @@ class NodeSettings:
     any_group: bool = False
     pin: bool | None = None
     bootstrap_seconds: float = 0.0
+    tell_labels: bool = True
 
 
 def session_settings(config: Config) -> SessionSettings:
@@ -93,4 +95,5 @@ def node_settings(
         any_group=config.origin("group.name").kind == "default",
         pin=pin,
         bootstrap_seconds=config.network.bootstrap_timeout_seconds,
+        tell_labels=config.privacy.tell_labels,
     )

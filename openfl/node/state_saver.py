@@ -14,10 +14,11 @@ import trio
 
 from openfl.core.contribution import Charter, GroupId, ModelView
 from openfl.core.errors import StateError
+from openfl.group.labels import Heard
 from openfl.network.base import PeerAddress
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
-from openfl.storage.base import NodeStorage, OwedLeave, Standing
+from openfl.storage.base import KeptLabels, NodeStorage, OwedLeave, Standing
 from openfl.storage.membership import SavedMembership
 
 MAX_OWED = 8
@@ -101,6 +102,13 @@ class StateSaver:
             if self._failed:
                 self._log.tell("info", "saved-again", "state is being saved again")
             self._failed = False
+
+    async def save_labels(self, kept: KeptLabels, heard: Heard) -> None:
+        """Keep what others told of what items are called."""
+        try:
+            await kept.save(heard)
+        except StateError as error:
+            self._tell_failed(error)
 
     async def tidy(self) -> None:
         """Remove what a run that ended in the middle of a move has left. StateError."""

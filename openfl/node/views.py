@@ -48,7 +48,7 @@ class NodeViews:
         now = trio.current_time()
         membership, alone = self._current_group.membership, self._learning.alone
         statistics = self._network.statistics()
-        faults = {**statistics.faults, **self._groups.faults}
+        faults = {**statistics.faults, **self._groups.faults, **self._learning.faults}
         group_id, group_name, task, metric = GroupId(""), self._settings.group_name, "", ""
         session = None if membership is None else membership.session
         if session is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from openfl.core.contribution import Charter, GroupId, ModelView
+from openfl.group.labels import Heard
 from openfl.network.base import PeerAddress
 from openfl.storage.membership import SavedMembership
 
@@ -37,6 +38,19 @@ class Standing:
             rounds_here=self.rounds_here if resumed else 0,
             pinned=self.pinned if pin is None else pin,
         )
+
+
+class KeptLabels(Protocol):
+    """Keeps what others told of what items are called."""
+
+    async def load(self, kind: str) -> Heard:
+        """The labels that were kept of items of this kind, each checked again; none when there are
+        none. StateError when the file cannot be read."""
+        ...
+
+    async def save(self, heard: Heard) -> None:
+        """Keep these in the place of those. StateError when that fails."""
+        ...
 
 
 class NodeStorage(Protocol):

@@ -54,6 +54,12 @@ class Limits:
     """Authors asked for in one pull."""
     max_answer_items: int = 16_384
     max_cards: int = 256
+    max_label_keys: int = 512
+    """Keys of a request for labels, and labels of its answer."""
+    max_label_chars: int = 300
+    """Each of the two texts of a label."""
+    max_labels_request_bytes: int = 8 * 1024
+    max_labels_answer_bytes: int = 128 * 1024
     max_age_seconds: int = (1 << 32) - 1
 
 

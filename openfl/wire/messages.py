@@ -49,6 +49,14 @@ from openfl.wire.gossip import (
     encode_gossip,
 )
 from openfl.wire.invitations import Invitation, decode_invitation, encode_invitation
+from openfl.wire.labels import (
+    LabelsAnswer,
+    LabelsRequest,
+    decode_labels_answer,
+    decode_labels_request,
+    encode_labels_answer,
+    encode_labels_request,
+)
 from openfl.wire.limits import LIMITS, Limits
 from openfl.wire.names import (
     CARD_TYPE,
@@ -56,6 +64,7 @@ from openfl.wire.names import (
     DIRECTORY_TOPIC,
     GROUPS_PROTOCOL,
     INVITATION_TYPE,
+    LABELS_PROTOCOL,
     LEAVE_TYPE,
     PULL_PROTOCOL,
     SNAPSHOT_PROTOCOL,
@@ -80,6 +89,7 @@ __all__ = [
     "GONE",
     "GROUPS_PROTOCOL",
     "INVITATION_TYPE",
+    "LABELS_PROTOCOL",
     "LEAVE_TYPE",
     "LIMITS",
     "PULL_PROTOCOL",
@@ -95,6 +105,8 @@ __all__ = [
     "InlineDelta",
     "Invitation",
     "ItemsAnswer",
+    "LabelsAnswer",
+    "LabelsRequest",
     "Leave",
     "LeaveNotice",
     "Limits",
@@ -116,6 +128,8 @@ __all__ = [
     "decode_groups_request",
     "decode_invitation",
     "decode_items_answer",
+    "decode_labels_answer",
+    "decode_labels_request",
     "decode_leave",
     "decode_pull_request",
     "decode_snapshot_request",
@@ -130,6 +144,8 @@ __all__ = [
     "encode_gossip",
     "encode_groups_request",
     "encode_invitation",
+    "encode_labels_answer",
+    "encode_labels_request",
     "encode_leave",
     "encode_pull_request",
     "encode_snapshot_request",

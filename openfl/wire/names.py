@@ -17,6 +17,7 @@ SUMMARY_PROTOCOL = "/openfl/summary/1"
 PULL_PROTOCOL = "/openfl/pull/1"
 GROUPS_PROTOCOL = "/openfl/groups/1"
 PEERS_PROTOCOL = "/openfl/peers/1"
+LABELS_PROTOCOL = "/openfl/labels/1"
 
 DIRECTORY_TOPIC = f"/openfl/{PROTOCOL_VERSION}/directory"
 

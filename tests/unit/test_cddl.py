@@ -26,6 +26,8 @@ RULES = {
     "summary-request": "summary-request",
     "summary-answer": "summary-answer / refusal",
     "cards-answer": "cards-answer / refusal",
+    "labels-request": "labels-request",
+    "labels-answer": "labels-answer / refusal",
 }
 BEYOND_CDDL = {
     "trailing": "the tool stops at the end of the first item",
@@ -42,6 +44,10 @@ BEYOND_CDDL = {
     "opinion": "lengths and values that depend on each other",
     "unknown field": "the tool takes any map for an empty one",
     "charter": "bounds and distinct names, in words",
+    "rows": "the inside of a byte string",
+    "inside a number": "the inside of a byte string",
+    "ascend": "the order of entries",
+    "long text": "a size in characters, not bytes",
     "printed": "classes of characters, in words",
 }
 """Words of `why` in refused.json -> why no schema tells such a message from a good one."""

@@ -511,6 +511,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "gossip.row_fraction": 0.3,
     "gossip.refresh_fraction": 0.2,
     "gossip.max_members": 16,
+    "privacy.tell_labels": False,
     "privacy.enabled": True,
     "privacy.epsilon": 2.5,
     "privacy.delta": 1e-6,

@@ -35,7 +35,7 @@ from openfl.core.contribution import (
 )
 from openfl.core.model_view import initial_rows
 from openfl.discovery.discovery import NETWORK_KEY, group_key
-from openfl.items import RULES_VERSION, item_name, label_of
+from openfl.items import RULES_VERSION, Label, item_name, label_of, name_key
 from openfl.items import item_key as key_of_item
 from openfl.wire import cbor, tensors
 from openfl.wire import messages as wire
@@ -239,6 +239,22 @@ SUMMARY_ANSWERS = {
     "a summary that the asker has": wire.SummaryAnswer(12, (), None, bytes(16)),
     "a summary that is refused": wire.Refusal("not-invited", "this group is closed"),
 }
+LABELS_REQUESTS = {
+    "labels of three keys": wire.LabelsRequest(GROUP, np.array([3, 700, 2**64 - 1], np.uint64)),
+    "labels in a closed group": wire.LabelsRequest(
+        CLOSED.group_id, np.array([9], np.uint64), b"the asker's"
+    ),
+}
+LABELS_ANSWERS = {
+    "two labels": wire.LabelsAnswer(
+        (
+            (name_key("music", "queen - bohemianrhapsody"), Label("Bohemian Rhapsody", "Queen")),
+            (name_key("book", "9780141439518"), Label("9780141439518", "")),
+        )
+    ),
+    "no labels": wire.LabelsAnswer(()),
+    "labels that are refused": wire.Refusal("busy", "too many requests"),
+}
 CARDS_ANSWERS = {
     "two cards": wire.CardsAnswer(((b"card one", 0), (b"card two", 3600))),
     "no cards": wire.CardsAnswer(()),
@@ -276,6 +292,8 @@ DECODERS: dict[str, Decoder] = {
     "summary-request": wire.decode_summary_request,
     "summary-answer": wire.decode_summary_answer,
     "cards-answer": wire.decode_cards_answer,
+    "labels-request": wire.decode_labels_request,
+    "labels-answer": wire.decode_labels_answer,
 }
 
 
@@ -300,6 +318,8 @@ ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "summary-request": wire.encode_summary_request,
     "summary-answer": encode_summary,
     "cards-answer": wire.encode_answer,
+    "labels-request": wire.encode_labels_request,
+    "labels-answer": wire.encode_labels_answer,
 }
 
 
@@ -353,6 +373,8 @@ def accepted() -> list[dict[str, Any]]:
         ("summary-request", SUMMARY_REQUESTS),
         ("summary-answer", SUMMARY_ANSWERS),
         ("cards-answer", CARDS_ANSWERS),
+        ("labels-request", LABELS_REQUESTS),
+        ("labels-answer", LABELS_ANSWERS),
     ]
     vectors = []
     for name, keys in KEYS.items():
@@ -624,6 +646,34 @@ def refused() -> list[dict[str, Any]]:
         "schema",
         cbor.encode({"group": bytes(16), "cursor": None, "max_bytes": 1, "have": b""}),
     )
+
+    add(
+        "labels-request",
+        "labels of no keys",
+        "schema",
+        cbor.encode({"group": bytes(16), "keys": b""}),
+    )
+    add(
+        "labels-request",
+        "labels of more keys than one may ask for",
+        "rows",
+        cbor.encode({"group": bytes(16), "keys": bytes(513)}),
+    )
+    add(
+        "labels-request",
+        "labels of a key that is cut",
+        "inside a number",
+        cbor.encode({"group": bytes(16), "keys": b"\x80"}),
+    )
+    for label, why, rows in (
+        ("a label without an artist", "schema", [[bytes(8), "a title"]]),
+        ("a label of a key of 7 bytes", "schema", [[bytes(7), "a title", ""]]),
+        ("a label with more text than one may have", "long text", [[bytes(8), "a" * 301, ""]]),
+        ("a label whose title is null", "schema", [[bytes(8), None, ""]]),
+        ("a label twice", "ascend", [[bytes(8), "a", ""], [bytes(8), "a", ""]]),
+        ("labels out of order", "ascend", [[b"\xff" * 8, "a", ""], [bytes(8), "a", ""]]),
+    ):
+        add("labels-answer", label, why, cbor.encode({"t": "labels", "labels": rows}))
 
     for label, data in CBOR_REFUSED.items():
         add("cbor", label, "strict CBOR", bytes.fromhex(data))

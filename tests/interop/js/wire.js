@@ -15,6 +15,8 @@ export const MAX = {
   peersRequest: 128,
   peersAnswer: 32768,
   invitation: 512,
+  labelsRequest: 8192,
+  labelsAnswer: 131072,
   request: 524288,
   answer: 2097152
 }
@@ -577,6 +579,40 @@ function decodeCards (payload) {
   return record(value, { t: oneOf('cards'), cards: list(0, 256, tuple(bytes(0, MAX.card), age)) })
 }
 
+function decodeLabelsRequest (payload) {
+  const read = record(decode(payload, MAX.labelsRequest), { group, keys: bytes(1, 5120) }, { invitation })
+  return { group_id: read.group, keys: decodeKeys(read.keys, 512), invitation: read.invitation ?? NOTHING }
+}
+
+function encodeLabelsRequest (request) {
+  return encode({
+    group: unhex(request.group_id),
+    keys: encodeKeys(request.keys),
+    ...(request.invitation.length > 0 ? { invitation: request.invitation } : {})
+  })
+}
+
+const readKey = octets => octets.reduce((key, octet) => key << 8n | BigInt(octet), 0n)
+const writeKey = key => Uint8Array.from({ length: 8 }, (_, n) => Number(key >> BigInt(8 * (7 - n)) & 0xffn))
+
+function decodeLabels (payload) {
+  const value = decode(payload, MAX.labelsAnswer)
+  if (value?.t === 'refused') return refusal(value)
+  const read = record(value, {
+    t: oneOf('labels'), labels: list(0, 512, tuple(bytes(8), string(0, 300), string(0, 300)))
+  })
+  const labels = read.labels.map(([key, title, by]) => [readKey(key), { title, by }])
+  need(labels.every(([key], n) => n === 0 || labels[n - 1][0] < key), 'keys do not ascend')
+  return { labels }
+}
+
+function encodeLabels (answer) {
+  if (answer.t !== undefined) return encode(answer)
+  return encode({
+    t: 'labels', labels: answer.labels.map(([key, label]) => [writeKey(key), label.title, label.by])
+  })
+}
+
 // [1, group or null]: who is connected to you?
 function decodePeersRequest (payload) {
   const hex32 = string(32, 32)
@@ -615,6 +651,8 @@ export const DECODE = {
   'summary-request': decodeSummaryRequest,
   'summary-answer': decodeSummary,
   'cards-answer': decodeCards,
+  'labels-request': decodeLabelsRequest,
+  'labels-answer': decodeLabels,
   'peers-request': decodePeersRequest,
   'peers-answer': decodePeersAnswer
 }
@@ -635,6 +673,8 @@ export const ENCODE = {
   'summary-request': encodeSummaryRequest,
   'summary-answer': encodeSummary,
   'cards-answer': encode,
+  'labels-request': encodeLabelsRequest,
+  'labels-answer': encodeLabels,
   'peers-request': groupId => encode([1n, groupId]),
   'peers-answer': peers => encode([1n, peers])
 }
