@@ -54,8 +54,7 @@ def spellings() -> list[tuple[Song, Song]]:
     """Real songs, in two spellings each."""
     rows = (line.split(" | ") for line in PAIRS.read_text(encoding="utf-8").splitlines())
     pairs = [((row[1], row[2]), (row[3], row[4])) for row in rows if row[0] == "same"]
-    once = {item_name("music", title, by): ((by, title), other) for (by, title), other in pairs}
-    return list(once.values())
+    return list({name_of(song): (song, other) for song, other in pairs}.values())
 
 
 def listeners(songs: int, people: int, rng: np.random.Generator) -> list[list[int]]:
@@ -183,16 +182,20 @@ def deal(folder: Path, seed: int, people: int) -> None:
             export = own / f"export-{person}"
             export.mkdir()
             take([service(export, plays)], own, ReadOptions(), f"{service.__name__}-{person}")
-        number = {spelt(song, node): at for at, song in enumerate(songs)}
-        names = {
-            row["song_id"]: (row["artist"], row["title"]) for row in rows_of(own / "songs.csv")
-        }
+        number = {name_of(spelt(song, node)): at for at, song in enumerate(songs)}
+        catalogue = rows_of(own / "songs.csv")
+        names = {row["song_id"]: name_of((row["artist"], row["title"])) for row in catalogue}
         head = ["user_id", "song_id", "plays"]
         rows = [
             [row["user_id"], f"song-{number[names[row['song_id']]]}", row["plays"]]
             for row in rows_of(own / "plays.csv")
         ]
         table(own / "one.csv", [head, *rows])
+
+
+def name_of(song: Song) -> str:
+    """Its canonical name."""
+    return item_name("music", song[1], song[0])
 
 
 def spelt(song: tuple[Song, Song], node: int) -> Song:
@@ -242,8 +245,9 @@ def shared(folder: Path, file: str, items: str) -> float:
         own = folder / service.__name__
         ids = {row["song_id"] for row in rows_of(own / file)}
         if items == "music":
-            names = {r["song_id"]: (r["title"], r["artist"]) for r in rows_of(own / "songs.csv")}
-            ids = {item_name("music", *names[song]) for song in ids}
+            catalogue = rows_of(own / "songs.csv")
+            names = {row["song_id"]: name_of((row["artist"], row["title"])) for row in catalogue}
+            ids = {names[song] for song in ids}
         known.append(ids)
     parts = []
     for number, ids in enumerate(known):

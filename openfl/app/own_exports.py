@@ -14,10 +14,11 @@ from pathlib import Path
 
 from openfl.sources import own_form
 from openfl.sources.collect import Collector
+from openfl.sources.interactions import Task
 from openfl.sources.options import ReadOptions
 from openfl.sources.reading import Advance, Imported, no_advance, read_paths
 from openfl.sources.source import Items
-from openfl.sources.summary import Task, task_of
+from openfl.sources.summary import task_of
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class DataConfig:
 
     ratings_file: str = setting(
         "",
-        f"CSV file with {data_files()} Empty: the one this node last ran with.",
+        f"CSV file with {data_files()} `start` also takes an export as it was downloaded, and any"
+        " table of ratings or plays (docs/data.md). Empty: the one this node last ran with.",
         allowed="a path",
         path=True,
     )
@@ -49,7 +50,7 @@ class DataConfig:
         "",
         "What the data is, where that is told wrongly by its content: spotify, spotify-extended,"
         " lastfm, listenbrainz, apple-music, itunes, youtube-music, letterboxd, imdb, goodreads,"
-        " jester or table. Empty: told by its content.",
+        " jester, openfl or table. Empty: told by its content.",
         allowed="the name of a format",
     )
     separator: str = setting(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ UNKNOWN = math.nan
 SHOWN_PLACES = 3
 """Places that are kept of rows dropped for one reason."""
 
+Task = Literal["rating", "implicit"]
+"""What can be learned, as `task.kind` calls it."""
 ME = "me"
 """The person of an export that is one person's."""
 

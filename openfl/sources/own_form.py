@@ -13,10 +13,11 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +27,21 @@ from openfl.core.errors import DataError, StateError
 from openfl.core.files import open_named
 from openfl.sources.collect import Collected, Collector
 from openfl.sources.containers import told_of
-from openfl.sources.interactions import CHUNK_ROWS, NO_TIME, Interactions, Item, Kind
+from openfl.sources.interactions import CHUNK_ROWS, NO_TIME, Interactions, Item, Kind, Task
 from openfl.sources.source import Items
-from openfl.sources.summary import Task
 
 PLAYS = "plays.csv"
 RATINGS = "ratings.csv"
 SONGS = "songs.csv"
-_PLAYS_HEADER = ["user_id", "song_id", "plays", "time", "kind", "source"]
+PLAYS_HEADER = ["user_id", "song_id", "plays", "time", "kind", "source"]
 _RATINGS_HEADER = ["user_id", "song_id", "rating", "time"]
 _SONGS_HEADER = ["song_id", "title", "artist"]
 _WORDS = {Kind.PLAY: "play", Kind.COUNT: "total", Kind.LIKE: "like", Kind.RATING: "rating"}
 _KINDS = {word: kind for kind, word in _WORDS.items()}
 _TEMPORARY = ".openfl-import."
-_MAX_SOURCES = 100
+_MAX_SOURCES = 60
+_LONGEST_NAME = 40
+_LAST_TIME = 1 << 40
 _BLOCK = 1 << 16
 """Rows that are written at once."""
 
@@ -83,7 +85,7 @@ def write(collected: Collected, folder: Path) -> Written:
         if not rated.all():
             chosen, path = collected.only(~rated), folder / PLAYS
             rows[path] = len(chosen)
-            temporary[path] = _written(folder, _PLAYS_HEADER, _play_lines(chosen))
+            temporary[path] = _written(folder, PLAYS_HEADER, _play_lines(chosen))
         for path in list(temporary):
             os.replace(temporary[path], path)
             del temporary[path]
@@ -106,7 +108,7 @@ def read_into(collector: Collector, folder: Path, items: Items) -> None:
     DataError: a file there is not of this form.
     """
     names = _labels(folder / SONGS) if (folder / SONGS).exists() else {}
-    for file, header in ((PLAYS, _PLAYS_HEADER), (RATINGS, _RATINGS_HEADER)):
+    for file, header in ((PLAYS, PLAYS_HEADER), (RATINGS, _RATINGS_HEADER)):
         path = folder / file
         if path.exists():
             for source, chunk in _chunks(path, header, names, items):
@@ -125,31 +127,64 @@ def _chunks(
 ) -> Iterator[tuple[str, Interactions]]:
     """(name of the source, rows of it)"""
     known: dict[str, Item] = {}
-    waiting: dict[tuple[Kind, str], list[tuple[int, str, Item, float, int]]] = {}
-    for place, row in _rows(path, header):
-        try:
-            kind, source = (_KINDS[row[4]], row[5]) if len(row) > 4 else (Kind.RATING, "")
-            strength, time = float(row[2]), int(row[3]) if row[3] else NO_TIME
-        except (ValueError, KeyError):
-            raise _not_ours(path, place) from None
-        item = known.get(row[1])
-        if item is None:
-            item = known[row[1]] = _item(row[1], names, items)
-        rows = waiting.setdefault((kind, source), [])
-        if len(waiting) > _MAX_SOURCES:
-            raise _not_ours(path, place)
-        rows.append((place, row[0], item, strength, time))
+
+    def entries() -> Iterator[Entry]:
+        for place, row in _rows(path, header):
+            if row[1] not in known:
+                known[row[1]] = _item(row[1], names, items)
+            entry = entry_of(place, row, known[row[1]])
+            if entry is None:
+                raise _not_ours(path, place)
+            yield entry
+
+    return by_kind(entries())
+
+
+class Entry(NamedTuple):
+    """A row of plays.csv or ratings.csv."""
+
+    place: int
+    person: str
+    item: Item
+    strength: float
+    time: int
+    kind: Kind
+    source: str
+
+
+def entry_of(place: int, row: Sequence[str], item: Item) -> Entry | None:
+    """The row at `place`; None when it is not as `write` writes one."""
+    kind, source = (_KINDS.get(row[4]), row[5]) if len(row) > 4 else (Kind.RATING, "")
+    try:
+        strength, time = float(row[2]), int(row[3]) if row[3] else NO_TIME
+    except ValueError:
+        return None
+    if kind is None or not -1 <= time < _LAST_TIME or len(source) > _LONGEST_NAME:
+        return None
+    return Entry(place, row[0], item, strength, time, kind, source)
+
+
+def by_kind(entries: Iterable[Entry]) -> Iterator[tuple[str, Interactions]]:
+    """(source, chunk) of the entries: those of one kind and source together. Of more than
+    `_MAX_SOURCES` sources the rest are "other"."""
+    waiting: dict[tuple[Kind, str], list[Entry]] = {}
+    for entry in entries:
+        key = entry.kind, entry.source
+        if key not in waiting and len(waiting) >= _MAX_SOURCES:
+            key = entry.kind, "other"
+        rows = waiting.setdefault(key, [])
+        rows.append(entry)
         if len(rows) == CHUNK_ROWS:
-            yield source, _chunk(kind, rows)
+            yield key[1], _chunk(rows)
             rows.clear()
-    for (kind, source), rows in waiting.items():
+    for (_, source), rows in waiting.items():
         if rows:
-            yield source, _chunk(kind, rows)
+            yield source, _chunk(rows)
 
 
-def _chunk(kind: Kind, rows: Sequence[tuple[int, str, Item, float, int]]) -> Interactions:
-    places, people, items, strength, times = zip(*rows, strict=True)
-    return Interactions(kind, items, strength, times, places, people)
+def _chunk(rows: Sequence[Entry]) -> Interactions:
+    places, people, items, strength, times, kinds, _ = zip(*rows, strict=True)
+    return Interactions(kinds[0], items, strength, times, places, people)
 
 
 def _rows(path: Path, header: list[str]) -> Iterator[tuple[int, list[str]]]:

@@ -127,7 +127,7 @@ def _recognised(parts: Parts, options: ReadOptions, paths: Sequence[Path]) -> _F
     return sorted(found, key=lambda each: each[2].order(each[1]))
 
 
-_LAST = ("table", "catalogue")
+_LAST = ("table", "catalogue", "openfl")
 """Sources that take what no other does: within an export they are something else."""
 
 

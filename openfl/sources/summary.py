@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openfl.sources.collect import Collected
-from openfl.sources.interactions import NO_TIME, Kind
+from openfl.sources.interactions import NO_TIME, Kind, Task
 from openfl.sources.reading import Imported
 from openfl.sources.text import looks_misread
 
-Task = Literal["rating", "implicit"]
 TOP = 10
 _EARLIEST = 946_684_800
 """2000: before that nobody's plays were counted."""

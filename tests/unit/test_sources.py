@@ -147,6 +147,39 @@ def test_scrobbles_without_a_header(tmp_path: Path) -> None:
     assert imported.collected.rows.times.min() == heard[0].time // 60 * 60
 
 
+@pytest.mark.parametrize("make", [exports.spotify, exports.itunes, exports.letterboxd])
+def test_what_was_converted_can_be_looked_into_and_converted(make: Make, tmp_path: Path) -> None:
+    first, out = read_paths([make(tmp_path, SEED).path]), tmp_path / "out"
+    own_form.write(first.collected, out)
+    again = read_paths([out])
+    assert (len(again.collected), again.drops.rows) == (len(first.collected), 0)
+    assert set(again.collected.item_ids) == set(first.collected.item_ids)
+    before, after = summarize(first, NOW), summarize(again, NOW)
+    assert (before.kinds, before.period, before.task) == (after.kinds, after.period, after.task)
+    if before.items_are == "music":
+        assert {item.title for item in before.top} == {item.title for item in after.top}
+
+
+def test_a_damaged_file_of_the_own_form_is_refused_when_added_to(tmp_path: Path) -> None:
+    export, out = exports.spotify(tmp_path, SEED), tmp_path / "out"
+    convert_over(export.path, out)
+    plays = out / "plays.csv"
+    good = plays.read_text()
+    for bad in (
+        "me,x,1,1,play\n",
+        "me,x,y,1,play,s\n",
+        "me,x,1,1e3,play,s\n",
+        'me,"x,1,1,play,s\n',
+    ):
+        plays.write_text(good + bad)
+        with pytest.raises(DataError, match=r"plays\.csv:\d+: not as"):
+            convert_over(export.path, out)
+    for bad in (f"me,x,1,{10**30},play,s\n", "me,x,1,-9,like,s\n", f"me,x,1,1,play,{'s' * 99}\n"):
+        plays.write_text(good + bad)
+        with pytest.raises(DataError, match=r"plays\.csv:\d+: not as"):
+            convert_over(export.path, out)
+
+
 def as_scrobbled(heard: list[Listen], path: Path) -> Path:
     """What Last.fm has of them: the time at which each began."""
     rows = [("uts", "artist", "track")]

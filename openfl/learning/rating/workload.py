@@ -126,10 +126,8 @@ class RatingWorkload:
         self, model: ModelView, charter: Charter, user: str, top: int, wishes: Wishes
     ) -> Recommendations:
         """See `KnowsSongs`."""
-        data, head = self.data, RatingHead(charter, model)
-        return recommend(
-            head, model, data.ratings, self._names.catalogue(), user, top, wishes=wishes
-        )
+        head, named = RatingHead(charter, model), self._names.catalogue()
+        return recommend(head, model, self.data.ratings, named, user, top, wishes=wishes)
 
     def similar(self, model: ModelView, charter: Charter, song: str, top: int) -> SimilarSongs:
         """See `KnowsSongs`."""
@@ -140,8 +138,8 @@ class RatingWorkload:
         self, model: ModelView, charter: Charter, artist: str, top: int
     ) -> SimilarSongs:
         """See `KnowsSongs`."""
-        data, head = self.data, RatingHead(charter, model)
-        return like_artist(head, model, data.ratings, self._names.catalogue(), artist, top)
+        head, named = RatingHead(charter, model), self._names.catalogue()
+        return like_artist(head, model, self.data.ratings, named, artist, top)
 
     def top_songs(
         self, model: ModelView, charter: Charter, artist: str, top: int
