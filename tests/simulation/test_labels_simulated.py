@@ -131,6 +131,36 @@ async def test_who_does_not_tell_of_its_own_data_gives_on_what_it_heard(
         await until(lambda: known(newcomer) == 50, 120)
 
 
+async def test_no_name_is_told_of_a_song_whose_row_is_not_published(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        nodes = [
+            await town.start(
+                listener(
+                    tmp_path, n, songs_of(n), **{"training.min_row_evidence": 9 if n == 3 else 1}
+                ),
+                settings=ROUNDS,
+            )
+            for n in range(4)
+        ]
+        await town.all_done()
+        await until(lambda: all(known(node) == 50 for node in nodes), 60)
+        # Asked for all its songs by name, the fourth, whose rows eight people are too few for,
+        # tells those that it heard from the others.
+        keys = sorted(music_key(f"Artist {n % 9}", f"Song {n}") for n in songs_of(3))
+        answer = await nodes[0].network.request(
+            nodes[3].peer_id,
+            wire.LABELS_PROTOCOL,
+            wire.encode_labels_request(
+                wire.LabelsRequest(nodes[0].group[0], np.array(keys, dtype=np.uint64))
+            ),
+        )
+        told = wire.decode_labels_answer(answer)
+        assert isinstance(told, wire.LabelsAnswer)
+        assert {int(label.title.split()[1]) for _, label in told.labels} == set(range(30, 50))
+
+
 def liar(node: Villager, forge: Callable[[int], tuple[int, Label]]) -> None:
     """From now on the node answers every request for labels with forged ones."""
 
