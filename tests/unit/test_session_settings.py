@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from openfl.config.load import all_settings
 from openfl.core.errors import ConfigError
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionStart
-from openfl.node.settings import session_settings
+from openfl.node.settings import node_settings, session_settings
 from tests.group_rig import CHARTER, RigSealer, peer
 
 NUMBERS = [
@@ -31,6 +33,12 @@ def session_with(key: str, value: float) -> GroupSession:
     )
     session.start(0.0)
     return session
+
+
+def test_whether_names_are_told_reaches_the_node(tmp_path: Path) -> None:
+    for told in (True, False):
+        config = load_config(None, {}, {"privacy.tell_labels": told})
+        assert node_settings(config, tmp_path).tell_labels is told
 
 
 @pytest.mark.parametrize("key", NUMBERS)
