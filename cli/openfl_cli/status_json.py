@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from openfl.config.kinds import KINDS, RATING
-from openfl.core.telemetry import NodeSnapshot
+from openfl.core.telemetry import ItemsView, NodeSnapshot
 
 
 def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
         "rounds": snapshot.rounds,
         "train_examples": snapshot.train_examples,
         "model_rows": snapshot.model_rows,
-        "items": None if snapshot.items is None else asdict(snapshot.items),
+        "items": None if snapshot.items is None else _items(snapshot.items),
         "skipped_rows": snapshot.skipped_rows,
         "metrics": {
             "metric": metric,
@@ -76,3 +76,10 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
             for member in snapshot.members
         ],
     }
+
+
+def _items(view: ItemsView) -> dict[str, Any]:
+    plain = asdict(view)
+    if view.named is None:
+        del plain["named"]  # said only where items have names
+    return plain
