@@ -11,7 +11,7 @@ Sans-IO: the driver sends what `question` gives, and hands in requests and answe
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,18 +96,22 @@ class Heard:
         return True
 
 
+def _nothing(key: int) -> Label | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where labels are asked for and told: a group whose items have names.
 
-    keys: uint64[n] ascending, the items' rows in the group's model. own: labels that this node
-    tells from its own data, none of a row that it has not published.
+    keys: uint64[n] ascending, the items' rows in the group's model. own: the label that this node
+    tells from its own data; None of a row that it has not published.
     """
 
     group_id: GroupId
     keys: Keys
     admission: Admission
-    own: Mapping[int, Label] = field(default_factory=dict)
+    own: Callable[[int], Label | None] = _nothing
 
 
 @dataclass(slots=True)
@@ -149,8 +153,10 @@ class LabelExchange:
         for key in request.keys.tolist():
             # As others write it, where they have told it: that is not to say who knows it.
             label = self.heard.get(key)
-            if label is None and key in place.own and self._is_fit(key, place.own[key]):
-                label = place.own[key]
+            if label is None:
+                label = place.own(key)
+                if label is not None and not self._is_fit(key, label):
+                    continue
             if label is not None:
                 found.append((key, label))
         return wire.encode_labels_answer(wire.LabelsAnswer(tuple(found)))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import trio
 
+from openfl.aggregation.replica import Replica
 from openfl.core.contribution import Keys, PeerId
 from openfl.core.errors import RemoteError, RequestFailed, StateError
 from openfl.group.labels import FalseLabel, Heard, LabelExchange, Place
@@ -30,9 +31,32 @@ IDLE_SECONDS = 5.0
 there are new rows."""
 LONGEST_IDLE_SECONDS = 60.0
 SAVE_SECONDS = 20.0
+COUNTED_SECONDS = 2.0
+"""How old the number of names may be that is shown: a view asks several times a second."""
 LAST_SAVE_SECONDS = 1.0
 ALL_MEMBERS = PeerId("")
 """Whose rows are nobody's."""
+
+
+class _Published:
+    """Labels of own data, of the rows that this node has published; looked up when one is asked."""
+
+    def __init__(
+        self, replica: Replica, me: PeerId, table: str, labels: Mapping[int, Label]
+    ) -> None:
+        self._replica = replica
+        self._me = me
+        self._table = table
+        self._labels = labels
+        self._keys: frozenset[int] | None = None
+
+    def label(self, key: int) -> Label | None:
+        """None when it is not to be told."""
+        if key not in self._labels:
+            return None
+        if self._keys is None:
+            self._keys = frozenset(self._replica.member_rows(self._me, self._table).keys.tolist())
+        return self._labels[key] if key in self._keys else None
 
 
 class LabelDriver:
@@ -60,7 +84,7 @@ class LabelDriver:
         self._exchange: LabelExchange | None = None
         self._names: Mapping[int, Label] = {}
         self._own: Mapping[int, Label] = {}
-        self._named: tuple[Place, int, int] | None = None
+        self._named: tuple[Membership, float, int] | None = None
         self._place: tuple[Membership, int, Place] | None = None
         self._saved = 0
         if isinstance(workload, NamingItems) and workload.item_kind != OPAQUE:
@@ -85,14 +109,17 @@ class LabelDriver:
     @property
     def named(self) -> int | None:
         """How many of the group's items this node can name; None where ids are the names."""
+        membership, now = self._current_group.membership, trio.current_time()
+        known = self._named
+        if known is not None and known[0] is membership and now - known[1] < COUNTED_SECONDS:
+            return known[2]
         place = None if self._exchange is None else self._now()
-        if self._exchange is None or place is None:
+        if self._exchange is None or place is None or membership is None:
             return None
-        heard, changes = self._exchange.heard, self._exchange.heard.changes
-        if self._named is None or self._named[0] is not place or self._named[1] != changes:
-            count = sum(key in heard or key in self._names for key in place.keys.tolist())
-            self._named = (place, changes, count)
-        return self._named[2]
+        heard = self._exchange.heard
+        count = sum(key in heard or key in self._names for key in place.keys.tolist())
+        self._named = (membership, now, count)
+        return count
 
     async def run(self) -> None:
         """Ask, and keep what came, until cancelled."""
@@ -181,10 +208,9 @@ class LabelDriver:
         if known is not None and known[0] is membership and known[1] == replica.generation:
             return known[2]
         table = membership.trainer.task.own_items.table
-        published = replica.member_rows(membership.session.me, table).keys
-        own = {key: self._own[key] for key in published.tolist() if key in self._own}
         keys: Keys = replica.keys_beside(ALL_MEMBERS, table)
-        place = Place(replica.charter.group_id, keys, membership.session.admission, own)
+        tells = _Published(replica, membership.session.me, table, self._own).label
+        place = Place(replica.charter.group_id, keys, membership.session.admission, tells)
         self._place = (membership, replica.generation, place)
         return place
 

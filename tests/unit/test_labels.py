@@ -35,7 +35,7 @@ KEYS = np.array(sorted(SONGS), dtype=np.uint64)
 
 
 def place(own: Any = (), keys: Any = KEYS, charter: Any = CHARTER, sealer: Any = ME) -> Place:
-    return Place(charter.group_id, keys, Admission(charter, sealer, lambda: 0.0), dict(own))
+    return Place(charter.group_id, keys, Admission(charter, sealer, lambda: 0.0), dict(own).get)
 
 
 def exchange(heard: Any = ()) -> LabelExchange:
