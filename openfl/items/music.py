@@ -15,6 +15,8 @@ from openfl.items.folding import NoName, clean, signs, squash, words
 
 SEPARATOR = " - "
 _PASSES = 4
+MAX_BRACKETS = 8
+"""Pairs that are looked at in one name: more are no honest title, and cost time."""
 
 _DASH = re.compile(r"\s[-\u2010-\u2015\u2212]+\s")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
@@ -138,7 +140,7 @@ def _without_brackets(text: str, artist: str) -> str:
 
 
 def _brackets(text: str) -> list[tuple[int, int]]:
-    """(start, end) of the outermost pairs of brackets, which need not be of one kind."""
+    """(start, end) of the first outermost pairs of brackets, which need not be of one kind."""
     found: list[tuple[int, int]] = []
     open_at: list[int] = []
     for at, character in enumerate(text):
@@ -148,6 +150,8 @@ def _brackets(text: str) -> list[tuple[int, int]]:
             start = open_at.pop()
             if not open_at:
                 found.append((start, at + 1))
+                if len(found) == MAX_BRACKETS:
+                    break
     return found
 
 
