@@ -178,8 +178,8 @@ def _problems(collected: Collected, task: Task, now: int) -> Iterator[str]:
         worst = int(many[np.argmax(collected.rows.strength[many])])
         item, plays = collected.item_ids[collected.rows.item[worst]], collected.rows.strength[worst]
         yield (
-            f"{len(many):,} items are said to be played more than {_MANY_PLAYS:,.0f} times, such as"
-            f" {item}: {plays:,.0f} times"
+            f"{len(many):,} numbers of plays are above {_MANY_PLAYS:,.0f}, such as {plays:,.0f} of"
+            f" {item}"
         )
     misread = [item for item in collected.item_ids if looks_misread(item)]
     if misread:
