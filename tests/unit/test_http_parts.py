@@ -177,9 +177,8 @@ def test_names_are_written_so_that_they_can_be_read(name: str) -> None:
 def test_lists_are_elements_and_plain_values_attributes() -> None:
     extensions = {"openSubsonicExtensions": list(subsonic.EXTENSIONS)}
     root = ElementTree.fromstring(response("xml", extensions)[1])
-    (one,) = root
-    assert one.get("name") == "apiKeyAuthentication"
-    assert [v.text for v in one] == ["1"]
+    assert [one.get("name") for one in root] == ["apiKeyAuthentication", "formPost"]
+    assert [v.text for v in root[0]] == ["1"]
     assert root.get("status") == "ok"
 
 
@@ -256,6 +255,8 @@ def with_host(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
         {"headers": [(b"HOST", b"LocalHost:8010")]},
         with_host((b"content-length", b"0")),
         with_host((b"sec-fetch-site", b"none")),
+        {"method": "POST", "path": "/rest/ping", **with_host((b"content-length", b"4096"))},
+        {"method": "POST", "path": "/rest/ping"},
     ],
 )
 async def test_what_a_program_on_this_machine_asks_is_let_through(changes: dict[str, Any]) -> None:
@@ -283,6 +284,12 @@ async def test_what_a_program_on_this_machine_asks_is_let_through(changes: dict[
         ({"query_string": b"x" * (MAX_QUERY_BYTES + 1)}, 414),
         ({"path": "/" * 300}, 414),
         ({"method": "POST"}, 405),
+        ({"method": "POST", "path": "/rest"}, 405),
+        ({"method": "PUT", "path": "/rest/ping"}, 405),
+        ({"method": "POST", "path": "/rest/p", **with_host((b"content-length", b"4097"))}, 413),
+        ({"method": "POST", "path": "/rest/p", **with_host((b"content-length", b"+1"))}, 413),
+        ({"method": "POST", "path": "/rest/p", **with_host((b"transfer-encoding", b"x"))}, 413),
+        ({"method": "POST", "path": "/rest/p", **with_host((b"origin", b"http://a.b"))}, 403),
         ({"method": "OPTIONS"}, 405),
         ({"method": "TRACE"}, 405),
     ],

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from openfl.app.control_socket import CommandHandler
 from openfl.app.http import subsonic
-from openfl.app.http.guard import App, Guard
+from openfl.app.http.guard import FORM_METHOD, App, Guard
 from openfl.app.http.subsonic import Failure
 from openfl.app.http.token import is_token
 from openfl.core.errors import GroupError, OpenFLError, UsageError
@@ -33,7 +34,7 @@ def players_app(commands: CommandHandler, token: str, hosts: frozenset[str] | No
     routes = [
         *(Route(f"/api/{name}", _api(commands, command, token)) for name, command in plain.items()),
         Route("/api/groups", _api(commands, "groups", token)),
-        Route("/rest/{method}", _rest(commands, token)),
+        Route("/rest/{method}", _rest(commands, token), methods=["GET", FORM_METHOD]),
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
@@ -108,6 +109,9 @@ def _json(status: int, value: Any) -> Response:
 def _rest(commands: CommandHandler, token: str) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         parameters = dict(request.query_params)
+        if request.method == FORM_METHOD:  # of which `Guard` has seen the length
+            body = (await request.body()).decode("utf-8", errors="replace")
+            parameters |= dict(parse_qsl(body, keep_blank_values=True))
         method = request.path_params["method"].removesuffix(".view")
         known = method in METHODS
         try:

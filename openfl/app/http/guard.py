@@ -10,6 +10,7 @@ for there is no CORS here, nor know the token. It is turned away all the same, b
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -21,6 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_QUERY_BYTES = 4096
 MAX_PATH_CHARS = 256
 METHODS = ("GET", "HEAD")
+FORM_METHOD, FORM_PATHS, MAX_FORM_BYTES = "POST", "/rest/", MAX_QUERY_BYTES
+"""Many OpenSubsonic clients send their parameters as a form, which keeps them out of addresses."""
 OWN_PAGES = (b"none", b"same-origin")
 """`Sec-Fetch-Site` of what a person typed, or of a page of ours (there is none)."""
 
@@ -62,7 +65,8 @@ class Guard:
         named: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             named.setdefault(bytes(name).lower(), []).append(bytes(value))
-        if scope["method"] not in METHODS:
+        form = scope["method"] == FORM_METHOD and scope["path"].startswith(FORM_PATHS)
+        if scope["method"] not in METHODS and not form:
             return 405, f"only {' and '.join(METHODS)} are answered here"
         hosts = named.get(b"host", [])
         if len(hosts) != 1:
@@ -75,11 +79,16 @@ class Guard:
         ):
             return 403, "web pages are not answered"
         lengths = named.get(b"content-length", [])
-        if b"transfer-encoding" in named or any(length.strip() != b"0" for length in lengths):
-            return 413, "a request has no body here"
+        most = MAX_FORM_BYTES if form else 0
+        if b"transfer-encoding" in named or any(_number(length) > most for length in lengths):
+            return 413, f"a request has at most {most} bytes of body here"
         if len(scope["query_string"]) > MAX_QUERY_BYTES or len(scope["path"]) > MAX_PATH_CHARS:
             return 414, f"a request has at most {MAX_QUERY_BYTES} bytes of parameters"
         return None
+
+
+def _number(text: bytes) -> float:
+    return int(text) if text.isdigit() and len(text) < 10 else math.inf
 
 
 async def _refuse(status: int, why: str, send: Send) -> None:

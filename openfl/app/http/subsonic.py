@@ -1,8 +1,9 @@
 """What OpenSubsonic clients ask and how they are answered, as far as it is about which songs.
 
-After https://opensubsonic.netlify.app/docs: `/rest/NAME` or `/rest/NAME.view`, answers in
-`subsonic-response`, as XML or with `f=json` as JSON, failures with status 200 and a code. There is
-no audio here. Ids are those of the group's songs, and artists go by `artist:` and their name.
+After https://opensubsonic.netlify.app/docs: `/rest/NAME` or `/rest/NAME.view`, parameters in the
+address or as a form, answers in `subsonic-response`, as XML or with `f=json` as JSON, failures with
+status 200 and a code. There is no audio here. Ids are those of the group's songs, and artists go by
+`artist:` and their name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from openfl.core.song_ids import recording_id
 
 API_VERSION = "1.16.1"
 NAMESPACE = "http://subsonic.org/restapi"
-EXTENSIONS = ({"name": "apiKeyAuthentication", "versions": [1]},)
+EXTENSIONS = (
+    {"name": "apiKeyAuthentication", "versions": [1]},
+    {"name": "formPost", "versions": [1]},
+)
 ARTIST = "artist:"
 USUAL_COUNT, MOST_SONGS = 50, 500
 MAX_SALT_CHARS = 256

@@ -121,7 +121,6 @@ def recommend(
         new, remarks = _of_new_artists(candidates, catalogue, met, user)
         candidates, keys = candidates[new], keys[new]
         notes += remarks
-    discoveries = 0
     kind: Literal["known", "folded-in", "popular"]
     if given:
         kind = "known" if own is None else "folded-in"
@@ -142,17 +141,13 @@ def recommend(
         all_of = "the only song" if len(learned) == 1 else f"all {len(learned):,} songs"
         notes.append(f"user {user} has {head.verb} {all_of} that the model knows")
     elif len(candidates) < top:
-        if len(candidates):
-            plural = "song is" if len(candidates) == 1 else "songs are"
-            of_whom = " by artists new to them" if wishes.new_artists else ""
-            notes.append(
-                f"only {len(candidates)} {plural} left that user {user} has not"
-                f" {head.verb}{of_whom}"
-            )
+        notes += _few_left(len(candidates), user, head, wishes)
         if nameless:
             told = head.key_bits != ITEM_KEY_BITS
             notes.append(_nameless(nameless, len(learned), catalogue, told))
-    if wishes.not_popular and given and len(candidates):
+    # Candidates are sorted by id: equal scores keep that order.
+    best = best_of(scores, top)
+    if wishes.not_popular and given and len(best):
         distinctive = head.distinctive(fitted, keys)[0]
         best, discoveries = mixed(scores, distinctive, top, wishes.not_popular)
         are = "is a song that suits" if discoveries == 1 else "are songs that suit"
@@ -160,9 +155,6 @@ def recommend(
             f"{discoveries} of these {len(best)} {are} user {user} more than others of the group,"
             " whatever the score"
         )
-    else:
-        # Candidates are sorted by id: equal scores keep that order.
-        best = best_of(scores, top)
     why: list[tuple[Reason, ...]] = [()] * len(best)
     if wishes.why and given and len(best):
         influence = head.influence(values, item_keys(tuple(given), head.key_bits), keys[best])
@@ -182,6 +174,15 @@ def recommend(
         ),
         notes=tuple(notes),
     )
+
+
+def _few_left(count: int, user: str, head: Head, wishes: Wishes) -> list[str]:
+    """That fewer songs are left than were asked for, if any are."""
+    if not count:
+        return []
+    are = "song is" if count == 1 else "songs are"
+    of_whom = " by artists new to them" if wishes.new_artists else ""
+    return [f"only {count} {are} left that user {user} has not {head.verb}{of_whom}"]
 
 
 def _of_new_artists(
