@@ -39,12 +39,12 @@ _EXCEL = (b"\xd0\xcf\x11\xe0",)
 @dataclass(frozen=True)
 class Part:
     """One file to look at. name: as shown, "export.zip/folder/file.json". size: in bytes, unpacked
-    where that is known (of a `.gz`: packed). `open` gives a new stream of its bytes from the start,
+    where that is known (of a `.gz`: packed). `stream` gives a new one of its bytes from the start,
     which ends with a DataError when more comes than `limits` allow."""
 
     name: str
     size: int
-    open: Callable[[], BinaryIO]
+    stream: Callable[[], BinaryIO]
 
 
 @dataclass

@@ -95,7 +95,7 @@ def _tracks(reading: Reading) -> Iterator[tuple[int, dict[str, str]]]:
     """(number from 1, what is wanted of it) of each track. DataError: it is no well-formed XML."""
     tracks = _Tracks(reading.part.name)
     number = since = 0
-    with reading.open() as stream:
+    with reading.stream() as stream:
         try:
             while block := stream.read(_BLOCK):
                 tracks.parser.Parse(block, False)

@@ -119,13 +119,13 @@ class Reading:
         """A row (its line, or the number of its record) is left out."""
         self.drops.add(reason, f"{self.part.name}:{place}")
 
-    def open(self) -> BinaryIO:
+    def stream(self) -> BinaryIO:
         """Its bytes, from the start."""
-        return counted(self.part.open(), self.advance)
+        return counted(self.part.stream(), self.advance)
 
     def open_utf8(self) -> BinaryIO:
         """Its text as UTF-8, from the start."""
-        return as_utf8(self.open(), self.head.encoding)
+        return as_utf8(self.stream(), self.head.encoding)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Source:
 
 def head_of(part: Part, options: ReadOptions) -> Head:
     """The beginning of a file. DataError: it cannot be read."""
-    with told_of(part.name), part.open() as stream:
+    with told_of(part.name), part.stream() as stream:
         data = stream.read(HEAD_BYTES)
         whole = len(data) < HEAD_BYTES or not stream.read(1)
     return Head(part.name, data, whole, encoding_of(data, whole, options.encoding), options)

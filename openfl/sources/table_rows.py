@@ -33,7 +33,7 @@ def column_chunks(reading: Reading, table: Table) -> Iterator[Columns]:
     """
     name = reading.part.name
     good = bad = 0
-    with reading.open() as raw, as_text(raw, reading.head.encoding) as stream:
+    with reading.stream() as raw, as_text(raw, reading.head.encoding) as stream:
         rows = table.reader(bounded_lines(stream, name))
         if table.header:
             next(rows, None)
