@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from openfl.config import Config
@@ -10,16 +9,12 @@ from openfl.config.kinds import RATING, FactorizationTask, RatingData, RatingTas
 from openfl.core.atomic_files import atomic_write
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import DataError, GroupError
-from openfl.items import Label
-from openfl.learning.factorization.artists import like_artist, top_songs
+from openfl.learning.factorization.answers import AnswersAboutSongs
 from openfl.learning.factorization.item_names import check_items, items_of, name_items
 from openfl.learning.factorization.rating_scale import Scale
 from openfl.learning.factorization.ratings import load_ratings
-from openfl.learning.factorization.recommend import Recommendations, recommend
-from openfl.learning.factorization.similar import SimilarSongs, similar
 from openfl.learning.factorization.song_data import SongData, load_songs, ratings_file, split_of
 from openfl.learning.factorization.told_names import SongNames
-from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.learning.model_file import save_model
 from openfl.learning.rating.charter import (
     TASK_KIND,
@@ -52,14 +47,16 @@ def load_rating_data(config: Config, resumed: Charter | None = None) -> SongData
     return name_items(SongData(ratings, load_songs(config)), items, add=False, skip=skip)
 
 
-class RatingWorkload:
+class RatingWorkload(AnswersAboutSongs):
     """A `Workload` on ratings."""
+
+    head = RatingHead
 
     def __init__(self, config: Config, data: SongData) -> None:
         self._config = config
         self.data = data
         self._split = split_of(config, data.ratings)
-        self._names = SongNames(data)
+        self.names = SongNames(data)
 
     @classmethod
     def load(cls, config: Config, resumed: Charter | None = None) -> RatingWorkload:
@@ -117,48 +114,6 @@ class RatingWorkload:
             *catalogue_of_others(data),
             *few_users(self._config, len(data.ratings.users), RATING.private),
         )
-
-    def recommend(self, model: ModelView, charter: Charter, user: str, top: int) -> Recommendations:
-        """See `Workload`."""
-        return self.recommend_by(model, charter, user, top, NO_WISHES)
-
-    def recommend_by(
-        self, model: ModelView, charter: Charter, user: str, top: int, wishes: Wishes
-    ) -> Recommendations:
-        """See `KnowsSongs`."""
-        head, named = RatingHead(charter, model), self._names.catalogue()
-        return recommend(head, model, self.data.ratings, named, user, top, wishes=wishes)
-
-    def similar(self, model: ModelView, charter: Charter, song: str, top: int) -> SimilarSongs:
-        """See `KnowsSongs`."""
-        head = RatingHead(charter, model)
-        return similar(head, model, self.data.ratings, self._names.catalogue(), song, top)
-
-    def like_artist(
-        self, model: ModelView, charter: Charter, artist: str, top: int
-    ) -> SimilarSongs:
-        """See `KnowsSongs`."""
-        head, named = RatingHead(charter, model), self._names.catalogue()
-        return like_artist(head, model, self.data.ratings, named, artist, top)
-
-    def top_songs(
-        self, model: ModelView, charter: Charter, artist: str, top: int
-    ) -> Recommendations:
-        """See `KnowsSongs`."""
-        return top_songs(RatingHead(charter, model), model, self._names.catalogue(), artist, top)
-
-    @property
-    def item_kind(self) -> str:
-        """See `NamingItems`."""
-        return self.data.items
-
-    def own_labels(self) -> Mapping[int, Label]:
-        """See `NamingItems`."""
-        return self._names.own()
-
-    def hear_labels(self, labels: Iterable[tuple[int, Label]]) -> None:
-        """See `NamingItems`."""
-        self._names.hear(labels)
 
     def save_model(self, path: Path, model: ModelView, charter: Charter) -> None:
         """See `Workload`."""
