@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from openfl.core.contribution import Charter, ModelView
 from openfl.items import Label
@@ -16,12 +16,16 @@ from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.learning.heads import Head
 
 
+class _HeadOf(Protocol):
+    def __call__(self, charter: Charter, model: ModelView) -> Head: ...
+
+
 class AnswersAboutSongs:
     """The part of a workload on `data` that is the same for every kind. head: makes the head of a
     model; GroupError when the charter is of another kind. names: what songs are called, the own
     ones and what others told."""
 
-    head: ClassVar[Callable[[Charter, ModelView], Head]]
+    head: _HeadOf
     data: SongData
     names: SongNames
 
