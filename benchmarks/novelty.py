@@ -15,7 +15,7 @@ chosen on the validation part: --choose prints that.
 For `similar`, where the catalogue has genres: how often one of ten neighbours is of the genre of
 the song, over 500 songs that the group knows well, by doubt (n in evidence / (evidence + n)).
 
-    python benchmarks/novelty.py --plays ../shared/data/hetrec-lastfm [--seeds 0,1,2] [--choose]
+    python benchmarks/novelty.py --plays FOLDER [--seeds 0,1,2] [--choose]
     python benchmarks/novelty.py                        MovieLens 100K, learned as ratings
 """
 

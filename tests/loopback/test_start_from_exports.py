@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from openfl.items import item_name
 from tests import exports
 from tests.exports import Export
 from tests.process_rig import environment, openfl_node
@@ -30,19 +32,30 @@ def inspected(export: Export) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [exports.spotify, exports.listenbrainz, exports.letterboxd])
-def test_a_node_learns_from_an_export_and_picks_the_task(make: object, tmp_path: Path) -> None:
-    assert callable(make)
-    export: Export = make(tmp_path, 5)
+@pytest.mark.parametrize(
+    "make", [*exports.PERSONAL, *exports.TABLES], ids=lambda make: str(make.__name__)
+)
+def test_from_an_export_to_songs_by_name(
+    make: Callable[[Path, int], Export], tmp_path: Path
+) -> None:
+    """Recommended to a stranger, for the only listener there is has heard all."""
+    export = make(tmp_path, 5)
     told = inspected(export)
     home = tmp_path / "home"
-    events = started(home, export.path)
+    events = started(home, export.path, rounds=2)
     (data,) = (str(event) for event in events if event["event"] == "data")
     assert f"{told['items']} songs" in data
     status = json.loads(openfl_node("status", "--home", str(home), "--json"))
     assert export.task in json.dumps(status)
     kept = "ratings.csv" if export.task == "rating" else "plays.csv"
     assert (home / "data" / kept).exists()
+    songs = json.loads(openfl_node("recommend", "--home", str(home), "--user", "nobody", "--json"))
+    assert songs
+    if export.items in ("music", "film"):
+        called = export.names.values() or [(title, "") for title in export.plays]
+        names = {item_name(export.items, *name) for name in called}
+        assert {song["song_id"] for song in songs} <= names
+    assert all(song["title"] for song in songs) or not export.names
 
 
 @pytest.mark.slow
