@@ -123,7 +123,8 @@ def test_convert_says_how_to_go_on_and_the_node_can(
     said = output_of(capsys, "data", "convert", export.path, out, "--user", "ann")
     last = said.splitlines()[-1]
     data = out / "plays.csv"
-    assert last == f"now           openfl-node start --data '{data}' --set task.kind=implicit"
+    fits = "--set task.kind=implicit --set task.items=music"
+    assert last == f"now           openfl-node start --data '{data}' {fits}"
     config = load_config(None, {}, {"data.ratings_file": str(data), "task.kind": "implicit"})
     read: Any = KINDS["implicit"].load(config, None)
     assert read.ratings.users == ("ann",)
