@@ -87,7 +87,7 @@ def lines(summary: Summary) -> Iterator[str]:
     yield "rated best:" if summary.task == "rating" and summary.people == 1 else f"most {amount}:"
     for item in summary.top:
         label = f"{item.title} - {item.artist}" if item.artist else item.title
-        yield f"  {item.amount:>9,.10g}  {clean(label or item.item_id, 90)}"
+        yield f"  {item.amount:>9,.10g}  {clean(label or item.item_id, 68)}"
 
 
 def _places(places: Sequence[str]) -> str:

@@ -16,9 +16,7 @@ class RecommendConfig:
     auto: bool = setting(
         True, "Print recommendations when the last round is done, or the node is stopped."
     )
-    user: str = setting(
-        "", "User to recommend for. Empty: the user with most ratings on this node."
-    )
+    user: str = setting("", "User to recommend for. Empty: the first user of the data file.")
     count: int = setting(5, "How many songs to recommend.", unit="songs", minimum=1, maximum=1_000)
 
 

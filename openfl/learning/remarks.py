@@ -31,15 +31,18 @@ class Remark:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def what_was_read(data: SongData, one: str) -> Remark:
-    """What was read of ratings (or plays), and what was not. `one`: what a row is."""
+def what_was_read(data: SongData, one: str, added_up: bool = False) -> Remark:
+    """What was read of ratings (or plays), and what was not. `one`: what a row is; added_up: of
+    plays of one song by one user there may be many rows."""
     ratings = data.ratings
     facts = _count(len(ratings), one)
     facts += f" of {_count(len(ratings.users), 'user')} and {_count(len(ratings.songs), 'song')}"
-    if ratings.duplicates:
+    weak = sum(map(len, ratings.left_out.values()))
+    if ratings.duplicates and added_up:
+        facts += f", from {len(ratings) + ratings.duplicates + weak:,} rows"
+    elif ratings.duplicates:
         facts += f"; {_count(ratings.duplicates, 'row')} of a user and a song that occur again"
     if ratings.left_out:
-        weak = sum(map(len, ratings.left_out.values()))
         facts += f"; {weak:,} are below data.min_strength, and left out"
     rows = (ratings.source, ratings.skipped), ("the catalogue", data.catalogue.skipped)
     return _of_data(facts, rows, len(ratings))

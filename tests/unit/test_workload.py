@@ -61,6 +61,14 @@ def test_what_was_read_is_told_with_the_rows_that_were_not(configure: Configure)
     assert workload.skipped_rows == 2
 
 
+def test_plays_of_one_song_in_many_rows_are_told_as_what_they_add_up_to(
+    configure: Configure,
+) -> None:
+    text = "user_id,song_id,plays\n" + "u1,s1,1\n" * 3 + "u1,s2,1\nu2,s1,1\n"
+    told = kinds(ImplicitWorkload.load(configure(text)))["data"]
+    assert told == "3 played songs of 2 users and 2 songs, from 5 rows"
+
+
 ONE = "user_id,song_id,rating\n" + "".join(f"ann,s{n},{1 + n % 5}\n" for n in range(20))
 TWO = ONE + "bob,s1,3\n"
 

@@ -99,7 +99,7 @@ class ImplicitWorkload(AnswersAboutSongs):
         """See `Remarking`."""
         data = self.data
         return (
-            what_was_read(data, "played song"),
+            what_was_read(data, "played song", added_up=True),
             *doubtful(data.ratings),
             *catalogue_of_others(data),
             *few_users(self._config, len(data.ratings.users), IMPLICIT.private),
