@@ -12,8 +12,14 @@ from openfl_cli import options
 from openfl_cli.song_lists import FORMATS, as_csv, as_jspf, as_m3u8, jspf_note
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
-    """`--format` and, for json, `--json`, as all commands that print data have it."""
+def add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both commands take: from which data, and in which form."""
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="the ratings file, when no node runs (default: as configured)",
+    )
+    options.add_config(parser)
     either = parser.add_mutually_exclusive_group()
     either.add_argument(
         "--format",

@@ -67,6 +67,7 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
         _warning("data-doubtful", "the scale of the ratings is in doubt"),
         _warning("all-alike", "all ratings, or all classes, are the same"),
         _warning("catalogue-of-others", "the catalogue names none of the songs"),
+        _warning("named-otherwise", "`task.items` is not how the group of this home names items"),
         _warning("few-users", "of so few users that they are not hidden among each other", "users"),
         EventKind(
             "little-data",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openfl.config import Config
+from openfl.config.kinds import FactorizationTask
+from openfl.items import OPAQUE
 from openfl.learning.classification.examples import Labelled
 from openfl.learning.factorization.rating_scale import format_scale
 from openfl.learning.factorization.ratings import Ratings
@@ -77,6 +79,21 @@ def catalogue_of_others(data: SongData) -> Iterator[Remark]:
             f"none of the {len(ratings.songs):,} songs of {ratings.source} is among the"
             f" {len(catalogue):,} of the catalogue: are the ids written alike?"
             " (data.catalogue_file)",
+        )
+
+
+def named_otherwise(config: Config, data: SongData) -> Iterator[Remark]:
+    """That `task.items` has no effect, since the home is in a group that names items in another
+    way."""
+    asked = config.own(FactorizationTask).items
+    is_asked = asked != OPAQUE or config.origin("task.items").kind != "default"
+    if is_asked and asked != data.items:
+        yield Remark(
+            "warning",
+            "named-otherwise",
+            f'this home is in a group that names items by "{data.items}", and so does this node:'
+            f' task.items = "{asked}" has no effect. For a group that goes by "{asked}" take'
+            " another home folder (--home)",
         )
 
 

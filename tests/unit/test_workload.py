@@ -69,6 +69,20 @@ def test_plays_of_one_song_in_many_rows_are_told_as_what_they_add_up_to(
     assert told == "3 played songs of 2 users and 2 songs, from 5 rows"
 
 
+@pytest.mark.parametrize("kind", ["rating", "implicit"])
+def test_that_the_group_of_the_home_names_items_otherwise_is_told(
+    configure: Configure, kind: str
+) -> None:
+    """An export goes by names, and the home it is given to may be in a group of ids."""
+    load = {"rating": RatingWorkload.load, "implicit": ImplicitWorkload.load}[kind]
+    in_ids = load(configure()).found("ids")
+    told = kinds(load(configure(task__items="music"), in_ids))["named-otherwise"]
+    assert 'names items by "opaque"' in told
+    assert 'task.items = "music" has no effect' in told
+    assert "--home" in told
+    assert "named-otherwise" not in kinds(load(configure(), in_ids))
+
+
 ONE = "user_id,song_id,rating\n" + "".join(f"ann,s{n},{1 + n % 5}\n" for n in range(20))
 TWO = ONE + "bob,s1,3\n"
 

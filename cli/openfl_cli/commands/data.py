@@ -28,7 +28,7 @@ EXAMPLES = """\
   openfl-node data inspect my_spotify_data.zip
   openfl-node data inspect ratings.csv --set data.columns.user=who --json
   openfl-node data convert my_spotify_data.zip mine
-  openfl-node start --data mine/plays.csv --set task.kind=implicit"""
+  openfl-node start --data mine/plays.csv --set task.kind=implicit --set task.items=music"""
 _INSPECT = """\
 Say what is in the files: source, people, items, interactions, period, scale, what was left out and
 why, what does not look right, and which task fits."""

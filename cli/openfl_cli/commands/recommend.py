@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openfl.core.errors import NotRunningError
 from openfl_cli import exit_codes, options
-from openfl_cli.songs_out import add_format, format_of, print_songs
+from openfl_cli.songs_out import add_list_arguments, format_of, print_songs
 
 if TYPE_CHECKING:
     from openfl.learning.factorization.recommend import Recommendations
@@ -64,13 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--why", action="store_true", help="name the user's own songs that each one is due to"
     )
-    parser.add_argument(
-        "--data",
-        metavar="FILE",
-        help="the ratings file, when no node runs (default: as configured)",
-    )
-    options.add_config(parser)
-    add_format(parser)
+    add_list_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

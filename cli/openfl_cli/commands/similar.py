@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openfl.core.errors import NotRunningError
 from openfl_cli import exit_codes, options
-from openfl_cli.songs_out import add_format, format_of, print_songs
+from openfl_cli.songs_out import add_list_arguments, format_of, print_songs
 
 if TYPE_CHECKING:
     from openfl.learning.factorization.similar import SimilarSongs
@@ -35,13 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many songs (default: recommend.count of the configuration, 5)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="FILE",
-        help="the ratings file, when no node runs (default: as configured)",
-    )
-    options.add_config(parser)
-    add_format(parser)
+    add_list_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ def ratings_file(config: Config) -> Path:
     """The configured file; DataError when none is."""
     if not config.data.ratings_file:
         raise DataError(
-            "no ratings to learn from: name a CSV file with --data, or set data.ratings_file"
+            "no ratings to learn from: name a file with --data, or set data.ratings_file"
         )
     return Path(config.data.ratings_file)
 

@@ -30,6 +30,7 @@ from openfl.learning.remarks import (
     catalogue_of_others,
     doubtful,
     few_users,
+    named_otherwise,
     what_was_read,
 )
 
@@ -102,6 +103,7 @@ class ImplicitWorkload(AnswersAboutSongs):
             what_was_read(data, "played song", added_up=True),
             *doubtful(data.ratings),
             *catalogue_of_others(data),
+            *named_otherwise(self._config, data),
             *few_users(self._config, len(data.ratings.users), IMPLICIT.private),
         )
 

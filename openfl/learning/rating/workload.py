@@ -33,6 +33,7 @@ from openfl.learning.remarks import (
     catalogue_of_others,
     doubtful,
     few_users,
+    named_otherwise,
     what_was_read,
 )
 
@@ -112,6 +113,7 @@ class RatingWorkload(AnswersAboutSongs):
             *doubtful(data.ratings),
             *all_ratings_alike(data.ratings),
             *catalogue_of_others(data),
+            *named_otherwise(self._config, data),
             *few_users(self._config, len(data.ratings.users), RATING.private),
         )
 
