@@ -109,9 +109,12 @@ class Started:
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("OPENFL_")}
+    dropped = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENFL_", *dropped))}
     return kept | {
         "PYTHONPATH": os.pathsep.join((str(checkout), str(checkout / "cli"))),
+        # As where it is installed, and nothing is left behind in the checkouts.
+        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "openfl-bench-bytecode"),
         "OPENFL_NETWORK_HOST": "127.0.0.1",
         "OPENFL_TRAINING_INTERVAL_SECONDS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -127,7 +130,9 @@ def start(checkout: Path, home: Path, *more: str) -> Started:
     line = command(home, "start", "--data", str(home / "ratings.csv"), *told, *more)
     with (home / "out.log").open("wb") as log:
         began = time.time()
-        process = subprocess.Popen(line, env=environment(checkout), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            line, cwd=checkout, env=environment(checkout), stdout=log, stderr=log
+        )
     return Started(home, process, began)
 
 
@@ -157,18 +162,18 @@ def until(nodes: Sequence[Started], condition: Callable[[], bool], what: str) ->
 def known_address(checkout: Path, home: Path) -> tuple[str, str]:
     """(what the node of this home is to listen on, what others are to dial): its identity is made,
     and a port chosen that is free now."""
-    made = subprocess.run(
-        command(home, "init"), env=environment(checkout), capture_output=True, text=True
-    )
-    asked = subprocess.run(
-        command(home, "id", "--json"), env=environment(checkout), capture_output=True, text=True
-    )
-    if made.returncode or asked.returncode:
-        raise SystemExit(f"no identity could be made: {made.stderr}{asked.stderr}")
+    told = ""
+    for line in (command(home, "init"), command(home, "id", "--json")):
+        done = subprocess.run(
+            line, cwd=checkout, env=environment(checkout), capture_output=True, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"no identity could be made: {done.stderr}")
+        told = done.stdout
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"/ip4/127.0.0.1/tcp/{free.getsockname()[1]}"
-    return address, f"{address}/p2p/{json.loads(asked.stdout)['peer_id']}"
+    return address, f"{address}/p2p/{json.loads(told)['peer_id']}"
 
 
 def central(source: Path) -> SoloResult:
