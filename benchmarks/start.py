@@ -10,9 +10,9 @@ with this one, so that what else the machine does meets both.
 - together: N nodes with empty homes, started at one moment. The first has a fixed port and a known
   peer id, which the others are given; it does not listen yet when they begin. Told: seconds until
   every node has joined, until every node knows every other one, and until the group is *useful*:
-  the held-out errors that the nodes tell of their rounds, pooled over all nodes, are within 1 % of
-  those of the same task trained centrally on the same split. A round tells the error of the model
-  it began with, so this is never told too early.
+  the test error, pooled over all nodes, is within 1 % of that of the same task trained centrally on
+  the same split. Each node is asked for its own after each of its rounds; that is the error of the
+  model the round began with, so this is never told too early.
 - late: one node with an empty home comes to a group of four that has done ten rounds. Told: seconds
   from the start of its process until it listens, has joined, and is useful: it holds the group's
   model and has found what that is worth on its own held-out data. A version that says so by an
@@ -75,6 +75,8 @@ class Started:
     began: float
     """Unix seconds before the process was made."""
     events: list[dict[str, Any]] = field(default_factory=list)
+    test: float | None = None
+    """The test error of its model, as of the last round that it was asked after."""
     _read: int = 0
 
     def look(self) -> list[dict[str, Any]]:
@@ -96,11 +98,12 @@ class Started:
     def count(self, kind: str) -> int:
         return sum(event["event"] == kind for event in self.events)
 
-    @property
-    def validation(self) -> float | None:
-        """The last that it told."""
-        told = [e["data"]["validation"] for e in self.events if e["event"] in ("round", "useful")]
-        return told[-1] if told else None
+    def ask(self) -> dict[str, Any] | None:
+        """Its snapshot; None when it does not answer."""
+        with contextlib.suppress(UserError):
+            state: dict[str, Any] = call(self.home, "snapshot", timeout_seconds=5.0)
+            return state
+        return None
 
     @property
     def burnt(self) -> float:
@@ -147,16 +150,22 @@ def ended_at_the_end(nodes: list[Started]) -> Iterator[None]:
             node.process.wait(timeout=20)
 
 
-def until(nodes: Sequence[Started], condition: Callable[[], bool], what: str) -> None:
+def until(
+    nodes: Sequence[Started], condition: Callable[[], bool], what: str, tested: bool = False
+) -> None:
+    """tested: ask each node for its test error after each of its rounds."""
     deadline = time.monotonic() + GIVE_UP_SECONDS
-    for node in nodes:
-        node.look()
-    while not condition():
+    while True:
+        for node in nodes:
+            news = node.look()
+            if tested and any(event["event"] == "round" for event in news):
+                state = node.ask()
+                node.test = node.test if state is None else state["test"]
+        if condition():
+            return
         if time.monotonic() > deadline:
             raise SystemExit(f"{what} did not happen within {GIVE_UP_SECONDS:g} s")
         time.sleep(LOOK_SECONDS)
-        for node in nodes:
-            node.look()
 
 
 def known_address(checkout: Path, home: Path) -> tuple[str, str]:
@@ -191,7 +200,7 @@ def pooled(values: Sequence[tuple[float, int]]) -> float:
 def together(checkout: Path, source: Path, nodes: int, seed: int, goal: float) -> Measured:
     with tempfile.TemporaryDirectory(prefix="openfl-bench-") as folder:
         homes = deal(source, nodes, seed, Path(folder))
-        held_out = [len(split_ratings(load_ratings(h / "ratings.csv")).validation) for h in homes]
+        held_out = [len(split_ratings(load_ratings(h / "ratings.csv")).test) for h in homes]
         listen, address = known_address(checkout, homes[0])
         running: list[Started] = []
         with ended_at_the_end(running):
@@ -200,13 +209,14 @@ def together(checkout: Path, source: Path, nodes: int, seed: int, goal: float) -
             began = running[0].began
 
             def near() -> bool:
-                told = [node.validation for node in running]
-                if any(value is None for value in told):
-                    return False
-                values = [(v, n) for v, n in zip(told, held_out, strict=True) if v is not None]
-                return pooled(values) <= goal
+                values = [
+                    (node.test, n)
+                    for node, n in zip(running, held_out, strict=True)
+                    if node.test is not None
+                ]
+                return len(values) == nodes and pooled(values) <= goal
 
-            until(running, near, "a useful group")
+            until(running, near, "a useful group", tested=True)
             useful = time.time() - began
             burnt = [node.burnt for node in running]
             everybody = lambda: all(n.count("member-joined") >= nodes - 1 for n in running)  # noqa: E731
@@ -257,12 +267,10 @@ def useful_after(node: Started) -> float:
         told = node.first("useful")
         if told is not None:
             return told
-        with contextlib.suppress(UserError):
-            asked = time.time()
-            state = call(node.home, "snapshot", timeout_seconds=5.0)
-            if state["validation"] is not None:
-                told = node.first("useful")
-                return asked - node.began if told is None else told
+        asked, state = time.time(), node.ask()
+        if state is not None and state["validation"] is not None:
+            told = node.first("useful")
+            return asked - node.began if told is None else told
         time.sleep(ASK_SECONDS)
     raise SystemExit("the newcomer never knew what its group's model is worth")
 
@@ -298,7 +306,7 @@ def main() -> None:
     if options.beside is not None:
         checkouts["beside"] = options.beside.resolve()
 
-    goal = NEAR * central(source).validation.value
+    goal = NEAR * central(source).test.value
     runs: dict[str, Callable[[Path, int], Measured]] = {}
     if "together" in only:
         for nodes in options.nodes:
