@@ -18,6 +18,7 @@ from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.network.base import GossipMessage, Network, Verdict
+from openfl.network.ticks import next_tick
 from openfl.node.trainer import Trainer
 from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
@@ -25,7 +26,8 @@ from openfl.wire import messages as wire
 log = logging.getLogger(__name__)
 
 OUTGOING_QUEUE = 256
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.5
+JOINING_WATCH_SECONDS = 0.05
 LEAVE_SECONDS = 2.0
 FAREWELL_SECONDS = 0.5
 """From publishing a `Leave` to whatever closes the connections: publishing only queues it."""
@@ -159,7 +161,8 @@ class Membership:
             if now != known:
                 known = now
                 self.handle(ev.MembersReachable(now))
-            await trio.sleep(WATCH_SECONDS)
+            # Whoever joins waits for somebody to ask; whoever has joined has time.
+            await next_tick(JOINING_WATCH_SECONDS if not self.joined.is_set() else WATCH_SECONDS)
 
     async def _keep_time(self) -> None:
         while True:
