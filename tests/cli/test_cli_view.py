@@ -172,6 +172,16 @@ def test_a_saved_picture_says_that_the_node_is_not_running() -> None:
     assert "not running" not in drawn(make_snapshot())
 
 
+def test_since_when_the_node_is_useful_is_seen_while_it_runs() -> None:
+    shot = NodeSnapshot(**{**vars_of(make_snapshot()), "useful_after": 1.44})
+    assert ", useful after 1.4 s" in drawn(shot)
+    assert "useful" not in drawn(shot, running=False)
+    assert "useful" not in drawn(make_snapshot())
+    assert NodeSnapshot.from_plain(shot.to_plain()) == shot
+    assert status_json(shot, running=True)["useful_after_seconds"] == 1.44
+    assert "useful_after_seconds" not in status_json(shot, running=False)
+
+
 def test_faults_survived_are_named_and_none_is_silent() -> None:
     assert "faults 5 survived: bad-seqno 3, decode 2" in drawn(
         make_snapshot(faults={"decode": 2, "bad-seqno": 3})
