@@ -9,8 +9,8 @@ import functools
 def set_up() -> None:
     """Have the parts of libp2p and NumPy that no node uses loaded when they are called, if ever.
 
-    Changes `sys.modules` of this process (see the two modules), so it is done by whoever starts a
-    node and never by importing something. To be called before anything imports libp2p's host or
+    Changes how this process imports (see the two modules), so it is done by whoever starts a node
+    and never by importing something. To be called before anything imports libp2p's host or
     `scipy.sparse`; afterwards it changes nothing.
     """
     from openfl.learning.lazy_imports import import_scipy_sparse

@@ -132,3 +132,15 @@ def test_many_threads_may_be_the_first_to_ask() -> None:
         "print(values == [(True, False)] * 8)\n"
     )
     assert loaded_after(calls)[1] == "True"
+
+
+def test_loaders_answer_what_else_is_asked_of_them() -> None:
+    calls = (
+        f"{POSTPONE}import inspect, pkgutil\n"
+        "import libp2p.transport\n"
+        "import libp2p.crypto.rsa\n"
+        "print('import' in inspect.getsource(libp2p.transport))\n"
+        "print(b'import' in pkgutil.get_data('libp2p.transport', 'upgrader.py'))\n"
+        "print('class RSAPublicKey' in inspect.getsource(libp2p.crypto.rsa))\n"
+    )
+    assert loaded_after(calls) == (set(), "True\nTrue\nTrue")

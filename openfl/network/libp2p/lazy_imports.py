@@ -178,6 +178,9 @@ class _LateLoader(Loader):
     def __init__(self, real: Loader) -> None:
         self.real = real
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)  # what else is asked of loaders: sources, data files
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty one of the right kind."""
         return (_Collecting if spec.name in COLLECTING else _ForLater)(spec.name)
