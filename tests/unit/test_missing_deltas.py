@@ -7,12 +7,12 @@ import pytest
 
 from openfl.core.contribution import PeerId
 from openfl.group.missing_deltas import (
-    UNDER_WAY_SECONDS,
     GIVE_UP_SECONDS,
     MAX_ATTEMPTS,
     MAX_SOURCES,
     RETRY_PAUSE_SECONDS,
     UNANSWERED_SECONDS,
+    UNDER_WAY_SECONDS,
     MissingDelta,
     MissingDeltas,
 )

@@ -227,7 +227,8 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
         """Defect gossip-repeated-iwant."""
         if not self._check_iwant_rate_limit(sender_peer_id):
             return
-        for message_id in self._lazy.wanted(sender_peer_id, iwant_msg.messageIDs[:MAX_MESSAGE_IDS]):
+        ids = iwant_msg.messageIDs[:MAX_MESSAGE_IDS]
+        for message_id in self._lazy.wanted(sender_peer_id, ids, trio.current_time()):
             message = self.mcache.get(message_id)
             if message is not None:
                 self.send_rpc(sender_peer_id, rpc_pb2.RPC(publish=[message]))
