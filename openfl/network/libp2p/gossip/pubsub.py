@@ -197,7 +197,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-bad-signature")
             return
         self._mark_msg_seen(msg)
-        self.router.arrived(message_id)
+        self.router.arrived(message_id, msg_forwarder)
         self.received += 1
         if self.judge(topic, author, msg_forwarder, msg.data) is Verdict.ACCEPT:
             await self.router.publish(msg_forwarder, msg)

@@ -133,9 +133,9 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
                 self._prune_pending_messages(peer_id)
                 self._pending_messages[peer_id].append((time.time(), rpc))
 
-    def arrived(self, message_id: bytes) -> None:
+    def arrived(self, message_id: bytes, msg_forwarder: ID) -> None:
         """A message is here, for the first time, and will be judged."""
-        self._lazy.arrived(message_id)
+        self._lazy.arrived(message_id, msg_forwarder, trio.current_time())
 
     def arrived_again(self, message_id: bytes, msg_forwarder: ID, author: ID) -> None:
         """A message came that is here already."""
