@@ -31,7 +31,8 @@ from openfl.network.libp2p.addresses import is_circuit, order_addresses, strip_p
 from openfl.network.libp2p.connection_gate import MAX_HANDSHAKES
 from openfl.network.libp2p.dns import resolve_dnsaddr
 from openfl.network.libp2p.identify import PUSH_PROTOCOL, push_handler
-from openfl.network.libp2p.transport import Faults, TcpTransport, YamuxUpgrader, shielded
+from openfl.network.libp2p.transport import Faults, TcpTransport, shielded
+from openfl.network.libp2p.upgrading import YamuxUpgrader
 
 log = logging.getLogger(__name__)
 
