@@ -1,7 +1,7 @@
 """`openfl-node` that counts what it does on the wire, for frames.py.
 
 SIGUSR2 writes the counts since start to counts.json in the current folder. With BENCH_PROFILE in
-the environment the first SIGUSR1 begins a profile (processor time of the main thread) and the
+the environment the first SIGRTMIN begins a profile (processor time of the main thread) and the
 second writes it to profile.txt there; with BENCH_CRASHES the tracebacks of stream handlers go to
 stderr. Counted are calls of the system for TCP, frames of Yamux by kind, and signatures made, in
 libraries: so any version of this project can be counted.
@@ -27,6 +27,7 @@ from typing import Any
 
 import trio
 from libp2p.crypto.ed25519 import Ed25519PrivateKey
+from libp2p.host.basic_host import BasicHost
 from libp2p.security.secure_session import SecureSession
 
 COUNTS: Counter[str] = Counter()
@@ -84,6 +85,13 @@ def _install() -> None:
         return signature
 
     Ed25519PrivateKey.sign = counted_sign
+    opened = BasicHost.new_stream
+
+    async def counted_stream(self: Any, peer_id: Any, protocols: Any, *more: Any) -> Any:
+        COUNTS[f"stream-{protocols[0]}"] += 1
+        return await opened(self, peer_id, protocols, *more)
+
+    BasicHost.new_stream = counted_stream
     profile: list[cProfile.Profile] = []
 
     def dump(number: int, frame: Any) -> None:
@@ -110,7 +118,7 @@ def _install() -> None:
         log.setLevel(logging.DEBUG)
         log.addHandler(_Crashes())
     if os.environ.get("BENCH_PROFILE"):
-        signal.signal(signal.SIGUSR1, toggle)
+        signal.signal(signal.SIGRTMIN, toggle)
 
 
 if __name__ == "__main__":

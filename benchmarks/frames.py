@@ -101,10 +101,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         time.sleep(options.settle)
         before = [counts_of(*pair) for pair in zip(running, homes, strict=True)]
         if options.profile:
-            running[1].send_signal(signal.SIGUSR1)
+            running[1].send_signal(signal.SIGRTMIN)
         time.sleep(options.seconds)
         if options.profile:
-            running[1].send_signal(signal.SIGUSR1)
+            running[1].send_signal(signal.SIGRTMIN)
             wait_for(homes[1], lambda s: (homes[1] / "profile.txt").exists(), "its profile")
         after = [counts_of(*pair) for pair in zip(running, homes, strict=True)]
         states = [wait_for(home, lambda s: True, "an answer") for home in homes]
@@ -120,6 +120,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     for name in sorted(set().union(*differences) - {"round"}):
         each = [d[name] / max(1, d["round"]) for d in differences]
         print(f"  {name:24} {np.mean(each):10.1f}  (least {min(each):.1f}, most {max(each):.1f})")
+    print("  until then, a node:")
+    for name in sorted(set().union(*before)):
+        if name.startswith(("stream", "frames", "cpu")):
+            print(f"    {name:30} {np.mean([b[name] for b in before]):8.1f}")
     members = sorted({len(state["members"]) for state in states})
     faults: Counter[str] = Counter()
     for state in states:

@@ -24,6 +24,7 @@ from libp2p.transport.exceptions import MuxerUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
 
 from openfl.network.libp2p.muxer import HardenedYamux
+from openfl.network.libp2p.negotiation import EagerClient
 from openfl.network.libp2p.transport import Faults, bound_negotiation
 
 
@@ -63,6 +64,8 @@ class YamuxUpgrader(TransportUpgrader):  # type: ignore[misc]
             )
         super().__init__(security, {TProtocol(YAMUX_PROTOCOL): Yamux})
         self._faults = faults
+        for choice in (self.security_multistream, self.muxer_multistream):
+            choice._selector.multiselect_client = EagerClient()
         self._open: WeakSet[HardenedYamux] = WeakSet()
         bound_negotiation()
 
