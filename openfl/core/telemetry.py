@@ -275,6 +275,9 @@ class NodeSnapshot:
     """None while nobody else has told any, or what is learned has no names."""
     skipped_rows: int = 0
     """Of the data files: rows that cannot be used, left out because the owner said so."""
+    useful_after: float | None = None
+    """Seconds from `started_at` until the node had a model that others taught, and had judged it on
+    its own held-out data; None: not yet, or not in this run."""
 
     @property
     def strangers(self) -> int:

@@ -58,6 +58,8 @@ class Rounds:
         self._settings = settings
         self._rng = rng
         self._next_at = float("inf")
+        self._part = 1.0
+        """Of the interval, after which the next round follows the one that begins."""
         self._met_strangers = False
         """Whether new members were judged since the last round."""
         self._evaluated: object | None = None
@@ -76,13 +78,16 @@ class Rounds:
         """What others may know of how well the model fits this member's data."""
         return self.validation if self._settings.tells_fit else None
 
-    def schedule_first(self, now: float, members: int) -> None:
-        """Rounds begin; `members` are present, this one included."""
+    def schedule_first(self, now: float, members: int, *, at_once: bool = False) -> None:
+        """Rounds begin; `members` are present, this one included. at_once: the first does, for the
+        model is as good as it gets; the second then comes after part of the interval."""
         # Members that train at different moments build on each other's latest work; in lockstep
         # all would build on the same old model and need about twice the rounds.
-        alone = members < 2
-        wait = 0.0 if alone else float(self._rng.random()) * self._settings.interval_seconds
-        self._next_at = now + wait
+        part = 0.0 if members < 2 else float(self._rng.random())
+        if at_once:
+            self._next_at, self._part = now, part or 1.0
+        else:
+            self._next_at = now + part * self._settings.interval_seconds
 
     def advance(self, now: float) -> list[ev.Effect]:
         """Begin the next round if it is due."""
@@ -96,7 +101,8 @@ class Rounds:
                 return self.evaluate()
         self._met_strangers = False
         jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
-        self._next_at = now + self._settings.interval_seconds * jitter
+        self._next_at = now + self._settings.interval_seconds * jitter * self._part
+        self._part = 1.0
         if self.done:
             return [] if self._screening.model() is self._evaluated else self.evaluate()
         self.busy = True

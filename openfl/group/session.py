@@ -33,7 +33,7 @@ from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
-from openfl.group.joining import Joined, Joining
+from openfl.group.joining import FirstJudgement, Joined, Joining
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
@@ -131,6 +131,7 @@ class GroupSession:
             replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
+        self._first_judgement = FirstJudgement(replica, self.me)
         self._rounds = Rounds(self._screening, self._publisher, settings, rng, start)
         self._writer = HeartbeatWriter(
             self.me,
@@ -200,7 +201,9 @@ class GroupSession:
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
             case ev.EvaluationFinished():
-                return [*self._rounds.evaluated(event), *self._advance(now)]
+                effects = self._rounds.evaluated(event)
+                effects += self._first_judgement.ended(self.validation)
+                return [*effects, *self._advance(now)]
             case ev.TimerFired():
                 return self._on_timer(now)
             case ev.LeaveRequested():
@@ -319,6 +322,7 @@ class GroupSession:
             self._begin_rounds_if_ready(now)
         if self._phases.row.rounds:
             effects += self._rounds.advance(now)
+        self._first_judgement.begins(effects)
         return effects
 
     def _on_joined(self, joined: Joined, now: float) -> list[ev.Effect]:
@@ -328,6 +332,7 @@ class GroupSession:
         if self.replica.member_count and not self._rounds.busy:
             # What the group is worth to us, before any training.
             effects += self._rounds.evaluate()
+            self._first_judgement.begins(effects)
         members = self.replica.member_count
         return [
             *effects,
@@ -344,7 +349,7 @@ class GroupSession:
         members = self._presence.count(now)
         if self.settings.auto_start and members >= self.settings.wait_for_members:
             self._phases.follow("enough-members")
-            self._rounds.schedule_first(now, members)
+            self._rounds.schedule_first(now, members, at_once=self._joining.has_just_come(now))
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -380,6 +385,7 @@ class GroupSession:
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
         effects = self._rounds.trained(event, self._presence.count(now), now)
+        effects += self._first_judgement.ended(self.validation)
         if self._rounds.done:
             self._phases.follow("rounds-done")
         if self._writer.has_opinions_to_tell:
