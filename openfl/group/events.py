@@ -106,6 +106,26 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """How the node has fared in the last `seconds`. busy: part of them, 0 to 1, that its event loop
+    was not idle, or late to wake; late_seconds: how late a pause ended, on average; waiting: frames
+    that wait for a peer to take them, of the median peer."""
+
+    seconds: float
+    busy: float
+    late_seconds: float = 0.0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """For so many seconds until now the node handled nothing (stopped, suspended, or one long piece
+    of work): what others said meanwhile waits unread."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveRequested:
     """Leave the group for good: withdraw this member's influence."""
 
@@ -121,6 +141,8 @@ Event = (
     | TrainingFinished
     | EvaluationFinished
     | TimerFired
+    | LoadMeasured
+    | Stalled
     | LeaveRequested
 )
 

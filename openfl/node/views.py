@@ -92,6 +92,7 @@ class NodeViews:
             directory=self._groups.directory,
             items=self._learning.items,
             skipped_rows=self._learning.skipped_rows,
+            interval_seconds=0.0 if session is None else session.interval_seconds,
         )
 
     async def groups(self) -> tuple[GroupView, ...]:
