@@ -51,6 +51,7 @@ from multiaddr import Multiaddr
 
 from openfl.network.libp2p.addresses import expand_address
 from openfl.network.libp2p.dns import resolve_host
+from openfl.network.libp2p.patience import comes
 
 log = logging.getLogger(__name__)
 _FRAME_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
@@ -289,6 +290,8 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         self.buffered = 0
         """Bytes received and not read, as of the last count."""
         self._faults = faults
+        self._bodies = 0
+        """Frames with data received, as a sign of life."""
         self.circuit: Multiaddr | None = None
         """The address of the circuit this connection runs over; None when it is direct."""
         self.punched = False
@@ -331,6 +334,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         await trio.lowlevel.checkpoint()
 
     async def _read_data_body(self, length: int) -> bytes:
+        self._bodies += 1
         # Defect window-ignored.
         self._uncounted += length
         if self._uncounted >= COUNT_BUFFERED_EVERY_BYTES:
@@ -363,9 +367,9 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
                 )
             except Exception:
                 return  # the reader notices and cleans up
-            with trio.move_on_after(KEEPALIVE_TIMEOUT_SECONDS) as waiting:
-                await self._ping_event.wait()
-            if waiting.cancelled_caught and not self.event_shutting_down.is_set():
+            # Between overloaded nodes the answer may wait behind much else, which is as good.
+            answers = await comes(self._ping_event, KEEPALIVE_TIMEOUT_SECONDS, lambda: self._bodies)
+            if not answers and not self.event_shutting_down.is_set():
                 self._faults.count("peer-silent")
                 await self._cleanup_on_error()
                 return
