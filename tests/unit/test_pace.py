@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -153,7 +155,7 @@ def test_its_owner_is_told_again_only_when_it_has_changed_much_and_some_time_lat
     # From 2 to 60 s in steps of half as much again: 9 of them.
     assert 2 <= len(felt.told) <= 6
     told = [float(tell.data["interval_seconds"]) for tell in felt.told]
-    assert all(after >= 1.5 * before for before, after in zip(told, told[1:], strict=False))
+    assert all(after >= 1.5 * before for before, after in itertools.pairwise(told))
     quick = clock()
     quick.feel(int(TELL_AGAIN_SECONDS) - 1, busy=1.0)
     assert len(quick.told) == 1
@@ -161,13 +163,16 @@ def test_its_owner_is_told_again_only_when_it_has_changed_much_and_some_time_lat
 
 def test_training_that_takes_longer_than_the_interval_is_said() -> None:
     pace = Pace(SET)
-    assert not [tell for at in (5.0, 10.0) for tell in pace.trained(5.0, at)], "one slow time is none"
+    assert not [tell for at in (5.0, 10.0) for tell in pace.trained(5.0, at)], (
+        "one slow time is none"
+    )
     (tell,) = pace.trained(5.1, 15.0)
     assert isinstance(tell, ev.Tell)
     assert tell.message == "interval 2.0 -> 5.0 s: training takes that long"
     assert (pace.kept, pace.interval, pace.patience) == (5.0, SET, 1.0)
     (tell,) = pace.trained(0.1, 20.0)
-    assert isinstance(tell, ev.Tell) and tell.kind == RESTORED
+    assert isinstance(tell, ev.Tell)
+    assert tell.kind == RESTORED
 
 
 class Machine:
