@@ -94,8 +94,9 @@ class LoopWatch(trio.abc.Instrument):
         self._due = now
         return stalled
 
-    def measured(self, waiting: int) -> ev.LoadMeasured | None:
-        """The load since the last time, once there is enough to tell. waiting: see there."""
+    def measured(self, waiting: Callable[[], int]) -> ev.LoadMeasured | None:
+        """The load since the last time, once there is enough to tell. waiting: see there; asked for
+        only then."""
         now = self._clock()
         seconds = now - self._since
         if not self._measures or seconds < LOOK_SECONDS or not self._pauses:
@@ -104,7 +105,7 @@ class LoopWatch(trio.abc.Instrument):
         # One long pause (a suspended machine) is no load.
         late = min(self._late / self._pauses, STALL_SECONDS)
         self._begin()
-        return ev.LoadMeasured(min(seconds, 2 * LOOK_SECONDS), busy, late, waiting)
+        return ev.LoadMeasured(min(seconds, 2 * LOOK_SECONDS), busy, late, waiting())
 
     def _begin(self) -> None:
         self._since = self._clock()

@@ -167,14 +167,12 @@ class Membership:
             if now != known:
                 known = now
                 self.handle(ev.MembersReachable(now))
-            load = self._watch.measured(self._waiting)
+            load = self._watch.measured(self._frames_waiting)
             if load is not None:
                 self.handle(load)
             await self._watch.pause(WATCH_SECONDS)
 
-    @property
-    def _waiting(self) -> int:
-        """Frames that wait to be sent."""
+    def _frames_waiting(self) -> int:
         own = self._to_publish.statistics().current_buffer_used
         return own + self._network.statistics().waiting
 

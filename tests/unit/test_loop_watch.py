@@ -39,7 +39,7 @@ async def test_idle_is_what_the_loop_waits_for_something_to_do(
     slept(watch, clock, 1.0, 0.75)
     clock.now += 0.25
     await watch.pause(PAUSE)
-    load = watch.measured(3)
+    load = watch.measured(lambda: 3)
     assert load is not None
     assert (load.seconds, load.busy, load.late_seconds, load.waiting) == (1.0, 0.25, 0.0, 3)
 
@@ -50,7 +50,7 @@ async def test_what_it_oversleeps_it_waited_for_the_processor(
     watch = LoopWatch(clock=clock)
     slept(watch, clock, 0.5, 2.0)
     await watch.pause(PAUSE)
-    load = watch.measured(0)
+    load = watch.measured(lambda: 0)
     assert load is not None
     assert load.busy == 0.75
 
@@ -61,11 +61,11 @@ async def test_each_measurement_is_of_the_time_since_the_last(
     watch = LoopWatch(clock=clock)
     clock.now += LOOK_SECONDS
     await watch.pause(PAUSE)
-    first = watch.measured(0)
-    assert watch.measured(0) is None, "too soon"
+    first = watch.measured(lambda: 0)
+    assert watch.measured(lambda: 0) is None, "too soon"
     slept(watch, clock, LOOK_SECONDS, LOOK_SECONDS)
     await watch.pause(PAUSE)
-    second = watch.measured(0)
+    second = watch.measured(lambda: 0)
     assert first is not None
     assert second is not None
     assert (first.busy, second.busy) == (1.0, 0.0)
@@ -86,7 +86,7 @@ async def test_late_is_how_long_after_its_time_a_pause_ends(
             nursery.start_soon(go_on, PAUSE + by)
             await watch.pause(PAUSE)
     clock.now += LOOK_SECONDS
-    load = watch.measured(0)
+    load = watch.measured(lambda: 0)
     assert load is not None
     assert load.late_seconds == pytest.approx(0.2)
 
@@ -167,4 +167,4 @@ async def test_on_virtual_time_nothing_is_measured(
     with watch.watching():
         clock.now += 10 * LOOK_SECONDS
         await watch.pause(PAUSE)
-        assert watch.measured(0) is None
+        assert watch.measured(lambda: 0) is None
