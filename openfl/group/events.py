@@ -107,13 +107,13 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class LoadMeasured:
-    """How the node has fared in the last `seconds`. busy: part of them, 0 to 1, that its event loop
-    was not idle, or late to wake; late_seconds: how late a pause ended, on average; waiting: frames
-    that wait for a peer to take them, of the median peer."""
+    """How the node has fared since the last one. behind_seconds: for how long its event loop has
+    not come to rest now, and so how old what it has not read may be; most_behind_seconds: for how
+    long it did not at most, meanwhile; waiting: frames that wait for a peer to take them, of the
+    median peer."""
 
-    seconds: float
-    busy: float
-    late_seconds: float = 0.0
+    behind_seconds: float
+    most_behind_seconds: float
     waiting: int = 0
 
 

@@ -4,33 +4,36 @@ load demands.
 The method is additive increase, multiplicative decrease of the *rate* (Chiu, Jain, Analysis of the
 increase and decrease algorithms for congestion avoidance in computer networks, 1989), which leads
 many nodes that share one processor to a fair part of it without a word between them. The signal is
-not loss but how busy the event loop is, as with Node.js's event loop utilization: a loop that is
-never idle falls behind, and what it has not read waits in sockets, where nobody counts it. Between
-the two bounds nothing changes, so that it comes to rest. The rate grows by a fixed part of the set
-rate, but never by more than a quarter of itself: from far below that would overshoot each time.
+not loss but a queue that does not drain, as in CoDel (Nichols, Jacobson, Controlling queue delay,
+2012): an event loop that comes to rest has read and handled all there was, however busy it is; one
+that has not for half an interval falls behind, and what it has not read waits in sockets, where
+nobody counts it. (How late a pause ends says nothing: one that was 17 s behind was late by 0.03 s.)
+Between the two bounds nothing changes, so that it comes to rest itself. The rate grows by a fixed
+part of the set rate, but never by more than a quarter of itself: from far below that would
+overshoot each time.
 
 What others say decides nothing here: only what this node measures of itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from openfl.group import events as ev
 
-BUSY_LIMIT = 0.8
-"""Part of the time that the event loop may be busy, or late to wake."""
-LATE_LIMIT_SECONDS = 0.25
-"""How late a pause of the event loop may end, on average."""
+BEHIND_LIMIT = 0.5
+SMALLEST_LIMIT_SECONDS = 0.25
+"""For which part of the interval, or how long if that is shorter, the event loop may not come to
+rest."""
 WAITING_LIMIT = 64
 """Frames that may wait for a peer to take them: a quarter of what a queue holds."""
-WELL = 0.75
-"""Below this part of each limit a member is well, and shortens its interval again."""
+WELL = 0.4
+"""Below this part of each limit, all the time, a member is well, and shortens its interval."""
 
 SMALLEST_GROWTH = 1.05
 LARGEST_GROWTH = 1.5
-"""Of the interval, at once: just above the limit, and far above it."""
-FAR_ABOVE = 1.2
+"""Of the interval, at once."""
 RECOVERY_STEP = 1 / 16
 """Of the set rate, added at once; 11 steps from a third of it back to the whole."""
 LARGEST_RECOVERY = 1 / 4
@@ -40,8 +43,9 @@ MAX_STRETCH = 30.0
 LONGEST_SECONDS = 300.0
 """The interval is never made longer than either, unless it was set so."""
 SHORTEST_LOOK_SECONDS = 1.0
-"""A decision needs this long, and one interval, of measurements: the last one must have had its
-effect."""
+LONGEST_LOOK_SECONDS = 10.0
+"""A decision takes an interval of measurements, within these bounds; and to lengthen it again, the
+longer one must have been kept once, to have its effect."""
 
 TOLD_FROM = 1.5
 """Part of the set interval from which its owner is told, and of the told one, to be told again."""
@@ -66,9 +70,9 @@ class Pace:
         self._longest = max(set_seconds, min(MAX_STRETCH * set_seconds, LONGEST_SECONDS))
         self._since: float | None = None
         """From when the measurements count that the next decision goes by."""
-        self._seconds = 0.0
-        self._busy = self._late = self._waiting = 0.0
-        """Each integrated over `_seconds`."""
+        self._lengthened_at = float("-inf")
+        self._most_behind = 0.0
+        self._most_waiting = 0
         self._trainings: deque[float] = deque(maxlen=3)
         self._cause = ""
         self._told: float | None = None
@@ -84,6 +88,11 @@ class Pace:
     def patience(self) -> float:
         """How many times as long to wait for others, 1 to `MAX_PATIENCE`."""
         return min(self.stretch, MAX_PATIENCE)
+
+    @property
+    def behind_limit_seconds(self) -> float:
+        """For how long the event loop may not come to rest."""
+        return max(BEHIND_LIMIT * self.interval, SMALLEST_LIMIT_SECONDS)
 
     @property
     def kept(self) -> float:
@@ -102,27 +111,29 @@ class Pace:
         if self._since is None or not rounds:
             self._begin(now)
             return []
-        self._seconds += load.seconds
-        self._busy += load.seconds * load.busy
-        self._late += load.seconds * load.late_seconds
-        self._waiting += load.seconds * load.waiting
-        if now - self._since < max(self.interval, SHORTEST_LOOK_SECONDS) or not self._seconds:
+        self._most_behind = max(self._most_behind, load.most_behind_seconds)
+        self._most_waiting = max(self._most_waiting, load.waiting)
+        look = min(max(self.interval, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
+        if now - self._since < look:
             return []
-        parts = {
-            "the processor is the limit": max(
-                self._busy / self._seconds / BUSY_LIMIT,
-                self._late / self._seconds / LATE_LIMIT_SECONDS,
-            ),
-            "the network is the limit": self._waiting / self._seconds / WAITING_LIMIT,
-        }
+        behind = self._parts(load.behind_seconds, load.waiting)
+        most = self._parts(self._most_behind, self._most_waiting)
         self._begin(now)
-        cause = max(parts, key=lambda name: parts[name])
-        if parts[cause] > 1:
-            self._cause = cause
-            self.interval = min(self._longest, self.interval * _growth(parts[cause]))
-        elif parts[cause] < WELL:
+        cause = max(behind, key=lambda name: behind[name])
+        if behind[cause] > 1 and now - self._lengthened_at >= self.interval:
+            self._cause, self._lengthened_at = cause, now
+            growth = min(LARGEST_GROWTH, max(SMALLEST_GROWTH, math.sqrt(behind[cause])))
+            self.interval = min(self._longest, self.interval * growth)
+        elif max(most.values()) < WELL:
             self.interval = max(self._set, 1 / self._next_rate())
         return self._news(now)
+
+    def _parts(self, behind_seconds: float, waiting: int) -> dict[str, float]:
+        """The load in parts of what may be, by what it is of."""
+        return {
+            "the processor is the limit": behind_seconds / self.behind_limit_seconds,
+            "the network is the limit": waiting / WAITING_LIMIT,
+        }
 
     def trained(self, seconds: float, now: float) -> list[ev.Effect]:
         """A training has taken so long, from the order to the result."""
@@ -131,7 +142,7 @@ class Pace:
 
     def _begin(self, now: float) -> None:
         self._since = now
-        self._seconds = self._busy = self._late = self._waiting = 0.0
+        self._most_behind, self._most_waiting = 0.0, 0
 
     def _next_rate(self) -> float:
         rate = 1 / self.interval
@@ -165,9 +176,3 @@ class Pace:
             f"interval {before:.1f} -> {kept:.1f} s: {cause}",
             {"interval_seconds": round(kept, 3), "set_seconds": self._set, "cause": cause},
         )
-
-
-def _growth(load: float) -> float:
-    """By what to multiply the interval. `load`: in parts of the limit, above 1."""
-    far = min(1.0, (load - 1) / (FAR_ABOVE - 1))
-    return SMALLEST_GROWTH + far * (LARGEST_GROWTH - SMALLEST_GROWTH)

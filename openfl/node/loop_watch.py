@@ -1,4 +1,4 @@
-"""`LoopWatch`: how busy this node's event loop is, and whether it stood still.
+"""`LoopWatch`: whether this node's event loop keeps up, and whether it stood still.
 
 Whoever waits for others must not take its own delay for their silence, so time-outs here go by the
 time in which the node could have heard them.
@@ -17,7 +17,10 @@ from openfl.group import events as ev
 STALL_SECONDS = 1.0
 """What is less late than that is a busy loop, which still handles what comes."""
 LOOK_SECONDS = 1.0
-"""What one `LoadMeasured` covers, at least."""
+"""Between two `LoadMeasured`."""
+REST_SECONDS = 0.001
+"""A loop that has waited so long for something to do has done all there was. Less may be nothing
+but the look whether there is anything."""
 
 
 class LoopWatch(trio.abc.Instrument):
@@ -31,9 +34,8 @@ class LoopWatch(trio.abc.Instrument):
     ) -> None:
         self._measures = measures
         self._clock = clock
-        self._since = self._waits_since = clock()
-        self._idle = self._late = 0.0
-        self._pauses = 0
+        self._measured_at = self._rested_at = self._waits_since = clock()
+        self._most_behind = 0.0
         self._due = float("inf")
         self._limits: dict[trio.CancelScope, float] = {}
         """Scope -> seconds that are left to it."""
@@ -44,7 +46,7 @@ class LoopWatch(trio.abc.Instrument):
         if not self._measures:
             yield
             return
-        self._begin()
+        self._measured_at = self._rested_at = self._clock()
         trio.lowlevel.add_instrument(self)
         try:
             yield
@@ -52,21 +54,22 @@ class LoopWatch(trio.abc.Instrument):
             trio.lowlevel.remove_instrument(self)
 
     def before_io_wait(self, timeout: float) -> None:
-        """The loop has nothing to do for so many seconds, unless something comes."""
+        """The loop has nothing to do for so many seconds, unless something has come."""
         self._waits_since = self._clock()
 
     def after_io_wait(self, timeout: float) -> None:
-        """It goes on. What it overslept it was not idle, but waited for the processor."""
-        self._idle += min(self._clock() - self._waits_since, timeout)
+        """It goes on."""
+        now = self._clock()
+        if timeout > 0 and now - self._waits_since >= REST_SECONDS:
+            self._most_behind = max(self._most_behind, self._waits_since - self._rested_at)
+            self._rested_at = now
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, and note how late that ended."""
+        """Sleep, and note when that is to end."""
         began = trio.current_time()
-        due = self._due = began + seconds
+        self._due = began + seconds
         await trio.sleep(seconds)
         now = trio.current_time()
-        self._late += now - due
-        self._pauses += 1
         # However long the pause was, it could have been heard in no more of it than this.
         for scope in list(self._limits):
             self._limits[scope] -= min(now - began, 2 * seconds)
@@ -98,16 +101,9 @@ class LoopWatch(trio.abc.Instrument):
         """The load since the last time, once there is enough to tell. waiting: see there; asked for
         only then."""
         now = self._clock()
-        seconds = now - self._since
-        if not self._measures or seconds < LOOK_SECONDS or not self._pauses:
+        if not self._measures or now - self._measured_at < LOOK_SECONDS:
             return None
-        busy = min(1.0, max(0.0, 1 - self._idle / seconds))
-        # One long pause (a suspended machine) is no load.
-        late = min(self._late / self._pauses, STALL_SECONDS)
-        self._begin()
-        return ev.LoadMeasured(min(seconds, 2 * LOOK_SECONDS), busy, late, waiting())
-
-    def _begin(self) -> None:
-        self._since = self._clock()
-        self._idle = self._late = 0.0
-        self._pauses = 0
+        behind = now - self._rested_at
+        most = max(self._most_behind, behind)
+        self._measured_at, self._most_behind = now, 0.0
+        return ev.LoadMeasured(behind, most, waiting())

@@ -6,7 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from openfl.node.loop_watch import LOOK_SECONDS, STALL_SECONDS, LoopWatch
+from openfl.group import events as ev
+from openfl.node.loop_watch import LOOK_SECONDS, REST_SECONDS, STALL_SECONDS, LoopWatch
 
 PAUSE = 0.25
 
@@ -32,63 +33,52 @@ def clock() -> HandClock:
     return HandClock()
 
 
-async def test_idle_is_what_the_loop_waits_for_something_to_do(
-    clock: HandClock, autojump_clock: trio.testing.MockClock
-) -> None:
+def watched(clock: HandClock) -> LoopWatch:
     watch = LoopWatch(clock=clock)
-    slept(watch, clock, 1.0, 0.75)
+    slept(watch, clock, 1.0, 0.1)
+    return watch
+
+
+def measured(watch: LoopWatch, waiting: int = 0) -> ev.LoadMeasured:
+    load = watch.measured(lambda: waiting)
+    assert load is not None
+    return load
+
+
+def test_behind_is_how_long_the_loop_has_not_come_to_rest(clock: HandClock) -> None:
+    watch = watched(clock)
+    clock.now += 3.0
+    load = measured(watch, 7)
+    assert (load.behind_seconds, load.most_behind_seconds, load.waiting) == (3.0, 3.0, 7)
+    clock.now += 2.0
+    assert measured(watch).behind_seconds == 5.0, "it goes on"
+
+
+def test_a_loop_that_has_caught_up_is_not_behind_but_was(clock: HandClock) -> None:
+    watch = watched(clock)
+    clock.now += 3.0
+    slept(watch, clock, 1.0, 0.5)
     clock.now += 0.25
-    await watch.pause(PAUSE)
-    load = watch.measured(lambda: 3)
-    assert load is not None
-    assert (load.seconds, load.busy, load.late_seconds, load.waiting) == (1.0, 0.25, 0.0, 3)
+    load = measured(watch)
+    assert (load.behind_seconds, load.most_behind_seconds) == (0.25, 3.0)
+    slept(watch, clock, 1.0, 1.0)
+    assert measured(watch).most_behind_seconds == 0.25
 
 
-async def test_what_it_oversleeps_it_waited_for_the_processor(
-    clock: HandClock, autojump_clock: trio.testing.MockClock
-) -> None:
-    watch = LoopWatch(clock=clock)
-    slept(watch, clock, 0.5, 2.0)
-    await watch.pause(PAUSE)
-    load = watch.measured(lambda: 0)
-    assert load is not None
-    assert load.busy == 0.75
+def test_looking_whether_there_is_anything_is_no_rest(clock: HandClock) -> None:
+    watch = watched(clock)
+    for _ in range(20):
+        clock.now += 0.1
+        slept(watch, clock, 0.0, 0.5)  # nothing to wait for: it was kept from going on
+        slept(watch, clock, 1.0, REST_SECONDS / 2)
+    assert measured(watch).behind_seconds == pytest.approx(12.0, abs=0.1)
 
 
-async def test_each_measurement_is_of_the_time_since_the_last(
-    clock: HandClock, autojump_clock: trio.testing.MockClock
-) -> None:
-    watch = LoopWatch(clock=clock)
+def test_between_measurements_there_is_a_pause(clock: HandClock) -> None:
+    watch = watched(clock)
     clock.now += LOOK_SECONDS
-    await watch.pause(PAUSE)
-    first = watch.measured(lambda: 0)
-    assert watch.measured(lambda: 0) is None, "too soon"
-    slept(watch, clock, LOOK_SECONDS, LOOK_SECONDS)
-    await watch.pause(PAUSE)
-    second = watch.measured(lambda: 0)
-    assert first is not None
-    assert second is not None
-    assert (first.busy, second.busy) == (1.0, 0.0)
-
-
-async def test_late_is_how_long_after_its_time_a_pause_ends(
-    clock: HandClock, mock_clock: trio.testing.MockClock
-) -> None:
-    watch = LoopWatch(clock=clock)
-    late = iter((0.1, 0.3))
-
-    async def go_on(seconds: float) -> None:
-        await trio.testing.wait_all_tasks_blocked()
-        mock_clock.jump(seconds)
-
-    for by in late:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(go_on, PAUSE + by)
-            await watch.pause(PAUSE)
-    clock.now += LOOK_SECONDS
-    load = watch.measured(lambda: 0)
-    assert load is not None
-    assert load.late_seconds == pytest.approx(0.2)
+    measured(watch)
+    assert watch.measured(lambda: 1 // 0) is None
 
 
 async def stand_still(watch: LoopWatch, mock_clock: trio.testing.MockClock, seconds: float) -> None:
@@ -160,11 +150,8 @@ async def test_the_loop_is_watched_within_the_block_only() -> None:
     assert len(seen) == count
 
 
-async def test_on_virtual_time_nothing_is_measured(
-    clock: HandClock, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_on_virtual_time_nothing_is_measured(clock: HandClock) -> None:
     watch = LoopWatch(measures=False, clock=clock)
     with watch.watching():
         clock.now += 10 * LOOK_SECONDS
-        await watch.pause(PAUSE)
         assert watch.measured(lambda: 0) is None

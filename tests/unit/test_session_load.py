@@ -14,11 +14,17 @@ from openfl.wire import messages as wire
 from tests.group_rig import Member, Rig, contribution, quick
 
 
-def feel(rig: Rig, member: Member, seconds: int, busy: float) -> None:
+def loaded_by(member: Member, load: float) -> ev.LoadMeasured:
+    """`load`: in parts of what may be."""
+    behind = load * max(0.25, member.session.interval_seconds / 2)
+    return ev.LoadMeasured(behind, behind)
+
+
+def feel(rig: Rig, member: Member, seconds: int, load: float) -> None:
     """So many seconds with this load, rounds included."""
     for _ in range(seconds):
         rig.pass_time(1.0)
-        rig.give(member, ev.LoadMeasured(1.0, busy))
+        rig.give(member, loaded_by(member, load))
         finish_work(rig, member)
 
 
@@ -37,24 +43,24 @@ def learner(rig: Rig, number: int | None = None) -> Member:
     return member
 
 
-def rounds_in(rig: Rig, member: Member, seconds: int, busy: float) -> int:
+def rounds_in(rig: Rig, member: Member, seconds: int, load: float) -> int:
     before = member.session.round
-    feel(rig, member, seconds, busy)
+    feel(rig, member, seconds, load)
     return member.session.round - before
 
 
 def test_rounds_come_more_slowly_under_load_and_as_set_afterwards() -> None:
     rig = Rig(quick())
     member = learner(rig)
-    well = rounds_in(rig, member, 30, busy=0.2)
-    feel(rig, member, 30, busy=1.0)
-    loaded = rounds_in(rig, member, 30, busy=1.0)
+    well = rounds_in(rig, member, 30, load=0.2)
+    feel(rig, member, 30, load=3.0)
+    loaded = rounds_in(rig, member, 30, load=3.0)
     assert well > 25
     assert loaded < 5
     assert member.session.interval_seconds > 4
-    feel(rig, member, 300, busy=0.2)
+    feel(rig, member, 300, load=0.2)
     assert member.session.interval_seconds == 1.0
-    assert rounds_in(rig, member, 30, busy=0.2) > 25
+    assert rounds_in(rig, member, 30, load=0.2) > 25
     assert LENGTHENED in member.kinds()
     assert member.kinds().count(RESTORED) == 1
 
@@ -62,11 +68,11 @@ def test_rounds_come_more_slowly_under_load_and_as_set_afterwards() -> None:
 def test_a_round_that_is_awaited_is_put_off_as_soon_as_the_interval_grows() -> None:
     rig = Rig(quick(interval_seconds=10.0))
     member = learner(rig)
-    feel(rig, member, 12, busy=1.0)
+    feel(rig, member, 12, load=3.0)
     assert member.session.interval_seconds == pytest.approx(15.0)
     assert member.session.round == 2, "the first at once, the next after an interval"
     # It would come 9 to 11 s after the one before.
-    feel(rig, member, 10, busy=1.0)
+    feel(rig, member, 10, load=3.0)
     assert member.session.round == 2
 
 
@@ -80,7 +86,7 @@ def test_members_that_trained_at_different_moments_go_on_to_do_so() -> None:
         rig.pass_time(0.2)
         for member in members:
             if second % 5 == 0:
-                rig.give(member, ev.LoadMeasured(1.0, 1.0 if second < 30 * 5 else 0.7))
+                rig.give(member, loaded_by(member, 3.0 if second < 30 * 5 else 0.7))
             if member.wants_training:
                 seen[member.peer_id].append(rig.now)
             finish_work(rig, member)
@@ -93,7 +99,7 @@ def test_members_that_trained_at_different_moments_go_on_to_do_so() -> None:
 def test_before_its_rounds_begin_a_member_keeps_its_interval() -> None:
     rig = Rig(quick(auto_start=False))
     member = learner(rig)
-    feel(rig, member, 60, busy=1.0)
+    feel(rig, member, 60, load=3.0)
     assert member.session.interval_seconds == 1.0
 
 
@@ -108,12 +114,12 @@ def test_heartbeats_become_rarer_but_not_so_rare_that_others_miss_the_member() -
         return False
 
     rig.lost = note
-    feel(rig, member, 60, busy=0.2)
+    feel(rig, member, 60, load=0.2)
     well = len(heard)
-    feel(rig, member, 120, busy=1.0)
+    feel(rig, member, 120, load=3.0)
     heard.clear()
     before = len(other.told)
-    feel(rig, member, 60, busy=1.0)
+    feel(rig, member, 60, load=3.0)
     assert member.session.interval_seconds > 20, "longer than members are waited for"
     assert 0 < len(heard) < well
     longest = max(b - a for a, b in itertools.pairwise(heard))
@@ -124,13 +130,13 @@ def test_heartbeats_become_rarer_but_not_so_rare_that_others_miss_the_member() -
 def test_a_loaded_member_waits_longer_for_others_and_for_answers() -> None:
     rig = Rig(quick())
     member, other = learner(rig), learner(rig)
-    feel(rig, member, 60, busy=1.0)
+    feel(rig, member, 60, load=3.0)
     other.online = False
     rig.connect()
     presence = int(rig.settings.presence_seconds)
-    feel(rig, member, presence + 5, busy=1.0)
+    feel(rig, member, presence + 5, load=3.0)
     assert "member-away" not in member.kinds()
-    feel(rig, member, int(MAX_PATIENCE * presence), busy=1.0)
+    feel(rig, member, int(MAX_PATIENCE * presence), load=3.0)
     assert member.kinds().count("member-away") == 1
 
 
