@@ -1,14 +1,14 @@
 """Many real nodes on one machine: what is received again, what it costs, and who keeps up.
 
-Starts N `openfl-node start` processes on 127.0.0.1, each with some users of MovieLens 100K, and asks
-each of them for its state twice a second, until `--seconds` after the last was started. Told are:
+Starts N `openfl-node start` processes on 127.0.0.1, each with some users of MovieLens 100K, and
+asks each of them for its state twice a second, until `--seconds` after the last was started. Told:
 
 - seconds from the last start until the held-out error of all is within 1 % of central training;
 - amplification: bytes received by all / ((N - 1) x bytes of the deltas published by all), in the
   settled part (the last `--settled` seconds);
 - CPU a node and round, KB sent a node and round, rounds a second, in the settled part;
 - in time: of all pairs of members, the share in which one knew, at the latest one round's interval
-  after another had published a round, that very round or a later one;
+  after another had published a round, that very round or a later one; and the same for 5 s;
 - members: the smallest number of present members that any node told after it had once counted N.
 
 With `--beside DIRECTORY`, another checkout runs in turn with this one, so that both are measured
@@ -74,6 +74,7 @@ class Result:
     published_kb: float
     rounds_a_second: float
     in_time: float
+    in_five_seconds: float
     fewest_members: int
     longest_interval: float
     faults: Mapping[str, int]
@@ -189,6 +190,7 @@ def measure(options: argparse.Namespace, reference: float, seed: int, folder: Pa
         published_kb=published / rounds / 1000,
         rounds_a_second=rounds / (end.at - begin.at) / options.nodes,
         in_time=in_time(settled, peers, options.interval),
+        in_five_seconds=in_time(settled, peers, 5.0),
         fewest_members=fewest_members(polls, options.nodes),
         longest_interval=(end.at - begin.at)
         / max(1, min(b - a for a, b in zip(begin.rounds, end.rounds, strict=True))),
@@ -230,6 +232,7 @@ def show(name: str, results: Sequence[Result]) -> None:
         "rounds_a_second",
         "longest_interval",
         "in_time",
+        "in_five_seconds",
         "fewest_members",
     ):
         print(f"  {field}: {median([getattr(result, field) for result in results])}")

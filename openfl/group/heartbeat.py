@@ -18,6 +18,9 @@ from openfl.group.roster import Roster
 from openfl.group.screening import Screening
 from openfl.wire import messages as wire
 
+OPINION_STEPS = (-2.0, -0.75, 2.0)
+"""A z that passes one of these is news to the other judges: see `MemberJudge`'s settings."""
+
 
 class HeartbeatWriter:
     """`me`: the member that speaks. `rng` picks whom to name when not all fit into one message."""
@@ -41,6 +44,18 @@ class HeartbeatWriter:
         self._screening = screening
         self._admission = admission
         self._rng = rng
+        self._told: dict[PeerId, int] = {}
+        """member -> how many of `OPINION_STEPS` the last z told of it passed."""
+
+    @property
+    def has_opinions_to_tell(self) -> bool:
+        """Whether what others were told of members' influence is not so any more."""
+        return any(
+            _step(opinion) != self._told.get(state.peer_id)
+            for state in self._replica.members()
+            if state.peer_id != self._me
+            and (opinion := self._screening.opinion(state.peer_id)) is not None
+        )
 
     def write(self, round_number: int, fit: Evaluation | None, now: float) -> wire.Heartbeat:
         """The heartbeat of this moment. Whoever left is named once, then others may ask."""
@@ -48,6 +63,12 @@ class HeartbeatWriter:
         versions = [v for v in self._heard_versions(now) if v.author not in gone]
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
+        named = self._as_many_as_fit(versions)
+        members = {version.author for version in versions}
+        self._told = {peer: step for peer, step in self._told.items() if peer in members}
+        for version in named:
+            if version.opinion is not None:
+                self._told[version.author] = _step(version.opinion)
         return wire.Heartbeat(
             epoch=self._publisher.epoch,
             seqno=self._publisher.seqno,
@@ -55,7 +76,7 @@ class HeartbeatWriter:
             examples=self._publisher.examples,
             fit=fit,
             members=self._replica.member_count,
-            versions=self._as_many_as_fit(versions),
+            versions=named,
             replica=self._replica.digest(),
             invitation=self._admission.own,
         )
@@ -89,3 +110,7 @@ class HeartbeatWriter:
             picked = self._rng.choice(len(versions), most, replace=False)
             versions = [versions[i] for i in sorted(picked)]
         return tuple(versions)
+
+
+def _step(opinion: float) -> int:
+    return sum(opinion >= step for step in OPINION_STEPS)

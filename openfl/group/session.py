@@ -393,6 +393,8 @@ class GroupSession:
         effects = self._rounds.trained(event, self._presence.count(now), now)
         if self._rounds.done:
             self._phases.follow("rounds-done")
+        if self._writer.has_opinions_to_tell:
+            self._heartbeat.reset(now)
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:

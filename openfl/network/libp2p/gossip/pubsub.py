@@ -180,10 +180,12 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-malformed")
             return
         topic = msg.topicIDs[0]
-        if topic not in self.topic_ids or self._is_msg_seen(msg):
-            return
         author = ID(msg.from_id)
-        if author == self.my_id:
+        if topic not in self.topic_ids or author == self.my_id:
+            return
+        message_id = self.get_message_id(msg)
+        if self._is_msg_seen(msg):
+            self.router.arrived_again(message_id, msg_forwarder, author)
             return
         try:
             signed = signature_validator(msg)
@@ -195,6 +197,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-bad-signature")
             return
         self._mark_msg_seen(msg)
+        self.router.arrived(message_id)
         self.received += 1
         if self.judge(topic, author, msg_forwarder, msg.data) is Verdict.ACCEPT:
             await self.router.publish(msg_forwarder, msg)
