@@ -307,7 +307,7 @@ class DeltaReceiver:
         if len(self._hearsay) >= MAX_HEARSAY:
             for peer in list(self._hearsay):
                 entry = self._roster.get(peer)
-                if entry is None or not self._roster.is_present(entry, now):
+                if entry is None or not self._roster.is_present(peer, entry, now):
                     self._hearsay.discard(peer)
                     self._roster.forget(peer)
         if len(self._hearsay) >= MAX_HEARSAY:

@@ -35,6 +35,7 @@ from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.joining import FirstJudgement, Joined, Joining
 from openfl.group.missing_deltas import MissingDeltas
+from openfl.group.pace import Pace
 from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
@@ -132,7 +133,8 @@ class GroupSession:
         )
         self._joining = Joining(replica, self._fetcher, rng)
         self._first_judgement = FirstJudgement(replica, self.me)
-        self._rounds = Rounds(self._screening, self._publisher, settings, rng, start)
+        self._pace = Pace(settings.interval_seconds)
+        self._rounds = Rounds(self._screening, self._publisher, self._pace, settings, rng, start)
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -206,6 +208,10 @@ class GroupSession:
                 return [*effects, *self._advance(now)]
             case ev.TimerFired():
                 return self._on_timer(now)
+            case ev.LoadMeasured():
+                return self._on_load(event, now)
+            case ev.Stalled():
+                return self._on_stalled(event.seconds)
             case ev.LeaveRequested():
                 return self._on_leave()
 
@@ -247,6 +253,11 @@ class GroupSession:
     def last_round(self) -> int:
         """The round after which this session is done; 0: it goes on until it is stopped."""
         return self._rounds.last_round
+
+    @property
+    def interval_seconds(self) -> float:
+        """Between the beginnings of two rounds, as it is kept now; see `Pace`."""
+        return self._pace.kept
 
     @property
     def validation(self) -> Evaluation | None:
@@ -380,7 +391,7 @@ class GroupSession:
             # Whoever is new here may be the only way to a part of the group that was cut off.
             self._heartbeat.reset(now)
             self._missing.sources_changed(now)
-        self._reachable = peers
+        self._reachable = self._roster.connected = peers
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
@@ -403,6 +414,21 @@ class GroupSession:
             effects += self._silence.advance(members, now)
         effects += self._upkeep.advance(now, keep=self._phases.row.keeps)
         return [*effects, *self._pull(now), *self._advance(now)]
+
+    def _on_load(self, load: ev.LoadMeasured, now: float) -> list[ev.Effect]:
+        self._rounds.interval_changes(now)
+        news = self._pace.measured(load, now, rounds=self._phases.row.rounds)
+        self._heartbeat.stretch(self._pace.stretch)
+        patience = self._pace.patience
+        self._roster.patience = self._fetcher.patience = patience
+        self._silence.stretch(patience)
+        return [*news, *self._advance(now)]
+
+    def _on_stalled(self, seconds: float) -> list[ev.Effect]:
+        """Nobody was silent; it was this node that did not listen."""
+        self._roster.excuse(seconds)
+        self._silence.excuse(seconds)
+        return []
 
     def _on_leave(self) -> list[ev.Effect]:
         self._phases.leave()

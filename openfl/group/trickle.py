@@ -19,7 +19,7 @@ class Trickle:
         """Not started. ValueError unless 0 < min_seconds <= max_seconds."""
         if not 0 < min_seconds <= max_seconds:
             raise ValueError("0 < min_seconds <= max_seconds must hold")
-        self._min = min_seconds
+        self._min = self._set_min = min_seconds
         self._max = max_seconds
         self._redundancy = redundancy
         self._rng = rng
@@ -38,6 +38,11 @@ class Trickle:
         """Something changed: back to the shortest interval, unless already there."""
         if self._started and self._interval > self._min:
             self._begin(now, self._min)
+
+    def stretch(self, factor: float) -> None:
+        """From the next interval on the shortest one is `factor` times as long as it was set. The
+        longest stays: others take whoever is silent for longer to be away."""
+        self._min = min(self._set_min * factor, self._max)
 
     def hear_consistent(self) -> None:
         """Another node said what we would say."""

@@ -32,6 +32,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 from multiaddr import Multiaddr
 
 from openfl.network.libp2p.muxed_stream import FRAME_HEADER, HardenedYamuxStream, frame_header
+from openfl.network.libp2p.patience import comes
 from openfl.network.libp2p.transport import Faults, shielded, take
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         """The address of the circuit this connection runs over; None when it is direct."""
         self.punched = False
         """Made by hole punching: nobody can dial the address it goes to."""
+        self._bodies = 0
+        """Frames with data received, as a sign of life."""
         self._uncounted = 0
         self._ahead = b""
         """Read from the connection, not yet taken; `_taken` bytes of it are."""
@@ -211,6 +214,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         if length > MAX_WINDOW_SIZE:
             self._faults.against(self.peer_id, "frame-malformed")
             raise _Ended(f"a frame of {length} bytes")
+        self._bodies += 1
         self._bound_what_is_buffered(length)
         if length <= len(self._ahead) - self._taken:
             body = await self._exactly(length)
@@ -289,9 +293,9 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
                 await self._write_frame(frame_header(TYPE_PING, FLAG_SYN, 0, self._ping_id))
             except Exception:
                 return  # the reader notices and cleans up
-            with trio.move_on_after(KEEPALIVE_TIMEOUT_SECONDS) as waiting:
-                await self._ping_event.wait()
-            if waiting.cancelled_caught and not self.event_shutting_down.is_set():
+            # Between overloaded nodes the answer may wait behind much else, which is as good.
+            answers = await comes(self._ping_event, KEEPALIVE_TIMEOUT_SECONDS, lambda: self._bodies)
+            if not answers and not self.event_shutting_down.is_set():
                 self._faults.count("peer-silent")
                 await self._cleanup_on_error()
                 return

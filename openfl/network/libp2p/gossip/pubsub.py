@@ -242,6 +242,12 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         with trio.move_on_after(1), contextlib.suppress(Exception):
             await stream.close()
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the median peer: one slow peer says nothing of this node."""
+        depths = sorted(len(queue._queue) for queue in self.peer_queues.values())
+        return depths[len(depths) // 2] if depths else 0
+
     # Peers that come, go and come back
 
     async def _handle_new_peer(self, peer_id: ID) -> None:
