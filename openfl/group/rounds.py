@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
+from openfl.group.lottery import Lottery
 from openfl.group.publisher import Publisher
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings, SessionStart
@@ -37,6 +38,7 @@ class Rounds:
         settings: SessionSettings,
         rng: np.random.Generator,
         start: SessionStart,
+        lottery: Lottery,
     ) -> None:
         """No round is scheduled yet: see `schedule_first`."""
         self.round = start.round
@@ -57,6 +59,7 @@ class Rounds:
         self._publisher = publisher
         self._settings = settings
         self._rng = rng
+        self._lottery = lottery
         self._next_at = float("inf")
         self._met_strangers = False
         """Whether new members were judged since the last round."""
@@ -118,12 +121,15 @@ class Rounds:
         return self._note(event.validation, event.losses)
 
     def trained(self, event: ev.TrainingFinished, members: int, now: float) -> list[ev.Effect]:
-        """What came of a `Train`: the round is done, and told to the group."""
+        """What came of a `Train`: the round is done, and told to the group when it is this
+        member's turn. `members`: present ones, this one included."""
         self.busy = False
         self.round += 1
         effects = self._note(event.validation, event.losses)
         self._screening.judged(event.influence)
-        effects += self._publish(event.contribution, now)
+        if self.round == self.last_round or self._lottery.draws(self.round, members):
+            self._lottery.published(self.round)
+            effects += self._publish(event.contribution, now)
         effects.append(
             ev.Tell(
                 "info",

@@ -34,6 +34,7 @@ from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.joining import Joined, Joining
+from openfl.group.lottery import Lottery
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
@@ -131,7 +132,8 @@ class GroupSession:
             replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
-        self._rounds = Rounds(self._screening, self._publisher, settings, rng, start)
+        lottery = Lottery(self.me, settings.target_publishers)
+        self._rounds = Rounds(self._screening, self._publisher, settings, rng, start, lottery)
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -379,7 +381,8 @@ class GroupSession:
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
-        effects = self._rounds.trained(event, self._presence.count(now), now)
+        members = max(self._presence.count(now), self.settings.assumed_members)
+        effects = self._rounds.trained(event, members, now)
         if self._rounds.done:
             self._phases.follow("rounds-done")
         return effects + self._advance(now)

@@ -150,6 +150,12 @@ class TrainingSection:
     refresh_fraction: float = setting(
         0.1, "Part of its rows that it sends again each round.", minimum=0.0, maximum=1.0
     )
+    target_publishers: int = setting(
+        64,
+        "About how many members of a large group publish in each round: they take turns. 0: all.",
+        minimum=0,
+        maximum=65_536,
+    )
     rule: str = setting(
         "screened-mean",
         "How contributions become one model, as `aggregation.rule` of a node's configuration. The"

@@ -53,6 +53,7 @@ class SharedMedium:
             usual,
             heartbeat_seconds=SILENCE_SECONDS,
             wait_for_members=1,
+            assumed_members=len(self._state.members),
             aggregation=AggregationSettings(rule="mean"),
         )
 
