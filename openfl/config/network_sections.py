@@ -163,7 +163,7 @@ class GossipConfig:
         maximum=1,
     )
     target_publishers: int = setting(
-        64,
+        48,
         "About how many members publish in each round. In a larger group they take turns, so that"
         " what a node receives does not grow with the group. 0: all publish every round.",
         unit="members",

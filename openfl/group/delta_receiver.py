@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
+from itertools import islice
 
 from openfl.aggregation.replica import MergeKind, MergeResult, Replica
 from openfl.aggregation.version_vector import NOTHING, Version
@@ -29,10 +30,14 @@ MAX_HEARSAY = 64
 """Members known by the word of others alone."""
 
 
+GRACE_SECONDS = 1.0
+"""What came so lately may be on its way to others: that they lack it means nothing yet."""
+
+
 class Agreement(Enum):
     """How what a heartbeat says agrees with what this member has. LACKS: its sender lacks
-    something. SAME: the sender has the same and has heard of this member lately, so that it says
-    what this one would say. OTHER: neither."""
+    something that has been here for a while. SAME: the sender has the same and has heard of this
+    member lately, so that it says what this one would say. OTHER: neither."""
 
     LACKS = "lacks"
     SAME = "same"
@@ -65,6 +70,8 @@ class DeltaReceiver:
         self._on_merged = merged
         self._gone: dict[PeerId, int] = {}
         """author -> epoch that it left in, though some member still counts it: to be told."""
+        self._changed: dict[PeerId, float] = {}
+        """author -> when something of it was last merged; in that order."""
         self._hearsay: set[PeerId] = set()
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
@@ -158,7 +165,8 @@ class DeltaReceiver:
             # Only a part of what it has: what is not named is not lacking.
             ours = {peer: version for peer, version in ours.items() if peer in theirs}
         lacks = bool(self._gone) or any(
-            theirs.get(peer, NOTHING) < version for peer, version in ours.items()
+            theirs.get(peer, NOTHING) < version and not self._just_came(peer, now)
+            for peer, version in ours.items()
         )
         return Agreement.LACKS if lacks else Agreement.OTHER
 
@@ -166,6 +174,10 @@ class DeltaReceiver:
         """author -> epoch that it left in, where some member still counts it; each once."""
         gone, self._gone = self._gone, {}
         return gone
+
+    def latest(self, count: int) -> list[PeerId]:
+        """The authors of whom something was merged last, latest first; at most `count`."""
+        return list(islice(reversed(self._changed), count))
 
     # --- from answers -----------------------------------------------------------------------------
 
@@ -217,6 +229,9 @@ class DeltaReceiver:
         recently = self._roster.presence_seconds / 2
         return any(v.author == self._me and v.age_seconds <= recently for v in message.versions)
 
+    def _just_came(self, author: PeerId, now: float) -> bool:
+        return now - self._changed.get(author, float("-inf")) < GRACE_SECONDS
+
     def _is_member(self, author: PeerId) -> bool:
         """Whoever serves what a stranger signed may have known it as a member: nobody is blamed."""
         if self._admission.admits(author):
@@ -248,6 +263,10 @@ class DeltaReceiver:
         effects: list[ev.Effect] = []
         if result.kind is MergeKind.MERGED:
             self.deltas_merged += 1
+            self._changed.pop(author, None)
+            self._changed[author] = now
+            if len(self._changed) > self._replica.limits.max_members:
+                del self._changed[next(iter(self._changed))]
             self._on_merged(author)
         elif result.kind is MergeKind.REFUSED:
             self._count(f"refused-{result.reason}")

@@ -18,9 +18,14 @@ from openfl.group.roster import Roster
 from openfl.group.screening import Screening
 from openfl.wire import messages as wire
 
+MAX_NAMED = 64
+"""Versions in one heartbeat: most of them those that changed last, which is where something is
+missing if anywhere, the others any. So heartbeats do not grow with the group."""
+NAMED_AS_LATEST = 48
+
 
 class HeartbeatWriter:
-    """`me`: the member that speaks. `rng` picks whom to name when not all fit into one message."""
+    """`me`: the member that speaks. `rng` picks whom to name when that is not everybody."""
 
     def __init__(
         self,
@@ -42,10 +47,14 @@ class HeartbeatWriter:
         self._admission = admission
         self._rng = rng
 
-    def write(self, round_number: int, fit: Evaluation | None, now: float) -> wire.Heartbeat:
-        """The heartbeat of this moment. Whoever left is named once, then others may ask."""
+    def write(
+        self, round_number: int, fit: Evaluation | None, now: float, *, brief: bool = False
+    ) -> wire.Heartbeat:
+        """The heartbeat of this moment. Whoever left is named once, then others may ask. `brief`:
+        beside those nobody is named."""
         gone = self._delta_receiver.take_gone()
-        versions = [v for v in self._heard_versions(now) if v.author not in gone]
+        heard = [] if brief else self._heard_versions(now)
+        versions = self._as_many_as_fit([v for v in heard if v.author not in gone])
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
         return wire.Heartbeat(
@@ -55,7 +64,7 @@ class HeartbeatWriter:
             examples=self._publisher.examples,
             fit=fit,
             members=self._replica.member_count,
-            versions=self._as_many_as_fit(versions),
+            versions=tuple(versions[-wire.LIMITS.max_heartbeat_versions :]),
             replica=self._replica.digest(),
             invitation=self._admission.own,
         )
@@ -82,10 +91,12 @@ class HeartbeatWriter:
                 versions.append(wire.HeardVersion(peer, entry.epoch, 0, age))
         return versions
 
-    def _as_many_as_fit(self, versions: list[wire.HeardVersion]) -> tuple[wire.HeardVersion, ...]:
-        most = wire.LIMITS.max_heartbeat_versions
-        if len(versions) > most:
-            # A different part each time: sooner or later every member is named.
-            picked = self._rng.choice(len(versions), most, replace=False)
-            versions = [versions[i] for i in sorted(picked)]
-        return tuple(versions)
+    def _as_many_as_fit(self, versions: list[wire.HeardVersion]) -> list[wire.HeardVersion]:
+        if len(versions) <= MAX_NAMED:
+            return versions
+        latest = set(self._delta_receiver.latest(NAMED_AS_LATEST))
+        named = [version for version in versions if version.author in latest]
+        others = [version for version in versions if version.author not in latest]
+        # A different part each time: sooner or later every member is named.
+        picked = self._rng.choice(len(others), MAX_NAMED - len(named), replace=False)
+        return named + [others[i] for i in sorted(picked)]

@@ -5,14 +5,14 @@ round. Contributions are absolute, so a round that is not published is not lost:
 is published says all that it would have said. In a group of more than `target` members, they
 therefore take turns.
 
-A member's turn comes every `turns = ceil(n / target)` rounds of its own, at a place that a hash of
-its identity gives: members spread evenly over the turns, with nothing to agree on, and anybody can
-work out when anybody's turn is. A new member has the most to tell, and what changes in what it
-tells dies down as it learns, so turns come more often at first: a member of `age` rounds waits for
-`age / EAGER_ROUNDS` of them at most. Its first round is always published.
+Each round gives a member the part `target / n` of a turn, and it publishes when it has a whole one.
+So all have equally many turns, nobody waits longer than `n / target` rounds, and there is nothing
+to agree on. With which part a member begins is a hash of its identity: so turns are spread evenly,
+and about `target` members have theirs in each round. How many members there are differs between
+members and from one moment to the next; that changes how often one publishes and nothing else.
 
-How many members there are differs between members and from one moment to the next. That changes how
-often one publishes and nothing else, and nobody ever waits longer than `turns` rounds.
+A new member has the most to tell, and what changes in what it tells dies down as it learns. So its
+first round is published, and a member of `age` rounds gets the part `EAGER_ROUNDS / age` at least.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import hashlib
 
 from openfl.core.contribution import PeerId
 
-EAGER_ROUNDS = 2
+EAGER_ROUNDS = 2.5
 """See the module's text."""
 
 
@@ -32,26 +32,33 @@ class Lottery:
     def __init__(self, author: PeerId, target: int) -> None:
         """Nothing was published in this membership yet."""
         self._target = target
-        self._place = int.from_bytes(hashlib.sha256(author.encode()).digest()[:8], "big")
-        self._first: int | None = None
+        number = int.from_bytes(hashlib.sha256(author.encode()).digest()[:6], "big")
+        self._turn = number / 2**48
+        """The part that it has of its next turn."""
+        self._age = 0
         self._latest = 0
 
-    def draws(self, round_number: int, members: int) -> bool:
-        """Whether to publish what comes of this round. `members`: present, this one included."""
-        if not self._target or self._first is None:
-            return True
-        age = round_number - self._first
-        turns = min(turns_of(members, self._target), max(1, age // EAGER_ROUNDS))
-        its_turn = (self._place + round_number) % turns == 0
-        return its_turn or round_number - self._latest >= turns
+    def draws(self, members: int) -> bool:
+        """Whether to publish what comes of the next round: to be asked once for each. `members`:
+        present ones, this one included."""
+        part = 1.0
+        if self._target and self._age:
+            part = min(1.0, max(self._target / max(1, members), EAGER_ROUNDS / self._age))
+        self._age += 1
+        self._turn += part
+        if self._turn < 1:
+            return False
+        self._turn -= 1
+        return True
 
-    def published(self, round_number: int) -> None:
-        """This round was published."""
-        if self._first is None:
-            self._first = round_number
-        self._latest = round_number
+    def published(self) -> int:
+        """What came of the latest round was published; returns how many rounds it is the outcome
+        of."""
+        rounds = self._age - self._latest
+        self._latest = self._age
+        return rounds
 
 
 def turns_of(members: int, target: int) -> int:
-    """In how many rounds each of so many members publishes once."""
-    return max(1, -(-members // target)) if target else 1
+    """In about how many rounds each of so many members publishes once."""
+    return max(1, round(members / target)) if target else 1

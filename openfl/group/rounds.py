@@ -127,9 +127,8 @@ class Rounds:
         self.round += 1
         effects = self._note(event.validation, event.losses)
         self._screening.judged(event.influence)
-        if self.round == self.last_round or self._lottery.draws(self.round, members):
-            self._lottery.published(self.round)
-            effects += self._publish(event.contribution, now)
+        if self._lottery.draws(members) or self.round == self.last_round:
+            effects += self._publish(event.contribution, self._lottery.published(), now)
         effects.append(
             ev.Tell(
                 "info",
@@ -149,8 +148,10 @@ class Rounds:
             effects.append(ev.Tell("info", "rounds-done", text))
         return effects
 
-    def _publish(self, contribution: Contribution, now: float) -> list[ev.Effect]:
-        messages, problem = self._publisher.publish(contribution, self.round, self.told_fit, now)
+    def _publish(self, contribution: Contribution, rounds: int, now: float) -> list[ev.Effect]:
+        messages, problem = self._publisher.publish(
+            contribution, self.round, self.told_fit, now, rounds
+        )
         effects: list[ev.Effect] = [ev.Publish(wire.encode_gossip(message)) for message in messages]
         if problem is not None:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))

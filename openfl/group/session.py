@@ -34,7 +34,7 @@ from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.joining import Joined, Joining
-from openfl.group.lottery import Lottery
+from openfl.group.lottery import Lottery, turns_of
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
@@ -381,16 +381,20 @@ class GroupSession:
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
-        members = max(self._presence.count(now), self.settings.assumed_members)
-        effects = self._rounds.trained(event, members, now)
+        effects = self._rounds.trained(event, self._count(now), now)
+        if any(isinstance(effect, ev.Publish) for effect in effects):
+            self._heartbeat.known_until(now + self._roster.presence_seconds / 4)
         if self._rounds.done:
             self._phases.follow("rounds-done")
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
         effects: list[ev.Effect] = []
+        self._keep_pace(now)
         if self._heartbeat.fire(now):
-            heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
+            heartbeat = self._writer.write(
+                self.round, self._rounds.told_fit, now, brief=self._heartbeat.covered
+            )
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
         if self._upkeep.next_wake <= now and self._phases.row.joined:
             # Of a closed group anybody may listen to what is said, but only members are heard.
@@ -398,6 +402,15 @@ class GroupSession:
             effects += self._silence.advance(members, now)
         effects += self._upkeep.advance(now, keep=self._phases.row.keeps)
         return [*effects, *self._pull(now), *self._advance(now)]
+
+    def _keep_pace(self, now: float) -> None:
+        """Where members publish more rarely, heartbeats are as much rarer, and patience longer."""
+        turns = turns_of(self._count(now), self.settings.target_publishers)
+        self._heartbeat.stretch = turns
+        self._roster.presence_seconds = turns * self.settings.presence_seconds
+
+    def _count(self, now: float) -> int:
+        return max(self._presence.count(now), self.settings.assumed_members)
 
     def _on_leave(self) -> list[ev.Effect]:
         self._phases.leave()

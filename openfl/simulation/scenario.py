@@ -151,7 +151,7 @@ class TrainingSection:
         0.1, "Part of its rows that it sends again each round.", minimum=0.0, maximum=1.0
     )
     target_publishers: int = setting(
-        64,
+        48,
         "About how many members of a large group publish in each round: they take turns. 0: all.",
         minimum=0,
         maximum=65_536,
