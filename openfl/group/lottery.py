@@ -11,8 +11,9 @@ to agree on. With which part a member begins is a hash of its identity: so turns
 and about `target` members have theirs in each round. How many members there are differs between
 members and from one moment to the next; that changes how often one publishes and nothing else.
 
-A new member has the most to tell, and what changes in what it tells dies down as it learns. So its
-first round is published, and a member of `age` rounds gets the part `EAGER_ROUNDS / age` at least.
+A new member has the most to tell, and what changes in what it tells dies down as it learns. So the
+first rounds are published, and a member of `age` rounds gets the part `(EAGER_ROUNDS / age) ** 2`
+at least: that is 8 turns in all, however large the group is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import hashlib
 
 from openfl.core.contribution import PeerId
 
-EAGER_ROUNDS = 2.5
+EAGER_ROUNDS = 4
 """See the module's text."""
 
 
@@ -43,7 +44,7 @@ class Lottery:
         present ones, this one included."""
         part = 1.0
         if self._target and self._age:
-            part = min(1.0, max(self._target / max(1, members), EAGER_ROUNDS / self._age))
+            part = min(1.0, max(self._target / max(1, members), (EAGER_ROUNDS / self._age) ** 2))
         self._age += 1
         self._turn += part
         if self._turn < 1:

@@ -262,12 +262,13 @@ class MembersSection:
 class GroupsSection:
     """Which groups the nodes begin in, and whether they move. See docs/switching.md."""
 
-    count: int = setting(1, "Groups at the beginning.", minimum=1, maximum=100)
+    count: int = setting(1, "Groups at the beginning.", minimum=1, maximum=1_000)
     assignment: str = setting(
         "random",
-        'Who begins where. "random": equal shares of the nodes. "single": all in one group. '
-        '"oracle": one group for each community, whatever `count` says.',
-        choices=("random", "single", "oracle"),
+        'Who begins where. "random": equal shares of the nodes. "zipf": the second group has half '
+        'as many as the first, the third a third, and so on. "single": all in one group. "oracle": '
+        "one group for each community, whatever `count` says.",
+        choices=("random", "zipf", "single", "oracle"),
     )
     switching: bool = setting(False, "Nodes look around, move, and let groups merge.")
     founding: bool = setting(True, "Nodes that many members do harm found groups, if they switch.")

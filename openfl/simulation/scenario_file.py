@@ -251,7 +251,7 @@ def _constraints(scenario: Scenario) -> list[str]:
         problems.append(
             'groups: several groups need run.engine = "sessions"; "shared" has one ledger'
         )
-    if scenario.groups.assignment == "random" and scenario.groups.count > nodes:
+    if scenario.groups.assignment in ("random", "zipf") and scenario.groups.count > nodes:
         problems.append(f"groups.count: must be at most run.nodes ({nodes})")
     if scenario.run.engine == "shared":
         for event in scenario.events:
