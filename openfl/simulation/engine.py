@@ -219,11 +219,12 @@ class Engine:
         seeded, saved = member.begins_with, member.saved
         member.begins_with = member.saved = None
         if seeded is not None:
-            return seeded
+            fetched = self.medium.replica(member, settings.limits, seeded.replica)
+            return replace(seeded, replica=fetched)
         epoch = member.epochs + 1
         if saved is None:
-            replica = self.medium.new_replica(member, settings.limits)
-            return MembershipStart(replica, SessionStart(epoch))
+            empty = self.medium.replica(member, settings.limits, None)
+            return MembershipStart(empty, SessionStart(epoch))
         replica, _ = saved.rebuild(self.state.sealer_of(member), settings.limits, self.now)
         return MembershipStart(replica, SessionStart(epoch, round=saved.round))
 

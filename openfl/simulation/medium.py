@@ -35,8 +35,10 @@ class Medium(Protocol):
         """What sessions on this medium are told, made of what they usually are."""
         ...
 
-    def new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
-        """The replica of a member that begins without one."""
+    def replica(
+        self, member: SimulatedMember, limits: ReplicaLimits, fetched: Replica | None
+    ) -> Replica:
+        """The replica of a member that begins. fetched: what it comes with; None: nothing."""
         ...
 
     def starting(self, member: SimulatedMember) -> None:
@@ -84,9 +86,11 @@ class FullMedium:
         """The usual ones."""
         return usual
 
-    def new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
-        """An empty one of its own."""
-        return Replica(member.charter, limits)
+    def replica(
+        self, member: SimulatedMember, limits: ReplicaLimits, fetched: Replica | None
+    ) -> Replica:
+        """One of its own, empty when it brings none."""
+        return Replica(member.charter, limits) if fetched is None else fetched
 
     def starting(self, member: SimulatedMember) -> None:
         """Nothing to prepare."""
