@@ -170,7 +170,9 @@ class Engine:
 
     def _record(self, number: int) -> None:
         state = self.state
-        record = measure(number, state.time, state.members, self.medium.view, self._central)
+        record = measure(
+            number, state.time, state.members, self.medium.view, self._central, self._judged(number)
+        )
         record = replace(
             record,
             network_bytes=state.gossip_bytes + self.requests.bytes_carried,
@@ -181,6 +183,13 @@ class Engine:
         self._note("record", number, struct.pack("<d", record.test.pooled))
         self.records.append(record)
         self._on_record(record)
+
+    def _judged(self, number: int) -> frozenset[int]:
+        run, nodes = self.scenario.run, len(self.state.members)
+        if not 0 < run.judged < nodes:
+            return frozenset(range(nodes))
+        rng = np.random.default_rng([run.seed, 17, number])
+        return frozenset(rng.choice(nodes, run.judged, replace=False).tolist())
 
     # --- members come and go ----------------------------------------------------------------------
 

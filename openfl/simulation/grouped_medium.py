@@ -47,6 +47,14 @@ class SharedGroup:
     everything: Replica
     seats: list[SimulatedMember | None] = field(default_factory=list)
     published: int = 0
+    _states: tuple[int, tuple[MemberState, ...]] = (-1, ())
+
+    def members(self) -> tuple[MemberState, ...]:
+        """Of the replica of everything; made again when that has changed."""
+        generation = self.everything.generation
+        if self._states[0] != generation:
+            self._states = (generation, self.everything.members())
+        return self._states[1]
 
     def present(self) -> NDArray[np.int64]:
         """The numbers of the seats that somebody has."""
@@ -102,7 +110,7 @@ class GroupReplica(SharedReplica):
 
     def members(self) -> tuple[MemberState, ...]:
         """Of the replica of everything."""
-        return self.whole().members()
+        return self._group.members()
 
     @property
     def member_count(self) -> int:

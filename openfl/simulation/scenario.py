@@ -38,12 +38,19 @@ class RunSection:
         maximum=10_000,
     )
     seed: int = setting(0, "Everything random follows from it.", minimum=0, maximum=2**63 - 1)
+    judged: int = setting(
+        0,
+        "How many nodes, drawn anew each time, a record is of. 0: all.",
+        minimum=0,
+        maximum=MAX_NODES,
+    )
     engine: str = setting(
         "sessions",
         '"sessions": every node has a replica of its own and hears every message; heartbeats, '
-        'repair and snapshots are the real ones. "shared": for hundreds of nodes; the nodes share '
-        "the registers and differ in what has reached them; loss is repaired by a model of "
-        "heartbeats and pulls, and there are no partitions, leaves or returns.",
+        'repair and snapshots are the real ones. "shared": for hundreds of nodes, or thousands in '
+        "many groups; those of a group share the registers and differ in what has reached them; "
+        "loss is repaired by a model of heartbeats and pulls, there are no partitions, and in a "
+        "single group no leaves or returns.",
         choices=("sessions", "shared"),
     )
 
