@@ -165,8 +165,8 @@ def assign(
         case "zipf":
             share = 1 / np.arange(1, groups + 1)
             spare = len(communities) - groups
-            last = np.ceil(np.cumsum(share) / share.sum() * spare - 1e-9).astype(np.int64)
-            sizes = 1 + np.diff(last, prepend=0)
+            sizes = 1 + np.floor(share / share.sum() * spare).astype(np.int64)
+            sizes[: len(communities) - int(sizes.sum())] += 1
             numbers = np.repeat(np.arange(groups), sizes)
             return [int(number) for number in rng.permutation(numbers)]
     raise ValueError(f"there is no assignment {assignment!r}")

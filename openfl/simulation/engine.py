@@ -235,7 +235,8 @@ class Engine:
             empty = self.medium.replica(member, settings.limits, None)
             return MembershipStart(empty, SessionStart(epoch))
         replica, _ = saved.rebuild(self.state.sealer_of(member), settings.limits, self.now)
-        return MembershipStart(replica, SessionStart(epoch, round=saved.round))
+        kept = self.medium.replica(member, settings.limits, replica)
+        return MembershipStart(kept, SessionStart(epoch, round=saved.round))
 
     def end(self, member: SimulatedMember) -> None:
         """End the member's session at once; nobody is told."""

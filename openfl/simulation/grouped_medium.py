@@ -32,6 +32,7 @@ from openfl.simulation.member import SimulatedMember
 from openfl.simulation.shared_medium import SETTLE_EVERY, SharedMedium
 from openfl.simulation.shared_replica import SharedReplica
 from openfl.simulation.state import RunState
+from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
 
 GREETING = wire.encode_gossip(wire.Announce(bytes(32), 1, 1, 1))
@@ -205,6 +206,12 @@ class GroupedMedium(SharedMedium):
         group.published += 1
         if group.published % SETTLE_EVERY == 0:
             group.ledger.settle(state.now)
+
+    def saved(self, member: SimulatedMember) -> SavedMembership | None:
+        """Its round; the deltas are in the ledger."""
+        session, empty = member.running, Replica(member.charter, self._limits)
+        now = self._state.now
+        return SavedMembership.of(empty, session.epoch, session.round, (), {}, now)
 
     def merged(self) -> int:
         """As the ledgers have counted."""
