@@ -254,7 +254,9 @@ class Discovery:
         while True:
             met = self._somebody.is_set()
             with trio.move_on_after(interval * self._rng.uniform(0.7, 1.3)):
-                await (trio.sleep_forever() if met else self._somebody.wait())
+                if met:
+                    await trio.sleep_forever()
+                await self._somebody.wait()
             if self._somebody.is_set() and not met:
                 interval = FIRST_INTERVAL_SECONDS  # until now there was nobody to ask
             await self._search_and_dial(group_id)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
+from openfl.group.lottery import Lottery
 from openfl.group.pace import Pace
 from openfl.group.publisher import Publisher
 from openfl.group.screening import Screening
@@ -41,6 +42,7 @@ class Rounds:
         settings: SessionSettings,
         rng: np.random.Generator,
         start: SessionStart,
+        lottery: Lottery,
     ) -> None:
         """No round is scheduled yet: see `schedule_first`."""
         self.round = start.round
@@ -69,6 +71,7 @@ class Rounds:
         self._began_at = 0.0
         self._part = 1.0
         """Of the interval, after which the next round follows the one that begins."""
+        self._lottery = lottery
         self._met_strangers = False
         """Whether new members were judged since the last round."""
         self._evaluated: object | None = None
@@ -144,13 +147,15 @@ class Rounds:
         return self._note(event.validation, event.losses)
 
     def trained(self, event: ev.TrainingFinished, members: int, now: float) -> list[ev.Effect]:
-        """What came of a `Train`: the round is done, and told to the group."""
+        """What came of a `Train`: the round is done, and told to the group when it is this
+        member's turn. `members`: present ones, this one included."""
         self.busy = False
         self.round += 1
         effects = self._pace.trained(now - self._began_at, now)
         effects += self._note(event.validation, event.losses)
         self._screening.judged(event.influence)
-        effects += self._publish(event.contribution, now)
+        if self._lottery.draws(members) or self.round == self.last_round:
+            effects += self._publish(event.contribution, self._lottery.published(), now)
         effects.append(
             ev.Tell(
                 "info",
@@ -170,8 +175,10 @@ class Rounds:
             effects.append(ev.Tell("info", "rounds-done", text))
         return effects
 
-    def _publish(self, contribution: Contribution, now: float) -> list[ev.Effect]:
-        messages, problem = self._publisher.publish(contribution, self.round, self.told_fit, now)
+    def _publish(self, contribution: Contribution, rounds: int, now: float) -> list[ev.Effect]:
+        messages, problem = self._publisher.publish(
+            contribution, self.round, self.told_fit, now, rounds
+        )
         effects: list[ev.Effect] = [ev.Publish(wire.encode_gossip(message)) for message in messages]
         if problem is not None:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))

@@ -34,6 +34,7 @@ from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.joining import FirstJudgement, Joined, Joining
+from openfl.group.lottery import Lottery, turns_of
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.pace import Pace
 from openfl.group.phases import PhaseTracker
@@ -134,7 +135,10 @@ class GroupSession:
         self._joining = Joining(replica, self._fetcher, rng)
         self._first_judgement = FirstJudgement(replica, self.me)
         self._pace = Pace(settings.interval_seconds)
-        self._rounds = Rounds(self._screening, self._publisher, self._pace, settings, rng, start)
+        lottery = Lottery(self.me, settings.target_publishers)
+        self._rounds = Rounds(
+            self._screening, self._publisher, self._pace, settings, rng, start, lottery
+        )
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -395,18 +399,23 @@ class GroupSession:
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
-        effects = self._rounds.trained(event, self._presence.count(now), now)
+        effects = self._rounds.trained(event, self._count(now), now)
+        if any(isinstance(effect, ev.Publish) for effect in effects):
+            self._heartbeat.known_until(now + self._roster.presence_seconds / 4)
         effects += self._first_judgement.ended(self.validation)
         if self._rounds.done:
             self._phases.follow("rounds-done")
         if self._writer.has_opinions_to_tell:
-            self._heartbeat.reset(now)
+            self._heartbeat.has_news(now)
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
         effects: list[ev.Effect] = []
+        self._keep_pace(now)
         if self._heartbeat.fire(now):
-            heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
+            heartbeat = self._writer.write(
+                self.round, self._rounds.told_fit, now, brief=self._heartbeat.covered
+            )
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
         if self._upkeep.next_wake <= now and self._phases.row.joined:
             # Of a closed group anybody may listen to what is said, but only members are heard.
@@ -418,7 +427,7 @@ class GroupSession:
     def _on_load(self, load: ev.LoadMeasured, now: float) -> list[ev.Effect]:
         self._rounds.interval_changes(now)
         news = self._pace.measured(load, now, rounds=self._phases.row.rounds)
-        self._heartbeat.stretch(self._pace.stretch)
+        self._heartbeat.slow_down(self._pace.stretch)
         patience = self._pace.patience
         self._roster.patience = self._fetcher.patience = patience
         self._silence.stretch(patience)
@@ -429,6 +438,15 @@ class GroupSession:
         self._roster.excuse(seconds)
         self._silence.excuse(seconds)
         return []
+
+    def _keep_pace(self, now: float) -> None:
+        """Where members publish more rarely, heartbeats are as much rarer, and patience longer."""
+        turns = turns_of(self._count(now), self.settings.target_publishers)
+        self._heartbeat.turns = turns
+        self._roster.presence_seconds = turns * self.settings.presence_seconds
+
+    def _count(self, now: float) -> int:
+        return max(self._presence.count(now), self.settings.assumed_members)
 
     def _on_leave(self) -> list[ev.Effect]:
         self._phases.leave()

@@ -116,10 +116,10 @@ class _Later:
         return not _is_for_later(self._module) and issubclass(kind, self._real())
 
     def __or__(self, other: Any) -> Any:
-        return Union[self, other]
+        return Union[self, other]  # noqa: UP007 (of values, not of types)
 
     def __ror__(self, other: Any) -> Any:
-        return Union[other, self]
+        return Union[other, self]  # noqa: UP007
 
 
 class _MadeLater:
@@ -193,7 +193,7 @@ class _LateFinder(MetaPathFinder):
 
 
 def postpone_what_no_node_uses() -> None:
-    """Have the import system put off what is in `COLLECTING` and `LATER`; before libp2p is imported.
+    """Put off the import of what is in `COLLECTING` and `LATER`; before libp2p is imported.
 
     Called again it changes nothing; nor in a process that has imported libp2p already.
     """
