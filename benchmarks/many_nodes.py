@@ -136,18 +136,16 @@ def fewest_members(polls: Sequence[Poll], nodes: int) -> int:
     return fewest
 
 
-def run(options: argparse.Namespace, checkout: Path | None, reference: float, seed: int) -> Result:
-    before = os.environ.get("PYTHONPATH")
-    if checkout is not None:
-        os.environ["PYTHONPATH"] = f"{checkout}{os.pathsep}{checkout / 'cli'}"
+def run(options: argparse.Namespace, checkout: Path, reference: float, seed: int) -> Result:
+    before = dict(os.environ)
+    os.environ["PYTHONPATH"] = f"{checkout}{os.pathsep}{checkout / 'cli'}"
+    os.environ["PYTHONSAFEPATH"] = "1"  # or the current folder would come first
     try:
         with tempfile.TemporaryDirectory(prefix="openfl-many-") as folder:
             return measure(options, reference, seed, Path(folder))
     finally:
-        if checkout is not None:
-            os.environ.pop("PYTHONPATH")
-            if before is not None:
-                os.environ["PYTHONPATH"] = before
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def measure(options: argparse.Namespace, reference: float, seed: int, folder: Path) -> Result:
