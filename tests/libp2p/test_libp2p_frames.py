@@ -425,6 +425,41 @@ async def test_a_stream_whose_opening_is_cancelled_is_broken_off_at_the_peer() -
         nursery.cancel_scope.cancel()
 
 
+# reset-lost
+
+
+async def test_a_stream_that_is_reset_while_others_write_is_reset_at_the_peer() -> None:
+    """Whoever resets it has no time to wait for its turn."""
+    left, right = pipe()
+    near, far = ours(left), ours(right)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.start)
+        nursery.start_soon(far.start)
+        mine, other = await near.open_stream(), await near.open_stream()
+        at_peer, _ = await far.accept_stream(), await far.accept_stream()
+        await mine.write(b"half a question")
+        write, goes_on = left.write, trio.Event()
+
+        async def busy(data: bytes) -> None:
+            await goes_on.wait()
+            await write(data)
+
+        left.write = busy  # type: ignore[method-assign]
+        nursery.start_soon(other.write, b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0.05):
+            await mine.reset()
+        assert mine.stream_id not in near.streams
+        goes_on.set()
+        await other.write(b"y")
+        with within(what="the end of the stream"):
+            await until(lambda: at_peer.closed)
+            with pytest.raises(MuxedStreamReset):
+                await at_peer.read(100)
+        assert not near.event_shutting_down.is_set()
+        nursery.cancel_scope.cancel()
+
+
 # gossip-write-each
 
 

@@ -6,7 +6,6 @@ https://github.com/hashicorp/yamux/blob/master/spec.md.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any
 from weakref import WeakSet
@@ -31,7 +30,12 @@ from libp2p.stream_muxer.yamux.yamux import (
 )
 from multiaddr import Multiaddr
 
-from openfl.network.libp2p.muxed_stream import FRAME_HEADER, HardenedYamuxStream, frame_header
+from openfl.network.libp2p.muxed_stream import (
+    FRAME_HEADER,
+    HardenedYamuxStream,
+    frame_header,
+    reset_frame,
+)
 from openfl.network.libp2p.transport import Faults, shielded, take
 
 log = logging.getLogger(__name__)
@@ -47,11 +51,6 @@ MAX_BUFFERED_BYTES_PER_CONNECTION = 24 * 1024 * 1024
 MAX_BUFFERED_BYTES = 96 * 1024 * 1024
 """Of all connections together: received, but not yet read by whoever handles the streams."""
 COUNT_BUFFERED_EVERY_BYTES = 1024 * 1024
-
-
-def reset_frame(stream_id: int) -> bytes:
-    """The frame that breaks a stream off."""
-    return frame_header(TYPE_WINDOW_UPDATE, FLAG_RST, stream_id, 0)
 
 
 class _Ended(Exception):
@@ -78,6 +77,8 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         self.punched = False
         """Made by hole punching: nobody can dial the address it goes to."""
         self._uncounted = 0
+        self._owed: list[bytes] = []
+        """Frames that must be written, and wait for the next one that is."""
         self._ahead = b""
         """Read from the connection, not yet taken; `_taken` bytes of it are."""
         self._taken = 0
@@ -110,17 +111,36 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         # Defect cancelled-write. A frame is written whole or the connection is closed.
         await take(self._write_lock)
         try:
-            with trio.CancelScope(
-                shield=True, deadline=trio.current_time() + FRAME_WRITE_TIMEOUT_SECONDS
-            ) as scope:
-                await self._send(data)
-            if scope.cancelled_caught:
-                with shielded(1):
-                    await self.secured_conn.close()
-                raise RawConnError("the peer does not read")
+            data = self._collect_owed() + data
+            if data:
+                await self._write_whole(data)
         finally:
             self._write_lock.release()
         await trio.lowlevel.checkpoint_if_cancelled()
+
+    def owe(self, frame: bytes) -> None:
+        """Write `frame` before the next one, whoever writes that."""
+        self._owed.append(frame)
+
+    async def write_owed(self) -> None:
+        """Write what is owed now, unless somebody else has done so."""
+        if self._owed:
+            await self._write_frame(b"")
+
+    def _collect_owed(self) -> bytes:
+        owed = b"".join(self._owed)
+        self._owed.clear()
+        return owed
+
+    async def _write_whole(self, data: bytes) -> None:
+        with trio.CancelScope(
+            shield=True, deadline=trio.current_time() + FRAME_WRITE_TIMEOUT_SECONDS
+        ) as scope:
+            await self._send(data)
+        if scope.cancelled_caught:
+            with shielded(1):
+                await self.secured_conn.close()
+            raise RawConnError("the peer does not read")
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -144,9 +164,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             return stream
         except BaseException as error:
             if isinstance(error, trio.Cancelled):
-                # The peer knows of it, and would wait for it to be closed.
-                with shielded(1), contextlib.suppress(Exception):
-                    await self._write_frame(reset_frame(stream.stream_id))
+                self.owe(reset_frame(stream.stream_id))  # the peer may know of it already
             stream.closed = stream._owns_backlog_slot = True
             self.stream_buffers.pop(stream.stream_id, None)
             self._finalize_stream_locked(stream, fully_closed=True)

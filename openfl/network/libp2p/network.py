@@ -38,7 +38,7 @@ from openfl.network.libp2p.addresses import (
     parse_announce_multiaddr,
     parse_listen_multiaddr,
     parse_peer_multiaddr,
-    strip_peer_id,
+    text_of,
 )
 from openfl.network.libp2p.clock import use_steady_time
 from openfl.network.libp2p.connection_gate import ConnectionGate
@@ -368,12 +368,12 @@ class Libp2pNetwork:
     def _known_addresses(self, peer_id: ID) -> list[str]:
         """Addresses at which the peer listens, as it told or as we dialled it."""
         try:
-            known = [strip_peer_id(str(a)) for a in self._swarm.peerstore.addrs(peer_id)]
+            known = [text_of(a) for a in self._swarm.peerstore.addrs(peer_id)]
         except PeerStoreError:
             known = []
         for connection in self._swarm.connections.get(peer_id, ()):
             if connection.direction.name == "OUTBOUND" and not connection.muxed_conn.punched:
-                known.extend(str(a) for a in connection.get_transport_addresses())
+                known.extend(text_of(a) for a in connection.get_transport_addresses())
         if self._relay is not None:
             # The peer told its addresses when it came, before it reserved its place here.
             known.extend(self._relay.circuit_addresses(peer_id))
