@@ -44,9 +44,13 @@ FRAME_WRITE_TIMEOUT_SECONDS = 10.0
 FRAME_READ_TIMEOUT_SECONDS = 60.0
 """For the rest of a frame whose header has come."""
 KEEPALIVE_INTERVAL_SECONDS = 5.0
-KEEPALIVE_TIMEOUT_SECONDS = 15.0
 """After 20 s of silence at the latest a connection is given up. TCP tries ever less often: what was
 silent for 13 s may otherwise stay so for 13 more after the network is back."""
+KEEPALIVE_TIMEOUT_SECONDS = 14.0
+LAG_SECONDS = 1.0
+"""To read what has come meanwhile, when it was this node that had no time."""
+MEASURE_INTERVAL_SECONDS = 60.0
+"""How often the round trip is measured, by which a stream's window grows."""
 MAX_BUFFERED_BYTES_PER_CONNECTION = 24 * 1024 * 1024
 MAX_BUFFERED_BYTES = 96 * 1024 * 1024
 """Of all connections together: received, but not yet read by whoever handles the streams."""
@@ -77,6 +81,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         self.punched = False
         """Made by hole punching: nobody can dial the address it goes to."""
         self._uncounted = 0
+        self._heard_at = trio.current_time()
         self._owed: list[bytes] = []
         """Frames that must be written, and wait for the next one that is."""
         self._ahead = b""
@@ -223,6 +228,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             raise _Ended(repr(error)) from error
         if not piece:
             raise _Ended("the connection was closed")
+        self._heard_at = trio.current_time()
         return piece
 
     async def _take_data(self, flags: int, stream_id: int, length: int) -> None:
@@ -295,7 +301,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             self._ping_event.set()
 
     async def _measure_rtt_loop(self) -> None:
-        # Defect silent-peer.
+        # Defect silent-peer. Whoever says anything is there: only a silent peer is asked.
         number = 0
         await trio.sleep(0.5)
         while not self.event_shutting_down.is_set():
@@ -307,11 +313,28 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
                 await self._write_frame(frame_header(TYPE_PING, FLAG_SYN, 0, self._ping_id))
             except Exception:
                 return  # the reader notices and cleans up
-            with trio.move_on_after(KEEPALIVE_TIMEOUT_SECONDS) as waiting:
-                await self._ping_event.wait()
-            if waiting.cancelled_caught and not self.event_shutting_down.is_set():
+            if await self._nothing_comes() and not self.event_shutting_down.is_set():
                 self._faults.count("peer-silent")
                 await self._cleanup_on_error()
                 return
-            with trio.move_on_after(KEEPALIVE_INTERVAL_SECONDS):
+            await self._until_silent()
+
+    async def _nothing_comes(self) -> bool:
+        """Whether the peer says nothing at all, not even the answer to a ping, for too long."""
+        for seconds in (KEEPALIVE_TIMEOUT_SECONDS, LAG_SECONDS):
+            with trio.move_on_after(seconds):
+                await self._ping_event.wait()
+            if self._ping_event.is_set() or self._heard_at > self._ping_sent_time:
+                return False
+        return True
+
+    async def _until_silent(self) -> None:
+        """Return when the peer has said nothing for `KEEPALIVE_INTERVAL_SECONDS`, when the way to
+        it is to be measured anew, or when the connection ends."""
+        measure_at = trio.current_time() + MEASURE_INTERVAL_SECONDS
+        while not self.event_shutting_down.is_set():
+            ask_at = min(self._heard_at + KEEPALIVE_INTERVAL_SECONDS, measure_at)
+            if trio.current_time() >= ask_at:
+                return
+            with trio.move_on_at(ask_at):
                 await self.event_shutting_down.wait()
