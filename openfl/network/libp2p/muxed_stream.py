@@ -49,6 +49,10 @@ class HardenedYamuxStream(YamuxStream):  # type: ignore[misc]
     have under way and unread here at most.
     """
 
+    send_window: int
+    recv_window: int
+    target_recv_window: int
+
     def __init__(self, stream_id: int, conn: Any, is_initiator: bool) -> None:
         self._closed = False
         self._room = trio.Event()

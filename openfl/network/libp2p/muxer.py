@@ -64,6 +64,9 @@ class _Ended(Exception):
 class HardenedYamux(Yamux):  # type: ignore[misc]
     """A multiplexed connection that no peer can crash, fill or leave hanging."""
 
+    _rtt: float
+    """Seconds; 0 until it was measured."""
+
     def __init__(
         self,
         *arguments: Any,
