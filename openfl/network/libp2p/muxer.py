@@ -36,6 +36,7 @@ from openfl.network.libp2p.muxed_stream import (
     frame_header,
     reset_frame,
 )
+from openfl.network.libp2p.patience import comes
 from openfl.network.libp2p.transport import Faults, shielded, take
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,7 @@ FRAME_READ_TIMEOUT_SECONDS = 60.0
 KEEPALIVE_INTERVAL_SECONDS = 5.0
 """After 20 s of silence at the latest a connection is given up. TCP tries ever less often: what was
 silent for 13 s may otherwise stay so for 13 more after the network is back."""
-KEEPALIVE_TIMEOUT_SECONDS = 14.0
-LAG_SECONDS = 1.0
-"""To read what has come meanwhile, when it was this node that had no time."""
+KEEPALIVE_TIMEOUT_SECONDS = 15.0
 MEASURE_INTERVAL_SECONDS = 60.0
 """How often the round trip is measured, by which a stream's window grows."""
 MAX_BUFFERED_BYTES_PER_CONNECTION = 24 * 1024 * 1024
@@ -83,6 +82,8 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         """The address of the circuit this connection runs over; None when it is direct."""
         self.punched = False
         """Made by hole punching: nobody can dial the address it goes to."""
+        self._heard = 0
+        """How often anything was received, as a sign of life; `_heard_at`: when, the last time."""
         self._uncounted = 0
         self._heard_at = trio.current_time()
         self._owed: list[bytes] = []
@@ -231,6 +232,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             raise _Ended(repr(error)) from error
         if not piece:
             raise _Ended("the connection was closed")
+        self._heard += 1
         self._heard_at = trio.current_time()
         return piece
 
@@ -316,20 +318,13 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
                 await self._write_frame(frame_header(TYPE_PING, FLAG_SYN, 0, self._ping_id))
             except Exception:
                 return  # the reader notices and cleans up
-            if await self._nothing_comes() and not self.event_shutting_down.is_set():
+            # Between overloaded nodes the answer may wait behind much else, which is as good.
+            answers = await comes(self._ping_event, KEEPALIVE_TIMEOUT_SECONDS, lambda: self._heard)
+            if not answers and not self.event_shutting_down.is_set():
                 self._faults.count("peer-silent")
                 await self._cleanup_on_error()
                 return
             await self._until_silent()
-
-    async def _nothing_comes(self) -> bool:
-        """Whether the peer says nothing at all, not even the answer to a ping, for too long."""
-        for seconds in (KEEPALIVE_TIMEOUT_SECONDS, LAG_SECONDS):
-            with trio.move_on_after(seconds):
-                await self._ping_event.wait()
-            if self._ping_event.is_set() or self._heard_at > self._ping_sent_time:
-                return False
-        return True
 
     async def _until_silent(self) -> None:
         """Return when the peer has said nothing for `KEEPALIVE_INTERVAL_SECONDS`, when the way to

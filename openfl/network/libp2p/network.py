@@ -406,6 +406,7 @@ class Libp2pNetwork:
             gossip_received=self._pubsub.received,
             connections=self._swarm.get_total_connections(),
             streams=self._swarm.count_streams(),
+            waiting=self._pubsub.waiting,
             faults=dict(self._faults.counts),
         )
 

@@ -162,10 +162,10 @@ GOSSIP: tuple[Defect, ...] = (
         "pubsub/gossipsub.py:1091",
         "One's own messages go to the mesh only. Two members of which one restarts refuse each"
         " other's GRAFT for the back-off of a prune, a minute or more: nothing arrives.",
-        "gossip.router:HardenedGossipSub._get_peers_to_send",
+        "gossip.router:HardenedGossipSub.publish",
         "tests/libp2p/test_libp2p_thin_mesh.py"
         "::test_members_that_may_not_mesh_yet_hear_each_other_at_once",
-        ("delete gossip.router:HardenedGossipSub._get_peers_to_send",),
+        ("delete gossip.router:HardenedGossipSub.publish",),
     ),
     Defect(
         "gossip-sequence-numbers",

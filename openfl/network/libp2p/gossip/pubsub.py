@@ -182,10 +182,12 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-malformed")
             return
         topic = msg.topicIDs[0]
-        if topic not in self.topic_ids or self._is_msg_seen(msg):
-            return
         author = ID(msg.from_id)
-        if author == self.my_id:
+        if topic not in self.topic_ids or author == self.my_id:
+            return
+        message_id = self.get_message_id(msg)
+        if self._is_msg_seen(msg):
+            self.router.arrived_again(message_id, msg_forwarder, author)
             return
         try:
             signed = signature_validator(msg)
@@ -197,6 +199,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-bad-signature")
             return
         self._mark_msg_seen(msg)
+        self.router.arrived(message_id, msg_forwarder)
         self.received += 1
         if self.judge(topic, author, msg_forwarder, msg.data) is Verdict.ACCEPT:
             await self.router.publish(msg_forwarder, msg)
@@ -239,6 +242,12 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                 return
         with trio.move_on_after(1), contextlib.suppress(Exception):
             await stream.close()
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the median peer: one slow peer says nothing of this node."""
+        depths = sorted(len(queue._queue) for queue in self.peer_queues.values())
+        return depths[len(depths) // 2] if depths else 0
 
     # Peers that come, go and come back
 
