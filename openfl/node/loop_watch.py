@@ -22,6 +22,9 @@ REST_SECONDS = 0.001
 """A loop that has waited so long for something to do has done all there was. Less may be nothing
 but the look whether there is anything."""
 
+BEHIND_FACTOR = 3.0
+"""How many times as long to wait for an answer while the loop does not come to rest."""
+
 
 class LoopWatch(trio.abc.Instrument):
     """Entered where it is to measure; `pause` is to be called over and over.
@@ -66,21 +69,23 @@ class LoopWatch(trio.abc.Instrument):
 
     async def pause(self, seconds: float) -> None:
         """Sleep, and note when that is to end."""
-        began = trio.current_time()
+        began, looked = trio.current_time(), self._clock()
         self._due = began + seconds
         await trio.sleep(seconds)
-        now = trio.current_time()
-        # However long the pause was, it could have been heard in no more of it than this.
+        # However long the pause was, an answer could have been heard in no more of it than this.
+        passed = min(trio.current_time() - began, 2 * seconds)
+        if self._measures and self._rested_at < looked:
+            passed /= BEHIND_FACTOR  # it may be here, among what is not read yet
         for scope in list(self._limits):
-            self._limits[scope] -= min(now - began, 2 * seconds)
+            self._limits[scope] -= passed
             if self._limits[scope] <= 0:
                 del self._limits[scope]
                 scope.cancel()
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[trio.CancelScope]:
-        """A block that is cancelled after so many seconds of pauses, to the end of the pause; long
-        ones count as two of what they should have been."""
+        """A block that is cancelled after so many seconds of pauses, to the end of the pause. Long
+        ones count as two of what they should have been, and those without rest for a third."""
         with trio.CancelScope() as scope:
             self._limits[scope] = seconds
             try:

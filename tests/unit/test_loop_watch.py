@@ -109,7 +109,7 @@ async def test_a_stall_is_told_once_with_its_length(mock_clock: trio.testing.Moc
 async def test_a_time_out_counts_only_the_time_in_which_an_answer_could_be_read(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    watch = LoopWatch()
+    watch = LoopWatch(measures=False)
     with watch.limit(5.0) as scope:
         await stand_still(watch, mock_clock, 3600.0)
         await trio.lowlevel.checkpoint()
@@ -121,6 +121,21 @@ async def test_a_time_out_counts_only_the_time_in_which_an_answer_could_be_read(
         assert scope.cancel_called
         await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_while_the_loop_is_behind_an_answer_may_be_here_unread(
+    clock: HandClock, mock_clock: trio.testing.MockClock
+) -> None:
+    watch = watched(clock)
+    with watch.limit(2 * PAUSE) as scope:
+        for _ in range(5):
+            clock.now += PAUSE
+            await stand_still(watch, mock_clock, PAUSE)
+        assert not scope.cancel_called
+        for _ in range(2):  # and a rounding error
+            clock.now += PAUSE
+            await stand_still(watch, mock_clock, PAUSE)
+        assert scope.cancel_called
 
 
 async def test_a_block_that_ends_in_time_is_not_cancelled_later(
