@@ -158,8 +158,10 @@ class World:
             size = ID_BYTES if kind in ("ihave", "iwant") else self.options.bytes
             self.counts.received += FRAME_BYTES + len(counted) * size
             self.counts.frames += 1
-        if kind in ("message", "answer"):
+        if kind == "message":
             self.on_message(now, source, peer, ids[0])
+        elif kind == "answer":
+            self.take(now, peer, ids[0])
         elif kind == "ihave":
             for message in ids:
                 seen = message in peer.seen
@@ -179,16 +181,14 @@ class World:
             if self.way == "lazy":
                 peer.lazy.arrived_again(message, author, source, now)
             return
-        peer.seen[message] = now
-        peer.lazy.arrived(message)
         number = int(message[9:])
         before = b"%08d/%08d" % (author, number - 1)
         if self.options.repair and number > 0 and before not in peer.seen:
             pause = 0.5 * (0.5 + self.rng.random())
             self.at(now + pause, "repair", source, peer.name, before)
-        if message in self.counted:
-            self.counts.delays.append(now - self.counted[message])
+        self.take(now, peer, message)
         if self.way == "lazy":
+            peer.lazy.arrived(message, source, now)
             push = peer.lazy.forward(message, author, source, "t", peer.mesh, peer.connected, now)
             self.push(now, peer.name, push, message)
         elif self.way == "announce":
@@ -196,6 +196,11 @@ class World:
                 peer.pending.setdefault(other, set()).add(message)
         else:
             self.push(now, peer.name, peer.mesh - {source, author}, message)
+
+    def take(self, now: float, peer: Peer, message: bytes) -> None:
+        if message not in peer.seen and message in self.counted:
+            self.counts.delays.append(now - self.counted[message])
+        peer.seen[message] = now
 
     def on_repair(self, now: float, source: int, name: int, message: bytes) -> None:
         if message not in self.peers[name].seen and message in self.peers[source].seen:

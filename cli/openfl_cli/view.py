@@ -106,6 +106,8 @@ def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False)
     right = (
         f"up {duration(shot.time - shot.started_at)}" if running else f"as of {clock(shot.time)}"
     )
+    if running and shot.useful_after is not None:
+        right += f", useful after {shot.useful_after:.1f} s"
     gap = width - left.cell_len - len(right)
     lines = [Text.assemble(left, " " * gap if gap >= 2 else "  ", (right, "dim"))]
     lines.append(Text.assemble(("home ", "dim"), clean(shot.home)))

@@ -90,6 +90,12 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
             "the first snapshot is merged, or there is none; a warning when members gave none",
             ("group", "members"),
         ),
+        _info(
+            "useful",
+            "a model that others taught is here, and judged on the node's own held-out data",
+            "validation",
+            "others",
+        ),
         _warning("not-joined", "learning alone, though a group was to be joined"),
         _info("joined-late", "no longer alone in its group"),
         _warning(

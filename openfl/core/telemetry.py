@@ -276,6 +276,9 @@ class NodeSnapshot:
     """None while nobody else has told any, or what is learned has no names."""
     skipped_rows: int = 0
     """Of the data files: rows that cannot be used, left out because the owner said so."""
+    useful_after: float | None = None
+    """Seconds from `started_at` until the node had a model that others taught, and had judged it on
+    its own held-out data; None: not yet, or not in this run."""
     interval_seconds: float = 0.0
     """Between the beginnings of two rounds, as it is kept now; 0 when it is in no group."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
+from itertools import islice
 
 from openfl.aggregation.replica import MergeKind, MergeResult, Replica
 from openfl.aggregation.version_vector import NOTHING, Version
@@ -68,6 +69,8 @@ class DeltaReceiver:
         self._on_merged = merged
         self._gone: dict[PeerId, int] = {}
         """author -> epoch that it left in, though some member still counts it: to be told."""
+        self._changed: dict[PeerId, float] = {}
+        """author -> when something of it was last merged; in that order."""
         self._hearsay: set[PeerId] = set()
         self._settled = SettledVersions(SETTLED_SECONDS)
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
@@ -173,6 +176,10 @@ class DeltaReceiver:
         gone, self._gone = self._gone, {}
         return gone
 
+    def latest(self, count: int) -> list[PeerId]:
+        """The authors of whom something was merged last, latest first; at most `count`."""
+        return list(islice(reversed(self._changed), count))
+
     # --- from answers -----------------------------------------------------------------------------
 
     def page(self, answer: wire.ItemsAnswer, now: float) -> list[ev.Effect]:
@@ -254,6 +261,10 @@ class DeltaReceiver:
         effects: list[ev.Effect] = []
         if result.kind is MergeKind.MERGED:
             self.deltas_merged += 1
+            self._changed.pop(author, None)
+            self._changed[author] = now
+            if len(self._changed) > self._replica.limits.max_members:
+                del self._changed[next(iter(self._changed))]
             self._on_merged(author)
         elif result.kind is MergeKind.REFUSED:
             self._count(f"refused-{result.reason}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
+from openfl.group.lottery import Lottery
 from openfl.group.pace import Pace
 from openfl.group.publisher import Publisher
 from openfl.group.screening import Screening
@@ -41,6 +42,7 @@ class Rounds:
         settings: SessionSettings,
         rng: np.random.Generator,
         start: SessionStart,
+        lottery: Lottery,
     ) -> None:
         """No round is scheduled yet: see `schedule_first`."""
         self.round = start.round
@@ -67,6 +69,9 @@ class Rounds:
         grows, members that waited for different moments go on to do so, spread over the new one."""
         self._as_of = 0.0
         self._began_at = 0.0
+        self._part = 1.0
+        """Of the interval, after which the next round follows the one that begins."""
+        self._lottery = lottery
         self._met_strangers = False
         """Whether new members were judged since the last round."""
         self._evaluated: object | None = None
@@ -89,13 +94,16 @@ class Rounds:
         """What others may know of how well the model fits this member's data."""
         return self.validation if self._settings.tells_fit else None
 
-    def schedule_first(self, now: float, members: int) -> None:
-        """Rounds begin; `members` are present, this one included."""
+    def schedule_first(self, now: float, members: int, *, at_once: bool = False) -> None:
+        """Rounds begin; `members` are present, this one included. at_once: the first does, for the
+        model is as good as it gets; the second then comes after part of the interval."""
         # Members that train at different moments build on each other's latest work; in lockstep
         # all would build on the same old model and need about twice the rounds.
-        alone = members < 2
+        part = 0.0 if members < 2 else float(self._rng.random())
         self._as_of = now
-        self._due_in = 0.0 if alone else float(self._rng.random())
+        self._due_in = 0.0 if at_once else part
+        if at_once:
+            self._part = part or 1.0
 
     def interval_changes(self, now: float) -> None:
         """To be called before the interval of `pace` changes."""
@@ -113,7 +121,9 @@ class Rounds:
             if self._screening.has_strangers():
                 return self.evaluate()
         self._met_strangers = False
-        self._due_in = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
+        jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
+        self._due_in = jitter * self._part
+        self._part = 1.0
         self._as_of = now
         if self.done:
             return [] if self._screening.model() is self._evaluated else self.evaluate()
@@ -137,13 +147,15 @@ class Rounds:
         return self._note(event.validation, event.losses)
 
     def trained(self, event: ev.TrainingFinished, members: int, now: float) -> list[ev.Effect]:
-        """What came of a `Train`: the round is done, and told to the group."""
+        """What came of a `Train`: the round is done, and told to the group when it is this
+        member's turn. `members`: present ones, this one included."""
         self.busy = False
         self.round += 1
         effects = self._pace.trained(now - self._began_at, now)
         effects += self._note(event.validation, event.losses)
         self._screening.judged(event.influence)
-        effects += self._publish(event.contribution, now)
+        if self._lottery.draws(members) or self.round == self.last_round:
+            effects += self._publish(event.contribution, self._lottery.published(), now)
         effects.append(
             ev.Tell(
                 "info",
@@ -163,8 +175,10 @@ class Rounds:
             effects.append(ev.Tell("info", "rounds-done", text))
         return effects
 
-    def _publish(self, contribution: Contribution, now: float) -> list[ev.Effect]:
-        messages, problem = self._publisher.publish(contribution, self.round, self.told_fit, now)
+    def _publish(self, contribution: Contribution, rounds: int, now: float) -> list[ev.Effect]:
+        messages, problem = self._publisher.publish(
+            contribution, self.round, self.told_fit, now, rounds
+        )
         effects: list[ev.Effect] = [ev.Publish(wire.encode_gossip(message)) for message in messages]
         if problem is not None:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))

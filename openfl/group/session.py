@@ -33,7 +33,8 @@ from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
-from openfl.group.joining import Joined, Joining
+from openfl.group.joining import FirstJudgement, Joined, Joining
+from openfl.group.lottery import Lottery, turns_of
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.pace import Pace
 from openfl.group.phases import PhaseTracker
@@ -132,8 +133,12 @@ class GroupSession:
             replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
+        self._first_judgement = FirstJudgement(replica, self.me)
         self._pace = Pace(settings.interval_seconds)
-        self._rounds = Rounds(self._screening, self._publisher, self._pace, settings, rng, start)
+        lottery = Lottery(self.me, settings.target_publishers)
+        self._rounds = Rounds(
+            self._screening, self._publisher, self._pace, settings, rng, start, lottery
+        )
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -202,7 +207,9 @@ class GroupSession:
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
             case ev.EvaluationFinished():
-                return [*self._rounds.evaluated(event), *self._advance(now)]
+                effects = self._rounds.evaluated(event)
+                effects += self._first_judgement.ended(self.validation)
+                return [*effects, *self._advance(now)]
             case ev.TimerFired():
                 return self._on_timer(now)
             case ev.LoadMeasured():
@@ -330,6 +337,7 @@ class GroupSession:
             self._begin_rounds_if_ready(now)
         if self._phases.row.rounds:
             effects += self._rounds.advance(now)
+        self._first_judgement.begins(effects)
         return effects
 
     def _on_joined(self, joined: Joined, now: float) -> list[ev.Effect]:
@@ -339,6 +347,7 @@ class GroupSession:
         if self.replica.member_count and not self._rounds.busy:
             # What the group is worth to us, before any training.
             effects += self._rounds.evaluate()
+            self._first_judgement.begins(effects)
         members = self.replica.member_count
         return [
             *effects,
@@ -355,7 +364,7 @@ class GroupSession:
         members = self._presence.count(now)
         if self.settings.auto_start and members >= self.settings.wait_for_members:
             self._phases.follow("enough-members")
-            self._rounds.schedule_first(now, members)
+            self._rounds.schedule_first(now, members, at_once=self._joining.has_just_come(now))
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -390,17 +399,23 @@ class GroupSession:
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
-        effects = self._rounds.trained(event, self._presence.count(now), now)
+        effects = self._rounds.trained(event, self._count(now), now)
+        if any(isinstance(effect, ev.Publish) for effect in effects):
+            self._heartbeat.known_until(now + self._roster.presence_seconds / 4)
+        effects += self._first_judgement.ended(self.validation)
         if self._rounds.done:
             self._phases.follow("rounds-done")
         if self._writer.has_opinions_to_tell:
-            self._heartbeat.reset(now)
+            self._heartbeat.has_news(now)
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
         effects: list[ev.Effect] = []
+        self._keep_pace(now)
         if self._heartbeat.fire(now):
-            heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
+            heartbeat = self._writer.write(
+                self.round, self._rounds.told_fit, now, brief=self._heartbeat.covered
+            )
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
         if self._upkeep.next_wake <= now and self._phases.row.joined:
             # Of a closed group anybody may listen to what is said, but only members are heard.
@@ -412,7 +427,7 @@ class GroupSession:
     def _on_load(self, load: ev.LoadMeasured, now: float) -> list[ev.Effect]:
         self._rounds.interval_changes(now)
         news = self._pace.measured(load, now, rounds=self._phases.row.rounds)
-        self._heartbeat.stretch(self._pace.stretch)
+        self._heartbeat.slow_down(self._pace.stretch)
         patience = self._pace.patience
         self._roster.patience = self._fetcher.patience = patience
         self._silence.stretch(patience)
@@ -423,6 +438,15 @@ class GroupSession:
         self._roster.excuse(seconds)
         self._silence.excuse(seconds)
         return []
+
+    def _keep_pace(self, now: float) -> None:
+        """Where members publish more rarely, heartbeats are as much rarer, and patience longer."""
+        turns = turns_of(self._count(now), self.settings.target_publishers)
+        self._heartbeat.turns = turns
+        self._roster.presence_seconds = turns * self.settings.presence_seconds
+
+    def _count(self, now: float) -> int:
+        return max(self._presence.count(now), self.settings.assumed_members)
 
     def _on_leave(self) -> list[ev.Effect]:
         self._phases.leave()

@@ -14,7 +14,9 @@ tree for all authors and two messages of its own to shape it. What differs:
   row. It ceases to be one when it announces what was pushed to it: it has it from elsewhere.
 - Announcements that nobody wanted become rarer, down to one in `RAREST`: what they are for then,
   that a link elsewhere broke, concerns all later messages, too. Whoever asks is told of all again.
-- A peer that asks waits first, when the author itself uses to send to it.
+- A peer that asks waits first, when the author itself uses to send to it. How long, and how long
+  for an answer, goes by how long it took so far (as RFC 6298 has it for retransmissions): asking
+  again what is only slow makes a busy machine busier.
 
 Loss is repaired above, by version vectors: nothing here is complete, only cheap.
 
@@ -44,6 +46,8 @@ HUNGRY_SECONDS = 10.0
 DIRECT_PATIENCE_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
 """After which another peer is asked for the same message."""
+LONGEST_WAIT_SECONDS = 10.0
+"""Of either, however long it took so far."""
 MAX_ASKED = 3
 """Peers asked for one message, before it is left to the repair above."""
 GOSSIP_TO = 3
@@ -66,6 +70,7 @@ class _Recent:
     at: float
     first_from: Hashable
     holders: set[Hashable]
+    announced_at: float | None
     sent: dict[Hashable, int] = field(default_factory=dict)
 
 
@@ -74,8 +79,27 @@ class _Pull:
     """A message that was announced and is not here."""
 
     sources: list[Hashable]
+    announced_at: float
     next_try: float
     asked: list[Hashable] = field(default_factory=list)
+    asked_at: float = 0.0
+
+
+class _Wait:
+    """How long to wait for something: what it took so far, and four times how much that varies."""
+
+    def __init__(self, shortest: float) -> None:
+        self._shortest = shortest
+        self._mean = 0.0
+        self._deviation = 0.0
+
+    def took(self, seconds: float) -> None:
+        self._deviation += 0.25 * (abs(seconds - self._mean) - self._deviation)
+        self._mean += 0.125 * (seconds - self._mean)
+
+    @property
+    def seconds(self) -> float:
+        return min(max(self._shortest, self._mean + 4 * self._deviation), LONGEST_WAIT_SECONDS)
 
 
 @dataclass(slots=True)
@@ -112,6 +136,10 @@ class LazyPush:
         self._due_at: dict[Hashable, float] = {}
         self._order: dict[Hashable, float] = {}
         self._asked_at: dict[Hashable, float] = {}
+        self._arriving: tuple[bytes, _Pull | None] = (b"", None)
+        """The latest to arrive, and what was known of it before."""
+        self._direct_wait = _Wait(DIRECT_PATIENCE_SECONDS)
+        self._answer_wait = _Wait(ANSWER_SECONDS)
 
     # --- messages that are here -------------------------------------------------------------------
 
@@ -148,7 +176,7 @@ class LazyPush:
         see `due`."""
         recent = self._remember(message_id, author, topic, sender, now)
         if sender == author:
-            self._came_straight(author, now)
+            self._came_straight(author, now, recent.announced_at)
         push = [
             peer
             for peer, link in self._links_of(author).items()
@@ -159,9 +187,13 @@ class LazyPush:
             self._offer(peer, message_id, recent, now)
         return push
 
-    def arrived(self, message_id: bytes) -> None:
+    def arrived(self, message_id: bytes, sender: Hashable, now: float) -> None:
         """It is here, whatever becomes of it: nobody is asked for it any more."""
-        self._pulls.pop(message_id, None)
+        pull = self._pulls.pop(message_id, None)
+        self._arriving = (message_id, pull)
+        if pull is not None and pull.asked == [sender]:
+            # Of several asked, nobody knows whose answer it is.
+            self._answer_wait.took(now - pull.asked_at)
 
     def arrived_again(
         self, message_id: bytes, author: Hashable, sender: Hashable, now: float
@@ -174,7 +206,7 @@ class LazyPush:
         needless = sender
         if sender == author:
             # The author sends it anyway; whoever was quicker this once need not go on.
-            self._came_straight(author, now)
+            self._came_straight(author, now, recent.announced_at)
             needless = recent.first_from
         if needless not in (author, self._me):
             self._say_later(needless, message_id, now + URGENT_SECONDS, needless=True)
@@ -211,8 +243,8 @@ class LazyPush:
         if pull is None:
             patience = 0.0
             if now - self._direct.get(author, float("-inf")) < DIRECT_SECONDS:
-                patience = DIRECT_PATIENCE_SECONDS
-            self._pulls[message_id] = _Pull([peer], now + patience)
+                patience = self._direct_wait.seconds
+            self._pulls[message_id] = _Pull([peer], now, now + patience)
             while len(self._pulls) > MAX_PULLS:
                 self._pulls.popitem(last=False)
         elif peer not in pull.sources and len(pull.sources) < 2 * MAX_ASKED:
@@ -279,7 +311,8 @@ class LazyPush:
                 del self._pulls[message_id]
                 continue
             pull.asked.append(source)
-            pull.next_try = now + ANSWER_SECONDS
+            pull.asked_at = now
+            pull.next_try = now + self._answer_wait.seconds
             ask.setdefault(source, []).append(message_id)
         return Due(announce, ask)
 
@@ -288,17 +321,22 @@ class LazyPush:
     def _remember(
         self, message_id: bytes, author: Hashable, topic: str, sender: Hashable, now: float
     ) -> _Recent:
-        self.arrived(message_id)
+        arriving, pull = self._arriving
+        announced_at = None
+        if arriving == message_id and pull is not None and author not in pull.asked:
+            announced_at = pull.announced_at  # what it took is not of our own waiting
         while self._recent:
             oldest = next(iter(self._recent.values()))
             if oldest.at > now - RECENT_SECONDS and len(self._recent) < MAX_RECENT:
                 break
             self._recent.popitem(last=False)
-        recent = _Recent(author, topic, now, sender, {author, sender})
+        recent = _Recent(author, topic, now, sender, {author, sender}, announced_at)
         self._recent[message_id] = recent
         return recent
 
-    def _came_straight(self, author: Hashable, now: float) -> None:
+    def _came_straight(self, author: Hashable, now: float, announced_at: float | None) -> None:
+        if announced_at is not None:
+            self._direct_wait.took(now - announced_at)
         self._direct[author] = now
         self._direct.move_to_end(author)
         while len(self._direct) > MAX_AUTHORS:

@@ -510,6 +510,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "gossip.member_ttl_seconds": 60.0,
     "gossip.row_fraction": 0.3,
     "gossip.refresh_fraction": 0.2,
+    "gossip.target_publishers": 8,
     "gossip.max_members": 16,
     "privacy.tell_labels": False,
     "privacy.enabled": True,

@@ -115,7 +115,7 @@ def test_one_peer_is_asked_at_a_time_and_the_next_when_it_does_not_answer() -> N
 def test_nobody_is_asked_for_what_arrived() -> None:
     one = fresh()
     one.announced("a", b"1", "x", False, 0.0)
-    one.arrived(b"1")
+    one.arrived(b"1", "a", 0.0)
     assert one.due(0.0).ask == {}
 
 
@@ -128,6 +128,19 @@ def test_an_author_that_sends_itself_is_waited_for() -> None:
     one.gone("x")
     one.announced("a", b"3", "x", False, 3.0)
     assert one.due(3.0).ask == {"a": [b"3"]}
+
+
+def test_a_slow_author_is_waited_for_as_long_as_it_takes() -> None:
+    one = fresh()
+    hear(one, 0, 0.0, sender="x", author="x")
+    for number in range(1, 30):
+        now = 10.0 * number
+        one.announced("a", b"%d" % number, "x", False, now)
+        one.arrived(b"%d" % number, "x", now + 3.0)
+        hear(one, number, now + 3.0, sender="x", author="x")
+    one.announced("a", b"30", "x", False, 300.0)
+    assert one.due(303.0).ask == {}
+    assert one.due(300.0 + lazy_push.LONGEST_WAIT_SECONDS).ask == {"a": [b"30"]}
 
 
 def test_a_peer_gets_few_copies_however_often_it_asks() -> None:

@@ -60,9 +60,9 @@ from openfl.network.libp2p.transport import (
     Faults,
     TcpTransport,
     Traffic,
-    YamuxUpgrader,
     shielded,
 )
+from openfl.network.libp2p.upgrading import YamuxUpgrader
 from openfl.network.offenders import Offenders
 
 log = logging.getLogger(__name__)

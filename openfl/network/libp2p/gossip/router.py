@@ -133,9 +133,9 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
                 self._prune_pending_messages(peer_id)
                 self._pending_messages[peer_id].append((time.time(), rpc))
 
-    def arrived(self, message_id: bytes) -> None:
+    def arrived(self, message_id: bytes, msg_forwarder: ID) -> None:
         """A message is here, for the first time, and will be judged."""
-        self._lazy.arrived(message_id)
+        self._lazy.arrived(message_id, msg_forwarder, trio.current_time())
 
     def arrived_again(self, message_id: bytes, msg_forwarder: ID, author: ID) -> None:
         """A message came that is here already."""
@@ -184,11 +184,13 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
                 self.send_rpc(peer, rpc_pb2.RPC(control=control), priority=True)
 
     def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
-        """Queue a frame for the peer, without our signed record."""
-        # Every RPC carries our signed peer record, which every receiver verifies: identify and the
-        # first message of a stream have told it already.
-        rpc.ClearField("senderRecord")
-        super().send_rpc(peer_id, rpc, priority)
+        """Queue a frame for the peer. Most fit as they are: no need to copy and to split them."""
+        queue = self.pubsub.peer_queues.get(peer_id)
+        deferred = self._pending_control.get(peer_id)
+        if queue is None or deferred is not None or rpc.ByteSize() > queue.max_message_size:
+            super().send_rpc(peer_id, rpc, priority)
+        elif not queue.push(rpc, priority):
+            self._handle_dropped_rpc(peer_id, rpc, "queue_full")
 
     async def _emit_control_msgs(
         self,
