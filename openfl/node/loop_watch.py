@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import trio
 
 from openfl.group import events as ev
+from openfl.network.base import NetworkStatistics
 
 STALL_SECONDS = 1.0
 """What is less late than that is a busy loop, which still handles what comes."""
@@ -22,6 +23,9 @@ REST_SECONDS = 0.001
 """A loop that has waited so long for something to do has done all there was. Less may be nothing
 but the look whether there is anything."""
 
+FEW_BYTES = 4096
+"""Of one connection, that may be unread at any moment."""
+SLOWEST_BYTES_PER_SECOND = 1024
 BEHIND_FACTOR = 3.0
 """How many times as long to wait for an answer while the loop does not come to rest."""
 
@@ -39,6 +43,7 @@ class LoopWatch(trio.abc.Instrument):
         self._clock = clock
         self._measured_at = self._rested_at = self._waits_since = clock()
         self._most_behind = 0.0
+        self._received = 0
         self._due = float("inf")
         self._limits: dict[trio.CancelScope, float] = {}
         """Scope -> seconds that are left to it."""
@@ -102,13 +107,19 @@ class LoopWatch(trio.abc.Instrument):
         self._due = now
         return stalled
 
-    def measured(self, waiting: Callable[[], int]) -> ev.LoadMeasured | None:
-        """The load since the last time, once there is enough to tell. waiting: see there; asked for
-        only then."""
+    def measured(self, statistics: Callable[[], NetworkStatistics]) -> ev.LoadMeasured | None:
+        """The load since the last time, once it was long enough ago. statistics: those of now."""
         now = self._clock()
-        if not self._measures or now - self._measured_at < LOOK_SECONDS:
+        passed = now - self._measured_at
+        if not self._measures or passed < LOOK_SECONDS:
             return None
+        network = statistics()
+        came, self._received = network.bytes_received - self._received, network.bytes_received
+        rate = max(came / passed / max(1, network.connections), SLOWEST_BYTES_PER_SECOND)
+        # By Little's law. A loop that is busy all the time may yet be near the end of its queue;
+        # and one that was at rest a moment ago has none, whatever has just come.
+        oldest = max(0, network.unread - FEW_BYTES) / rate
         behind = now - self._rested_at
         most = max(self._most_behind, behind)
         self._measured_at, self._most_behind = now, 0.0
-        return ev.LoadMeasured(behind, most, waiting())
+        return ev.LoadMeasured(min(oldest, behind), min(oldest, most), network.waiting)
