@@ -167,14 +167,10 @@ class Membership:
             if now != known:
                 known = now
                 self.handle(ev.MembersReachable(now))
-            load = self._watch.measured(self._frames_waiting)
+            load = self._watch.measured(self._network.statistics)
             if load is not None:
                 self.handle(load)
             await self._watch.pause(WATCH_SECONDS)
-
-    def _frames_waiting(self) -> int:
-        own = self._to_publish.statistics().current_buffer_used
-        return own + self._network.statistics().waiting
 
     async def _keep_time(self) -> None:
         while True:

@@ -63,6 +63,7 @@ from openfl.network.libp2p.transport import (
     Traffic,
     shielded,
 )
+from openfl.network.libp2p.unread import upper
 from openfl.network.libp2p.upgrading import YamuxUpgrader
 from openfl.network.offenders import Offenders
 
@@ -407,8 +408,16 @@ class Libp2pNetwork:
             connections=self._swarm.get_total_connections(),
             streams=self._swarm.count_streams(),
             waiting=self._pubsub.waiting,
+            unread=self._unread(),
             faults=dict(self._faults.counts),
         )
+
+    def _unread(self) -> int:
+        buffered = (
+            sum(map(len, connection.muxed_conn.stream_buffers.values()))
+            for connection in self._swarm.get_connections()
+        )
+        return upper(stream.unread for stream in self._traffic.streams) + upper(buffered)
 
     # Requests
 
