@@ -160,10 +160,11 @@ class DeltaReceiver:
             counted = 0 < heard.seqno < wire.GONE
             if counted and self._replica.has_left(heard.author, heard.epoch):
                 self._gone[heard.author] = heard.epoch
-        ours = self._replica.version_vector()
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
-            ours = {peer: version for peer, version in ours.items() if peer in theirs}
+            ours = {peer: self._replica.version_of(peer) for peer in theirs}
+        else:
+            ours = self._replica.version_vector()
         lacks = bool(self._gone) or any(
             theirs.get(peer, NOTHING) < version and not self._just_came(peer, now)
             for peer, version in ours.items()
