@@ -22,21 +22,20 @@ from openfl.group.checks import Checks
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.roster import Roster
+from openfl.group.settled_versions import SettledVersions
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 
 MAX_ANNOUNCED = 1024
+SETTLED_SECONDS = 3.0
+"""Who lacks what this member has had for less lacks nothing yet: it may be on its way."""
 MAX_HEARSAY = 64
 """Members known by the word of others alone."""
 
 
-GRACE_SECONDS = 1.0
-"""What came so lately may be on its way to others: that they lack it means nothing yet."""
-
-
 class Agreement(Enum):
     """How what a heartbeat says agrees with what this member has. LACKS: its sender lacks
-    something that has been here for a while. SAME: the sender has the same and has heard of this
+    something that it should have got by now. SAME: the sender has the same and has heard of this
     member lately, so that it says what this one would say. OTHER: neither."""
 
     LACKS = "lacks"
@@ -73,6 +72,7 @@ class DeltaReceiver:
         self._changed: dict[PeerId, float] = {}
         """author -> when something of it was last merged; in that order."""
         self._hearsay: set[PeerId] = set()
+        self._settled = SettledVersions(SETTLED_SECONDS)
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
 
@@ -91,7 +91,9 @@ class DeltaReceiver:
         version = self._replica.version_of(author)
         if version.epoch == delta.epoch and version.seqno < delta.seqno:
             # Something before it is missing.
-            self._missing.notice(author, delta.epoch, delta.seqno, event.relayed_by, now)
+            self._missing.notice(
+                author, delta.epoch, delta.seqno, event.relayed_by, now, overtaken=True
+            )
         else:
             self._missing.close(author, version.epoch, version.seqno)
         if result.kind is MergeKind.MERGED:
@@ -160,14 +162,12 @@ class DeltaReceiver:
             counted = 0 < heard.seqno < wire.GONE
             if counted and self._replica.has_left(heard.author, heard.epoch):
                 self._gone[heard.author] = heard.epoch
+        ours = self._settled.at(self._replica.version_vector(), now)
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
-            ours = {peer: self._replica.version_of(peer) for peer in theirs}
-        else:
-            ours = self._replica.version_vector()
+            ours = {peer: version for peer, version in ours.items() if peer in theirs}
         lacks = bool(self._gone) or any(
-            theirs.get(peer, NOTHING) < version and not self._just_came(peer, now)
-            for peer, version in ours.items()
+            theirs.get(peer, NOTHING) < version for peer, version in ours.items()
         )
         return Agreement.LACKS if lacks else Agreement.OTHER
 
@@ -229,9 +229,6 @@ class DeltaReceiver:
         for what we would say: that we are here."""
         recently = self._roster.presence_seconds / 2
         return any(v.author == self._me and v.age_seconds <= recently for v in message.versions)
-
-    def _just_came(self, author: PeerId, now: float) -> bool:
-        return now - self._changed.get(author, float("-inf")) < GRACE_SECONDS
 
     def _is_member(self, author: PeerId) -> bool:
         """Whoever serves what a stranger signed may have known it as a member: nobody is blamed."""
@@ -321,7 +318,7 @@ class DeltaReceiver:
         if len(self._hearsay) >= MAX_HEARSAY:
             for peer in list(self._hearsay):
                 entry = self._roster.get(peer)
-                if entry is None or not self._roster.is_present(entry, now):
+                if entry is None or not self._roster.is_present(peer, entry, now):
                     self._hearsay.discard(peer)
                     self._roster.forget(peer)
         if len(self._hearsay) >= MAX_HEARSAY:

@@ -106,6 +106,26 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """How the node has fared since the last one. behind_seconds: for how long its event loop has
+    not come to rest now, and so how old what it has not read may be; most_behind_seconds: for how
+    long it did not at most, meanwhile; waiting: frames that wait for a peer to take them, of the
+    median peer."""
+
+    behind_seconds: float
+    most_behind_seconds: float
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """For so many seconds until now the node handled nothing (stopped, suspended, or one long piece
+    of work): what others said meanwhile waits unread."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveRequested:
     """Leave the group for good: withdraw this member's influence."""
 
@@ -121,6 +141,8 @@ Event = (
     | TrainingFinished
     | EvaluationFinished
     | TimerFired
+    | LoadMeasured
+    | Stalled
     | LeaveRequested
 )
 

@@ -18,6 +18,8 @@ from openfl.group.roster import Roster
 from openfl.group.screening import Screening
 from openfl.wire import messages as wire
 
+OPINION_STEPS = (-2.0, -0.75, 2.0)
+"""A z that passes one of these is news to the other judges: see `MemberJudge`'s settings."""
 MAX_NAMED = 64
 """Versions in one heartbeat: most of them those that changed last, which is where something is
 missing if anywhere, the others any. So heartbeats do not grow with the group."""
@@ -46,6 +48,18 @@ class HeartbeatWriter:
         self._screening = screening
         self._admission = admission
         self._rng = rng
+        self._told: dict[PeerId, int] = {}
+        """member -> how many of `OPINION_STEPS` the last z told of it passed."""
+
+    @property
+    def has_opinions_to_tell(self) -> bool:
+        """Whether what others were told of members' influence is not so any more."""
+        return any(
+            _step(opinion) != self._told.get(state.peer_id)
+            for state in self._replica.members()
+            if state.peer_id != self._me
+            and (opinion := self._screening.opinion(state.peer_id)) is not None
+        )
 
     def write(
         self, round_number: int, fit: Evaluation | None, now: float, *, brief: bool = False
@@ -57,6 +71,12 @@ class HeartbeatWriter:
         versions = self._as_many_as_fit([v for v in heard if v.author not in gone])
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
+        members = {version.author for version in heard}
+        if not brief:
+            self._told = {peer: step for peer, step in self._told.items() if peer in members}
+        for version in versions:
+            if version.opinion is not None:
+                self._told[version.author] = _step(version.opinion)
         return wire.Heartbeat(
             epoch=self._publisher.epoch,
             seqno=self._publisher.seqno,
@@ -100,3 +120,7 @@ class HeartbeatWriter:
         # A different part each time: sooner or later every member is named.
         picked = self._rng.choice(len(others), MAX_NAMED - len(named), replace=False)
         return named + [others[i] for i in sorted(picked)]
+
+
+def _step(opinion: float) -> int:
+    return sum(opinion >= step for step in OPINION_STEPS)

@@ -33,9 +33,10 @@ from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
-from openfl.group.joining import Joined, Joining
+from openfl.group.joining import FirstJudgement, Joined, Joining
 from openfl.group.lottery import Lottery, turns_of
 from openfl.group.missing_deltas import MissingDeltas
+from openfl.group.pace import Pace
 from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
@@ -132,8 +133,12 @@ class GroupSession:
             replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
+        self._first_judgement = FirstJudgement(replica, self.me)
+        self._pace = Pace(settings.interval_seconds)
         lottery = Lottery(self.me, settings.target_publishers)
-        self._rounds = Rounds(self._screening, self._publisher, settings, rng, start, lottery)
+        self._rounds = Rounds(
+            self._screening, self._publisher, self._pace, settings, rng, start, lottery
+        )
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -202,9 +207,15 @@ class GroupSession:
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
             case ev.EvaluationFinished():
-                return [*self._rounds.evaluated(event), *self._advance(now)]
+                effects = self._rounds.evaluated(event)
+                effects += self._first_judgement.ended(self.validation)
+                return [*effects, *self._advance(now)]
             case ev.TimerFired():
                 return self._on_timer(now)
+            case ev.LoadMeasured():
+                return self._on_load(event, now)
+            case ev.Stalled():
+                return self._on_stalled(event.seconds)
             case ev.LeaveRequested():
                 return self._on_leave()
 
@@ -246,6 +257,11 @@ class GroupSession:
     def last_round(self) -> int:
         """The round after which this session is done; 0: it goes on until it is stopped."""
         return self._rounds.last_round
+
+    @property
+    def interval_seconds(self) -> float:
+        """Between the beginnings of two rounds, as it is kept now; see `Pace`."""
+        return self._pace.kept
 
     @property
     def validation(self) -> Evaluation | None:
@@ -321,6 +337,7 @@ class GroupSession:
             self._begin_rounds_if_ready(now)
         if self._phases.row.rounds:
             effects += self._rounds.advance(now)
+        self._first_judgement.begins(effects)
         return effects
 
     def _on_joined(self, joined: Joined, now: float) -> list[ev.Effect]:
@@ -330,6 +347,7 @@ class GroupSession:
         if self.replica.member_count and not self._rounds.busy:
             # What the group is worth to us, before any training.
             effects += self._rounds.evaluate()
+            self._first_judgement.begins(effects)
         members = self.replica.member_count
         return [
             *effects,
@@ -346,7 +364,7 @@ class GroupSession:
         members = self._presence.count(now)
         if self.settings.auto_start and members >= self.settings.wait_for_members:
             self._phases.follow("enough-members")
-            self._rounds.schedule_first(now, members)
+            self._rounds.schedule_first(now, members, at_once=self._joining.has_just_come(now))
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -377,15 +395,18 @@ class GroupSession:
             # Whoever is new here may be the only way to a part of the group that was cut off.
             self._heartbeat.reset(now)
             self._missing.sources_changed(now)
-        self._reachable = peers
+        self._reachable = self._roster.connected = peers
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
         effects = self._rounds.trained(event, self._count(now), now)
         if any(isinstance(effect, ev.Publish) for effect in effects):
             self._heartbeat.known_until(now + self._roster.presence_seconds / 4)
+        effects += self._first_judgement.ended(self.validation)
         if self._rounds.done:
             self._phases.follow("rounds-done")
+        if self._writer.has_opinions_to_tell:
+            self._heartbeat.has_news(now)
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
@@ -403,10 +424,25 @@ class GroupSession:
         effects += self._upkeep.advance(now, keep=self._phases.row.keeps)
         return [*effects, *self._pull(now), *self._advance(now)]
 
+    def _on_load(self, load: ev.LoadMeasured, now: float) -> list[ev.Effect]:
+        self._rounds.interval_changes(now)
+        news = self._pace.measured(load, now, rounds=self._phases.row.rounds)
+        self._heartbeat.slow_down(self._pace.stretch)
+        patience = self._pace.patience
+        self._roster.patience = self._fetcher.patience = patience
+        self._silence.stretch(patience)
+        return [*news, *self._advance(now)]
+
+    def _on_stalled(self, seconds: float) -> list[ev.Effect]:
+        """Nobody was silent; it was this node that did not listen."""
+        self._roster.excuse(seconds)
+        self._silence.excuse(seconds)
+        return []
+
     def _keep_pace(self, now: float) -> None:
         """Where members publish more rarely, heartbeats are as much rarer, and patience longer."""
         turns = turns_of(self._count(now), self.settings.target_publishers)
-        self._heartbeat.stretch = turns
+        self._heartbeat.turns = turns
         self._roster.presence_seconds = turns * self.settings.presence_seconds
 
     def _count(self, now: float) -> int:

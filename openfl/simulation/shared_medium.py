@@ -18,7 +18,7 @@ from openfl.core.contribution import ModelView
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.fetcher import fault_name
-from openfl.group.missing_deltas import FIRST_PAUSE_SECONDS
+from openfl.group.missing_deltas import UNDER_WAY_SECONDS
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.simulation.ledger import Ledger
@@ -135,7 +135,7 @@ class SharedMedium:
         state = self._state
         heartbeat = state.scenario.network.heartbeat_seconds / max(1, members)
         noticed = state.rng.exponential(heartbeat, count)
-        pause = FIRST_PAUSE_SECONDS * (0.5 + state.rng.random(count))
+        pause = UNDER_WAY_SECONDS * (0.5 + state.rng.random(count))
         usual = state.links.published(0.0, 0, count).first
         noticed += np.where(np.isfinite(usual), usual, 0.0)
         return np.asarray(noticed + pause + state.links.round_trips(count))

@@ -27,20 +27,17 @@ from openfl.core.errors import NetworkError, RequestFailed
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import addresses as libp2p_addresses
 from openfl.network.libp2p import dht as libp2p_dht
+from openfl.network.libp2p import muxer as libp2p_muxer
 from openfl.network.libp2p import swarm as libp2p_swarm
-from openfl.network.libp2p import transport as libp2p_transport
 from openfl.network.libp2p.addresses import (
     PEER_ADDRESS_EXAMPLE,
     order_addresses,
     parse_peer_multiaddr,
 )
 from openfl.network.libp2p.dht import DHT_PROTOCOL, BoundedProviderStore
-from openfl.network.libp2p.transport import (
-    TLS_PROTOCOL,
-    Faults,
-    HardenedYamux,
-    YamuxUpgrader,
-)
+from openfl.network.libp2p.muxer import HardenedYamux
+from openfl.network.libp2p.transport import Faults
+from openfl.network.libp2p.upgrading import TLS_PROTOCOL, YamuxUpgrader
 from tests.patience import PATIENCE_SECONDS
 from tests.situation import within
 
@@ -237,7 +234,7 @@ class FakeConnection:
         await trio.sleep(self.pause_seconds)
         self.written += data[len(data) // 2 :]
 
-    async def read(self, n: int) -> bytes:
+    async def read(self, n: int | None = None) -> bytes:
         await self.closed.wait()
         return b""
 
@@ -275,7 +272,7 @@ async def test_a_peer_that_answers_no_ping_loses_its_connection(autojump_clock: 
 async def test_a_peer_that_ignores_flow_control_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_transport, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
+    monkeypatch.setattr(libp2p_muxer, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
     async with make_network() as a, make_network() as b:
 
         async def never_reads(stream: Any) -> None:

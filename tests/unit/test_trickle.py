@@ -182,7 +182,7 @@ def test_that_somebody_lacks_something_makes_it_speak_though_others_did() -> Non
 
 def test_a_stretched_timer_is_slower_by_that_factor() -> None:
     usual, slow = started(), started()
-    slow.stretch = 16
+    slow.turns = 16
     words_until(slow, START + 1)
     slow.reset(START + 1)
     assert slow.interval == 16
@@ -190,7 +190,7 @@ def test_a_stretched_timer_is_slower_by_that_factor() -> None:
     assert slow.interval == 32
     count = len(words_until(usual, START + 1000))
     assert len(words_until(slow, START + 1000)) < count / 8
-    slow.stretch = 1
+    slow.turns = 1
     words_until(slow, START + 1200)
     slow.reset(START + 1200)
     assert slow.interval == 1

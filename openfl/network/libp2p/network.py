@@ -60,9 +60,9 @@ from openfl.network.libp2p.transport import (
     Faults,
     TcpTransport,
     Traffic,
-    YamuxUpgrader,
     shielded,
 )
+from openfl.network.libp2p.upgrading import YamuxUpgrader
 from openfl.network.offenders import Offenders
 
 log = logging.getLogger(__name__)
@@ -404,6 +404,7 @@ class Libp2pNetwork:
             gossip_received=self._pubsub.received,
             connections=self._swarm.get_total_connections(),
             streams=self._swarm.count_streams(),
+            waiting=self._pubsub.waiting,
             faults=dict(self._faults.counts),
         )
 

@@ -31,7 +31,9 @@ from openfl.network.libp2p.addresses import is_circuit, order_addresses, strip_p
 from openfl.network.libp2p.connection_gate import MAX_HANDSHAKES
 from openfl.network.libp2p.dns import resolve_dnsaddr
 from openfl.network.libp2p.identify import PUSH_PROTOCOL, push_handler
-from openfl.network.libp2p.transport import Faults, TcpTransport, YamuxUpgrader, shielded
+from openfl.network.libp2p.negotiation import EagerClient
+from openfl.network.libp2p.transport import Faults, TcpTransport, shielded
+from openfl.network.libp2p.upgrading import YamuxUpgrader
 
 log = logging.getLogger(__name__)
 
@@ -382,6 +384,7 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
             disable_identify_address_discovery=True,
         )
         self._faults = swarm._faults
+        self.multiselect_client = EagerClient()
         self.set_stream_handler(PUSH_PROTOCOL, push_handler(self, self._faults))
         swarm.set_stream_handler(swarm.guard(self._swarm_stream_handler))
 
