@@ -214,6 +214,7 @@ def measure_cost(members: int, ratings: int, options: argparse.Namespace) -> dic
         "run.nodes": members,
         "data.users": members,
         "run.rounds": TO_ROUND,
+        "training.target_publishers": 0,  # so that as many as there are members publish
         **options.settings,
     }
     scenario = parse_scenario("", "formula", overrides=settings)
@@ -248,7 +249,7 @@ def features(point: dict[str, float]) -> dict[str, list[float]]:
     return {
         "delta_ms": [1.0, rows],
         "heartbeat_ms": [1.0, named],
-        "round_ms": [1.0, ratings, members * ratings],
+        "round_ms": [1.0, members * ratings],
         "delta_bytes": [1.0, rows],
         "rows": [1.0, ratings],
     }
@@ -273,8 +274,7 @@ def formula(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         guess["rows"] = float(np.dot(constants["rows"], features(point)["rows"]))
         for part in ("delta_ms", "heartbeat_ms", "round_ms", "delta_bytes"):
             guess[part] = float(np.dot(constants[part], features(guess)[part]))
-        deltas = min(members, options.settings.get("training.target_publishers", 48))
-        deltas *= (members - 1) / members
+        deltas = members - 1
         cpu = deltas * guess["delta_ms"] + guess["round_ms"]
         cpu += point["heartbeats"] * guess["heartbeat_ms"]
         kb = deltas * guess["delta_bytes"] / 1e3
