@@ -14,6 +14,7 @@ import trio
 
 from openfl.group import events as ev
 from openfl.network.base import NetworkStatistics
+from openfl.network.ticks import tick_after
 
 STALL_SECONDS = 1.0
 """What is less late than that is a busy loop, which still handles what comes."""
@@ -73,10 +74,10 @@ class LoopWatch(trio.abc.Instrument):
             self._rested_at = now
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, and note when that is to end."""
+        """Sleep until the next tick, and note when that is."""
         began, looked = trio.current_time(), self._clock()
-        self._due = began + seconds
-        await trio.sleep(seconds)
+        self._due = tick_after(began, seconds)
+        await trio.sleep_until(self._due)
         # However long the pause was, an answer could have been heard in no more of it than this.
         passed = min(trio.current_time() - began, 2 * seconds)
         if self._measures and self._rested_at < looked:
