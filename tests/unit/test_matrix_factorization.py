@@ -22,7 +22,7 @@ from openfl.core.contribution import (
     RowBlock,
 )
 from openfl.core.errors import ConfigError, DataError, GroupError
-from openfl.core.model_view import DenseModel
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.central import SoloModel, merge, train_alone
 from openfl.learning.factorization.item_rows import item_keys
 from openfl.learning.factorization.ratings import Ratings, load_ratings
@@ -36,7 +36,7 @@ from openfl.learning.rating.charter import (
     rating_parameters,
 )
 from openfl.learning.rating.task import MIN_CURVATURE, MatrixFactorization
-from openfl.learning.ridge import solve_ridge
+from openfl.learning.ridge import solve_sums
 from openfl.learning.splitting import Split, split_ratings
 
 NOTHING = np.empty(0, dtype=np.intp)
@@ -63,8 +63,8 @@ def all_training(ratings: Ratings) -> Split:
 
 
 def charter(**changes: float) -> Charter:
-    """Without a prior of users, which test_user_prior.py is about."""
-    return rating_charter("music", **{"factors": 3, "user_prior": 0.0, **changes})  # type: ignore[arg-type]
+    """Without a prior of users or relevance, which test_user_prior.py and test_relevance.py are about."""
+    return rating_charter("music", **{"factors": 3, "user_prior": 0.0, "relevance": 0.0, **changes})  # type: ignore[arg-type]
 
 
 def rng() -> np.random.Generator:
@@ -84,6 +84,17 @@ def a_model(task: MatrixFactorization, rounds: int = 2) -> DenseModel:
     for _ in range(rounds):
         solo.step()
     return solo.model
+
+
+def with_others(model: DenseModel) -> DenseModel:
+    """The model with one rating more of each row, by somebody else: so that no step is exact."""
+    return DenseModel(
+        model.charter,
+        {
+            name: DenseTable(table.keys, table.rows, table.evidence + 1)
+            for name, table in model.tables.items()
+        },
+    )
 
 
 # --- the step ------------------------------------------------------------------------------------
@@ -123,7 +134,7 @@ def slow_step(
 def test_a_step_is_what_its_description_says_rating_by_rating(seed: int) -> None:
     ratings = some_ratings(seed)
     task = MatrixFactorization.from_charter(charter(prior=0.5), ratings, all_training(ratings))
-    model = a_model(task, 6)
+    model = with_others(a_model(task, 6))
     g, y, m = slow_step(ratings, model, task.charter)
     fresh = MatrixFactorization.from_charter(task.charter, ratings, all_training(ratings))
     block = items(step(fresh, model))
@@ -239,7 +250,7 @@ def test_where_nothing_moves_any_more_the_gradient_balances_the_prior() -> None:
 def test_parts_together_pull_every_row_as_the_whole_does(owner: list[int], rounds: int) -> None:
     ratings = some_ratings()
     whole = MatrixFactorization.from_charter(charter(), ratings)
-    model = a_model(whole, rounds + 1)
+    model = with_others(a_model(whole, rounds + 1))
     node = dict(zip(ratings.users, owner, strict=True))
     parts = [
         MatrixFactorization.from_charter(
@@ -513,6 +524,7 @@ def test_a_charter_gives_back_the_parameters_it_was_made_of() -> None:
         "encoding": "int8",
         "user_prior": 0.4,
         "items": "opaque",
+        "relevance": 50.0,
     }
     assert made.seed == 9
     assert made.table(ITEMS).width == 6
@@ -634,9 +646,9 @@ def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
 
     def counting(*arguments: Any) -> Any:
         solved.append(1)
-        return solve_ridge(*arguments)
+        return solve_sums(*arguments)
 
-    monkeypatch.setattr("openfl.learning.factorization.users.solve_ridge", counting)
+    monkeypatch.setattr("openfl.learning.factorization.users.solve_sums", counting)
     fresh.evaluate(first)
     fresh.evaluate(first, "test")
     fresh.local_step(first, np.random.default_rng(0))

@@ -55,7 +55,7 @@ from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.metrics import rmse
 from openfl.learning.own_items import OwnItems
 from openfl.learning.own_losses import OwnLosses
-from openfl.learning.proposals import newton_step, proposed
+from openfl.learning.proposals import exact_step, newton_step, proposed
 from openfl.learning.rating.charter import (
     ITEMS,
     MEAN,
@@ -213,24 +213,23 @@ class MatrixFactorization:
         gradient = moment - products_with(gram, start)
 
         per_rating = self._user_counts @ features**2 / self._user_counts.sum()
-        prior = None
+        prior, more = None, np.zeros(self._parameters.width)
         if self._prior is not None:
             prior = self._prior.step(model, known, users, given.shape)
             gradient[:, :-1] += prior.gradient
-            per_rating[:-1] += prior.curvature
+            more[:-1] = prior.curvature
         curvature = np.clip(
-            self._parameters.damping * per_rating, MIN_CURVATURE, MAX_CURVATURE
+            self._parameters.damping * (per_rating + more), MIN_CURVATURE, MAX_CURVATURE
         ).astype(np.float32)
         chosen = self._published
         evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE).astype(np.float32)
-        items = newton_step(
-            self._charter.table(ITEMS),
-            self._keys[chosen],
-            start[chosen],
-            gradient[chosen],
-            evidence,
-            curvature,
-        )
+        schema, keys = self._charter.table(ITEMS), self._keys[chosen]
+        start, gradient = start[chosen], gradient[chosen]
+        items = newton_step(schema, keys, start, gradient, evidence, curvature)
+        alone = model.evidence(ITEMS, keys) == evidence
+        if alone.any():
+            more_of_all = np.multiply.outer(evidence, more)
+            items = exact_step(schema, items, alone, start, gradient, gram[chosen], more_of_all)
         blocks = (items, self._mean_block(), prior.block if prior is not None else None)
         return Contribution(tuple(block for block in blocks if block is not None and len(block)))
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import MAX_EVIDENCE, Keys, ModelView, RowBlock, TableSchema
 from openfl.learning.factorization.item_rows import learned_rows
-from openfl.learning.proposals import newton_step
+from openfl.learning.proposals import exact_columns, newton_step
 from openfl.learning.ridge import Matrix, SparseMatrix, times_ridge
 
 USER_PRIOR = "user_prior"
@@ -126,11 +126,11 @@ class UserPrior:
         return PriorStep(
             self._by_item @ pulled,
             TOGETHER * (matrix**2 @ together),
-            self._block(seen, matrix, pull, curvature) if self._publish else None,
+            self._block(model, seen, matrix, pull, curvature) if self._publish else None,
         )
 
     def _block(
-        self, seen: Matrix, matrix: Matrix, pull: Matrix, curvature: Matrix
+        self, model: ModelView, seen: Matrix, matrix: Matrix, pull: Matrix, curvature: Matrix
     ) -> RowBlock | None:
         users = int(np.count_nonzero(self._counts))
         # No direction of s_u has more than all of its square: so no step is too long.
@@ -138,15 +138,18 @@ class UserPrior:
         if not length:
             return None
         per_user = np.maximum(AT_ONCE * length * curvature.sum(axis=0) / users, MIN_MAP_CURVATURE)
+        keys = map_keys(len(matrix))
         evidence = np.full(len(matrix), min(users, MAX_EVIDENCE), dtype=np.float32)
-        return newton_step(
-            self._schema,
-            map_keys(len(matrix)),
-            matrix,
-            seen.T @ pull,
-            evidence,
-            per_user.astype(np.float32),
+        gradient = seen.T @ pull
+        block = newton_step(
+            self._schema, keys, matrix, gradient, evidence, per_user.astype(np.float32)
         )
+        if not np.array_equal(model.evidence(USER_PRIOR, keys), evidence):
+            return block
+        # Nobody else has a part in M, so its directions need not be shortened alike.
+        felt = np.stack([(seen * one[:, None]).T @ seen for one in curvature.T])
+        upper = felt[:, *np.triu_indices(len(matrix))]
+        return exact_columns(self._schema, block, matrix, gradient, upper)
 
     def sensitivity(
         self,
