@@ -76,22 +76,6 @@ def exact_step(
     return proposed(schema, block.keys, values, block.evidence, block.curvature)
 
 
-def exact_columns(
-    schema: TableSchema,
-    block: RowBlock,
-    start: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    triangle: NDArray[np.floating],
-) -> RowBlock:
-    """As `exact_step`, of all rows and for each column by itself, over the rows. triangle: [width,
-    n (n + 1) / 2]."""
-    precision, prior = _precision(block.evidence, block.curvature), _prior(schema, block.evidence)
-    right = gradient - prior * start
-    exact = start + solve_sums(triangle, right.T, prior.T).T
-    values = exact * (1.0 + prior / precision)
-    return proposed(schema, block.keys, values, block.evidence, block.curvature)
-
-
 def _prior(schema: TableSchema, evidence: Numbers) -> NDArray[np.float64]:
     """float64[n, width]: the prior's precision, as the group adds it."""
     by_evidence = np.multiply.outer(evidence.astype(np.float64), schema.prior_per_evidence)

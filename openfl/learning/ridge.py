@@ -9,6 +9,7 @@ The symmetric matrix of a fit is kept as its upper triangle, row after row, unti
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -81,6 +82,21 @@ def squares(triangle: Numbers, width: int) -> Matrix:
     """float64[m, d, d]: the symmetric matrices with the upper triangles [m, d (d + 1) / 2]."""
     whole = triangle.take(_square_of_triangle(width), axis=1).reshape(-1, width, width)
     return np.asarray(whole, dtype=np.float64)
+
+
+def diagonal_of(triangle: Numbers) -> Numbers:
+    """[m, d]: the diagonals of the symmetric matrices with these upper triangles."""
+    width = _width(triangle)
+    return triangle[:, np.cumsum([0, *range(width, 1, -1)])]
+
+
+def last_column_of(triangle: Numbers) -> Numbers:
+    """[m, d]: their last columns."""
+    return triangle[:, np.cumsum(range(_width(triangle), 0, -1)) - 1]
+
+
+def _width(triangle: Numbers) -> int:
+    return (math.isqrt(8 * triangle.shape[1] + 1) - 1) // 2
 
 
 def products_with(triangle: Numbers, vectors: Numbers) -> Matrix:
@@ -181,13 +197,11 @@ def sparse_pair(
     shape: tuple[int, int],
     dtype: type[np.floating] = np.float64,
 ) -> tuple[SparseMatrix, SparseMatrix]:
-    """Two CSR matrices of one sparsity pattern: ones, and `values`; by row and then by column.
+    """Two CSR matrices of one sparsity pattern: ones, and `values`, in each row in the order given.
 
     A pair that occurs twice (two items of one key) stays two entries, as it should.
     """
-    by_column, _ = _counting_sort(columns, shape[1])
-    place, indptr = _counting_sort(rows[by_column], shape[0])
-    order = by_column[place]
+    order, indptr = _counting_sort(rows, shape[0])
     indices = columns[order].astype(np.int32, copy=False)
     ones = sp.csr_array((np.ones(len(order), dtype), indices, indptr), shape=shape)
     return ones, sp.csr_array((values[order].astype(dtype), indices, indptr), shape=shape)

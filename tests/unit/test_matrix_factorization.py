@@ -648,7 +648,7 @@ def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
         solved.append(1)
         return solve_sums(*arguments)
 
-    monkeypatch.setattr("openfl.learning.factorization.users.solve_sums", counting)
+    monkeypatch.setattr("openfl.learning.rating.user_fits.solve_sums", counting)
     fresh.evaluate(first)
     fresh.evaluate(first, "test")
     fresh.local_step(first, np.random.default_rng(0))

@@ -26,7 +26,6 @@ gradient, the part of the factors would drown in the noise that hides a user amo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -43,7 +42,7 @@ from openfl.core.contribution import (
     RowBlock,
 )
 from openfl.core.errors import ConfigError, DataError
-from openfl.core.model_view import DenseModel
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.items import key_bits
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.factorization.dead_factors import revival
@@ -65,6 +64,7 @@ from openfl.learning.rating.charter import (
 )
 from openfl.learning.rating.influence import FeltPrior, OwnRatings, loss_changes
 from openfl.learning.rating.relevance import relevance_shape
+from openfl.learning.rating.spectral import spectral_rows
 from openfl.learning.rating.user_fits import FittedTo, UserFits
 from openfl.learning.rating.user_prior import USER_PRIOR, UserPrior
 from openfl.learning.ridge import (
@@ -122,19 +122,19 @@ class MatrixFactorization:
 
         train = split.train
         shape = (len(ratings.users), len(self._keys))
-        self._pattern, targets = sparse_pair(
+        self._pattern, self._targets = sparse_pair(
             ratings.user_index[train],
             self._rows[train],
             self._values[train],
             shape,
             np.float32 if parameters.least_ridge >= SAFE_RIDGE else np.float64,
         )
-        self._pattern_by_row, self._targets_by_row = self._pattern.T, targets.T
+        self._pattern_by_row, self._targets_by_row = self._pattern.T, self._targets.T
         self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
         self._user_ridge = parameters.ridge(self._user_counts)
         self._row_counts = np.bincount(self._rows[train], minlength=shape[1]).astype(float)
         self._fits = UserFits(
-            self._pattern, targets, self._user_ridge, np.flatnonzero(self._row_counts)
+            self._pattern, self._targets, self._user_ridge, np.flatnonzero(self._row_counts)
         )
         self._own_mean = float(self._values[train].mean())
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
@@ -143,7 +143,9 @@ class MatrixFactorization:
         if parameters.user_prior:
             published = np.count_nonzero(self._user_counts) >= min_row_evidence
             schema = charter.table(USER_PRIOR)
-            self._prior = UserPrior(schema, self._pattern, self._user_ridge, bool(published))
+            self._prior = UserPrior(
+                schema, self._pattern, self._user_ridge, self._fits, bool(published)
+            )
         self._public_keys = (
             None if public_songs is None else np.unique(item_keys(tuple(public_songs), bits))
         )
@@ -196,6 +198,19 @@ class MatrixFactorization:
         """See `LearningTask`."""
         return len(self._split.train)
 
+    def first_guess(self) -> DenseModel:
+        """See `openfl.learning.central.StartsAlone`, and `spectral`."""
+        seeded = DenseModel.empty(self._charter)
+        start = seeded.rows(ITEMS, self._keys)[:, :-1].astype(np.float64)
+        rows = spectral_rows(self._targets, self._own_mean, self._parameters.bias_prior, start)
+        if rows is None or not len(self._published):
+            return seeded
+        chosen, mean = self._published, self._mean_block()
+        evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE)
+        items = DenseTable(self._keys[chosen], rows[chosen].astype(np.float32), evidence)
+        known = DenseTable(mean.keys, mean.values, mean.evidence.astype(np.float64))
+        return DenseModel(self._charter, {ITEMS: items, MEAN: known})
+
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
         """Proposals for every item with enough training ratings here, and for the mean.
 
@@ -203,7 +218,7 @@ class MatrixFactorization:
         """
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
         known = learned_rows(model, ITEMS, self._keys)
-        given = replace(self._fitted_to(model, known), rows=self._revived(model, rows))
+        given = self._fitted_to(model, known, self._revived(model, rows))
         users = self._user_factors = self._fits.fit(given)
         features = with_constant(users[:, :-1])
         gram, moment = normal_sums(
@@ -246,7 +261,7 @@ class MatrixFactorization:
         if keys is None:
             raise ConfigError("this task was made without public songs to release anything about")
         mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
-        given = replace(self._fitted_to(model), mean=mean)
+        given = self._fitted_to(model, mean=mean)
         self._user_factors = self._fits.fit(given)
         total = private_sum(self._errors(given.rows, mean, keys), release, random_bytes)
 
@@ -401,13 +416,19 @@ class MatrixFactorization:
         revived[:, :-1] += life
         return revived
 
-    def _fitted_to(self, model: ModelView, rows: Matrix | None = None) -> FittedTo:
-        """What `model` says of users. rows: float64[items, width], `learned_rows` of the own items
-        if they are at hand: 0 where nothing is known."""
-        rows = learned_rows(model, ITEMS, self._keys) if rows is None else rows
-        return FittedTo(
-            rows,
-            self._mean(model),
-            None if self._prior is None else self._prior.means(model, rows),
-            relevance_shape(model, ITEMS, self._parameters.relevance),
-        )
+    def _fitted_to(
+        self,
+        model: ModelView,
+        known: Matrix | None = None,
+        rows: Matrix | None = None,
+        mean: float | None = None,
+    ) -> FittedTo:
+        """What `model` says of users. known: float64[items, width], `learned_rows` of the own items
+        if they are at hand; rows: those to fit to, if others; mean: the mean rating, if another."""
+        known = learned_rows(model, ITEMS, self._keys) if known is None else known
+        rows = known if rows is None else rows
+        mean = self._mean(model) if mean is None else mean
+        self._fits.gather(rows, mean)  # before the prior asks for a part of it
+        centre = None if self._prior is None else self._prior.means(model, known)
+        shape = relevance_shape(model, ITEMS, self._parameters.relevance)
+        return FittedTo(rows, mean, centre, shape)

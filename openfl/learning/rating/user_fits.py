@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.learning.factorization.users import fit_users
 from openfl.learning.ridge import (
     Matrix,
+    Numbers,
     SparseMatrix,
     add_ridge,
-    normal_equations,
+    diagonal_of,
+    last_column_of,
+    normal_sums,
+    solve_sums,
+    squares,
     times_ridge,
     with_constant,
 )
@@ -40,6 +44,16 @@ class FittedTo:
         return self.mean + self.rows[:, -1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What the ratings say of users by these rows and this mean, before any ridge."""
+
+    rated: Matrix
+    mean: float
+    triangle: Numbers
+    moment: Numbers
+
+
 class UserFits:
     """The users' [p_u, b_u] given what they are fitted to."""
 
@@ -56,47 +70,68 @@ class UserFits:
         self._targets = targets
         self._ridge = ridge
         self._trained = trained
-        self._last: tuple[FittedTo, Matrix, Matrix] | None = None
+        self._gathered: _Gathered | None = None
+        self._totals: tuple[Matrix, Matrix] | None = None
+        self._fitted: tuple[_Gathered, FittedTo, Matrix] | None = None
+
+    def gather(self, rows: Matrix, mean: float) -> _Gathered:
+        """The sums over all ratings that a fit to these rows, float64[items, width], needs.
+
+        The last answer is kept, as by `fit`: one model is judged on several splits, and then
+        trained from.
+        """
+        rated = rows[self._trained]  # the others' values do not matter
+        known = self._gathered
+        if known is None or known.mean != mean or not np.array_equal(known.rated, rated):
+            given = FittedTo(rows, mean)
+            sums = normal_sums(self._pattern, self._targets, given.features, given.offsets)
+            known = self._gathered = _Gathered(rated, mean, *sums)
+        return known
+
+    def totals(self, rows: Matrix) -> Matrix:
+        """float64[users, 2 k]: over the items of each user the sum of q_j, and of its squares."""
+        rated = rows[self._trained]
+        known = self._gathered
+        if known is not None and np.array_equal(known.rated, rated):
+            parts = (last_column_of, diagonal_of)
+            return np.column_stack([part(known.triangle)[:, :-1] for part in parts]).astype(float)
+        if self._totals is None or not np.array_equal(self._totals[0], rated):
+            factors = rows[:, :-1].astype(self._pattern.dtype)
+            found = self._pattern @ np.column_stack((factors, factors**2))
+            self._totals = (rated, found.astype(np.float64))
+        return self._totals[1]
 
     def fit(self, given: FittedTo) -> Matrix:
-        """float64[users, width]: every user's [p_u, b_u].
-
-        The last answer is kept: one model is judged on several splits, and then trained from.
-        """
-        rated = given.rows[self._trained]  # the others' values do not matter
-        if self._last is not None:
-            known, their_rated, users = self._last
+        """float64[users, width]: every user's [p_u, b_u]."""
+        sums = self.gather(given.rows, given.mean)
+        if self._fitted is not None:
+            fitted_sums, fitted_to, users = self._fitted
             if (
-                known.mean == given.mean
-                and np.array_equal(their_rated, rated)
-                and _equal(known.centre, given.centre)
-                and _equal(known.shape, given.shape)
+                fitted_sums is sums
+                and _equal(fitted_to.centre, given.centre)
+                and _equal(fitted_to.shape, given.shape)
             ):
                 return users
-        users = fit_users(
-            self._pattern,
-            self._targets,
-            given.features,
-            given.offsets,
-            self._ridge,
-            centre=given.centre,
-            shape=given.shape,
-        )
-        self._last = (given, rated, users)
+        moment = self._moment(sums, given)
+        users = solve_sums(sums.triangle, moment, self._ridge, shape=given.shape)
+        self._fitted = (sums, given, users)
         return users
 
     def with_inverse(self, given: FittedTo) -> tuple[Matrix, Matrix]:
         """(float64[users, width]: their fit, float64[users, width, width]: the inverse of its
         normal equations)."""
-        gram, moment = normal_equations(
-            self._pattern, self._targets, given.features, given.offsets
-        )
-        add_ridge(gram, self._ridge, given.shape)
-        if given.centre is not None:
-            moment += times_ridge(given.centre, self._ridge, given.shape)
-        inverse = np.asarray(np.linalg.inv(gram), dtype=np.float64)
-        users: Matrix = (inverse @ moment[:, :, None])[:, :, 0]
+        sums = self.gather(given.rows, given.mean)
+        matrices = squares(sums.triangle, given.rows.shape[1])
+        add_ridge(matrices, self._ridge, given.shape)
+        inverse = np.asarray(np.linalg.inv(matrices), dtype=np.float64)
+        users: Matrix = (inverse @ self._moment(sums, given)[:, :, None])[:, :, 0]
         return users, inverse
+
+    def _moment(self, sums: _Gathered, given: FittedTo) -> Numbers:
+        if given.centre is None:
+            return sums.moment
+        moment: Matrix = sums.moment + times_ridge(given.centre, self._ridge, given.shape)
+        return moment
 
 
 def _equal(one: Matrix | None, other: Matrix | None) -> bool:

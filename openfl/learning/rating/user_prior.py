@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import MAX_EVIDENCE, Keys, ModelView, RowBlock, TableSchema
 from openfl.learning.factorization.item_rows import learned_rows
-from openfl.learning.proposals import exact_columns, newton_step
+from openfl.learning.proposals import newton_step
+from openfl.learning.rating.user_fits import UserFits
 from openfl.learning.ridge import Matrix, SparseMatrix, times_ridge
 
 USER_PRIOR = "user_prior"
@@ -89,17 +90,24 @@ class PriorStep:
 class UserPrior:
     """The users' prior on one node's training ratings."""
 
-    def __init__(self, schema: TableSchema, pattern: SparseMatrix, ridge: Matrix, publish: bool):
-        """schema: of the table; pattern: csr[users, items], ones; ridge: float64[users, k + 1].
-        Without `publish` nothing is proposed for M: of one user it would be that user."""
+    def __init__(
+        self,
+        schema: TableSchema,
+        pattern: SparseMatrix,
+        ridge: Matrix,
+        fits: UserFits,
+        publish: bool,
+    ) -> None:
+        """schema: of the table; pattern: csr[users, items], ones; ridge: float64[users, k + 1];
+        fits: of the same users, who know sums over their items. Without `publish` nothing is
+        proposed for M: of one user it would be that user."""
         self._schema = schema
-        self._pattern = pattern
         self._by_item = pattern.T
+        self._fits = fits
         self._ridge = ridge
         self._publish = publish
         self._counts = np.diff(pattern.indptr).astype(np.float64)
         self._weight = np.maximum(self._counts, 1.0)[:, None] ** -RATED_POWER
-        self._last: tuple[Matrix, Matrix] | None = None
 
     def means(self, model: ModelView, rows: Matrix) -> Matrix:
         """See `prior_means`."""
@@ -116,21 +124,21 @@ class UserPrior:
         pull = times_ridge(users - seen @ matrix, self._ridge, shape)
         # A user's error in n_u has the curvature R - R (gram + R)^-1 R, whose diagonal is at most
         # this, of the diagonals of both.
-        gram = np.column_stack((self._sums(rows)[:, rows.shape[1] - 1 :], self._counts))
+        gram = np.column_stack((self._fits.totals(rows)[:, rows.shape[1] - 1 :], self._counts))
         ridge = self._ridge if shape is None else self._ridge * np.diag(shape)
         curvature = gram * ridge / (gram + ridge)
         # Moved together, the |N(u)| items of u move n_u by |N(u)|^0.2 times as much as one row.
         share = self._counts * np.maximum(self._counts, 1.0) ** (1 - 2 * RATED_POWER)
         together = share @ curvature / self._counts.sum()
-        pulled = (self._weight * (pull @ matrix.T)).astype(self._pattern.dtype)
+        pulled = (self._weight * (pull @ matrix.T)).astype(self._by_item.dtype)
         return PriorStep(
             self._by_item @ pulled,
             TOGETHER * (matrix**2 @ together),
-            self._block(model, seen, matrix, pull, curvature) if self._publish else None,
+            self._block(seen, matrix, pull, curvature) if self._publish else None,
         )
 
     def _block(
-        self, model: ModelView, seen: Matrix, matrix: Matrix, pull: Matrix, curvature: Matrix
+        self, seen: Matrix, matrix: Matrix, pull: Matrix, curvature: Matrix
     ) -> RowBlock | None:
         users = int(np.count_nonzero(self._counts))
         # No direction of s_u has more than all of its square: so no step is too long.
@@ -138,18 +146,15 @@ class UserPrior:
         if not length:
             return None
         per_user = np.maximum(AT_ONCE * length * curvature.sum(axis=0) / users, MIN_MAP_CURVATURE)
-        keys = map_keys(len(matrix))
         evidence = np.full(len(matrix), min(users, MAX_EVIDENCE), dtype=np.float32)
-        gradient = seen.T @ pull
-        block = newton_step(
-            self._schema, keys, matrix, gradient, evidence, per_user.astype(np.float32)
+        return newton_step(
+            self._schema,
+            map_keys(len(matrix)),
+            matrix,
+            seen.T @ pull,
+            evidence,
+            per_user.astype(np.float32),
         )
-        if not np.array_equal(model.evidence(USER_PRIOR, keys), evidence):
-            return block
-        # Nobody else has a part in M, so its directions need not be shortened alike.
-        felt = np.stack([(seen * one[:, None]).T @ seen for one in curvature.T])
-        upper = felt[:, *np.triu_indices(len(matrix))]
-        return exact_columns(self._schema, block, matrix, gradient, upper)
 
     def sensitivity(
         self,
@@ -166,17 +171,8 @@ class UserPrior:
 
     def seen(self, rows: Matrix) -> Matrix:
         """float64[users, k]: s_u."""
-        found: Matrix = self._weight * self._sums(rows)[:, : rows.shape[1] - 1]
+        found: Matrix = self._weight * self._fits.totals(rows)[:, : rows.shape[1] - 1]
         return found
-
-    def _sums(self, rows: Matrix) -> Matrix:
-        """float64[users, 2 k]: over the items of each user the sum of q_j, and of its squares. The
-        last answer is kept: a model is judged, and then trained from."""
-        if self._last is None or not np.array_equal(self._last[0], rows):
-            factors = rows[:, :-1].astype(self._pattern.dtype)
-            both = np.column_stack((factors, factors**2))
-            self._last = (rows, (self._pattern @ both).astype(np.float64))
-        return self._last[1]
 
     def without_own(
         self, model: ModelView, rows: Matrix, of: NDArray[np.integer], items: NDArray[np.integer]
