@@ -12,23 +12,12 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _memory import resident_peak_mb
 
-
-def resident_peak_mb(reset: bool = False) -> float:
-    """Peak resident memory of this process, since the last reset where the system can do that."""
-    if reset:
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+sys.path.pop(0)  # here is a script implicit.py
 
 
 def cornac_mf(data: Any, settings: dict[str, Any]) -> tuple[Any, float, float]:

@@ -38,7 +38,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 import scipy.sparse as sp
-from _fit_theirs import resident_peak_mb
+from _memory import resident_peak_mb
 from _ml100k import ml100k_csv
 from central import fixed_split
 
@@ -385,9 +385,7 @@ def main() -> None:
     print(f"NumPy {np.__version__}, SciPy {sp.__name__ and __import__('scipy').__version__}")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.data.split(","):
-            beside = Beside(
-                name, options.plays, options.their_python, Path(folder), options.core
-            )
+            beside = Beside(name, options.plays, options.their_python, Path(folder), options.core)
             compare(beside, options.repeats, options.tune)
             print(f"  {beside.versions}")
 

@@ -644,9 +644,9 @@ def test_listeners_are_fitted_once_for_one_model_and_anew_for_another(
     fresh = MatrixFactorization.from_charter(group, ratings)
     solved: list[int] = []
 
-    def counting(*arguments: Any) -> Any:
+    def counting(*arguments: Any, **named: Any) -> Any:
         solved.append(1)
-        return solve_sums(*arguments)
+        return solve_sums(*arguments, **named)
 
     monkeypatch.setattr("openfl.learning.rating.user_fits.solve_sums", counting)
     fresh.evaluate(first)

@@ -430,7 +430,9 @@ def test_a_charter_with_another_strength_than_its_table_is_refused(
 
 
 def test_a_charter_that_lacks_one_of_table_and_strength_is_refused() -> None:
-    old = rating_charter("music", (0.5, 5.0), factors=FACTORS, prior=0.5, user_prior=0.0, relevance=0.0)
+    old = rating_charter(
+        "music", (0.5, 5.0), factors=FACTORS, prior=0.5, user_prior=0.0, relevance=0.0
+    )
     for hostile in (
         dataclasses.replace(GROUP, tables=old.tables),
         dataclasses.replace(old, tables=GROUP.tables),

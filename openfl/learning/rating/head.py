@@ -109,7 +109,10 @@ class RatingHead:
         ones.data = np.ones(len(given.data))
         features = with_constant(own[:, :-1])
         gram, _ = normal_equations(ones, ones, features, np.zeros(len(own)))
-        ridge, shape = self._parameters.ridge(np.diff(given.indptr).astype(np.float64)), self._shape()
+        ridge, shape = (
+            self._parameters.ridge(np.diff(given.indptr).astype(np.float64)),
+            self._shape(),
+        )
         left = self._parameters.to_units(given.toarray()[0]) - _mean(self._model) - own[:, -1]
         parts = left[:, None] * features
         if self._parameters.user_prior:
