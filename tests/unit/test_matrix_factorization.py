@@ -63,8 +63,9 @@ def all_training(ratings: Ratings) -> Split:
 
 
 def charter(**changes: float) -> Charter:
-    """Without a prior of users or relevance, which test_user_prior.py and test_relevance.py are about."""
-    return rating_charter("music", **{"factors": 3, "user_prior": 0.0, "relevance": 0.0, **changes})  # type: ignore[arg-type]
+    """Without a prior of users and relevance, which other tests are about."""
+    usual = {"factors": 3, "user_prior": 0.0, "relevance": 0.0}
+    return rating_charter("music", **{**usual, **changes})  # type: ignore[arg-type]
 
 
 def rng() -> np.random.Generator:
@@ -271,7 +272,9 @@ def test_parts_together_pull_every_row_as_the_whole_does(owner: list[int], round
                 total[int(key)] = total.get(int(key), np.zeros(4)) + pull
         return total
 
-    expected, found = pulls([whole]), pulls(parts)
+    # Afresh: of a task that saw rows turn back a step starts a bit back.
+    expected = pulls([MatrixFactorization.from_charter(charter(), ratings)])
+    found = pulls(parts)
     assert set(found) == set(expected)
     for key, pull in expected.items():
         assert found[key] == pytest.approx(pull, abs=1e-3)
@@ -290,7 +293,8 @@ def test_parts_together_pull_every_row_as_the_whole_does(owner: list[int], round
 def test_nodes_together_reach_the_central_model_and_beat_each_alone() -> None:
     ratings = some_ratings(users=80, songs=40, chance=0.4)
     group = charter(prior=2.0)
-    central = train_alone(MatrixFactorization.from_charter(group, ratings), rng())
+    whole = MatrixFactorization.from_charter(group, ratings)
+    central = whole.evaluate(a_model(whole, 30), "test")
     tasks = [
         MatrixFactorization.from_charter(
             group, ratings.only_users(lambda user, n=n: int(user[1:]) % 4 == n)
@@ -303,7 +307,7 @@ def test_nodes_together_reach_the_central_model_and_beat_each_alone() -> None:
     together = [task.evaluate(model, "test") for task in tasks]
     alone = [train_alone(task, rng()).test.value for task in tasks]
     pooled = math.sqrt(sum(e.value**2 * e.count for e in together) / sum(e.count for e in together))
-    assert pooled == pytest.approx(central.test.value, rel=0.02)
+    assert pooled == pytest.approx(central.value, rel=0.005)
     assert pooled < 0.95 * np.mean(alone)
 
 
