@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 
 def resident_peak_mb(reset: bool = False) -> float:
-    """Peak resident memory of this process, since the last reset where the system can do that."""
+    """Peak resident memory of this process, since the last reset if the system can do that."""
     if reset:
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024

@@ -2,19 +2,18 @@
 
 On the same split of the same data, on one core, by turns, each fit in a process of its own. Both
 sides are measured with their defaults (ours with the charter's, theirs with the same number of
-factors), and with the best of a small grid, chosen on validation by `--tune`, or as found before
-(`TUNED`). Ours is from the ratings in memory to the model with the best validation metric, all
-rounds, evaluations and waiting for a better one counted; theirs is `fit` alone, their data set being
-made before. "as good" is ours when stopped in the first round that is no worse on validation than
-theirs.
+factors), and with `--tune` with the best of a small grid, chosen on validation. Ours is from the
+ratings in memory to the model with the best validation metric, all rounds, evaluations and waiting
+for a better one counted; theirs is `fit` alone, their data set being made before. "as good" is ours
+when stopped in the first round that is no worse on validation than theirs.
 
     python -m venv fit-venv && fit-venv/bin/pip install cornac implicit
     python benchmarks/fit_beside.py --their-python fit-venv/bin/python [--repeats 5] [--tune]
         [--data ml-100k,1m,10m,plays-ml-100k,plays-1m] [--plays plays.csv]
 
-Data: MovieLens 100K; 1m and 10m: made up in the shapes of MovieLens 1M and 10M, twelve directions of
-taste of falling strength, people and items as unequally active as lognormal and Zipf have it, noise
-of 0.8 stars. plays-ml-100k: each rating is a play. plays-1m: made up, people play what they like.
+Data: MovieLens 100K; 1m and 10m: made up in the shapes of MovieLens 1M and 10M, twelve directions
+of taste of falling strength, people and items as unequally active as lognormal and Zipf have it,
+noise of 0.8 stars. plays-ml-100k: each rating is a play. plays-1m: made up, people play what they like.
 `--memory 25m` instead measures ours alone on 25 million ratings.
 """
 
@@ -33,8 +32,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import numpy as np
 import scipy.sparse as sp
@@ -140,8 +138,8 @@ def made_up_ratings(count: int, users: int, songs: int, seed: int = 0) -> Rating
     pairs = np.sort(draw.permutation(pairs)[:count])
     user, song = pairs // songs, pairs % songs
     strength = np.sqrt(0.55 * 0.8 ** np.arange(DIRECTIONS))
-    tastes = draw.normal(size=(users, DIRECTIONS)) * np.sqrt(strength**1.0)
-    traits = draw.normal(size=(songs, DIRECTIONS)) * np.sqrt(strength**1.0)
+    tastes = draw.normal(size=(users, DIRECTIONS)) * np.sqrt(strength)
+    traits = draw.normal(size=(songs, DIRECTIONS)) * np.sqrt(strength)
     generous, good = draw.normal(0, 0.4, users), draw.normal(0, 0.45, songs)
     values = np.empty(count, dtype=np.float32)
     for start in range(0, count, 500_000):
@@ -152,7 +150,7 @@ def made_up_ratings(count: int, users: int, songs: int, seed: int = 0) -> Rating
 
 
 def made_up_plays(count: int, users: int, songs: int, seed: int = 0) -> Ratings:
-    """About `count` plays: of songs that are popular or to the listener's taste, some many times."""
+    """About `count` plays, of songs that are popular or to the listener's taste, some often."""
     draw = np.random.default_rng(seed)
     active = draw.lognormal(0, 1, users)
     each = np.maximum(5, np.rint(active * count / active.sum())).astype(int)

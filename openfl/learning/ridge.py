@@ -210,7 +210,7 @@ def sparse_pair(
 def _counting_sort(
     digits: NDArray[np.integer], limit: int
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """(the stable order of n digits below `limit`, [n]; where each digit starts in it, [limit + 1]).
+    """(the stable order of n digits below `limit`, [n]; where each starts in it, [limit + 1]).
 
     SciPy turns the matrix with one entry in each row into one by column just so: in linear time.
     """
