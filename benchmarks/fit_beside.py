@@ -13,8 +13,10 @@ when stopped in the first round that is no worse on validation than theirs.
 
 Data: MovieLens 100K; 1m and 10m: made up in the shapes of MovieLens 1M and 10M, twelve directions
 of taste of falling strength, people and items as unequally active as lognormal and Zipf have it,
-noise of 0.8 stars. plays-ml-100k: each rating is a play. plays-1m: made up, people play what they like.
-`--memory 25m` instead measures ours alone on 25 million ratings.
+noise of 0.8 stars. plays-ml-100k: each rating is a play. plays-1m: made up, people play what they
+like. plays: of the file `--plays`.
+
+`--memory 25m` instead measures ours alone, on 25 million ratings.
 """
 
 from __future__ import annotations

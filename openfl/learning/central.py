@@ -66,8 +66,9 @@ class SoloModel:
     def __init__(self, task: LearningTask, rng: np.random.Generator) -> None:
         self._task = task
         self._rng = rng
-        guessed = isinstance(task, StartsAlone)
-        self.model = task.first_guess() if guessed else DenseModel.empty(task.charter)
+        self.model = DenseModel.empty(task.charter)
+        if isinstance(task, StartsAlone):
+            self.model = task.first_guess()
         self.rounds = 0
 
     def step(self) -> DenseModel:

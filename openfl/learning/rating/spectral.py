@@ -68,4 +68,5 @@ def spectral_rows(
 
 
 def _weights(counts: NDArray[np.integer], dtype: np.dtype) -> NDArray[np.floating]:
-    return (1.0 / np.sqrt(counts + FEW)).astype(dtype)[:, None]
+    weights: NDArray[np.floating] = (1.0 / np.sqrt(counts + FEW)).astype(dtype)
+    return weights[:, None]
