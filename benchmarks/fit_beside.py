@@ -139,7 +139,7 @@ def made_up_ratings(count: int, users: int, songs: int, seed: int = 0) -> Rating
         pairs = np.unique(np.concatenate((pairs, user * songs + song)))
     pairs = np.sort(draw.permutation(pairs)[:count])
     user, song = pairs // songs, pairs % songs
-    strength = np.sqrt(0.55 * 0.8 ** np.arange(DIRECTIONS))
+    strength = 0.55 * 0.8 ** np.arange(DIRECTIONS)
     tastes = draw.normal(size=(users, DIRECTIONS)) * np.sqrt(strength)
     traits = draw.normal(size=(songs, DIRECTIONS)) * np.sqrt(strength)
     generous, good = draw.normal(0, 0.4, users), draw.normal(0, 0.45, songs)
