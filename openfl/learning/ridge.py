@@ -171,7 +171,7 @@ def solve_sums(
         else:
             root = np.sqrt(ridge[part].T)
             systems += shape[:, :, None] * root[:, None] * root
-        right = np.ascontiguousarray(moment[part].T, dtype=np.float64)
+        right = np.array(moment[part].T, dtype=np.float64, order="C")  # a copy, to be overwritten
         solved[part] = _eliminated(systems, right).T
     return solved
 
