@@ -57,8 +57,8 @@ class RatingTask:
     relevance: float = setting(
         50.0,
         "how much less strongly users' vectors are held near where they are expected, along"
-        " directions in which the group's songs differ much: more for data with many ratings of each"
-        " song. 0: alike along all, as groups founded by version 0.1.0.",
+        " directions in which the group's songs differ much: more for data with many ratings of"
+        " each song. 0: alike along all, as groups founded by version 0.1.0.",
         minimum=0,
         maximum=1e6,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,9 @@ from openfl.learning.charter_values import (
 from openfl.learning.factorization.item_names import items_from, items_hyperparameters
 from openfl.learning.factorization.rating_scale import STRAY_WIDENS, Scale, format_scale
 from openfl.learning.factorization.ratings import MAX_RATING, Ratings, locate_rating_outside
-from openfl.learning.rating.relevance import LEAST, RELEVANCE
+from openfl.learning.rating.relevance import RELEVANCE
 from openfl.learning.rating.user_prior import USER_PRIOR
+from openfl.learning.ridge import SAFE_RIDGE
 
 TASK_KIND = "rating"
 ITEMS = "items"
@@ -73,10 +75,10 @@ class RatingParameters:
     relevance: float = 0.0
 
     @property
-    def least_ridge(self) -> float:
-        """Below this no row's ridge is, whatever the `relevance`."""
-        least = self.prior * LEAST if self.relevance else self.prior
-        return min(least, self.bias_prior)
+    def precision(self) -> type[np.floating]:
+        """What sums over ratings are gathered in (see `openfl.learning.ridge.SAFE_RIDGE`)."""
+        least = min(self.prior, self.bias_prior)
+        return np.float32 if least >= SAFE_RIDGE else np.float64
 
     @property
     def width(self) -> int:
@@ -93,9 +95,14 @@ class RatingParameters:
         """The rating in the middle of the scale: 0 in units of the model."""
         return (self.scale[0] + self.scale[1]) / 2
 
-    def to_units(self, ratings: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Ratings in units of the model."""
-        return (ratings.astype(np.float64) - self.centre) / self.unit
+    def to_units(
+        self, ratings: NDArray[np.floating], dtype: type[np.floating] = np.float64
+    ) -> NDArray[Any]:
+        """Ratings in units of the model; floats of `dtype`."""
+        units = ratings.astype(dtype)
+        units -= dtype(self.centre)
+        units /= dtype(self.unit)
+        return units
 
     def to_ratings(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `to_units`."""

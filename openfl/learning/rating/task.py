@@ -68,7 +68,6 @@ from openfl.learning.rating.spectral import spectral_rows
 from openfl.learning.rating.user_fits import FittedTo, UserFits
 from openfl.learning.rating.user_prior import USER_PRIOR, UserPrior
 from openfl.learning.ridge import (
-    SAFE_RIDGE,
     Matrix,
     SparseMatrix,
     normal_sums,
@@ -117,8 +116,8 @@ class MatrixFactorization:
         # Two items whose ids collide in the key share a row, here as everywhere in the group.
         self._keys, row_of_item = np.unique(song_keys, return_inverse=True)
         self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, bits, "songs")
-        self._rows = row_of_item.astype(np.int32)[ratings.song_index]
-        self._values = parameters.to_units(ratings.values)
+        self._rows = row_of_item.astype(np.int32).take(ratings.song_index)
+        self._values = parameters.to_units(ratings.values, parameters.precision)
 
         train = split.train
         shape = (len(ratings.users), len(self._keys))
@@ -127,7 +126,7 @@ class MatrixFactorization:
             self._rows[train],
             self._values[train],
             shape,
-            np.float32 if parameters.least_ridge >= SAFE_RIDGE else np.float64,
+            parameters.precision,
         )
         self._pattern_by_row, self._targets_by_row = self._pattern.T, self._targets.T
         self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
@@ -136,7 +135,7 @@ class MatrixFactorization:
         self._fits = UserFits(
             self._pattern, self._targets, self._user_ridge, np.flatnonzero(self._row_counts)
         )
-        self._own_mean = float(self._values[train].mean())
+        self._own_mean = float(self._targets.data.mean(dtype=np.float64))
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
         self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
         self._prior: UserPrior | None = None
