@@ -25,12 +25,12 @@ SparseMatrix = Any
 SAFE_RIDGE = 0.5
 """Least ridge with which sums may be gathered in single precision. Of a hundred thousand ratings of
 one item their error is then a thousandth of the ridge; with far less ridge it would decide."""
-MAX_TOGETHER = 24
+MAX_TOGETHER = 12
 """Widest systems that are solved many at a time; of wider ones each has work enough for LAPACK."""
-FEW = 100
+FEW = 200
 """So few systems cost more to lay out side by side than to solve one by one."""
-BLOCK_CELLS = 24_000
-"""Numbers in one block of systems that are solved side by side: 192 KB, within a core's cache."""
+BLOCK_CELLS = 100_000
+"""Numbers in one block of systems that are solved side by side: 0.8 MB, within a core's cache."""
 
 
 def with_constant(factors: Matrix) -> Matrix:
@@ -86,23 +86,36 @@ def squares(triangle: Numbers, width: int) -> Matrix:
 
 def diagonal_of(triangle: Numbers) -> Numbers:
     """[m, d]: the diagonals of the symmetric matrices with these upper triangles."""
-    width = _width(triangle)
-    return triangle[:, np.cumsum([0, *range(width, 1, -1)])]
+    return triangle.take(_of_diagonal(triangle.shape[1]), axis=1)
 
 
 def last_column_of(triangle: Numbers) -> Numbers:
     """[m, d]: their last columns."""
-    return triangle[:, np.cumsum(range(_width(triangle), 0, -1)) - 1]
+    return triangle.take(_of_last_column(triangle.shape[1]), axis=1)
 
 
-def _width(triangle: Numbers) -> int:
-    return (math.isqrt(8 * triangle.shape[1] + 1) - 1) // 2
-
-
-def products_with(triangle: Numbers, vectors: Numbers) -> Matrix:
-    """float64[m, d]: each symmetric matrix, [m, d (d + 1) / 2], times its vector, [m, d]."""
-    found: Matrix = np.einsum("mab,mb->ma", squares(triangle, vectors.shape[1]), vectors)
+def products_with(triangle: Numbers, vectors: Numbers) -> Numbers:
+    """[m, d]: each symmetric matrix, [m, d (d + 1) / 2], times its vector, [m, d], in the precision
+    of the matrices."""
+    width = vectors.shape[1]
+    whole = triangle.take(_square_of_triangle(width), axis=1).reshape(-1, width, width)
+    found: Numbers = np.einsum("mab,mb->ma", whole, vectors.astype(triangle.dtype, copy=False))
     return found
+
+
+@lru_cache
+def _of_diagonal(cells: int) -> NDArray[np.intp]:
+    return np.cumsum([0, *range(_width(cells), 1, -1)])
+
+
+@lru_cache
+def _of_last_column(cells: int) -> NDArray[np.intp]:
+    return np.cumsum(range(_width(cells), 0, -1)) - 1
+
+
+def _width(cells: int) -> int:
+    """Of a symmetric matrix with so many cells in its upper triangle."""
+    return (math.isqrt(8 * cells + 1) - 1) // 2
 
 
 @lru_cache
@@ -170,7 +183,8 @@ def solve_sums(
             np.einsum("iim->im", systems)[...] += ridge[part].T
         else:
             root = np.sqrt(ridge[part].T)
-            systems += shape[:, :, None] * root[:, None] * root
+            for row, line, held in zip(systems, shape, root, strict=True):
+                row += line[:, None] * (held * root)
         right = np.array(moment[part].T, dtype=np.float64, order="C")  # a copy, to be overwritten
         solved[part] = _eliminated(systems, right).T
     return solved

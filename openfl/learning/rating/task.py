@@ -224,7 +224,7 @@ class MatrixFactorization:
             self._pattern_by_row, self._targets_by_row, features, given.mean + users[:, -1]
         )
         start = self._oscillation.start_from(rows)
-        gradient = moment - products_with(gram, start)
+        gradient = (moment - products_with(gram, start)).astype(np.float64)
 
         per_rating = self._user_counts @ features**2 / self._user_counts.sum()
         prior, more = None, np.zeros(self._parameters.width)

@@ -91,13 +91,14 @@ class UserFits:
     def totals(self, rows: Matrix) -> Matrix:
         """float64[users, 2 k]: over the items of each user the sum of q_j, and of its squares."""
         rated = rows[self._trained]
-        known = self._gathered
-        if known is not None and np.array_equal(known.rated, rated):
-            parts = (last_column_of, diagonal_of)
-            return np.column_stack([part(known.triangle)[:, :-1] for part in parts]).astype(float)
         if self._totals is None or not np.array_equal(self._totals[0], rated):
-            factors = rows[:, :-1].astype(self._pattern.dtype)
-            found = self._pattern @ np.column_stack((factors, factors**2))
+            known = self._gathered
+            if known is not None and np.array_equal(known.rated, rated):
+                sums = (last_column_of(known.triangle), diagonal_of(known.triangle))
+                found = np.hstack([part[:, :-1] for part in sums])
+            else:
+                factors = rows[:, :-1].astype(self._pattern.dtype)
+                found = self._pattern @ np.hstack((factors, factors**2))
             self._totals = (rated, found.astype(np.float64))
         return self._totals[1]
 
