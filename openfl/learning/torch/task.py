@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,11 @@ class TorchTask:
     def train_examples(self) -> int:
         """See `LearningTask`."""
         return len(self._split.train)
+
+    @property
+    def device(self) -> Any:
+        """The `torch.device` that it trains on."""
+        return self._device
 
     @property
     def module(self) -> Module:
