@@ -101,9 +101,7 @@ class Trained:
         model = TorchModel(name, _networks()[name])
         self.charter = torch_charter("large", model, encoding=options.encoding)
         settings = TorchSettings(local_epochs=1, device=options.device)
-        self._task = TorchTask.from_charter(
-            self.charter, model, inputs, targets, settings=settings
-        )
+        self._task = TorchTask.from_charter(self.charter, model, inputs, targets, settings=settings)
         self._torch = torch
         device = self._task.device
         print(
@@ -196,9 +194,7 @@ def _networks() -> dict[str, Callable[[], Any]]:
             stride = 1 if width == 64 else 2
             layers += [Residual(inside, width, stride), Residual(width, width, 1)]
             inside = width
-        return nn.Sequential(
-            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, 10)
-        )
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, 10))
 
     return {"digits": digits, "transformer": Encoder, "resnet": resnet}
 
@@ -280,7 +276,9 @@ def main() -> None:
     if options.rounds < 2:
         parser.error("--rounds: at least 2, for the first is not like the others")
 
-    made = MadeUp(options.encoding) if options.model == "numbers" else Trained(options.model, options)
+    made = (
+        MadeUp(options.encoding) if options.model == "numbers" else Trained(options.model, options)
+    )
     rng = np.random.default_rng(options.seed)
     replica = Replica(made.charter, ReplicaLimits(max_bytes=1 << 40))
     members = [Member(options.row_fraction) for _ in range(2)]

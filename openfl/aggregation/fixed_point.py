@@ -81,17 +81,21 @@ def precision(evidence: NDArray[np.uint32], curvature: Floats) -> NDArray[np.flo
 def to_fixed(
     values: Floats, evidence: NDArray[np.uint32], curvature: Floats, bits: int
 ) -> tuple[Fixed, Fixed]:
-    """(num, den), int64[n, width] each: what these registers add to the running sums."""
-    num, den = np.empty(values.shape, dtype=np.int64), np.empty(values.shape, dtype=np.int64)
+    """(num, den), int64[n, width] each: what these registers add to the running sums.
+
+    Where a row has one precision, `den` is int64[n, 1].
+    """
     if curvature.ndim == 1 and len(curvature) and (curvature == curvature[0]).all():
-        curvature = curvature[:1]  # then a row has one precision
+        curvature = curvature[:1]
+    num = np.empty(values.shape, dtype=np.int64)
+    den = np.empty((len(values), curvature.shape[-1]), dtype=np.int64)
     for part in row_parts(*values.shape):
         h = precision(evidence[part], curvature if curvature.ndim == 1 else curvature[part])
         weighted = h * values[part]
         weighted *= 2.0**bits
         np.copyto(num[part], np.rint(weighted, out=weighted), casting="unsafe")
         h *= 2.0**PRECISION_BITS
-        den[part] = np.rint(h, out=h).astype(np.int64)
+        np.copyto(den[part], np.rint(h, out=h), casting="unsafe")
     return num, den
 
 

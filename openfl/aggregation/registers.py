@@ -20,8 +20,9 @@ from openfl.core.contribution import Floats, Keys, TableSchema
 class SumsChange:
     """What a merge or a removal does to the running sums of one table.
 
-    keys: uint64[n], ascending. num, den: int64[n, width] to add. evidence, registers: int64[n] to
-    add; `registers` counts members with a register for the row.
+    keys: uint64[n], ascending. num, den: int64[n, width] to add (den may repeat one column, and is
+    then read-only). evidence, registers: int64[n] to add; `registers` counts members with a
+    register for the row.
     """
 
     keys: Keys
@@ -140,6 +141,8 @@ class TableRegisters:
             for part in row_parts(count, len(curvature)):
                 old_num, old_den = self._fixed(at[part])
                 num[part] -= old_num
+                if old_den.shape[1] > den.shape[1]:
+                    den = np.broadcast_to(den, num.shape).copy()
                 den[part] -= old_den
             known = as_slice(at)
             evidence_change[:count] -= self.evidence[known]
@@ -149,6 +152,7 @@ class TableRegisters:
         self._curvature[place] = curvature
         if len(plan.adding):
             self._insert(as_slice(plan.adding), place, keys, values, evidence)
+        den = np.broadcast_to(den, num.shape)
         return SumsChange(keys[changed], num, den, evidence_change, registers)
 
     def withdrawal(self) -> SumsChange:
@@ -157,7 +161,7 @@ class TableRegisters:
         evidence = self.evidence.astype(np.int64)
         registers = np.ones(self._count, dtype=np.int64)
         np.negative(num, out=num)
-        np.negative(den, out=den)
+        den = np.broadcast_to(np.negative(den, out=den), num.shape)
         return SumsChange(self.keys, num, den, -evidence, -registers)
 
     def _fixed(self, at: NDArray[np.intp]) -> tuple[Fixed, Fixed]:

@@ -77,8 +77,11 @@ class RowSelector:
         count = len(block)
         if sent is None or not len(sent.keys) or not count:
             return block
-        at = np.minimum(np.searchsorted(sent.keys, block.keys), len(sent.keys) - 1)
-        known = sent.keys[at] == block.keys
+        if np.array_equal(sent.keys, block.keys):
+            at, known = np.arange(count), np.ones(count, dtype=np.bool_)
+        else:
+            at = np.minimum(np.searchsorted(sent.keys, block.keys), len(sent.keys) - 1)
+            known = sent.keys[at] == block.keys
         score = _changes(block, sent, at)
         score[~known] = np.inf
         unsent = count - int(np.count_nonzero(known))

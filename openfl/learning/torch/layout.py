@@ -95,7 +95,8 @@ class Layout:
         sums: NDArray[np.float64] = (
             self._to_rows(tensors).cpu().numpy().sum(axis=1, dtype=np.float64)
         )
-        return sums / self._filled
+        means: NDArray[np.float64] = sums / self._filled
+        return means
 
     def _to_rows(self, tensors: Iterable[Tensor]) -> Tensor:
         """float32[rows, WIDTH] on the module's device; the ends of last rows are 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from openfl.learning.torch.device import DeviceName
 from openfl.learning.torch.library import Module, Tensor, torch_library
@@ -44,3 +45,6 @@ class TorchSettings:
     device: DeviceName = "cpu"
     """Where it trains and evaluates. "auto": CUDA or MPS where PyTorch sees one that can hold the
     module, else the processor. A step is reproducible to the bit on the processor alone."""
+    fisher: Literal["batches", "examples"] = "batches"
+    """How Fisher information is measured where the charter weighs by it: by the gradients of
+    batches, or of each example, which moves as many numbers an example as the module has."""

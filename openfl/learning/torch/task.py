@@ -49,6 +49,7 @@ from openfl.learning.splitting import Split, evenly, split_rows
 from openfl.learning.task import Counterfactuals
 from openfl.learning.torch.charter import PARAMETERS, torch_charter, torch_problem
 from openfl.learning.torch.device import chosen_device, seeded
+from openfl.learning.torch.fisher import mixes_examples, of_batches, of_examples
 from openfl.learning.torch.layout import WIDTH, Layout
 from openfl.learning.torch.library import Module, Tensor, torch_library
 from openfl.learning.torch.model import TorchModel, TorchSettings
@@ -343,18 +344,13 @@ class TorchTask:
         return evidence
 
     def _fisher(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """float64[rows]: the mean square of an example's gradient, as far as batches show it."""
-        torch = torch_library()
+        """float64[rows]: the mean square of an example's gradient (see `torch.fisher`)."""
         batches = self._batches(rng)
-        total = [torch.zeros_like(p) for p in self._layout.trainable]
-        for batch in batches:
-            self._module.zero_grad()
-            self._batch_loss(batch).backward()
-            with torch.no_grad():
-                for squares, parameter in zip(total, self._layout.trainable, strict=True):
-                    if parameter.grad is not None:
-                        squares.addcmul_(parameter.grad, parameter.grad, value=len(batch))
-        self._module.zero_grad()
+        module, losses = self._module, self._model.losses
+        if self._settings.fisher == "examples" and not mixes_examples(module):
+            rows = np.concatenate(batches)
+            return self._layout.means(of_examples(module, losses, self._examples, rows)) / len(rows)
+        total = of_batches(module, losses, self._examples, batches)
         return self._layout.means(total) / len(batches)
 
     # --- examples under the numbers that the module holds -----------------------------------------
