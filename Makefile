@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-items docs-phases docs-output build release clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench bench-peers lock defects docs-config docs-defects docs-events docs-items docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -74,6 +74,9 @@ bench: setup ## Run the benchmarks (see docs/benchmarks.md)
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
+bench-peers: setup ## Run the comparison with other projects, each in an environment of its own
+	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
+
 defects: setup ## Say which workarounds the installed py-libp2p still needs; takes some minutes
 	@$(BIN)/python scripts/defects.py $(ARGS)
 
@@ -94,7 +97,10 @@ docs-phases: setup ## Write the phases of a session into docs/architecture.md
 docs-items: setup ## Write the rules of songs' names into docs/items.md
 	@$(BIN)/python scripts/docs_items.py
 
-docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
+docs-bench-peers: setup ## Run the comparison with other projects, each in an environment of its own
+	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
+
+defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
 	@$(BIN)/python -c "from openfl.network.libp2p.defects import defects_markdown as text; print(text(), end='')" \
 		> docs/py-libp2p.md.new && mv docs/py-libp2p.md.new docs/py-libp2p.md
 

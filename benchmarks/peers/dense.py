@@ -1,4 +1,4 @@
-"""The rating task of OpenFL as tensors that are averaged: what peers that average tensors are given.
+"""The rating task of OpenFL as tensors that are averaged, for peers that average tensors.
 
 p2pfl and hivemind bring no learner for matrix factorization, and plain averaging of item vectors is
 a poor one: a node that has seen a film twice counts as much as one that has seen it 200 times. So

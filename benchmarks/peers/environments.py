@@ -20,6 +20,7 @@ from _ml100k import cache_folder
 
 HERE = Path(__file__).resolve().parent
 INSTALL_SECONDS = 1800
+QUIETLY = ("--quiet", "--disable-pip-version-check")
 PACKAGES = {
     "p2pfl": "p2pfl",
     "hivemind": "hivemind",
@@ -65,8 +66,7 @@ def environment(name: str) -> Environment:
     folder.parent.mkdir(parents=True, exist_ok=True)
     commands = (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        + ["--requirement", str(pins)],
+        [str(python), "-m", "pip", "install", *QUIETLY, "--requirement", str(pins)],
     )
     for command in commands:
         try:

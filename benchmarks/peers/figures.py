@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 
@@ -68,9 +69,9 @@ def reached(rounds: Iterable[Round], counts: Sequence[int], limit: float) -> flo
     latest: dict[int, float] = {}
     for done in sorted(rounds, key=lambda r: r.time):
         latest[done.node] = done.validation
-        if len(latest) == len(counts):
-            if pooled([(latest[n], counts[n]) for n in range(len(counts))]) <= limit:
-                return done.time
+        values = [(latest[n], counts[n]) for n in sorted(latest)]
+        if len(latest) == len(counts) and pooled(values) <= limit:
+            return done.time
     return None
 
 
@@ -130,12 +131,12 @@ def waited(
         times = sorted(r.time for r in rounds if r.node == node)
         before = [t for t in times if t <= killed]
         after = [t for t in times if t > killed]
-        usual += [b - a for a, b in zip(before, before[1:], strict=False)]
+        usual += [b - a for a, b in pairwise(before)]
         line = [*before[-1:], *after[:wanted]]
         if len(after) < wanted:
             everybody = False
             line.append(until)
-        longest = max([longest, *(b - a for a, b in zip(line, line[1:], strict=False))])
+        longest = max([longest, *(b - a for a, b in pairwise(line))])
     return Waited(longest, median(usual) if usual else math.nan, everybody)
 
 

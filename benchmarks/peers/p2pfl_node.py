@@ -2,9 +2,9 @@
 
 Its parts are p2pfl's own: `Node`, gRPC on 127.0.0.1, `FedAvg`, its stages and commands; the model
 and the learner are subclasses of `P2PFLModel` and `Learner`, the interface it gives for frameworks
-it does not know. What travels is in float16 by its own compression (`ptq`). Settings are as shipped:
-with calls that time out after 1 s instead of 10, nodes lose one another and go on alone; with models
-gossiped ten times a second and to everybody, a round takes longer.
+it does not know. What travels is in float16 by its own compression (`ptq`). Settings are
+as shipped: with calls that time out after 1 s instead of 10, nodes lose one another and go on
+alone; with models gossiped ten times a second and to everybody, a round takes longer.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 The driver knows nothing more of a system than this. All listen on 127.0.0.1 alone.
 """
 
+# ruff: noqa: E402 (what is imported lies in the folders above)
 from __future__ import annotations
 
 import argparse

@@ -1,5 +1,5 @@
-"""One measurement of one decentralized learner: N processes on 127.0.0.1 learn MovieLens 100K, dealt
-out by user. Run by `run.py`, confined; writes its figures as JSON to `--result`.
+"""One measurement of one decentralized learner: N processes on 127.0.0.1 learn MovieLens 100K,
+dealt out by user. Run by `run.py`, confined; writes its figures as JSON to `--result`.
 
     time      from the last start until the pooled held-out (validation) RMSE of everybody's latest
               model is within 1 % of the same task trained in one place, on the same split
@@ -8,6 +8,7 @@ out by user. Run by `run.py`, confined; writes its figures as JSON to `--result`
     SIGKILL   of all processes of one member: the longest time between two rounds of a survivor
 """
 
+# ruff: noqa: E402 (what is imported lies in the folders above)
 from __future__ import annotations
 
 import argparse
