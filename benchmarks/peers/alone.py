@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent.parent))
+sys.path.insert(0, str(HERE.parent.parent))
 
 import numpy as np
 import scipy.sparse as sp

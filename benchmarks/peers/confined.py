@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 UNSHARE = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-INSIDE = "OPENFL_BENCH_CONFINED"
+INSIDE = "PEERS_CONFINED"
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
@@ -63,6 +63,8 @@ def run_confined(
                     process.kill()
             else:
                 end_tree(process.pid)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)  # those whose parents are gone
             process.wait(timeout=30)
 
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.append(str(HERE.parent))
-sys.path.append(str(ROOT))
+sys.path.insert(0, str(ROOT))
 
 import psutil
 from _ml100k import cache_folder, ml100k_csv
@@ -128,6 +128,15 @@ def show(told: Mapping[str, Any]) -> None:
     print(line, flush=True)
 
 
+def joined(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Runs on one machine as one; what is said about it is of the first."""
+    return {
+        "about": several[0]["about"],
+        "together": [told for run in several for told in run["together"]],
+        "alone": [row for run in several for row in run["alone"]],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     everybody = ",".join(dict.fromkeys(("openfl", *PACKAGES)))
@@ -144,8 +153,14 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--markdown", type=Path, default=None)
+    parser.add_argument(
+        "--show", type=Path, nargs="+", default=None, help="only the tables of such JSON files"
+    )
     parser.add_argument("--install", action="store_true", help="make the environments and stop")
     options = parser.parse_args()
+    if options.show:
+        print(report(joined([json.loads(path.read_text()) for path in options.show])))
+        return
     only = options.only.split(",")
     if unknown := sorted(set(only) - set(everybody.split(","))):
         raise SystemExit(f"--only {','.join(unknown)}: must be of {everybody}")

@@ -25,7 +25,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
-sys.path.append(str(HERE.parent.parent))
+sys.path.insert(0, str(HERE.parent.parent))
 
 import numpy as np
 import processes
