@@ -5,7 +5,8 @@ dealt out by user. Run by `run.py`, confined; writes its figures as JSON to `--r
               model is within 1 % of the same task trained in one place, on the same split
     cost      processor time of a node's processes, and bytes over loopback with their headers and
               acknowledgements, a node and round, when everybody has done three rounds
-    SIGKILL   of all processes of one member: the longest time between two rounds of a survivor
+    SIGKILL   of all processes of one member, at a random moment of a round: the longest time between
+              two rounds of a survivor, and whether all survivors went on while they were watched
 """
 
 # ruff: noqa: E402 (what is imported lies in the folders above)
@@ -122,6 +123,9 @@ class Measurement:
                 "status": self._status(when, done),
             }
             if options.kill:
+                # What it does depends on what the member was doing: a random moment of a round.
+                length = self.figures["seconds_a_round"] or options.interval
+                time.sleep(np.random.default_rng(options.seed).uniform(0, length))
                 self.figures["kill"] = self._kill()
         finally:
             watch.stop()
