@@ -103,8 +103,13 @@ def measure_together(
         command += ["--rounds", str(ROUNDS), "--give-up", str(options.give_up)]
         command += ["--kill-give-up", str(options.kill_give_up), *(["--kill"] if kill else [])]
         limit = 120 + options.give_up + (options.kill_give_up if kill else 0)
-        paths = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "cli")))}
-        code = run_confined(command, dict(os.environ) | paths, log, limit)
+        paths = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "cli"))), "TMPDIR": name}
+        before = sockets_left()
+        try:
+            code = run_confined(command, dict(os.environ) | paths, log, limit)
+        finally:
+            for socket in sockets_left() - before:
+                socket.unlink(missing_ok=True)
         if code is None:
             return told | {"status": f"stopped after {limit:.0f} s"}
         if code != 0 or not result.exists():
@@ -112,6 +117,11 @@ def measure_together(
             return told | {"status": f"the measurement ended with exit code {code}: {words[-200:]}"}
         figures: dict[str, Any] = json.loads(result.read_text())
         return told | figures
+
+
+def sockets_left() -> set[Path]:
+    """Those of hivemind's daemons, which were killed before they could remove them."""
+    return set(Path("/tmp").glob("hivemind-*.sock"))
 
 
 def show(told: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ dealt out by user. Run by `run.py`, confined; writes its figures as JSON to `--r
               model is within 1 % of the same task trained in one place, on the same split
     cost      processor time of a node's processes, and bytes over loopback with their headers and
               acknowledgements, a node and round, when everybody has done three rounds
-    SIGKILL   of all processes of one member, at a random moment of a round: the longest time between
-              two rounds of a survivor, and whether all survivors went on while they were watched
+    SIGKILL   of all processes of one member, at a random moment of a round: the longest time
+              between two rounds of a survivor, and whether all survivors went on while watched
 """
 
 # ruff: noqa: E402 (what is imported lies in the folders above)
