@@ -97,10 +97,7 @@ docs-phases: setup ## Write the phases of a session into docs/architecture.md
 docs-items: setup ## Write the rules of songs' names into docs/items.md
 	@$(BIN)/python scripts/docs_items.py
 
-docs-bench-peers: setup ## Run the comparison with other projects, each in an environment of its own
-	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
-
-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
+docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/libp2p/defects
 	@$(BIN)/python -c "from openfl.network.libp2p.defects import defects_markdown as text; print(text(), end='')" \
 		> docs/py-libp2p.md.new && mv docs/py-libp2p.md.new docs/py-libp2p.md
 
