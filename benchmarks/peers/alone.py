@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,32 +64,32 @@ LIBRARIES = (
         "Surprise SVD",
         "surprise",
         False,
-        grid({"algorithm": "SVD"}, n_factors=(8, 50), reg_all=(0.05, 0.1), n_epochs=(20, 60)),
+        grid({"algorithm": "SVD", "n_epochs": 60}, n_factors=(50, 100), reg_all=(0.05, 0.1, 0.15)),
     ),
     Library(
         "Surprise SVD++",
         "surprise",
         False,
-        grid({"algorithm": "SVDpp", "n_epochs": 30}, n_factors=(8, 20), reg_all=(0.05, 0.1)),
+        grid({"algorithm": "SVDpp", "n_epochs": 20}, n_factors=(8, 20), reg_all=(0.02, 0.05)),
     ),
     Library(
         "cornac MF",
         "cornac",
         False,
-        grid({}, k=(8, 50), lambda_reg=(0.02, 0.05, 0.1), max_iter=(20, 50, 100)),
+        grid({}, k=(8, 50, 100), lambda_reg=(0.05, 0.1, 0.2), max_iter=(20, 50, 100)),
     ),
     Library(
         "LensKit ALS",
         "lenskit",
         False,
-        grid({"algorithm": "ratings"}, features=(8, 50), regularization=(0.05, 0.1, 0.2)),
+        grid({"algorithm": "ratings"}, features=(8, 50, 100), regularization=(0.05, 0.1, 0.2)),
     ),
     Library("OpenFL, plays", "", True, ({"kind": "implicit"},)),
     Library(
         "implicit ALS",
         "implicit",
         True,
-        grid({}, factors=(16, 32), regularization=(0.01, 1.0, 10.0), alpha=(1.0, 5.0)),
+        grid({}, factors=(16, 32, 64), regularization=(1.0, 10.0, 30.0), alpha=(0.5, 1.0, 5.0)),
     ),
     Library(
         "LensKit ALS, plays",
@@ -98,8 +98,8 @@ LIBRARIES = (
         grid(
             {"algorithm": "implicit"},
             features=(16, 32),
-            regularization=(0.1, 1.0),
-            weight=(1.0, 5.0, 40.0),
+            regularization=(0.01, 0.1, 1.0),
+            weight=(0.5, 1.0, 5.0),
         ),
     ),
 )
@@ -199,11 +199,16 @@ def fit(
 
 
 def compare(
-    ratings: Ratings, environments: Mapping[str, Environment], wanted: Sequence[Library], seeds: int
-) -> list[dict[str, Any]]:
-    """One row a library: its chosen configuration, and seconds and the metric on each split."""
+    ratings: Ratings,
+    environments: Mapping[str, Environment],
+    wanted: Sequence[Library],
+    seeds: int,
+    rows: list[dict[str, Any]],
+    keep: Callable[[], None],
+) -> None:
+    """One row a library, added to `rows`: its chosen configuration, and seconds and the metric on
+    each split. keep: called when there is more in them."""
     judges = [Judge(ratings, seed) for seed in range(seeds)]
-    rows: list[dict[str, Any]] = []
     chosen: list[Mapping[str, Any] | None] = []
     for library in wanted:
         version = environments[library.environment].version
@@ -242,4 +247,4 @@ def compare(
             row["wall"].append(one.wall)
             row["processor"].append(one.processor)
             row["metric"].append(one.test)
-    return rows
+        keep()

@@ -197,10 +197,13 @@ def main() -> None:
     measured: dict[str, Any] = {"about": about(options, central), "together": [], "alone": []}
     kept = options.json or cache_folder() / "peers" / "results.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep() -> None:
+        kept.write_text(json.dumps(measured, indent=1))
+
     if options.part != "together":
         wanted = [each for each in LIBRARIES if (each.environment or "openfl") in only]
-        measured["alone"] = compare(ratings, places, wanted, options.repeats)
-        kept.write_text(json.dumps(measured, indent=1))
+        compare(ratings, places, wanted, options.repeats, measured["alone"], keep)
     if options.part != "alone":
         for seed in range(options.repeats):
             for nodes in sizes:
@@ -211,7 +214,7 @@ def main() -> None:
                     )
                     show(told)
                     measured["together"].append(told)
-                    kept.write_text(json.dumps(measured, indent=1))
+                    keep()
     text = report(measured)
     if options.markdown:
         options.markdown.write_text(text + "\n")
