@@ -136,6 +136,8 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
     if bounded:
         lines[0].append("  ")
         lines[0].append(bar(shot.round, shot.rounds, min(30, width // 3), ascii_only), "green")
+    if any(notice.kind == "interval-lengthened" for notice in shot.notices):
+        lines[0].append(f"  one every {shot.interval_seconds:.1f} s", "yellow")
     change = change_percent(shot.validation, shot.alone)
     better = change is not None and change < 0
     lines.append(

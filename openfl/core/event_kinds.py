@@ -129,6 +129,16 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
     "Learning": (
         _info("round", "a round is over", "round", "validation", "members"),
         _info("rounds-done", "the last round is over"),
+        _warning(
+            "interval-lengthened",
+            "the load makes rounds come more slowly; told again when that changes much",
+            *("interval_seconds", "set_seconds", "cause"),
+        ),
+        _info(
+            "interval-restored",
+            "rounds come as they are set to again",
+            *("interval_seconds", "set_seconds"),
+        ),
         _warning("not-measured", "the held-out metric is not a finite number"),
         _warning("not-published", "what was learned in this round stays here, and why"),
         _info("privacy", "a release was paid for from the privacy budget", *_PRIVACY),

@@ -99,6 +99,7 @@ class NodeViews:
             items=self._learning.items,
             skipped_rows=self._learning.skipped_rows,
             useful_after=None if self._useful_at is None else self._useful_at - self._started_at,
+            interval_seconds=0.0 if session is None else session.interval_seconds,
         )
 
     async def groups(self) -> tuple[GroupView, ...]:

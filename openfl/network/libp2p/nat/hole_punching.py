@@ -45,8 +45,9 @@ from openfl.network.libp2p.nat.dcutr import (
 )
 from openfl.network.libp2p.nat.port_sharing import AVAILABLE, dial_from_port_of
 from openfl.network.libp2p.nat.punch import Punch
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import DialFailed, HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p.swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p.transport import CountingStream, Faults, TcpTransport, shielded
 from openfl.network.ticks import next_tick
 
