@@ -174,8 +174,8 @@ def measure(options: argparse.Namespace, reference: float, seed: int, folder: Pa
     peers = [state["peer_id"] for state in states]
     settled = [p for p in polls if p.at >= started + options.seconds - options.settled]
     begin, end = settled[0], settled[-1]
-    rounds = sum(end.rounds) - sum(begin.rounds)
-    published = end.published - begin.published
+    rounds = sum(end.rounds) - sum(begin.rounds) or float("nan")
+    published = end.published - begin.published or float("nan")
     near = [p.at for p in polls if p.rmse is not None and p.rmse <= WITHIN * reference]
     rmse = pooled([(state["test"], n) for state, n in zip(states, counts, strict=True)])
     faults: Counter[str] = Counter()
