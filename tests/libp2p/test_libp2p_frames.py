@@ -479,8 +479,8 @@ async def test_a_peer_that_speaks_is_not_asked_whether_it_is_there(autojump_cloc
         await muxed.start()
     assert not muxed.is_closed
     assert faults.counts == {}
-    # To measure the round trip, once a minute and a half: no answer comes.
-    assert 3 <= len(end.frames(TYPE_PING)) <= 6
+    # The first one measures the round trip, and so do others, once a minute at most.
+    assert 1 <= len(end.frames(TYPE_PING)) <= 6
 
 
 async def test_a_peer_that_falls_silent_is_given_up_within_twenty_seconds(
