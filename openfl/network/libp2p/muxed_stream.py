@@ -162,15 +162,16 @@ class HardenedYamuxStream(YamuxStream):  # type: ignore[misc]
         return room
 
     async def _tell_room(self, increment: int) -> None:
-        frame = frame_header(TYPE_WINDOW_UPDATE, 0, self.stream_id, increment)
+        # Owed: whoever reads may be given up meanwhile, and the peer would wait for ever.
+        self.conn.owe(frame_header(TYPE_WINDOW_UPDATE, 0, self.stream_id, increment))
         with contextlib.suppress(BaseLibp2pError):
             # What has arrived can be read though the connection is gone.
-            await self.conn._write_frame(frame)
+            await self.conn.write_owed()
 
     def receive(self, body: bytes) -> None:
         """Keep what arrived for whoever reads."""
         self.conn.stream_buffers[self.stream_id].extend(body)
-        self.recv_window = max(0, self.recv_window - len(body))
+        self.recv_window = max(0, self.recv_window - len(body))  # 0: see `_keep_to_window`
 
     # Ending
 

@@ -251,7 +251,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         await self._take_flags(flags, stream_id, 0, body)
 
     def _bound_what_is_buffered(self, length: int) -> None:
-        # Defect window-ignored.
+        # Of all streams together, each of which may be within its window. Defect window-ignored.
         self._uncounted += length
         if self._uncounted < COUNT_BUFFERED_EVERY_BYTES:
             return
@@ -264,6 +264,13 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             self.buffered = 0
             self._faults.against(self.peer_id, "window-exceeded")
             raise _Ended("the peer ignores flow control")
+
+    def _keep_to_window(self, stream: HardenedYamuxStream, body: bytes) -> None:
+        # Defect window-ignored. What was told is counted before it is sent: nobody who keeps to it
+        # can be above.
+        if len(body) > stream.recv_window:
+            self._faults.against(self.peer_id, "window-exceeded")
+            raise _Ended("the peer sent more than it may")
 
     async def _take_flags(self, flags: int, stream_id: int, increment: int, body: bytes) -> None:
         """What a frame with data or with room in its window says of its stream."""
@@ -280,6 +287,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         if increment:
             stream.open_window(increment)
         if body:
+            self._keep_to_window(stream, body)
             stream.receive(body)
         if flags & FLAG_FIN:
             stream.recv_closed = True

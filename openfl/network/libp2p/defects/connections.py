@@ -98,9 +98,12 @@ CONNECTIONS: tuple[Defect, ...] = (
         "window-ignored",
         "stream_muxer/yamux/yamux.py:1177",
         "A peer that ignores the receive window is only logged, and its bytes are kept.",
-        "muxer:HardenedYamux._bound_what_is_buffered",
+        "muxer:HardenedYamux._keep_to_window",
         _ALONE + "what_a_peer_sends_beyond_every_window_is_not_kept",
-        ("skip muxer:HardenedYamux._bound_what_is_buffered",),
+        (
+            "skip muxer:HardenedYamux._keep_to_window",
+            "skip muxer:HardenedYamux._bound_what_is_buffered",
+        ),
     ),
     Defect(
         "silent-peer",
