@@ -8,6 +8,8 @@ import trio
 import trio.testing
 from libp2p_rig import address_of, id_of, make_network, until
 
+from openfl.network.base import PeerAddress
+from openfl.network.libp2p.network import Libp2pNetwork
 from openfl.network.libp2p.patience import LOOK_SECONDS, comes
 from tests.situation import within
 
@@ -88,3 +90,37 @@ async def test_what_nobody_reads_is_counted_and_gone_when_it_is_read() -> None:
             await done.wait()
             await until(lambda: b.statistics().unread < 1000)
         assert a.statistics().waiting == 0
+
+
+async def test_one_that_floods_is_not_the_measure_of_what_is_unread() -> None:
+    async with make_network() as b, make_network() as flooder, trio.open_nursery() as nursery:
+
+        async def never_reads(stream: Any) -> None:
+            await trio.sleep_forever()
+
+        b._host.set_stream_handler("/never-reads/1", never_reads)
+        with within(what="the bytes to come"):
+            for _ in range(3):
+                quiet = await nursery.start(keep_open, address_of(b))
+                await until(lambda quiet=quiet: any(p.peer_id == quiet for p in b.peers()))
+            await flooder.connect(address_of(b))
+            stream = await flooder._host.open_stream(id_of(b), ["/never-reads/1"])
+            await stream.write(bytes(100_000))
+            await until(lambda: sum(buffered(b)) >= 100_000)
+        assert b.statistics().unread < 10_000
+        nursery.cancel_scope.cancel()
+
+
+async def keep_open(to: PeerAddress, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+    """A network that is connected and says nothing."""
+    async with make_network() as network:
+        await network.connect(to)
+        task_status.started(network.peer_id)
+        await trio.sleep_forever()
+
+
+def buffered(network: Libp2pNetwork) -> list[int]:
+    return [
+        sum(map(len, connection.muxed_conn.stream_buffers.values()))
+        for connection in network._swarm.get_connections()
+    ]

@@ -9,7 +9,6 @@ import pytest
 
 from openfl.group import events as ev
 from openfl.group.pace import (
-    BEHIND_LIMIT,
     LARGEST_GROWTH,
     LENGTHENED,
     MAX_PATIENCE,
@@ -202,14 +201,14 @@ class Machine:
         self.rng = np.random.default_rng(7)
         self.left = self.rng.random(nodes)
         self.work = np.zeros(nodes)
-        self.behind = np.zeros(nodes)
+        self.busy_for = np.zeros(nodes)
         self.cores, self.own, self.each = cores, own, each
         self.now = 0.0
         self.told = [0] * nodes
 
     def run(self, seconds: float) -> None:
         nodes = len(self.paces)
-        most = np.zeros(nodes)
+        most, done = np.zeros(nodes), np.zeros(nodes)
         for step in range(1, round(seconds / self.STEP) + 1):
             self.now += self.STEP
             self.left -= self.STEP / self.intervals
@@ -219,14 +218,18 @@ class Machine:
                 self.work[index] += self.own - self.each
             runnable = int((self.work > 0).sum())
             share = self.STEP * min(1.0, self.cores / runnable) if runnable else self.STEP
+            done += np.minimum(self.work, share)
             self.work = np.maximum(0.0, self.work - share)
-            self.behind = np.where(self.work > 0, self.behind + self.STEP, 0.0)
-            most = np.maximum(most, self.behind)
+            self.busy_for = np.where(self.work > 0, self.busy_for + self.STEP, 0.0)
+            most = np.maximum(most, self.busy_for)
             if step % round(1 / self.STEP) == 0:
+                # As `LoopWatch` has it: what waits, at the rate at which it was done.
+                oldest = self.work / np.maximum(done, 1e-9)
+                behind, most = np.minimum(oldest, self.busy_for), np.minimum(oldest, most)
                 for index, pace in enumerate(self.paces):
-                    load = ev.LoadMeasured(float(self.behind[index]), float(most[index]))
+                    load = ev.LoadMeasured(float(behind[index]), float(most[index]))
                     self.told[index] += len(pace.measured(load, self.now, rounds=True))
-                most[:] = 0
+                most[:] = done[:] = 0
 
     @property
     def intervals(self) -> np.ndarray:
@@ -248,13 +251,13 @@ def test_many_nodes_on_two_cores_come_to_rest_at_what_these_can_bear() -> None:
     assert machine.least > 3 * SET
     machine.run(150)
     rests = machine.intervals
-    assert machine.least < rests.mean() < 2 * machine.least
+    assert 0.9 * machine.least < rests.mean() < 1.5 * machine.least
     assert rests.max() < 1.5 * rests.min(), "each has a fair part"
-    assert machine.waited_for < BEHIND_LIMIT * machine.least
+    assert machine.waited_for < machine.least
     machine.run(200)
     later = machine.intervals
     assert 0.7 < later.mean() / rests.mean() < 1.4, "and stays there"
-    assert machine.waited_for < BEHIND_LIMIT * machine.least
+    assert machine.waited_for < machine.least
     assert max(machine.told) <= 6
 
 

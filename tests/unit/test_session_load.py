@@ -11,7 +11,7 @@ import pytest
 from openfl.group import events as ev
 from openfl.group.pace import LENGTHENED, MAX_PATIENCE, RESTORED
 from openfl.wire import messages as wire
-from tests.group_rig import Member, Rig, contribution, quick
+from tests.group_rig import Member, Rig, contribution, peer, quick
 
 
 def loaded_by(member: Member, load: float) -> ev.LoadMeasured:
@@ -172,3 +172,23 @@ def test_who_stood_still_is_not_deaf_at_once() -> None:
     assert "deaf" not in member.kinds()
     rig.pass_time(rig.settings.presence_seconds)
     assert "deaf" in member.kinds()
+
+
+def test_what_others_claim_lengthens_no_interval() -> None:
+    rig = Rig(quick())
+    member, liar = learner(rig), learner(rig)
+    for number in range(30):
+        claim = wire.Heartbeat(
+            epoch=liar.session.epoch,
+            seqno=1000 * (number + 1),
+            round=1000,
+            examples=10,
+            fit=None,
+            members=2,
+            versions=(wire.HeardVersion(peer(50), 5, 10**6, 0),),
+            replica=bytes(16),
+        )
+        rig.gossip(liar, wire.encode_gossip(claim), member)
+        feel(rig, member, 1, load=0.2)
+    assert member.session.interval_seconds == 1.0
+    assert LENGTHENED not in member.kinds()
