@@ -59,10 +59,10 @@ def _count_frames(data: bytes) -> None:
 
 
 class _Crashes(logging.Handler):
-    """Tracebacks of what a stream handler did not catch, to stderr."""
+    """Tracebacks of what ended a stream, to stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage().startswith("stream ") and sys.exc_info()[0] is not None:
+        if sys.exc_info()[0] is not None:
             sys.stderr.write(f"crash: {record.getMessage()}\n{traceback.format_exc()}\n")
 
 
@@ -114,9 +114,10 @@ def _install() -> None:
 
     signal.signal(signal.SIGUSR2, dump)
     if os.environ.get("BENCH_CRASHES"):
-        log = logging.getLogger("openfl.network.libp2p.swarm")
-        log.setLevel(logging.DEBUG)
-        log.addHandler(_Crashes())
+        for module in ("swarm", "request_response"):
+            log = logging.getLogger(f"openfl.network.libp2p.{module}")
+            log.setLevel(logging.DEBUG)
+            log.addHandler(_Crashes())
     if os.environ.get("BENCH_PROFILE"):
         signal.signal(signal.SIGRTMIN, toggle)
 

@@ -113,7 +113,8 @@ class World:
 
     def run(self, rounds: int) -> None:
         for number in range(rounds):
-            for peer in self.peers:
+            count = self.options.authors or len(self.peers)
+            for peer in self.rng.sample(self.peers, min(count, len(self.peers))):
                 self.at(number + self.rng.random(), "publish", peer.name, number)
         for peer in self.peers:
             self.at(self.rng.random(), "heartbeat", peer.name)
@@ -183,7 +184,7 @@ class World:
             return
         number = int(message[9:])
         before = b"%08d/%08d" % (author, number - 1)
-        if self.options.repair and number > 0 and before not in peer.seen:
+        if self.options.repair and before in self.author and before not in peer.seen:
             pause = 0.5 * (0.5 + self.rng.random())
             self.at(now + pause, "repair", source, peer.name, before)
         self.take(now, peer, message)
@@ -272,6 +273,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=14_600)
     parser.add_argument("--loss", type=float, default=0.0)
     parser.add_argument("--churn", type=float, default=0.0, help="part that restarts, a round")
+    parser.add_argument("--authors", type=int, default=0, help="a round, others each; 0: all")
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()

@@ -40,6 +40,9 @@ def start(home: Path, options: argparse.Namespace, bootstrap: str | None) -> sub
         "OPENFL_TRAINING_WAIT_FOR_MEMBERS": str(options.nodes),
         "OPENBLAS_NUM_THREADS": "1",
     }
+    if "PYTHONPATH" in environment:  # the nodes run in other folders
+        paths = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, paths))
     if options.profile:
         environment["BENCH_PROFILE"] = "1"
     if options.crashes:

@@ -27,7 +27,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
             "name": snapshot.group_name,
             "task": snapshot.task,
         },
-        "useful_after_seconds": snapshot.useful_after if running else None,
+        **({"useful_after_seconds": snapshot.useful_after} if running else {}),
         "members": len(snapshot.members),
         "strangers": snapshot.strangers,
         "peers": len(snapshot.peers),

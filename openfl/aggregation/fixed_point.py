@@ -31,6 +31,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from openfl.aggregation.parts import row_parts
 from openfl.core.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
@@ -80,12 +81,22 @@ def precision(evidence: NDArray[np.uint32], curvature: Floats) -> NDArray[np.flo
 def to_fixed(
     values: Floats, evidence: NDArray[np.uint32], curvature: Floats, bits: int
 ) -> tuple[Fixed, Fixed]:
-    """(num, den), int64[n, width] each: what these registers add to the running sums."""
-    h = precision(evidence, curvature)
-    weighted = h * values
-    weighted *= 2.0**bits
-    h *= 2.0**PRECISION_BITS
-    return np.rint(weighted, out=weighted).astype(np.int64), np.rint(h, out=h).astype(np.int64)
+    """(num, den), int64[n, width] each: what these registers add to the running sums.
+
+    Where a row has one precision, `den` is int64[n, 1].
+    """
+    if curvature.ndim == 1 and len(curvature) and (curvature == curvature[0]).all():
+        curvature = curvature[:1]
+    num = np.empty(values.shape, dtype=np.int64)
+    den = np.empty((len(values), curvature.shape[-1]), dtype=np.int64)
+    for part in row_parts(*values.shape):
+        h = precision(evidence[part], curvature if curvature.ndim == 1 else curvature[part])
+        weighted = h * values[part]
+        weighted *= 2.0**bits
+        np.copyto(num[part], np.rint(weighted, out=weighted), casting="unsafe")
+        h *= 2.0**PRECISION_BITS
+        np.copyto(den[part], np.rint(h, out=h), casting="unsafe")
+    return num, den
 
 
 def weighted_mean(
@@ -96,15 +107,43 @@ def weighted_mean(
     The prior is `prior + prior_per_evidence * evidence`, column by column. Where neither data nor
     prior says a thing the mean is 0 and the mask False.
     """
-    prior = np.asarray(schema.prior, dtype=np.float64)
-    per_evidence = np.asarray(schema.prior_per_evidence, dtype=np.float64)
-    total = den * 2.0**-PRECISION_BITS
-    total += prior
-    total += evidence.astype(np.float64)[:, None] * per_evidence
-    known = total > 0
-    mean = num * 2.0 ** -value_bits(schema)
-    np.divide(mean, total, out=mean, where=known)
-    mean[~known] = 0.0
-    # A mean lies within the bounds of its values; rounding of tiny precisions must not leave them.
-    np.clip(mean, -schema.value_limit, schema.value_limit, out=mean)
-    return mean.astype(np.float32), known
+    mean = np.empty(num.shape, dtype=np.float32)
+    known = np.empty(num.shape, dtype=np.bool_)
+    weigh = Weighing(schema)
+    for part in row_parts(*num.shape):
+        weigh(num[part], den[part], evidence[part], mean[part], known[part])
+    return mean, known
+
+
+class Weighing:
+    """`weighted_mean` of some rows of one table, into arrays that are there."""
+
+    def __init__(self, schema: TableSchema) -> None:
+        self._limit = schema.value_limit
+        self._unit = 2.0 ** -value_bits(schema)
+        # What is zero everywhere is not added: no sum changes by it.
+        prior = np.asarray(schema.prior, dtype=np.float64)
+        self._prior = prior if prior.any() else None
+        per_evidence = np.asarray(schema.prior_per_evidence, dtype=np.float64)
+        self._per_evidence = per_evidence if per_evidence.any() else None
+
+    def __call__(
+        self, num: Fixed, den: Fixed, evidence: Fixed, mean: Floats, known: NDArray[np.bool_]
+    ) -> None:
+        """The result goes to `mean` and `known`."""
+        total = den * 2.0**-PRECISION_BITS
+        if self._prior is not None:
+            total += self._prior
+        if self._per_evidence is not None:
+            total += evidence.astype(np.float64)[:, None] * self._per_evidence
+        np.greater(total, 0.0, out=known)
+        exact = num * self._unit
+        if known.all():
+            exact /= total
+        else:
+            np.divide(exact, total, out=exact, where=known)
+            exact[~known] = 0.0
+        # A mean lies within the bounds of its values; rounding of tiny precisions must not leave
+        # them.
+        np.clip(exact, -self._limit, self._limit, out=exact)
+        mean[...] = exact

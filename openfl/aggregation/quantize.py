@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openfl.aggregation.halves import narrow, widen
+from openfl.aggregation.parts import row_parts
 from openfl.core.contribution import (
     MAX_CURVATURE,
     MAX_EVIDENCE,
@@ -72,7 +74,13 @@ class QuantizedBlock:
             scales = self.scales.astype(np.float32)[:, None]
             product: Floats = np.multiply(self.codes, scales, dtype=np.float32)
             return product
-        return self.codes.astype(np.float32)
+        if self.codes.dtype != np.float16:
+            return self.codes.astype(np.float32)
+        codes = np.ascontiguousarray(self.codes)
+        values = np.empty(codes.shape, dtype=np.float32)
+        for part in row_parts(*codes.shape):
+            widen(codes[part], values[part])
+        return values
 
     def row_block(self) -> RowBlock:
         """The block as every member merges it."""
@@ -112,15 +120,16 @@ def quantize(
         if not np.isfinite(array).all():
             raise ValueError(f"table {schema.name}: {name} are not finite")
     limit = largest_value(schema)
-    clipped = np.clip(values, -limit, limit)
     scales = np.zeros(0, dtype=np.float16)
     codes: NDArray[Any]
     if schema.encoding in CODE_LIMITS:
-        codes, scales = _coded_rows(clipped, limit, CODE_LIMITS[schema.encoding], rng)
+        codes, scales = _coded_rows(values, limit, CODE_LIMITS[schema.encoding], rng)
     elif schema.encoding == "float16":
-        codes = clipped.astype(np.float16)
+        codes = np.empty(values.shape, dtype=np.float16)
+        for part in row_parts(*values.shape):
+            narrow(np.clip(values[part], -limit, limit, order="C"), codes[part])
     else:
-        codes = clipped
+        codes = np.clip(values, -limit, limit)
     return QuantizedBlock(
         schema.name,
         schema.encoding,
@@ -148,14 +157,22 @@ def largest_value(schema: TableSchema) -> np.float32:
 def _coded_rows(
     values: Floats, limit: np.float32, code_limit: int, rng: np.random.Generator | None
 ) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
-    scales = _scales(np.abs(values).max(axis=1, initial=0.0), code_limit)
-    wide = scales.astype(np.float32)
-    safe = np.where(wide > 0, wide, np.float32(1))
-    exact = values.astype(np.float64) / safe[:, None]
-    codes = np.floor(exact + (0.5 if rng is None else rng.random(exact.shape)))
-    # The scale was rounded up, so that the outermost code may mean slightly more than the limit.
-    most = np.minimum(np.floor(np.float64(limit) / safe), code_limit)[:, None]
-    return np.clip(codes, -most, most).astype(np.int8), scales
+    codes = np.empty(values.shape, dtype=np.int8)
+    scales = np.empty(len(values), dtype=np.float16)
+    for part in row_parts(*values.shape):
+        clipped = np.clip(values[part], -limit, limit)
+        scales[part] = _scales(np.abs(clipped).max(axis=1, initial=0.0), code_limit)
+        wide = scales[part].astype(np.float32)
+        safe = np.where(wide > 0, wide, np.float32(1))
+        exact = clipped.astype(np.float64)
+        exact /= safe[:, None]
+        exact += 0.5 if rng is None else rng.random(exact.shape)
+        np.floor(exact, out=exact)
+        # The scale was rounded up: the outermost code may mean slightly more than the limit.
+        most = np.minimum(np.floor(np.float64(limit) / safe), code_limit)[:, None]
+        np.clip(exact, -most, most, out=exact)
+        np.copyto(codes[part], exact, casting="unsafe")
+    return codes, scales
 
 
 def _scales(largest: Floats, code_limit: int) -> NDArray[np.float16]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.fixed_point import Fixed, precision, to_fixed, value_bits
+from openfl.aggregation.parts import Rows, as_slice, row_parts
 from openfl.core.contribution import Floats, Keys, TableSchema
 
 
@@ -19,8 +20,9 @@ from openfl.core.contribution import Floats, Keys, TableSchema
 class SumsChange:
     """What a merge or a removal does to the running sums of one table.
 
-    keys: uint64[n], ascending. num, den: int64[n, width] to add. evidence, registers: int64[n] to
-    add; `registers` counts members with a register for the row.
+    keys: uint64[n], ascending. num, den: int64[n, width] to add (den may repeat one column, and is
+    then read-only). evidence, registers: int64[n] to add; `registers` counts members with a
+    register for the row.
     """
 
     keys: Keys
@@ -53,21 +55,42 @@ class TableRegisters:
     """keys: uint64[n] ascending, values: float32[n, width], evidence: uint32[n], place: int32[n].
 
     `place` says which logged delta a register came from. `_curvature[place]` is that delta's
-    curvature for this table: float32[places, width].
+    curvature for this table: float32[places, width]. The arrays are the first `n` rows of larger
+    ones, so that rows at the end, as the parts of a large contribution are, move nothing.
     """
 
     def __init__(self, schema: TableSchema) -> None:
         self.schema = schema
         self._bits = value_bits(schema)
-        self.keys: Keys = np.zeros(0, dtype=np.uint64)
-        self.values: Floats = np.zeros((0, schema.width), dtype=np.float32)
-        self.evidence: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
-        self._place: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._count = 0
+        self._keys: Keys = np.zeros(0, dtype=np.uint64)
+        self._values: Floats = np.zeros((0, schema.width), dtype=np.float32)
+        self._evidence: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self._places: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._curvature: Floats = np.zeros((8, schema.width), dtype=np.float32)
 
     def __len__(self) -> int:
         """How many registers there are."""
-        return len(self.keys)
+        return self._count
+
+    @property
+    def keys(self) -> Keys:
+        """uint64[n], ascending."""
+        return self._keys[: self._count]
+
+    @property
+    def values(self) -> Floats:
+        """float32[n, width]."""
+        return self._values[: self._count]
+
+    @property
+    def evidence(self) -> NDArray[np.uint32]:
+        """uint32[n]."""
+        return self._evidence[: self._count]
+
+    @property
+    def _place(self) -> NDArray[np.int32]:
+        return self._places[: self._count]
 
     def precision(self) -> NDArray[np.float64]:
         """float64[n, width]: how sure the author is of each value."""
@@ -79,13 +102,14 @@ class TableRegisters:
 
     def plan(self, keys: Keys, older: NDArray[np.bool_]) -> Plan:
         """Which rows of `keys` win against what is here; `older[place]` says which deltas lose."""
-        if not len(self.keys):
+        own = self.keys
+        if not len(own) or (len(keys) and keys[0] > own[-1]):
             nothing = np.zeros(0, dtype=np.intp)
             lost = np.zeros(len(older), dtype=np.int64)
             return Plan(nothing, nothing, np.arange(len(keys), dtype=np.intp), lost)
-        at = np.searchsorted(self.keys, keys)
-        clipped = np.minimum(at, len(self.keys) - 1)
-        found = self.keys[clipped] == keys
+        at = np.searchsorted(own, keys)
+        clipped = np.minimum(at, len(own) - 1)
+        found = own[clipped] == keys
         wins = found & older[self._place[clipped]]
         replacing = np.flatnonzero(wins)
         known = clipped[replacing]
@@ -106,51 +130,80 @@ class TableRegisters:
             grown = np.zeros((max(place + 1, 2 * len(self._curvature)), len(curvature)), np.float32)
             grown[: len(self._curvature)] = self._curvature
             self._curvature = grown
-        rows, at = plan.replacing, plan.known
-        changed = np.concatenate((rows, plan.adding))
+        rows, at = as_slice(plan.replacing), plan.known
+        count = len(plan.replacing)
+        changed = as_slice(np.concatenate((plan.replacing, plan.adding)))
         num, den = to_fixed(values[changed], evidence[changed], curvature, self._bits)
         evidence_change = evidence[changed].astype(np.int64)
-        registers = np.zeros(len(changed), dtype=np.int64)
-        registers[len(rows) :] = 1
-        if len(rows):
-            old_num, old_den = self._fixed(at)
-            num[: len(rows)] -= old_num
-            den[: len(rows)] -= old_den
-            evidence_change[: len(rows)] -= self.evidence[at]
-            self.values[at] = values[rows]
-            self.evidence[at] = evidence[rows]
-            self._place[at] = place
+        registers = np.zeros(len(num), dtype=np.int64)
+        registers[count:] = 1
+        if count:
+            for part in row_parts(count, len(curvature)):
+                old_num, old_den = self._fixed(at[part])
+                num[part] -= old_num
+                if old_den.shape[1] > den.shape[1]:
+                    den = np.broadcast_to(den, num.shape).copy()
+                den[part] -= old_den
+            known = as_slice(at)
+            evidence_change[:count] -= self.evidence[known]
+            self.values[known] = values[rows]
+            self.evidence[known] = evidence[rows]
+            self._place[known] = place
         self._curvature[place] = curvature
         if len(plan.adding):
-            self._insert(plan.adding, place, keys, values, evidence)
+            self._insert(as_slice(plan.adding), place, keys, values, evidence)
+        den = np.broadcast_to(den, num.shape)
         return SumsChange(keys[changed], num, den, evidence_change, registers)
 
     def withdrawal(self) -> SumsChange:
         """What taking all these registers out does to the sums: exactly undoes putting them in."""
-        num, den = self._fixed(slice(None))
+        num, den = self._fixed(np.arange(self._count))
         evidence = self.evidence.astype(np.int64)
-        registers = np.ones(len(self.keys), dtype=np.int64)
-        return SumsChange(self.keys, -num, -den, -evidence, -registers)
+        registers = np.ones(self._count, dtype=np.int64)
+        np.negative(num, out=num)
+        den = np.broadcast_to(np.negative(den, out=den), num.shape)
+        return SumsChange(self.keys, num, den, -evidence, -registers)
 
-    def _fixed(self, at: NDArray[np.intp] | slice) -> tuple[Fixed, Fixed]:
-        curvature = self._curvature[self._place[at]]
-        return to_fixed(self.values[at], self.evidence[at], curvature, self._bits)
+    def _fixed(self, at: NDArray[np.intp]) -> tuple[Fixed, Fixed]:
+        places = self._place[as_slice(at)]
+        used = self._curvature[np.flatnonzero(np.bincount(places))]
+        # Mostly all deltas have the same curvature: then it is not repeated for each row.
+        curvature = used[0] if len(used) and (used == used[0]).all() else self._curvature[places]
+        return to_fixed(
+            self.values[as_slice(at)], self.evidence[as_slice(at)], curvature, self._bits
+        )
 
     def _insert(
         self,
-        rows: NDArray[np.intp],
+        rows: Rows,
         place: int,
         keys: Keys,
         values: Floats,
         evidence: NDArray[np.uint32],
     ) -> None:
-        if not len(self.keys):
-            self.keys, self.values = keys[rows].copy(), values[rows].copy()
-            self.evidence = evidence[rows].copy()
-            self._place = np.full(len(rows), place, dtype=np.int32)
+        new = keys[rows]
+        before, after = self._count, self._count + len(new)
+        if not before or new[0] > self._keys[before - 1]:
+            self._reserve(after)
+            self._keys[before:after] = new
+            self._values[before:after] = values[rows]
+            self._evidence[before:after] = evidence[rows]
+            self._places[before:after] = place
+        else:
+            at = np.searchsorted(self.keys, new)
+            own = self.values
+            self._values = np.insert(own, at, values[rows], axis=0)
+            self._evidence = np.insert(self.evidence, at, evidence[rows])
+            self._places = np.insert(self._place, at, np.int32(place))
+            self._keys = np.insert(self.keys, at, new)
+        self._count = after
+
+    def _reserve(self, rows: int) -> None:
+        if rows <= len(self._keys):
             return
-        at = np.searchsorted(self.keys, keys[rows])
-        self.keys = np.insert(self.keys, at, keys[rows])
-        self.values = np.insert(self.values, at, values[rows], axis=0)
-        self.evidence = np.insert(self.evidence, at, evidence[rows])
-        self._place = np.insert(self._place, at, np.int32(place))
+        size = max(rows, len(self._keys) + len(self._keys) // 2)
+        for name in ("_keys", "_values", "_evidence", "_places"):
+            old = getattr(self, name)
+            grown = np.empty((size, *old.shape[1:]), dtype=old.dtype)
+            grown[: self._count] = old[: self._count]
+            setattr(self, name, grown)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openfl.aggregation.fixed_point import precision
+from openfl.aggregation.parts import as_slice, row_parts
 from openfl.aggregation.quantize import QuantizedBlock
 from openfl.core.contribution import Contribution, Floats, Keys, RowBlock
 
@@ -77,21 +78,21 @@ class RowSelector:
         count = len(block)
         if sent is None or not len(sent.keys) or not count:
             return block
-        at = np.minimum(np.searchsorted(sent.keys, block.keys), len(sent.keys) - 1)
-        known = sent.keys[at] == block.keys
-        h = precision(block.evidence.astype(np.uint32), block.curvature)
-        change = block.values.astype(np.float64) - sent.values[at]
-        score = np.sqrt((h * change * change).sum(axis=1))
-        score[(np.abs(change) <= sent.step[at][:, None]).all(axis=1)] = 0.0
+        if np.array_equal(sent.keys, block.keys):
+            at, known = np.arange(count), np.ones(count, dtype=np.bool_)
+        else:
+            at = np.minimum(np.searchsorted(sent.keys, block.keys), len(sent.keys) - 1)
+            known = sent.keys[at] == block.keys
+        score = _changes(block, sent, at)
         score[~known] = np.inf
         unsent = count - int(np.count_nonzero(known))
         wanted = max(math.ceil(min(1.0, rounds * self._row_fraction) * count), unsent)
-        most = np.argsort(-score, kind="stable")[:wanted]
-        most = most[score[most] > self._settled]
+        most = _lowest(-score, wanted)
+        most &= score > self._settled
         turn = np.where(known, sent.turn[at], -1)
         turn[most] = np.iinfo(np.int64).max  # sent anyway
-        oldest = np.argsort(turn, kind="stable")[: math.ceil(self._refresh_fraction * count)]
-        chosen = np.union1d(most, oldest)
+        oldest = _lowest(turn, math.ceil(self._refresh_fraction * count))
+        chosen = np.flatnonzero(most | oldest)
         return RowBlock(
             block.table,
             block.keys[chosen],
@@ -108,13 +109,51 @@ class RowSelector:
             return
         at = np.searchsorted(sent.keys, keys)
         known = sent.keys[np.minimum(at, len(sent.keys) - 1)] == keys
-        sent.values[at[known]] = values[known]
-        sent.step[at[known]] = step[known]
-        sent.turn[at[known]] = self._turn
         new = ~known
-        if new.any():
+        if not new.any():
+            sent.values[at] = values
+            sent.step[at] = step
+            sent.turn[at] = self._turn
+        else:
+            sent.values[at[known]] = values[known]
+            sent.step[at[known]] = step[known]
+            sent.turn[at[known]] = self._turn
             where = at[new]
             sent.keys = np.insert(sent.keys, where, keys[new])
             sent.values = np.insert(sent.values, where, values[new], axis=0)
             sent.step = np.insert(sent.step, where, step[new])
             sent.turn = np.insert(sent.turn, where, self._turn)
+
+
+def _changes(block: RowBlock, sent: _Sent, at: NDArray[np.intp]) -> NDArray[np.float64]:
+    """float64[n]: by how much each row differs from `sent` at `at`, in units of its uncertainty; 0
+    for rows that the step of their encoding hides."""
+    score = np.empty(len(block), dtype=np.float64)
+    curvature = block.curvature
+    if len(curvature) and (curvature == curvature[0]).all():
+        curvature = curvature[:1]  # then a row has one precision
+    stepped = bool(sent.step.any())
+    for part in row_parts(*block.values.shape):
+        rows = as_slice(at[part])
+        change = block.values[part].astype(np.float64)
+        change -= sent.values[rows]
+        squares = precision(block.evidence[part].astype(np.uint32), curvature) * change
+        squares *= change
+        found = np.sqrt(squares.sum(axis=1))
+        if stepped:
+            np.abs(change, out=change)
+            found[change.max(axis=1, initial=0.0) <= sent.step[rows]] = 0.0
+        score[part] = found
+    return score
+
+
+def _lowest(numbers: NDArray[np.generic], count: int) -> NDArray[np.bool_]:
+    """bool[n]: which are the `count` lowest; of equal ones those that come first."""
+    if count >= len(numbers):
+        return np.ones(len(numbers), dtype=np.bool_)
+    if not count:
+        return np.zeros(len(numbers), dtype=np.bool_)
+    edge = np.partition(numbers, count - 1)[count - 1]
+    lowest: NDArray[np.bool_] = numbers < edge
+    lowest[np.flatnonzero(numbers == edge)[: count - np.count_nonzero(lowest)]] = True
+    return lowest

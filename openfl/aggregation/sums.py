@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.aggregation.fixed_point import Fixed
+from openfl.aggregation.fixed_point import Fixed, Weighing
+from openfl.aggregation.parts import as_slice, row_parts
 from openfl.aggregation.registers import SumsChange
-from openfl.core.contribution import Keys, TableSchema
+from openfl.core.contribution import Floats, Keys, TableSchema
 
 MIN_DEAD_ROWS = 1024
 """Below this many dead rows, reclaiming them is not worth the copy."""
@@ -88,8 +89,10 @@ class TableSums:
         slots = self._slots_of(change.keys)
         before = self._registers[slots]
         after = before + change.registers
-        self._num[slots] += change.num
-        self._den[slots] += change.den
+        for part in row_parts(*change.num.shape):
+            at = as_slice(slots[part])
+            self._num[at] += change.num[part]
+            self._den[at] += change.den[part]
         self._evidence[slots] += change.evidence
         self._registers[slots] = after
         self._dead += int(np.count_nonzero(after == 0)) - int(np.count_nonzero(before == 0))
@@ -102,12 +105,28 @@ class TableSums:
         registers[np.searchsorted(self._keys, own)] -= 1
         return self._keys[registers > 0]
 
+    def mean(self) -> tuple[Keys, Floats, NDArray[np.bool_], Fixed]:
+        """Of all rows with registers, by ascending key: keys, `weighted_mean` (float32 and bool,
+        [n, width]), evidence (int64[n]); without a copy of the sums."""
+        keys, slots = self._alive()
+        shape = (len(keys), self.schema.width)
+        mean, known = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.bool_)
+        evidence = self._evidence[slots]
+        weigh = Weighing(self.schema)
+        for part in row_parts(*shape):
+            at = as_slice(slots[part])
+            weigh(self._num[at], self._den[at], evidence[part], mean[part], known[part])
+        return keys, mean, known, evidence
+
+    def _alive(self) -> tuple[Keys, NDArray[np.int32]]:
+        alive = self._registers[self._slots] > 0
+        return self._keys[alive], self._slots[alive]
+
     def live(self) -> LiveSums:
         """Copies of the sums of all rows with registers, by ascending key."""
-        alive = self._registers[self._slots] > 0
-        slots = self._slots[alive]
+        keys, slots = self._alive()
         return LiveSums(
-            self._keys[alive],
+            keys,
             self._num[slots],
             self._den[slots],
             self._evidence[slots],
@@ -145,9 +164,7 @@ class TableSums:
             setattr(self, name, grown)
 
     def _compact(self) -> None:
-        alive = self._registers[self._slots] > 0
-        slots = self._slots[alive]
-        self._keys = self._keys[alive]
+        self._keys, slots = self._alive()
         size = max(64, len(slots))
         for name in ("_num", "_den", "_evidence", "_registers"):
             old = getattr(self, name)

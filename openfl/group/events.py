@@ -107,10 +107,9 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class LoadMeasured:
-    """How the node has fared since the last one. behind_seconds: for how long its event loop has
-    not come to rest now, and so how old what it has not read may be; most_behind_seconds: for how
-    long it did not at most, meanwhile; waiting: frames that wait for a peer to take them, of the
-    median peer."""
+    """How the node has fared since the last one. behind_seconds: how old what has come and is not
+    handled may be now; most_behind_seconds: at most, meanwhile; waiting: frames that wait for a
+    peer to take them, of the median peer."""
 
     behind_seconds: float
     most_behind_seconds: float

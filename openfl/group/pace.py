@@ -5,12 +5,12 @@ The method is additive increase, multiplicative decrease of the *rate* (Chiu, Ja
 increase and decrease algorithms for congestion avoidance in computer networks, 1989), which leads
 many nodes that share one processor to a fair part of it without a word between them. The signal is
 not loss but a queue that does not drain, as in CoDel (Nichols, Jacobson, Controlling queue delay,
-2012): an event loop that comes to rest has read and handled all there was, however busy it is; one
-that has not for half an interval falls behind, and what it has not read waits in sockets, where
-nobody counts it. (How late a pause ends says nothing: one that was 17 s behind was late by 0.03 s.)
-Between the two bounds nothing changes, so that it comes to rest itself. The rate grows by a fixed
-part of the set rate, but never by more than a quarter of itself: from far below that would
-overshoot each time.
+2012): what has come and is not handled must not be older than half an interval. An event loop that
+comes to rest has handled all there was; one that does not may be near the end of its queue, or far
+behind: what is unread tells. (How late a pause ends says nothing: in a loop that was 17 s behind it
+was 0.03 s.) Between the two bounds nothing changes, so that it comes to rest itself. The rate grows
+by a fixed part of the set rate, but never by more than a quarter of itself: from far below that
+would overshoot each time.
 
 What others say decides nothing here: only what this node measures of itself.
 """
@@ -24,8 +24,7 @@ from openfl.group import events as ev
 
 BEHIND_LIMIT = 0.5
 SMALLEST_LIMIT_SECONDS = 0.25
-"""For which part of the interval, or how long if that is shorter, the event loop may not come to
-rest."""
+"""How old in parts of the interval, and in any case, what is not handled yet may be."""
 WAITING_LIMIT = 64
 """Frames that may wait for a peer to take them: a quarter of what a queue holds."""
 WELL = 0.4
@@ -91,7 +90,7 @@ class Pace:
 
     @property
     def behind_limit_seconds(self) -> float:
-        """For how long the event loop may not come to rest."""
+        """How old what is not handled yet may be."""
         return max(BEHIND_LIMIT * self.interval, SMALLEST_LIMIT_SECONDS)
 
     @property

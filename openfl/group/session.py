@@ -34,7 +34,7 @@ from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.joining import FirstJudgement, Joined, Joining
-from openfl.group.lottery import Lottery, turns_of
+from openfl.group.lottery import Lottery
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.pace import Pace
 from openfl.group.phases import PhaseTracker
@@ -46,6 +46,7 @@ from openfl.group.rounds import Rounds
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings, SessionStart
 from openfl.group.silence import Silence
+from openfl.group.tempo import Tempo
 from openfl.group.topic_handler import TopicHandler
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
@@ -139,6 +140,9 @@ class GroupSession:
         self._rounds = Rounds(
             self._screening, self._publisher, self._pace, settings, rng, start, lottery
         )
+        self._tempo = Tempo(
+            self._pace, self._heartbeat, self._roster, self._fetcher, self._silence, settings
+        )
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -213,9 +217,12 @@ class GroupSession:
             case ev.TimerFired():
                 return self._on_timer(now)
             case ev.LoadMeasured():
-                return self._on_load(event, now)
+                self._rounds.interval_changes(now)
+                news = self._tempo.measured(event, now, rounds=self._phases.row.rounds)
+                return [*news, *self._advance(now)]
             case ev.Stalled():
-                return self._on_stalled(event.seconds)
+                self._tempo.stalled(event.seconds)
+                return []
             case ev.LeaveRequested():
                 return self._on_leave()
 
@@ -411,7 +418,7 @@ class GroupSession:
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
         effects: list[ev.Effect] = []
-        self._keep_pace(now)
+        self._tempo.group_of(self._count(now))
         if self._heartbeat.fire(now):
             heartbeat = self._writer.write(
                 self.round, self._rounds.told_fit, now, brief=self._heartbeat.covered
@@ -423,27 +430,6 @@ class GroupSession:
             effects += self._silence.advance(members, now)
         effects += self._upkeep.advance(now, keep=self._phases.row.keeps)
         return [*effects, *self._pull(now), *self._advance(now)]
-
-    def _on_load(self, load: ev.LoadMeasured, now: float) -> list[ev.Effect]:
-        self._rounds.interval_changes(now)
-        news = self._pace.measured(load, now, rounds=self._phases.row.rounds)
-        self._heartbeat.slow_down(self._pace.stretch)
-        patience = self._pace.patience
-        self._roster.patience = self._fetcher.patience = patience
-        self._silence.stretch(patience)
-        return [*news, *self._advance(now)]
-
-    def _on_stalled(self, seconds: float) -> list[ev.Effect]:
-        """Nobody was silent; it was this node that did not listen."""
-        self._roster.excuse(seconds)
-        self._silence.excuse(seconds)
-        return []
-
-    def _keep_pace(self, now: float) -> None:
-        """Where members publish more rarely, heartbeats are as much rarer, and patience longer."""
-        turns = turns_of(self._count(now), self.settings.target_publishers)
-        self._heartbeat.turns = turns
-        self._roster.presence_seconds = turns * self.settings.presence_seconds
 
     def _count(self, now: float) -> int:
         return max(self._presence.count(now), self.settings.assumed_members)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import trio
 
 from openfl.group import events as ev
+from openfl.network.base import NetworkStatistics
+from openfl.network.ticks import tick_after
 
 STALL_SECONDS = 1.0
 """What is less late than that is a busy loop, which still handles what comes."""
@@ -21,6 +23,12 @@ LOOK_SECONDS = 1.0
 REST_SECONDS = 0.001
 """A loop that has waited so long for something to do has done all there was. Less may be nothing
 but the look whether there is anything."""
+
+FEW_BYTES = 4096
+"""Of one connection, that may be unread at any moment."""
+SLOWEST_BYTES_PER_SECOND = 1024
+BEHIND_FACTOR = 3.0
+"""How many times as long to wait for an answer while the loop does not come to rest."""
 
 
 class LoopWatch(trio.abc.Instrument):
@@ -36,6 +44,7 @@ class LoopWatch(trio.abc.Instrument):
         self._clock = clock
         self._measured_at = self._rested_at = self._waits_since = clock()
         self._most_behind = 0.0
+        self._received = 0
         self._due = float("inf")
         self._limits: dict[trio.CancelScope, float] = {}
         """Scope -> seconds that are left to it."""
@@ -65,22 +74,24 @@ class LoopWatch(trio.abc.Instrument):
             self._rested_at = now
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, and note when that is to end."""
-        began = trio.current_time()
-        self._due = began + seconds
-        await trio.sleep(seconds)
-        now = trio.current_time()
-        # However long the pause was, it could have been heard in no more of it than this.
+        """Sleep until the next tick, and note when that is."""
+        began, looked = trio.current_time(), self._clock()
+        self._due = tick_after(began, seconds)
+        await trio.sleep_until(self._due)
+        # However long the pause was, an answer could have been heard in no more of it than this.
+        passed = min(trio.current_time() - began, 2 * seconds)
+        if self._measures and self._rested_at < looked:
+            passed /= BEHIND_FACTOR  # it may be here, among what is not read yet
         for scope in list(self._limits):
-            self._limits[scope] -= min(now - began, 2 * seconds)
+            self._limits[scope] -= passed
             if self._limits[scope] <= 0:
                 del self._limits[scope]
                 scope.cancel()
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[trio.CancelScope]:
-        """A block that is cancelled after so many seconds of pauses, to the end of the pause; long
-        ones count as two of what they should have been."""
+        """A block that is cancelled after so many seconds of pauses, to the end of the pause. Long
+        ones count as two of what they should have been, and those without rest for a third."""
         with trio.CancelScope() as scope:
             self._limits[scope] = seconds
             try:
@@ -97,13 +108,19 @@ class LoopWatch(trio.abc.Instrument):
         self._due = now
         return stalled
 
-    def measured(self, waiting: Callable[[], int]) -> ev.LoadMeasured | None:
-        """The load since the last time, once there is enough to tell. waiting: see there; asked for
-        only then."""
+    def measured(self, statistics: Callable[[], NetworkStatistics]) -> ev.LoadMeasured | None:
+        """The load since the last time, once it was long enough ago. statistics: those of now."""
         now = self._clock()
-        if not self._measures or now - self._measured_at < LOOK_SECONDS:
+        passed = now - self._measured_at
+        if not self._measures or passed < LOOK_SECONDS:
             return None
+        network = statistics()
+        came, self._received = network.bytes_received - self._received, network.bytes_received
+        rate = max(came / passed / max(1, network.connections), SLOWEST_BYTES_PER_SECOND)
+        # By Little's law. A loop that is busy all the time may yet be near the end of its queue;
+        # and one that was at rest a moment ago has none, whatever has just come.
+        oldest = max(0, network.unread - FEW_BYTES) / rate
         behind = now - self._rested_at
         most = max(self._most_behind, behind)
         self._measured_at, self._most_behind = now, 0.0
-        return ev.LoadMeasured(behind, most, waiting())
+        return ev.LoadMeasured(min(oldest, behind), min(oldest, most), network.waiting)

@@ -26,7 +26,8 @@ from openfl.wire import messages as wire
 log = logging.getLogger(__name__)
 
 OUTGOING_QUEUE = 256
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.5
+JOINING_WATCH_SECONDS = 0.05
 LEAVE_SECONDS = 2.0
 FAREWELL_SECONDS = 0.5
 """From publishing a `Leave` to whatever closes the connections: publishing only queues it."""
@@ -167,14 +168,12 @@ class Membership:
             if now != known:
                 known = now
                 self.handle(ev.MembersReachable(now))
-            load = self._watch.measured(self._frames_waiting)
+            load = self._watch.measured(self._network.statistics)
             if load is not None:
                 self.handle(load)
-            await self._watch.pause(WATCH_SECONDS)
-
-    def _frames_waiting(self) -> int:
-        own = self._to_publish.statistics().current_buffer_used
-        return own + self._network.statistics().waiting
+            # Whoever joins waits for somebody to ask; whoever has joined has time.
+            joining = not self.joined.is_set()
+            await self._watch.pause(JOINING_WATCH_SECONDS if joining else WATCH_SECONDS)
 
     async def _keep_time(self) -> None:
         while True:

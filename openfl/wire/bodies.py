@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from openfl.aggregation.delta import Delta, Leave
+from openfl.aggregation.halves import all_finite
 from openfl.aggregation.quantize import CODE_LIMITS, QuantizedBlock
 from openfl.core.contribution import PROTOCOL_VERSION, Encoding, GroupCard, Keys, PeerId
 from openfl.core.errors import DecodeError
@@ -243,7 +244,7 @@ def rows_from_wire(wire: WireRows, keys: Keys, width: int) -> QuantizedBlock:
             raise DecodeError("a scale that is negative or not finite")
         if (codes < -CODE_LIMITS[encoding]).any():
             raise DecodeError(f"a value code below -{CODE_LIMITS[encoding]}")
-    elif not np.isfinite(codes).all():
+    elif not (all_finite(codes) if encoding == "float16" else np.isfinite(codes).all()):
         raise DecodeError("a value that is not finite")
     return QuantizedBlock(
         wire.table,

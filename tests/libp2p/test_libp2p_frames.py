@@ -425,6 +425,82 @@ async def test_a_stream_whose_opening_is_cancelled_is_broken_off_at_the_peer() -
         nursery.cancel_scope.cancel()
 
 
+# reset-lost
+
+
+async def test_a_stream_that_is_reset_while_others_write_is_reset_at_the_peer() -> None:
+    """Whoever resets it has no time to wait for its turn."""
+    left, right = pipe()
+    near, far = ours(left), ours(right)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.start)
+        nursery.start_soon(far.start)
+        mine, other = await near.open_stream(), await near.open_stream()
+        at_peer, _ = await far.accept_stream(), await far.accept_stream()
+        await mine.write(b"half a question")
+        write, goes_on = left.write, trio.Event()
+
+        async def busy(data: bytes) -> None:
+            await goes_on.wait()
+            await write(data)
+
+        left.write = busy  # type: ignore[method-assign]
+        nursery.start_soon(other.write, b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0.05):
+            await mine.reset()
+        assert mine.stream_id not in near.streams
+        goes_on.set()
+        await other.write(b"y")
+        with within(what="the end of the stream"):
+            await until(lambda: at_peer.closed)
+            with pytest.raises(MuxedStreamReset):
+                await at_peer.read(100)
+        assert not near.event_shutting_down.is_set()
+        nursery.cancel_scope.cancel()
+
+
+# silent-peer
+
+
+class Speaking(Pipe):
+    """Says something every three seconds of virtual time, but never answers a ping."""
+
+    async def read(self, n: int | None = None) -> bytes:
+        await trio.sleep(3)
+        return frame_header(TYPE_WINDOW_UPDATE, 0, 99, 1)
+
+
+async def test_a_peer_that_speaks_is_not_asked_whether_it_is_there(autojump_clock: Any) -> None:
+    left, _ = trio.testing.memory_stream_pair()
+    end, faults = Speaking(left, True), Faults()
+    muxed = ours(end, faults)
+    with trio.move_on_after(300):
+        await muxed.start()
+    assert not muxed.is_closed
+    assert faults.counts == {}
+    # To measure the round trip, once a minute and a half: no answer comes.
+    assert 3 <= len(end.frames(TYPE_PING)) <= 6
+
+
+async def test_a_peer_that_falls_silent_is_given_up_within_twenty_seconds(
+    autojump_clock: Any,
+) -> None:
+    left, right = pipe()
+    faults = Faults()
+    near = ours(left, faults)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.start)
+        for _ in range(10):
+            await trio.sleep(3)
+            await right.write(frame_header(TYPE_WINDOW_UPDATE, 0, 99, 1))
+        silent_since = trio.current_time()
+        await near.event_closed.wait()
+        assert 15 <= trio.current_time() - silent_since <= 20.5
+        nursery.cancel_scope.cancel()
+    assert faults.counts == {"peer-silent": 1}
+
+
 # gossip-write-each
 
 

@@ -494,6 +494,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "task.prior_per_evidence": 0.1,
     "task.bias_prior": 3.0,
     "task.user_prior": 0.0,
+    "task.relevance": 20.0,
     "task.weight_prior": 0.5,
     "task.items": "music",
     "task.encoding": "int4",

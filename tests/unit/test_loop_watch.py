@@ -7,7 +7,14 @@ import trio
 import trio.testing
 
 from openfl.group import events as ev
-from openfl.node.loop_watch import LOOK_SECONDS, REST_SECONDS, STALL_SECONDS, LoopWatch
+from openfl.network.base import NetworkStatistics
+from openfl.node.loop_watch import (
+    FEW_BYTES,
+    LOOK_SECONDS,
+    REST_SECONDS,
+    STALL_SECONDS,
+    LoopWatch,
+)
 
 PAUSE = 0.25
 
@@ -39,8 +46,25 @@ def watched(clock: HandClock) -> LoopWatch:
     return watch
 
 
-def measured(watch: LoopWatch, waiting: int = 0) -> ev.LoadMeasured:
-    load = watch.measured(lambda: waiting)
+class Line:
+    """What a network of ten connections tells."""
+
+    def __init__(self) -> None:
+        self.unread = 1_000_000
+        self.received = 0
+        self.waiting = 0
+
+    def __call__(self) -> NetworkStatistics:
+        return NetworkStatistics(
+            bytes_received=self.received,
+            connections=10,
+            waiting=self.waiting,
+            unread=self.unread,
+        )
+
+
+def measured(watch: LoopWatch, line: Line | None = None) -> ev.LoadMeasured:
+    load = watch.measured(Line() if line is None else line)
     assert load is not None
     return load
 
@@ -48,8 +72,8 @@ def measured(watch: LoopWatch, waiting: int = 0) -> ev.LoadMeasured:
 def test_behind_is_how_long_the_loop_has_not_come_to_rest(clock: HandClock) -> None:
     watch = watched(clock)
     clock.now += 3.0
-    load = measured(watch, 7)
-    assert (load.behind_seconds, load.most_behind_seconds, load.waiting) == (3.0, 3.0, 7)
+    load = measured(watch)
+    assert (load.behind_seconds, load.most_behind_seconds) == (3.0, 3.0)
     clock.now += 2.0
     assert measured(watch).behind_seconds == 5.0, "it goes on"
 
@@ -74,11 +98,31 @@ def test_looking_whether_there_is_anything_is_no_rest(clock: HandClock) -> None:
     assert measured(watch).behind_seconds == pytest.approx(12.0, abs=0.1)
 
 
+def test_a_loop_without_rest_is_behind_by_what_is_unread_only(clock: HandClock) -> None:
+    watch, line = watched(clock), Line()
+    measured_at = 0.1  # the rest that `watched` had
+    clock.now += 60.0
+    line.received += round(10 * 5000 * (60.0 + measured_at))  # 5,000 bytes a connection and second
+    line.unread = FEW_BYTES + 10_000
+    assert measured(watch, line).behind_seconds == pytest.approx(2.0)
+    clock.now += 10.0
+    line.received += 10 * 5000 * 10
+    line.unread = FEW_BYTES
+    assert measured(watch, line).behind_seconds == 0.0
+
+
+def test_what_peers_do_not_take_is_told(clock: HandClock) -> None:
+    watch, line = watched(clock), Line()
+    clock.now += LOOK_SECONDS
+    line.waiting = 7
+    assert measured(watch, line).waiting == 7
+
+
 def test_between_measurements_there_is_a_pause(clock: HandClock) -> None:
     watch = watched(clock)
     clock.now += LOOK_SECONDS
     measured(watch)
-    assert watch.measured(lambda: 1 // 0) is None
+    assert watch.measured(Line()) is None
 
 
 async def stand_still(watch: LoopWatch, mock_clock: trio.testing.MockClock, seconds: float) -> None:
@@ -109,7 +153,7 @@ async def test_a_stall_is_told_once_with_its_length(mock_clock: trio.testing.Moc
 async def test_a_time_out_counts_only_the_time_in_which_an_answer_could_be_read(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    watch = LoopWatch()
+    watch = LoopWatch(measures=False)
     with watch.limit(5.0) as scope:
         await stand_still(watch, mock_clock, 3600.0)
         await trio.lowlevel.checkpoint()
@@ -121,6 +165,21 @@ async def test_a_time_out_counts_only_the_time_in_which_an_answer_could_be_read(
         assert scope.cancel_called
         await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_while_the_loop_is_behind_an_answer_may_be_here_unread(
+    clock: HandClock, mock_clock: trio.testing.MockClock
+) -> None:
+    watch = watched(clock)
+    with watch.limit(2 * PAUSE) as scope:
+        for _ in range(5):
+            clock.now += PAUSE
+            await stand_still(watch, mock_clock, PAUSE)
+        assert not scope.cancel_called
+        for _ in range(2):  # and a rounding error
+            clock.now += PAUSE
+            await stand_still(watch, mock_clock, PAUSE)
+        assert scope.cancel_called
 
 
 async def test_a_block_that_ends_in_time_is_not_cancelled_later(
@@ -154,4 +213,4 @@ async def test_on_virtual_time_nothing_is_measured(clock: HandClock) -> None:
     watch = LoopWatch(measures=False, clock=clock)
     with watch.watching():
         clock.now += 10 * LOOK_SECONDS
-        assert watch.measured(lambda: 0) is None
+        assert watch.measured(Line()) is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from openfl.learning.torch.device import DeviceName
 from openfl.learning.torch.library import Module, Tensor, torch_library
 
 
@@ -40,3 +42,9 @@ class TorchSettings:
     outer_momentum: float = 0.0
     """How much of the group's last step to go ahead before training. Of use when members step
     together; taken back when it makes the loss worse."""
+    device: DeviceName = "cpu"
+    """Where it trains and evaluates. "auto": CUDA or MPS where PyTorch sees one that can hold the
+    module, else the processor. A step is reproducible to the bit on the processor alone."""
+    fisher: Literal["batches", "examples"] = "batches"
+    """How Fisher information is measured where the charter weighs by it: by the gradients of
+    batches, or of each example, which moves as many numbers an example as the module has."""

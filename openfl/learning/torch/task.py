@@ -20,13 +20,15 @@ The first values come from the module itself, made under the charter's seed, and
 the charter, with the shapes: nodes whose modules differ, or whose PyTorch makes other first values,
 refuse each other. So a module may as well begin from pretrained weights.
 
-On the CPU a step depends on nothing but the data, the model and `rng`.
+On the processor a step depends on nothing but the data, the model and `rng`; `device` says what it
+does not depend on elsewhere (`openfl.learning.torch.device`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +48,10 @@ from openfl.learning.own_losses import OwnLosses
 from openfl.learning.splitting import Split, evenly, split_rows
 from openfl.learning.task import Counterfactuals
 from openfl.learning.torch.charter import PARAMETERS, torch_charter, torch_problem
+from openfl.learning.torch.device import chosen_device, seeded
+from openfl.learning.torch.fisher import mixes_examples, of_batches, of_examples
 from openfl.learning.torch.layout import WIDTH, Layout
-from openfl.learning.torch.library import GENERATOR, Module, Tensor, torch_library
+from openfl.learning.torch.library import Module, Tensor, torch_library
 from openfl.learning.torch.model import TorchModel, TorchSettings
 
 FISHER_UNIT = 1e-3
@@ -61,6 +65,9 @@ MAX_JUDGED = 512
 MAX_PASSES = 16_384
 """Most examples that members are judged by, and most that pass through the module to judge all of
 them: as many as train it in a round or two where examples are hundreds."""
+MAX_RESIDENT_BYTES = 1 << 30
+"""Examples of a node that together take no more are kept on its device; others go there batch by
+batch."""
 MAX_LOSS = 1e30
 """What a loss counts as that is beyond it, or no number: a member whose numbers blow the module up
 is to be told from one that changes nothing."""
@@ -88,7 +95,11 @@ class TorchTask:
         self._split = split
         self._layout = Layout(model, charter.seed)
         self._module = self._layout.module
+        self._device = chosen_device(settings.device, model.name, self._module)
+        self._layout.move(self._device)
         self._inputs, self._targets = torch.as_tensor(inputs), torch.as_tensor(targets)
+        if _bytes(self._inputs) + _bytes(self._targets) <= MAX_RESIDENT_BYTES:
+            self._inputs, self._targets = self._moved(self._inputs), self._moved(self._targets)
         self._precision = charter.hyperparameters["precision"]
         self._buffers = {n: b.detach().clone() for n, b in self._module.named_buffers()}
         self._before: Floats | None = None
@@ -131,6 +142,11 @@ class TorchTask:
         return len(self._split.train)
 
     @property
+    def device(self) -> Any:
+        """The `torch.device` that it trains on."""
+        return self._device
+
+    @property
     def module(self) -> Module:
         """The module as it was last filled; use `filled` to have it hold a model."""
         return self._module
@@ -142,13 +158,11 @@ class TorchTask:
 
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
         """Train from the model; propose every row. LearningError when training diverges."""
-        torch = torch_library()
         rows = self._group_rows(model)
         self._layout.fill(self._start(rows))
         self._before = rows
-        with GENERATOR, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(1 << 62)))
-            loss = self._train(rng)
+        with seeded(int(rng.integers(1 << 62)), self._device):
+            loss = float(self._train(rng))
             evidence = self._evidence(rng)
         self._ahead = loss <= self._loss
         self._loss = loss
@@ -288,8 +302,8 @@ class TorchTask:
         size = self._settings.batch_size
         return [order[at : at + size] for at in range(0, len(order), size)]
 
-    def _train(self, rng: np.random.Generator) -> float:
-        """Some epochs; the mean loss in the first."""
+    def _train(self, rng: np.random.Generator) -> Tensor:
+        """Some epochs; the mean loss in the first, a tensor of one number on the device."""
         torch, settings = torch_library(), self._settings
         self._module.train()
         optimizer = torch.optim.SGD(
@@ -298,7 +312,8 @@ class TorchTask:
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
-        first = 0.0
+        # Added up where they are made: asking an accelerator for each would wait for each.
+        first = torch.zeros((), dtype=torch.float32, device=self._device)
         for epoch in range(settings.local_epochs):
             for batch in self._batches(rng):
                 optimizer.zero_grad()
@@ -306,12 +321,19 @@ class TorchTask:
                 loss.backward()
                 optimizer.step()
                 if not epoch:
-                    first += float(loss.detach()) * len(batch)
+                    first += loss.detach() * len(batch)
         return first / len(self._split.train)
 
     def _batch_loss(self, batch: NDArray[np.intp]) -> Tensor:
-        outputs = self._module(self._inputs[batch])
-        return self._model.losses(outputs, self._targets[batch]).mean()
+        inputs, targets = self._examples(batch)
+        return self._model.losses(self._module(inputs), targets).mean()
+
+    def _examples(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of these examples, where the module is."""
+        return self._moved(self._inputs[rows]), self._moved(self._targets[rows])
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device)
 
     def _evidence(self, rng: np.random.Generator) -> Floats:
         """float32[rows]: how many examples stand behind each row."""
@@ -322,28 +344,32 @@ class TorchTask:
         return evidence
 
     def _fisher(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """float64[rows]: the mean square of an example's gradient, as far as batches show it."""
+        """float64[rows]: the mean square of an example's gradient (see `torch.fisher`)."""
         batches = self._batches(rng)
-        total = np.zeros(len(self._layout.keys))
-        for batch in batches:
-            self._module.zero_grad()
-            self._batch_loss(batch).backward()
-            total += len(batch) * self._layout.mean_square_gradients()
-        self._module.zero_grad()
-        return total / len(batches)
+        module, losses = self._module, self._model.losses
+        if self._settings.fisher == "examples" and not mixes_examples(module):
+            rows = np.concatenate(batches)
+            return self._layout.means(of_examples(module, losses, self._examples, rows)) / len(rows)
+        total = of_batches(module, losses, self._examples, batches)
+        return self._layout.means(total) / len(batches)
 
     # --- examples under the numbers that the module holds -----------------------------------------
 
     def _losses(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """float64[n]: of the examples `rows`, one after the other."""
-        losses = [self._model.losses(o, t).double().numpy().ravel() for o, t in self._outputs(rows)]
-        return np.concatenate(losses) if losses else NONE
+        losses = [self._model.losses(o, t) for o, t in self._outputs(rows)]
+        # MPS has no float64: they are widened on the processor.
+        return np.concatenate([x.cpu().double().numpy().ravel() for x in losses] or [NONE])
 
     def _outputs(self, rows: NDArray[np.intp]) -> Iterator[tuple[Tensor, Tensor]]:
         with torch_library().no_grad():
             for start in range(0, len(rows), EVALUATION_BATCH):
-                part = rows[start : start + EVALUATION_BATCH]
-                yield self._module(self._inputs[part]), self._targets[part]
+                inputs, targets = self._examples(rows[start : start + EVALUATION_BATCH])
+                yield self._module(inputs), targets
+
+
+def _bytes(tensor: Tensor) -> int:
+    return int(tensor.numel() * tensor.element_size())
 
 
 def _bounded(losses: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -62,6 +62,8 @@ LATER = {
 MADE_LATER = frozenset({"multiaddr.resolvers.DNSResolver"})
 """Classes of which every swarm makes an object that it may never use."""
 _loading = threading.RLock()
+_under_way: set[str] = set()
+"""Modules that the one thread which holds the lock is loading."""
 
 
 class _Collecting(ModuleType):
@@ -73,13 +75,8 @@ class _Collecting(ModuleType):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if importlib.util.find_spec(f"{package}.{name}") is not None:
             return importlib.import_module(f"{package}.{name}")
-        with _loading:
-            if self.__class__ is _Collecting:
-                self.__class__ = ModuleType  # type: ignore[assignment]
-                loader = self.__spec__.loader if self.__spec__ is not None else None
-                assert isinstance(loader, _LateLoader)
-                loader.real.exec_module(self)
-            return getattr(self, name)
+        _load(self, _Collecting)
+        return _of_loaded(self, name)
 
 
 class _Later:
@@ -90,7 +87,8 @@ class _Later:
         self._path = path
 
     def _real(self) -> Any:
-        found: Any = _loaded(self._module)
+        _load(self._module, _ForLater)
+        found: Any = self._module
         for name in self._path:
             found = getattr(found, name)
         return found
@@ -116,7 +114,7 @@ class _Later:
         return not _is_for_later(self._module) and issubclass(kind, self._real())
 
     def __or__(self, other: Any) -> Any:
-        return Union[self, other]  # noqa: UP007 (of values, not of types)
+        return Union[self, other]  # noqa: UP007
 
     def __ror__(self, other: Any) -> Any:
         return Union[other, self]  # noqa: UP007
@@ -141,24 +139,37 @@ class _ForLater(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__all__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(_loaded(self), name)
+        _load(self, _ForLater)
+        return _of_loaded(self, name)
+
+
+def _load(module: ModuleType, as_long_as: type[ModuleType]) -> None:
+    """Fill the module with what is really in it, if it still is of that class. Other threads wait;
+    what the loading itself asks of the module finds what is there by then."""
+    with _loading:
+        if module.__class__ is not as_long_as or module.__name__ in _under_way:
+            return
+        loader = module.__spec__.loader if module.__spec__ is not None else None
+        assert isinstance(loader, _LateLoader)
+        _under_way.add(module.__name__)
+        try:
+            for name in LATER.get(module.__name__, ()):
+                vars(module).pop(name, None)
+            loader.real.exec_module(module)
+            module.__class__ = ModuleType
+        finally:
+            _under_way.discard(module.__name__)
+
+
+def _of_loaded(module: ModuleType, name: str) -> Any:
+    try:
+        return vars(module)[name]
+    except KeyError:
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}") from None
 
 
 def _is_for_later(module: ModuleType) -> bool:
     return module.__class__ is _ForLater
-
-
-def _loaded(module: ModuleType) -> ModuleType:
-    """The same module, with what is really in it."""
-    with _loading:
-        if _is_for_later(module):
-            loader = module.__spec__.loader if module.__spec__ is not None else None
-            assert isinstance(loader, _LateLoader)
-            module.__class__ = ModuleType
-            for name in LATER[module.__name__]:
-                delattr(module, name)
-            loader.real.exec_module(module)
-    return module
 
 
 class _LateLoader(Loader):
@@ -193,7 +204,7 @@ class _LateFinder(MetaPathFinder):
 
 
 def postpone_what_no_node_uses() -> None:
-    """Put off the import of what is in `COLLECTING` and `LATER`; before libp2p is imported.
+    """Have the import system put off `COLLECTING` and `LATER`; before libp2p is imported.
 
     Called again it changes nothing; nor in a process that has imported libp2p already.
     """

@@ -14,6 +14,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError, MuxedStreamReset
 from libp2p.stream_muxer.yamux.yamux import (
+    FLAG_RST,
     HEADER_SIZE,
     MAX_WINDOW_SIZE,
     TYPE_DATA,
@@ -36,12 +37,21 @@ def frame_header(kind: int, flags: int, stream_id: int, length: int) -> bytes:
     return FRAME_HEADER.pack(0, kind, flags, stream_id, length)
 
 
+def reset_frame(stream_id: int) -> bytes:
+    """The frame that breaks a stream off."""
+    return frame_header(TYPE_WINDOW_UPDATE, FLAG_RST, stream_id, 0)
+
+
 class HardenedYamuxStream(YamuxStream):  # type: ignore[misc]
     """A stream that tells its peer of room in its window only when there is much.
 
     `recv_window` is what the peer may still send, as it was told; `target_recv_window` what it may
     have under way and unread here at most.
     """
+
+    send_window: int
+    recv_window: int
+    target_recv_window: int
 
     def __init__(self, stream_id: int, conn: Any, is_initiator: bool) -> None:
         self._closed = False
@@ -161,3 +171,19 @@ class HardenedYamuxStream(YamuxStream):  # type: ignore[misc]
         """Keep what arrived for whoever reads."""
         self.conn.stream_buffers[self.stream_id].extend(body)
         self.recv_window = max(0, self.recv_window - len(body))
+
+    # Ending
+
+    async def reset(self) -> None:
+        """Break the stream off. The peer learns of it with the next frame that is written, if not
+        at once. Defect reset-lost."""
+        if not self.closed:
+            self.closed = self.send_closed = self.recv_closed = self.reset_received = True
+            event = self.conn.stream_events.get(self.stream_id)
+            self.conn.stream_buffers.pop(self.stream_id, None)
+            self.conn.owe(reset_frame(self.stream_id))
+            if event is not None:
+                event.set()
+        self.conn._finalize_stream_locked(self, fully_closed=True)
+        with contextlib.suppress(BaseLibp2pError):
+            await self.conn.write_owed()

@@ -6,7 +6,6 @@ https://github.com/hashicorp/yamux/blob/master/spec.md.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any
 from weakref import WeakSet
@@ -31,7 +30,12 @@ from libp2p.stream_muxer.yamux.yamux import (
 )
 from multiaddr import Multiaddr
 
-from openfl.network.libp2p.muxed_stream import FRAME_HEADER, HardenedYamuxStream, frame_header
+from openfl.network.libp2p.muxed_stream import (
+    FRAME_HEADER,
+    HardenedYamuxStream,
+    frame_header,
+    reset_frame,
+)
 from openfl.network.libp2p.patience import comes
 from openfl.network.libp2p.transport import Faults, shielded, take
 
@@ -41,18 +45,15 @@ FRAME_WRITE_TIMEOUT_SECONDS = 10.0
 FRAME_READ_TIMEOUT_SECONDS = 60.0
 """For the rest of a frame whose header has come."""
 KEEPALIVE_INTERVAL_SECONDS = 5.0
-KEEPALIVE_TIMEOUT_SECONDS = 15.0
 """After 20 s of silence at the latest a connection is given up. TCP tries ever less often: what was
 silent for 13 s may otherwise stay so for 13 more after the network is back."""
+KEEPALIVE_TIMEOUT_SECONDS = 15.0
+MEASURE_INTERVAL_SECONDS = 60.0
+"""How often the round trip is measured, by which a stream's window grows."""
 MAX_BUFFERED_BYTES_PER_CONNECTION = 24 * 1024 * 1024
 MAX_BUFFERED_BYTES = 96 * 1024 * 1024
 """Of all connections together: received, but not yet read by whoever handles the streams."""
 COUNT_BUFFERED_EVERY_BYTES = 1024 * 1024
-
-
-def reset_frame(stream_id: int) -> bytes:
-    """The frame that breaks a stream off."""
-    return frame_header(TYPE_WINDOW_UPDATE, FLAG_RST, stream_id, 0)
 
 
 class _Ended(Exception):
@@ -61,6 +62,9 @@ class _Ended(Exception):
 
 class HardenedYamux(Yamux):  # type: ignore[misc]
     """A multiplexed connection that no peer can crash, fill or leave hanging."""
+
+    _rtt: float
+    """Seconds; 0 until it was measured."""
 
     def __init__(
         self,
@@ -78,9 +82,12 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         """The address of the circuit this connection runs over; None when it is direct."""
         self.punched = False
         """Made by hole punching: nobody can dial the address it goes to."""
-        self._bodies = 0
-        """Frames with data received, as a sign of life."""
+        self._heard = 0
+        """How often anything was received, as a sign of life; `_heard_at`: when, the last time."""
         self._uncounted = 0
+        self._heard_at = trio.current_time()
+        self._owed: list[bytes] = []
+        """Frames that must be written, and wait for the next one that is."""
         self._ahead = b""
         """Read from the connection, not yet taken; `_taken` bytes of it are."""
         self._taken = 0
@@ -113,17 +120,36 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
         # Defect cancelled-write. A frame is written whole or the connection is closed.
         await take(self._write_lock)
         try:
-            with trio.CancelScope(
-                shield=True, deadline=trio.current_time() + FRAME_WRITE_TIMEOUT_SECONDS
-            ) as scope:
-                await self._send(data)
-            if scope.cancelled_caught:
-                with shielded(1):
-                    await self.secured_conn.close()
-                raise RawConnError("the peer does not read")
+            data = self._collect_owed() + data
+            if data:
+                await self._write_whole(data)
         finally:
             self._write_lock.release()
         await trio.lowlevel.checkpoint_if_cancelled()
+
+    def owe(self, frame: bytes) -> None:
+        """Write `frame` before the next one, whoever writes that."""
+        self._owed.append(frame)
+
+    async def write_owed(self) -> None:
+        """Write what is owed now, unless somebody else has done so."""
+        if self._owed:
+            await self._write_frame(b"")
+
+    def _collect_owed(self) -> bytes:
+        owed = b"".join(self._owed)
+        self._owed.clear()
+        return owed
+
+    async def _write_whole(self, data: bytes) -> None:
+        with trio.CancelScope(
+            shield=True, deadline=trio.current_time() + FRAME_WRITE_TIMEOUT_SECONDS
+        ) as scope:
+            await self._send(data)
+        if scope.cancelled_caught:
+            with shielded(1):
+                await self.secured_conn.close()
+            raise RawConnError("the peer does not read")
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -147,9 +173,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             return stream
         except BaseException as error:
             if isinstance(error, trio.Cancelled):
-                # The peer knows of it, and would wait for it to be closed.
-                with shielded(1), contextlib.suppress(Exception):
-                    await self._write_frame(reset_frame(stream.stream_id))
+                self.owe(reset_frame(stream.stream_id))  # the peer may know of it already
             stream.closed = stream._owns_backlog_slot = True
             self.stream_buffers.pop(stream.stream_id, None)
             self._finalize_stream_locked(stream, fully_closed=True)
@@ -208,13 +232,14 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             raise _Ended(repr(error)) from error
         if not piece:
             raise _Ended("the connection was closed")
+        self._heard += 1
+        self._heard_at = trio.current_time()
         return piece
 
     async def _take_data(self, flags: int, stream_id: int, length: int) -> None:
         if length > MAX_WINDOW_SIZE:
             self._faults.against(self.peer_id, "frame-malformed")
             raise _Ended(f"a frame of {length} bytes")
-        self._bodies += 1
         self._bound_what_is_buffered(length)
         if length <= len(self._ahead) - self._taken:
             body = await self._exactly(length)
@@ -281,7 +306,7 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             self._ping_event.set()
 
     async def _measure_rtt_loop(self) -> None:
-        # Defect silent-peer.
+        # Defect silent-peer. Whoever says anything is there: only a silent peer is asked.
         number = 0
         await trio.sleep(0.5)
         while not self.event_shutting_down.is_set():
@@ -294,10 +319,20 @@ class HardenedYamux(Yamux):  # type: ignore[misc]
             except Exception:
                 return  # the reader notices and cleans up
             # Between overloaded nodes the answer may wait behind much else, which is as good.
-            answers = await comes(self._ping_event, KEEPALIVE_TIMEOUT_SECONDS, lambda: self._bodies)
+            answers = await comes(self._ping_event, KEEPALIVE_TIMEOUT_SECONDS, lambda: self._heard)
             if not answers and not self.event_shutting_down.is_set():
                 self._faults.count("peer-silent")
                 await self._cleanup_on_error()
                 return
-            with trio.move_on_after(KEEPALIVE_INTERVAL_SECONDS):
+            await self._until_silent()
+
+    async def _until_silent(self) -> None:
+        """Return when the peer has said nothing for `KEEPALIVE_INTERVAL_SECONDS`, when the way to
+        it is to be measured anew, or when the connection ends."""
+        measure_at = trio.current_time() + MEASURE_INTERVAL_SECONDS
+        while not self.event_shutting_down.is_set():
+            ask_at = min(self._heard_at + KEEPALIVE_INTERVAL_SECONDS, measure_at)
+            if trio.current_time() >= ask_at:
+                return
+            with trio.move_on_at(ask_at):
                 await self.event_shutting_down.wait()

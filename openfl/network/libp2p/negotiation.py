@@ -6,9 +6,11 @@ Specification: https://github.com/multiformats/multistream-select.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from libp2p.abc import IMultiselectCommunicator
 from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
 from libp2p.io.exceptions import IOException
 from libp2p.protocol_muxer.exceptions import MultiselectClientError
 from libp2p.protocol_muxer.multiselect_client import (
@@ -16,7 +18,10 @@ from libp2p.protocol_muxer.multiselect_client import (
     MULTISELECT_PROTOCOL_ID,
     MultiselectClient,
 )
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.utils.varint import encode_delim
+
+from openfl.network.libp2p.transport import shielded
 
 
 class EagerClient(MultiselectClient):  # type: ignore[misc]
@@ -54,3 +59,20 @@ class _Said(IMultiselectCommunicator):  # type: ignore[misc]
     async def read(self) -> str:
         word: str = await self._communicator.read()
         return word
+
+
+async def open_stream_on(
+    connection: Any, host: BasicHost, protocols: Sequence[TProtocol], timeout_seconds: int = 10
+) -> Any:
+    """A negotiated stream on this very connection; the stream is reset when that fails."""
+    stream = await connection.new_stream()
+    try:
+        selected = await host.multiselect_client.select_one_of(
+            list(protocols), MultiselectCommunicator(stream), timeout_seconds
+        )
+    except BaseException:
+        with shielded(1):
+            await stream.reset()
+        raise
+    stream.set_protocol(selected)
+    return stream

@@ -28,6 +28,7 @@ from multiaddr import Multiaddr
 
 from openfl.network.libp2p.addresses import expand_address
 from openfl.network.libp2p.dns import resolve_host
+from openfl.network.libp2p.unread import unread_of_socket
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,11 @@ class CountingStream(TrioTCPStream):  # type: ignore[misc]
         data = bytes(self._ahead[:n])
         self._ahead = self._ahead[len(data) :]
         return data
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and that nobody has taken."""
+        return len(self._ahead) + unread_of_socket(self.stream.socket)
 
     async def _receive(self) -> bytes:
         try:

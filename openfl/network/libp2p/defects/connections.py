@@ -266,6 +266,24 @@ CONNECTIONS: tuple[Defect, ...] = (
         ("delete muxer:HardenedYamux.handle_incoming",),
     ),
     Defect(
+        "reset-lost",
+        "stream_muxer/yamux/yamux.py (YamuxStream.reset)",
+        "A stream that is reset by somebody who is given up, or has no time to wait for its turn"
+        " to write, is not reset at the peer: there it counts as slow, and is held against us.",
+        "muxed_stream:HardenedYamuxStream.reset",
+        _FRAMES + "a_stream_that_is_reset_while_others_write_is_reset_at_the_peer",
+        ("delete muxed_stream:HardenedYamuxStream.reset",),
+    ),
+    Defect(
+        "negotiation-waits",
+        "protocol_muxer/multiselect_client.py:101",
+        "Whoever opens a connection or a stream waits for the other's greeting before it proposes a"
+        " protocol: a round trip more, and a frame.",
+        "negotiation:EagerClient",
+        "tests/libp2p/test_libp2p_dht.py::test_the_first_protocol_is_proposed_with_the_greeting",
+        ("delete negotiation:EagerClient.select_one_of",),
+    ),
+    Defect(
         "frame-overhead",
         "stream_muxer/yamux/yamux.py (handle_incoming)",
         "For each frame several lines of a log are written out that nobody reads, and locks that"

@@ -24,8 +24,9 @@ from openfl.network.base import Verdict
 from openfl.network.libp2p.gossip.queues import MAX_RPC_BYTES, BoundedRpcQueue, Pace
 from openfl.network.libp2p.gossip.router import HardenedGossipSub
 from openfl.network.libp2p.gossip.seen import SeenMessages
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm
 from openfl.network.libp2p.transport import Faults, shielded, take
 
 log = logging.getLogger(__name__)
