@@ -64,15 +64,17 @@ class HeartbeatWriter:
         self, round_number: int, fit: Evaluation | None, now: float, *, brief: bool = False
     ) -> wire.Heartbeat:
         """The heartbeat of this moment. Whoever left is named once, then others may ask. `brief`:
-        beside those nobody is named."""
+        beside those only members of whom there is something to tell that nobody else does."""
         gone = self._delta_receiver.take_gone()
-        heard = [] if brief else self._heard_versions(now)
-        versions = self._as_many_as_fit([v for v in heard if v.author not in gone])
+        heard = self._heard_versions(now)
+        versions = [v for v in heard if v.author not in gone]
+        if brief:
+            versions = [v for v in versions if self._is_news(v.author, v.opinion)]
+        versions = self._as_many_as_fit(versions)
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
         members = {version.author for version in heard}
-        if not brief:
-            self._told = {peer: step for peer, step in self._told.items() if peer in members}
+        self._told = {peer: step for peer, step in self._told.items() if peer in members}
         for version in versions:
             if version.opinion is not None:
                 self._told[version.author] = _step(version.opinion)
