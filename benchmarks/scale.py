@@ -153,9 +153,9 @@ class _engine_kept:
 # --- the formula ----------------------------------------------------------------------------------
 
 FIT = [(12, 20), (12, 80), (36, 20), (36, 80)]
-CHECK = [(24, 40), (48, 40), (64, 20), (96, 20)]
+CHECK = [(24, 40), (48, 40), (64, 20)]
 """(members, ratings of each)."""
-FROM_ROUND, TO_ROUND = 3, 8
+FROM_ROUND, TO_ROUND = 3, 7
 
 
 class Meter:

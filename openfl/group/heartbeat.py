@@ -55,25 +55,26 @@ class HeartbeatWriter:
     def has_opinions_to_tell(self) -> bool:
         """Whether what others were told of members' influence is not so any more."""
         return any(
-            _step(opinion) != self._told.get(state.peer_id)
+            state.peer_id != self._me
+            and self._is_news(state.peer_id, self._screening.opinion(state.peer_id))
             for state in self._replica.members()
-            if state.peer_id != self._me
-            and (opinion := self._screening.opinion(state.peer_id)) is not None
         )
 
     def write(
         self, round_number: int, fit: Evaluation | None, now: float, *, brief: bool = False
     ) -> wire.Heartbeat:
         """The heartbeat of this moment. Whoever left is named once, then others may ask. `brief`:
-        beside those nobody is named."""
+        beside those only members of whom there is something to tell that nobody else does."""
         gone = self._delta_receiver.take_gone()
-        heard = [] if brief else self._heard_versions(now)
-        versions = self._as_many_as_fit([v for v in heard if v.author not in gone])
+        heard = self._heard_versions(now)
+        versions = [v for v in heard if v.author not in gone]
+        if brief:
+            versions = [v for v in versions if self._is_news(v.author, v.opinion)]
+        versions = self._as_many_as_fit(versions)
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
         members = {version.author for version in heard}
-        if not brief:
-            self._told = {peer: step for peer, step in self._told.items() if peer in members}
+        self._told = {peer: step for peer, step in self._told.items() if peer in members}
         for version in versions:
             if version.opinion is not None:
                 self._told[version.author] = _step(version.opinion)
@@ -117,9 +118,20 @@ class HeartbeatWriter:
         latest = set(self._delta_receiver.latest(NAMED_AS_LATEST))
         named = [version for version in versions if version.author in latest]
         others = [version for version in versions if version.author not in latest]
-        # A different part each time: sooner or later every member is named.
-        picked = self._rng.choice(len(others), MAX_NAMED - len(named), replace=False)
-        return named + [others[i] for i in sorted(picked)]
+        untold = [v for v in others if self._is_news(v.author, v.opinion)]
+        rest = [v for v in others if not self._is_news(v.author, v.opinion)]
+        for some in (untold, rest):
+            # A different part each time: sooner or later every member is named.
+            count = min(len(some), MAX_NAMED - len(named))
+            picked = self._rng.choice(len(some), count, replace=False) if count else ()
+            named += [some[i] for i in sorted(picked)]
+        return named
+
+    def _is_news(self, peer: PeerId, opinion: float | None) -> bool:
+        """Of whom nothing was told, that it does neither good nor harm is none."""
+        if opinion is None:
+            return False
+        return _step(opinion) != self._told.get(peer, _step(0.0))
 
 
 def _step(opinion: float) -> int:

@@ -28,7 +28,7 @@ class Trickle:
         """By which intervals are longer; from the next one on."""
         self.covered = False
         """Whether, when `fire` was last True, enough others had spoken for this one to add nothing
-        but that it is here."""
+        but that it is here, and its own news."""
         self._min = self._set_min = min_seconds
         self._max = max_seconds
         self._redundancy = redundancy
@@ -99,7 +99,6 @@ class Trickle:
         if self._speak_at is not None and now >= self._speak_at:
             self._speak_at = None
             self.covered = self._others >= self._redundancy * self._interval / self._min
-            self.covered = self.covered and not self._news
             known = self.covered and now < self._known_until
             speak = (self._heard < self._redundancy and not known) or self._news
             self._news = False

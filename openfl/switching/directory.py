@@ -79,7 +79,7 @@ class Directory:
 
     def __init__(
         self,
-        max_groups: int = 512,
+        max_groups: int = 1_024,
         max_issuers: int = 8,
         max_groups_per_issuer: int = 16,
         time_to_live_seconds: float = 300.0,

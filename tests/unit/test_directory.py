@@ -201,19 +201,19 @@ def test_when_full_a_group_that_nobody_renews_makes_room() -> None:
 
 
 def test_identities_that_tell_of_many_groups_push_out_none_of_those_that_tell_of_one() -> None:
-    """512 places: 32 identities with 16 fresh cards each, again and again."""
+    """1,024 places: 64 identities with 16 fresh cards each, again and again."""
     known = directory()
     honest = [f"honest {n}" for n in range(20)]
     for n, name in enumerate(honest[:10]):
         add(known, card(charter(name), peer(n)))
     for again in range(2):
-        for n in range(32 * 16):
-            flood = card(charter(f"flood {again} {n}", seed=again), peer(1000 + n % 32))
+        for n in range(64 * 16):
+            flood = card(charter(f"flood {again} {n}", seed=again), peer(1000 + n % 64))
             add(known, flood, now=NOW + 60 + again)
     for n, name in enumerate(honest[10:]):  # who comes later finds a place too
         add(known, card(charter(name), peer(10 + n)), now=NOW + 62)
     listed = names(known, NOW + 62)
-    assert len(listed) == 512
+    assert len(listed) == 1024
     assert set(honest) <= set(listed)
 
 
