@@ -83,6 +83,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Rounds begin once `wait_for_members` are there; by default all."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENFL_")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed
     environment |= {
         "OPENFL_NETWORK_HOST": "127.0.0.1",
         "OPENFL_TRAINING_AUTO_START": "true" if train else "false",
