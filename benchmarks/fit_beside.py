@@ -62,8 +62,8 @@ PLAYS_LIMIT = 10
 
 OUR_GRID = [
     {"prior": prior, "prior_per_evidence": per, "user_prior": user, "relevance": relevance}
-    for prior, per, user, relevance in itertools.product(
-        (3.0, 5.0, 7.0, 10.0), (0.0, 0.02, 0.05), (0.0, 0.4), (0.0, 50.0)
+    for prior, per, (user, relevance) in itertools.product(
+        (3.0, 5.0, 7.0, 10.0), (0.0, 0.02, 0.05), ((0.0, 0.0), (0.4, 50.0))
     )
 ]
 THEIR_GRID = [
