@@ -6,7 +6,7 @@ of `--seeds` deals the ratings to five folds anew. Or of a split in two files, s
 u1.test of the data set's own distribution, which the package fetched here does not have.
 
     python benchmarks/central.py [--rounds 30] [--seeds 5] [--data ratings.csv] [--scale 1-5]
-        [--user-prior 0] [--base u1.base --test u1.test]
+        [--user-prior 0] [--relevance 0] [--base u1.base --test u1.test]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from _ml100k import ml100k_csv
 
 from openfl.learning.central import SoloModel, train_alone
 from openfl.learning.factorization.ratings import Ratings, load_ratings
-from openfl.learning.rating.charter import USUAL_USER_PRIOR, rating_charter
+from openfl.learning.rating.charter import USUAL_RELEVANCE, USUAL_USER_PRIOR, rating_charter
 from openfl.learning.rating.task import MatrixFactorization
 from openfl.learning.splitting import Split
 
@@ -82,18 +82,20 @@ def main() -> None:
     parser.add_argument("--scale", default="auto", help='for example "1-5" (default: detected)')
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--user-prior", type=float, default=USUAL_USER_PRIOR)
+    parser.add_argument("--relevance", type=float, default=USUAL_RELEVANCE)
     parser.add_argument("--base", type=Path, help="a split's training ratings, apart by tabs")
     parser.add_argument("--test", type=Path, help="its test ratings")
     options = parser.parse_args()
+    of_users = {"user_prior": options.user_prior, "relevance": options.relevance}
 
     if options.base and options.test:
         ratings, split = in_two_files(options.base, options.test, options.scale)
-        charter = rating_charter("benchmark", ratings.scale, user_prior=options.user_prior)
+        charter = rating_charter("benchmark", ratings.scale, **of_users)
         task = MatrixFactorization.from_charter(charter, ratings, split)
         print(f"{options.test.name}: {after(options.rounds, task):.4f}")
         return
     ratings = load_ratings(options.data or ml100k_csv(), options.scale)
-    charter = rating_charter("benchmark", ratings.scale, user_prior=options.user_prior)
+    charter = rating_charter("benchmark", ratings.scale, **of_users)
 
     def task_for(split: Split) -> MatrixFactorization:
         return MatrixFactorization.from_charter(charter, ratings, split)

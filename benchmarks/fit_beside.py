@@ -42,8 +42,11 @@ from _memory import resident_peak_mb
 from _ml100k import ml100k_csv
 from central import fixed_split
 
+from openfl.items import OPAQUE, key_bits
 from openfl.learning.central import train_alone
+from openfl.learning.factorization.item_rows import item_keys, learned_rows
 from openfl.learning.factorization.ratings import Ratings, load_ratings
+from openfl.learning.implicit import task as implicit_task
 from openfl.learning.implicit.charter import ITEMS as PLAYED
 from openfl.learning.implicit.charter import implicit_charter
 from openfl.learning.implicit.plays import load_plays
@@ -62,8 +65,8 @@ PLAYS_LIMIT = 10
 
 OUR_GRID = [
     {"prior": prior, "prior_per_evidence": per, "user_prior": user, "relevance": relevance}
-    for prior, per, user, relevance in itertools.product(
-        (3.0, 5.0, 7.0, 10.0), (0.0, 0.02, 0.05), (0.0, 0.4), (0.0, 50.0)
+    for prior, per, (user, relevance) in itertools.product(
+        (3.0, 5.0, 7.0, 10.0), (0.0, 0.02, 0.05), ((0.0, 0.0), (0.4, 50.0))
     )
 ]
 THEIR_GRID = [
@@ -211,9 +214,7 @@ def our_fit(data: Data, settings: dict[str, Any], rounds: int) -> dict[str, Any]
         answer["validation"], answer["test"] = result.validation.value, result.test.value
     else:
         # All listeners, where a node's own evaluation makes do with some.
-        rows = result.model.rows(PLAYED, task.own_items.keys).astype(np.float64)
-        items = np.zeros((len(data.ratings.songs), rows.shape[1]))
-        items[:] = rows[np.searchsorted(task.own_items.keys, song_keys(data))]
+        items = learned_rows(result.model, PLAYED, song_keys(data))
         task.local_step(result.model, np.random.default_rng(0))
         users = task.private_state()["user_factors"].astype(np.float64)
         for part in ("validation", "test"):
@@ -222,9 +223,6 @@ def our_fit(data: Data, settings: dict[str, Any], rounds: int) -> dict[str, Any]
 
 
 def song_keys(data: Data) -> np.ndarray:
-    from openfl.items import OPAQUE, key_bits
-    from openfl.learning.factorization.item_rows import item_keys
-
     return item_keys(data.ratings.songs, key_bits(OPAQUE))
 
 
@@ -238,10 +236,13 @@ class Beside:
         self.data.save(self._file)
         self.versions = ""
 
-    def ours(self, wanted: list[dict[str, Any]], rounds: int = MAX_ROUNDS) -> list[dict[str, Any]]:
+    def ours(
+        self, wanted: list[dict[str, Any]], rounds: int = MAX_ROUNDS, judged_by_all: bool = False
+    ) -> list[dict[str, Any]]:
         of_plays = [] if self._plays is None else ["--plays", str(self._plays)]
         command = [sys.executable, __file__, "--data", self.name, *of_plays]
         command += ["--ours", json.dumps(wanted), "--rounds", str(rounds)]
+        command += ["--judged-by-all"] * judged_by_all
         return self._run(command)["fits"]
 
     def theirs(self, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -301,11 +302,7 @@ def shown(fits: list[dict[str, Any]]) -> str:
 
 
 def until_as_good(beside: Beside, ours: dict[str, Any], theirs: dict[str, Any]) -> int | None:
-    """The first round in which ours is as good on validation; None when in none.
-
-    Of plays what a node measures is of some listeners, so these are compared by their own NDCG only
-    as a guide to the round.
-    """
+    """The first round in which ours, judged by all, is as good on validation; None when in none."""
     goal = 1 - theirs["validation"] if beside.data.plays else theirs["validation"]
     for number, value in enumerate(ours["history"], start=1):
         if value <= goal:
@@ -337,7 +334,8 @@ def compare(beside: Beside, repeats: int, tune: bool) -> None:
     for goal in [name for name in entries if name.startswith("theirs")]:
         our_name = goal.replace("theirs", "OpenFL")
         settings = entries[our_name][1]
-        (our,), (their,) = beside.ours([settings]), beside.theirs([entries[goal][1]])
+        (our,) = beside.ours([settings], judged_by_all=True)
+        (their,) = beside.theirs([entries[goal][1]])
         rounds = until_as_good(beside, our, their)
         name = f"{our_name}, stopped when as good"
         if rounds is None:
@@ -366,8 +364,11 @@ def main() -> None:
     parser.add_argument("--memory", help="ours alone, on this: 1m, 10m or 25m")
     parser.add_argument("--ours", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=MAX_ROUNDS, help=argparse.SUPPRESS)
+    parser.add_argument("--judged-by-all", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
+    if options.judged_by_all:  # a node makes do with some listeners
+        implicit_task.MAX_EVALUATED_USERS = 10**9
     if options.ours is not None:
         data = loaded(options.data, options.plays)
         fits = [our_fit(data, each, options.rounds) for each in json.loads(options.ours)]

@@ -215,6 +215,7 @@ def sparse_pair(
 
     A pair that occurs twice (two items of one key) stays two entries, as it should.
     """
+    indptr: NDArray[np.integer]
     if bool((rows[1:] >= rows[:-1]).all()):  # as files of ratings often are
         indptr = np.zeros(shape[0] + 1, dtype=np.int32)
         np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])

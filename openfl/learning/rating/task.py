@@ -11,6 +11,7 @@ need no state of their own. The items' rows y_j = [q_j, b_j] are shared. Each ro
    swings to and fro (see `openfl.learning.factorization.oscillation`);
 3. proposes a damped diagonal Newton step, x_j = a_j + g_j / h_j, sure of it by
    h_j = n_j * damping * m: n_j its ratings of the item, m the mean of [p_u^2, 1] over its ratings.
+   An item that nobody else has ratings of is stepped exactly (`exact_step`): so are all, alone.
 
 The group merges y_j = sum h x / (sum h + D_j). Where nothing moves any more, sum g_j = D_j y_j: the
 optimum of the same model trained in one place, however the ratings are spread over nodes and

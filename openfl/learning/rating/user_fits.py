@@ -91,16 +91,18 @@ class UserFits:
     def totals(self, rows: Matrix) -> Matrix:
         """float64[users, 2 k]: over the items of each user the sum of q_j, and of its squares."""
         rated = rows[self._trained]
-        if self._totals is None or not np.array_equal(self._totals[0], rated):
-            known = self._gathered
-            if known is not None and np.array_equal(known.rated, rated):
-                sums = (last_column_of(known.triangle), diagonal_of(known.triangle))
-                found = np.hstack([part[:, :-1] for part in sums])
-            else:
-                factors = rows[:, :-1].astype(self._pattern.dtype)
-                found = self._pattern @ np.hstack((factors, factors**2))
-            self._totals = (rated, found.astype(np.float64))
-        return self._totals[1]
+        if self._totals is not None and np.array_equal(self._totals[0], rated):
+            return self._totals[1]
+        known = self._gathered
+        if known is not None and np.array_equal(known.rated, rated):
+            sums = (last_column_of(known.triangle), diagonal_of(known.triangle))
+            both = np.hstack([part[:, :-1] for part in sums])
+        else:
+            factors = rows[:, :-1].astype(self._pattern.dtype)
+            both = self._pattern @ np.hstack((factors, factors**2))
+        totals: Matrix = both.astype(np.float64)
+        self._totals = (rated, totals)
+        return totals
 
     def fit(self, given: FittedTo) -> Matrix:
         """float64[users, width]: every user's [p_u, b_u]."""
