@@ -7,19 +7,42 @@ that nobody has registers for any more are reclaimed together once they are the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.aggregation.fixed_point import Fixed, Weighing
+from openfl.aggregation.fixed_point import Fixed, Weighing, weighted_mean
 from openfl.aggregation.parts import as_slice, row_parts
 from openfl.aggregation.registers import SumsChange
-from openfl.core.contribution import Floats, Keys, TableSchema
+from openfl.core.contribution import Charter, Floats, Keys, TableSchema
+from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
 MIN_DEAD_ROWS = 1024
 """Below this many dead rows, reclaiming them is not worth the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """`weighted_mean` of the rows `keys`. keys: uint64[n], ascending; rows: float32[n, width];
+    known: bool[n, width], where that means anything; evidence: int64[n]."""
+
+    keys: Keys
+    rows: Floats
+    known: NDArray[np.bool_]
+    evidence: Fixed
+
+
+def model_of(charter: Charter, means: Mapping[str, Means]) -> DenseModel:
+    """The model of these means by table; what nobody knows a thing of has its seeded value."""
+    tables = {}
+    for name, found in means.items():
+        if not found.known.all():
+            seeded = initial_rows(charter, name, found.keys)
+            np.copyto(found.rows, seeded, where=~found.known)
+        tables[name] = DenseTable(found.keys, found.rows, found.evidence.astype(np.float64))
+    return DenseModel(charter, tables)
 
 
 @dataclass(slots=True)
@@ -31,6 +54,11 @@ class LiveSums:
     den: Fixed
     evidence: Fixed
     registers: Fixed
+
+    def mean(self, schema: TableSchema) -> Means:
+        """The means that these sums make."""
+        rows, known = weighted_mean(self.num, self.den, self.evidence, schema)
+        return Means(self.keys, rows, known, self.evidence)
 
     def without(self, withdrawals: Iterable[SumsChange]) -> LiveSums:
         """The sums as if those members had never been heard of."""
@@ -105,9 +133,8 @@ class TableSums:
         registers[np.searchsorted(self._keys, own)] -= 1
         return self._keys[registers > 0]
 
-    def mean(self) -> tuple[Keys, Floats, NDArray[np.bool_], Fixed]:
-        """Of all rows with registers, by ascending key: keys, `weighted_mean` (float32 and bool,
-        [n, width]), evidence (int64[n]); without a copy of the sums."""
+    def mean(self) -> Means:
+        """Of all rows with registers, without a copy of the sums."""
         keys, slots = self._alive()
         shape = (len(keys), self.schema.width)
         mean, known = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.bool_)
@@ -116,7 +143,7 @@ class TableSums:
         for part in row_parts(*shape):
             at = as_slice(slots[part])
             weigh(self._num[at], self._den[at], evidence[part], mean[part], known[part])
-        return keys, mean, known, evidence
+        return Means(keys, mean, known, evidence)
 
     def _alive(self) -> tuple[Keys, NDArray[np.int32]]:
         alive = self._registers[self._slots] > 0
