@@ -81,14 +81,15 @@ class LiveSums:
 
 
 class TableSums:
-    """num, den: int64[slots, width]. evidence, registers: int64[slots] (totals over members)."""
+    """num: int64[slots, width]. den: the same, or int64[slots, 1] as long as every register's row
+    has one precision. evidence, registers: int64[slots] (totals over members)."""
 
     def __init__(self, schema: TableSchema) -> None:
         self.schema = schema
         self._keys: Keys = np.zeros(0, dtype=np.uint64)
         self._slots: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._num: Fixed = np.zeros((64, schema.width), dtype=np.int64)
-        self._den: Fixed = np.zeros((64, schema.width), dtype=np.int64)
+        self._den: Fixed = np.zeros((64, 1), dtype=np.int64)
         self._evidence: Fixed = np.zeros(64, dtype=np.int64)
         self._registers: Fixed = np.zeros(64, dtype=np.int64)
         self._dead = 0
@@ -117,10 +118,14 @@ class TableSums:
         slots = self._slots_of(change.keys)
         before = self._registers[slots]
         after = before + change.registers
+        # A column that repeats itself has no way from one number to the next.
+        den = change.den if change.den.strides[1] else change.den[:, :1]
+        if den.shape[1] > self._den.shape[1]:
+            self._den = np.broadcast_to(self._den, self._num.shape).copy()
         for part in row_parts(*change.num.shape):
             at = as_slice(slots[part])
             self._num[at] += change.num[part]
-            self._den[at] += change.den[part]
+            self._den[at] += den[part]
         self._evidence[slots] += change.evidence
         self._registers[slots] = after
         self._dead += int(np.count_nonzero(after == 0)) - int(np.count_nonzero(before == 0))
@@ -155,7 +160,7 @@ class TableSums:
         return LiveSums(
             keys,
             self._num[slots],
-            self._den[slots],
+            np.broadcast_to(self._den[slots], (len(slots), self.schema.width)).copy(),
             self._evidence[slots],
             self._registers[slots],
         )
