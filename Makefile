@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench lock defects docs-config docs-defects docs-events docs-items docs-phases docs-output build release clean distclean
+.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench bench-peers lock defects docs-config docs-defects docs-events docs-items docs-phases docs-output build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -73,6 +73,9 @@ bench: setup ## Run the benchmarks (see docs/benchmarks.md)
 	@for script in benchmarks/[a-z]*.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+bench-peers: setup ## Run the comparison with other projects, each in an environment of its own
+	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
 
 defects: setup ## Say which workarounds the installed py-libp2p still needs; takes some minutes
 	@$(BIN)/python scripts/defects.py $(ARGS)

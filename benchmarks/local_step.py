@@ -1,9 +1,10 @@
 """Time of one local training step and one evaluation, by number of ratings a node holds.
 
 Synthetic ratings: 80 a listener, songs drawn with a long tail. Best of several runs, since other
-work on the machine only ever adds time.
+work on the machine only ever adds time. In a group another member has ratings of the same songs;
+with `--alone` nobody has, and steps are exact (see `openfl.learning.proposals.exact_step`).
 
-    python benchmarks/local_step.py [--ratings 5000,80000,1000000] [--factors 8]
+    python benchmarks/local_step.py [--ratings 5000,80000,1000000] [--factors 8] [--alone]
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--ratings", default="5000,80000,1000000")
     parser.add_argument("--factors", type=int, default=8)
+    parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
@@ -64,8 +66,9 @@ def main() -> None:
         # 80 % of the ratings are trained on; ask for more, so that `count` is what a step sees.
         task = MatrixFactorization.from_charter(charter, synthetic(int(count * 1.4), rng))
         # Two models by turns: a task keeps what it fitted to the last one.
-        first = merge(charter, [task.local_step(merge(charter, []), rng)])
-        models = cycle([first, merge(charter, [task.local_step(first, rng)])])
+        members = 1 if options.alone else 2
+        first = merge(charter, [task.local_step(merge(charter, []), rng)] * members)
+        models = cycle([first, merge(charter, [task.local_step(first, rng)] * members)])
         repeats = 50 if count < 500_000 else 6
         step = best_seconds(
             lambda task=task, models=models: task.local_step(next(models), rng), repeats

@@ -74,14 +74,20 @@ def deal(source: Path, nodes: int, seed: int, folder: Path) -> list[Path]:
 
 
 def start(
-    home: Path, options: argparse.Namespace, bootstrap: str | None, *, train: bool = True
+    home: Path,
+    options: argparse.Namespace,
+    bootstrap: str | None,
+    *,
+    train: bool = True,
+    wait_for_members: int | None = None,
 ) -> subprocess.Popen[str]:
+    """Rounds begin once `wait_for_members` are there; by default all."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENFL_")}
     environment |= {
         "OPENFL_NETWORK_HOST": "127.0.0.1",
         "OPENFL_TRAINING_AUTO_START": "true" if train else "false",
         "OPENFL_TRAINING_WHEN_DONE": "serve",
-        "OPENFL_TRAINING_WAIT_FOR_MEMBERS": str(options.nodes),
+        "OPENFL_TRAINING_WAIT_FOR_MEMBERS": str(wait_for_members or options.nodes),
         "OPENFL_TRAINING_INTERVAL_SECONDS": str(options.interval),
         "OPENFL_GOSSIP_ROW_FRACTION": str(options.row_fraction),
         "OPENBLAS_NUM_THREADS": "1",

@@ -114,9 +114,10 @@ def main() -> None:
         sources = sources_of(ref, folder / "sources")
         other = Version(ref, sources)
         charter = sources / "openfl" / "learning" / "rating" / "charter.py"
-        # Versions from before the prior of users join groups that are founded without it.
-        knows_prior = charter.exists() and "user_prior" in charter.read_text(encoding="utf-8")
-        options = () if knows_prior else ("--set", "task.user_prior=0")
+        # Versions from before these join groups that are founded without them.
+        known = charter.read_text(encoding="utf-8") if charter.exists() else ""
+        unknown = (name for name in ("user_prior", "relevance") if name not in known)
+        options = (part for name in unknown for part in ("--set", f"task.{name}=0"))
         here = Version("this version", ROOT, *options)
         good = []
         for first, second in ((other, here), (here, other)):

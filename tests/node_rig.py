@@ -203,6 +203,7 @@ class Village:
                                 InlineCompute(STEP_COST_SECONDS),
                                 unix_time,
                                 faults if faults is not None else FaultPoints(),
+                                measures_load=False,
                             ),
                             privacy,
                         )

@@ -29,3 +29,9 @@ def push_handler(host: Any, faults: Any) -> Any:
 def protect(raw: RawConnection, key: bytes | None) -> Any:
     """As `access.protect`."""
     return raw if key is None else new_protected_conn(raw, key.hex())
+
+
+async def pop_one(self: Any) -> list[Any]:
+    """As `BoundedRpcQueue.pop_several`."""
+    one = await self.pop()
+    return [] if one is None else [one]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import trio
-from rich.console import Console
-from rich.live import Live
 
 from openfl.core.telemetry import NodeSnapshot
 from openfl_cli.terminal import Keyboard, in_foreground, noticing_suspension, stop_this_process
 from openfl_cli.threads import in_thread
-from openfl_cli.view import NodeView
+
+# rich is imported by what draws: a node that prints lines does without.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from openfl_cli.view import NodeView
 
 REDRAW_SECONDS = 0.5
 FROZEN_SECONDS = 1.0
@@ -20,6 +24,8 @@ FROZEN_SECONDS = 1.0
 
 def terminal() -> Console:
     """A console that prints text as it is: markup in a group name stays text."""
+    from rich.console import Console
+
     return Console(highlight=False, markup=False, emoji=False)
 
 
@@ -59,6 +65,10 @@ class Screen:
         self, current: Callable[[], Awaitable[NodeSnapshot]], suspended: trio.Event
     ) -> None:
         """Until `suspended`, or no longer in the foreground."""
+        from rich.live import Live
+
+        from openfl_cli.view import NodeView
+
         console = terminal()
 
         async def picture() -> NodeView:
@@ -97,4 +107,6 @@ async def draw_in_thread(draw: Callable[[], None]) -> None:
 
 def print_frame(snapshot: NodeSnapshot, running: bool = True) -> None:
     """The last picture, left in the terminal's history."""
+    from openfl_cli.view import NodeView
+
     terminal().print(NodeView(snapshot, running))

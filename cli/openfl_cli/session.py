@@ -22,7 +22,7 @@ import trio
 from openfl.config import Config
 from openfl.core.errors import GroupError
 from openfl.core.telemetry import NodeEvent, NodeSnapshot
-from openfl_cli import exit_codes, options
+from openfl_cli import collector, exit_codes, options
 from openfl_cli.logs import LogFile, log_to_file
 from openfl_cli.reporters import JsonLines, Reporter, TextLines
 from openfl_cli.screen import Screen, print_frame
@@ -93,6 +93,7 @@ class Session:
         from openfl.app.runtime import open_node
 
         async with open_node(self.config, self.home, self._on_event, pin=self.pin) as node:
+            collector.go_on()
             self._node = node
             self._user = await trio.to_thread.run_sync(user_to_recommend_to, self.config)
             self._tell_addresses(node.snapshot())

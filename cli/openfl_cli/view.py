@@ -106,6 +106,8 @@ def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False)
     right = (
         f"up {duration(shot.time - shot.started_at)}" if running else f"as of {clock(shot.time)}"
     )
+    if running and shot.useful_after is not None:
+        right += f", useful after {shot.useful_after:.1f} s"
     gap = width - left.cell_len - len(right)
     lines = [Text.assemble(left, " " * gap if gap >= 2 else "  ", (right, "dim"))]
     lines.append(Text.assemble(("home ", "dim"), clean(shot.home)))
@@ -134,6 +136,8 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
     if bounded:
         lines[0].append("  ")
         lines[0].append(bar(shot.round, shot.rounds, min(30, width // 3), ascii_only), "green")
+    if any(notice.kind == "interval-lengthened" for notice in shot.notices):
+        lines[0].append(f"  one every {shot.interval_seconds:.1f} s", "yellow")
     change = change_percent(shot.validation, shot.alone)
     better = change is not None and change < 0
     lines.append(

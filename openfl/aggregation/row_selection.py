@@ -54,9 +54,10 @@ class RowSelector:
         self._turn = 0
         self._sent: dict[str, _Sent] = {}
 
-    def select(self, contribution: Contribution) -> Contribution:
-        """The part to send now. Nothing is remembered until `record` is told that it was sent."""
-        blocks = (self._select_block(block) for block in contribution.blocks)
+    def select(self, contribution: Contribution, rounds: int = 1) -> Contribution:
+        """The part to send now, of what so many `rounds` have changed: as many rows as each of them
+        would have sent. Nothing is remembered until `record` is told that it was sent."""
+        blocks = (self._select_block(block, rounds) for block in contribution.blocks)
         return Contribution(tuple(block for block in blocks if len(block)))
 
     def record(self, blocks: tuple[QuantizedBlock, ...]) -> None:
@@ -72,7 +73,7 @@ class RowSelector:
         """Everything will be sent again: a new epoch, a new group."""
         self._sent.clear()
 
-    def _select_block(self, block: RowBlock) -> RowBlock:
+    def _select_block(self, block: RowBlock, rounds: int) -> RowBlock:
         sent = self._sent.get(block.table)
         count = len(block)
         if sent is None or not len(sent.keys) or not count:
@@ -85,7 +86,7 @@ class RowSelector:
         score = _changes(block, sent, at)
         score[~known] = np.inf
         unsent = count - int(np.count_nonzero(known))
-        wanted = max(math.ceil(self._row_fraction * count), unsent)
+        wanted = max(math.ceil(min(1.0, rounds * self._row_fraction) * count), unsent)
         most = _lowest(-score, wanted)
         most &= score > self._settled
         turn = np.where(known, sent.turn[at], -1)

@@ -136,7 +136,7 @@ class TrainingConfig:
     interval_seconds: float = setting(
         2.0,
         "Time from the start of one round to the start of the next. Nodes never wait for each"
-        " other.",
+        " other. A node that cannot keep up takes longer, and says so.",
         unit="seconds",
         minimum=0.01,
         maximum=86_400,

@@ -162,6 +162,14 @@ class GossipConfig:
         minimum=0,
         maximum=1,
     )
+    target_publishers: int = setting(
+        48,
+        "About how many members publish in each round. In a larger group they take turns, so that"
+        " what a node receives does not grow with the group. 0: all publish every round.",
+        unit="members",
+        minimum=0,
+        maximum=65_536,
+    )
     max_members: int = setting(
         4_096,
         "Most members whose contributions are kept. More are refused and counted.",

@@ -90,6 +90,12 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
             "the first snapshot is merged, or there is none; a warning when members gave none",
             ("group", "members"),
         ),
+        _info(
+            "useful",
+            "a model that others taught is here, and judged on the node's own held-out data",
+            "validation",
+            "others",
+        ),
         _warning("not-joined", "learning alone, though a group was to be joined"),
         _info("joined-late", "no longer alone in its group"),
         _warning(
@@ -123,6 +129,16 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
     "Learning": (
         _info("round", "a round is over", "round", "validation", "members"),
         _info("rounds-done", "the last round is over"),
+        _warning(
+            "interval-lengthened",
+            "the load makes rounds come more slowly; told again when that changes much",
+            *("interval_seconds", "set_seconds", "cause"),
+        ),
+        _info(
+            "interval-restored",
+            "rounds come as they are set to again",
+            *("interval_seconds", "set_seconds"),
+        ),
         _warning("not-measured", "the held-out metric is not a finite number"),
         _warning("not-published", "what was learned in this round stays here, and why"),
         _info("privacy", "a release was paid for from the privacy budget", *_PRIVACY),

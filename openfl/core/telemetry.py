@@ -197,7 +197,8 @@ class Notice:
     """Something wrong with the node's situation, for as long as it lasts (an event is told once).
     `kind` is a stable word for scripts: `waiting` (nobody answers), `not-joined` (learning alone,
     though a group was to be joined), `deaf` (nothing is heard of connected members),
-    `duplicate-identity` (another node has this one's key), `not-invited` (the invitation is no
+    `duplicate-identity` (another node has this one's key), `interval-lengthened` (rounds come more
+    slowly than is set, for the load), `not-invited` (the invitation is no
     longer good), `not-saved` (the disk takes nothing), `other-version` (others run another protocol
     version). `text` is one line for people: what is the matter, what to do. `data` holds plain JSON
     values."""
@@ -275,6 +276,11 @@ class NodeSnapshot:
     """None while nobody else has told any, or what is learned has no names."""
     skipped_rows: int = 0
     """Of the data files: rows that cannot be used, left out because the owner said so."""
+    useful_after: float | None = None
+    """Seconds from `started_at` until the node had a model that others taught, and had judged it on
+    its own held-out data; None: not yet, or not in this run."""
+    interval_seconds: float = 0.0
+    """Between the beginnings of two rounds, as it is kept now; 0 when it is in no group."""
 
     @property
     def strangers(self) -> int:

@@ -28,6 +28,7 @@ from openfl.core.contribution import GroupId, PeerId
 from openfl.core.errors import RemoteError, RequestFailed
 from openfl.discovery.missed_peers import MISSED_SECONDS, MissedPeers
 from openfl.discovery.peer_exchange import PeerExchange
+from openfl.discovery.retries import EARLY_RETRY_SECONDS, Retries
 from openfl.network.base import Network, PeerAddress
 from openfl.wire.names import KEY_SECONDS, NETWORK_KEY, deltas_topic, group_key
 
@@ -52,18 +53,11 @@ FULL_INTERVAL_SECONDS = 60.0
 PROVIDE_INTERVAL_SECONDS = 600.0
 EARLY_PROVIDES = 3
 """Provides in quick succession after the start, while the peers closest to the key still arrive."""
-RETRY_MIN_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 LEARN_SECONDS = 5.0
 """Until the addresses of the members that are here are looked at again."""
-RETRY_MAX_SECONDS = 60.0
-RETRY_MISSED_SECONDS = 4.0
-"""Longest pause between tries of a peer that is missed. A try goes on for 8 s when nothing comes
-back, and TCP asks again within it: after a partition somebody gets through within five seconds."""
 MAX_NEARBY = 64
 """Peers of the LAN that are kept in mind; of more, the newest."""
-RETRY_JITTER = 0.25
-"""By which part a pause between tries may be shorter: nodes that lost the same peer at the same
-moment are not to come back to it at the same moment."""
 MAX_MISSED_DIALS = 4
 """Missed members tried at once: one that answers is enough to be one group again."""
 
@@ -95,23 +89,9 @@ class Absence:
     next_try: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Of the last dial: the `times`-th in a row. until: when to try again, on trio's clock."""
-
-    times: int
-    until: float
-    cause: str
-
-
 def no_answer(outcomes: Sequence[DialOutcome]) -> str:
     """The line for the owner when nobody could be reached: what was tried, and what came of it."""
     return "no bootstrap node answers: " + "; ".join(outcome.reason for outcome in outcomes)
-
-
-def retry_delay(failures: int, longest: float = RETRY_MAX_SECONDS) -> float:
-    """Seconds to leave a peer alone after `failures` (>= 1) failed dials in a row, at most."""
-    return float(min(longest, RETRY_MIN_SECONDS * 2.0 ** min(failures - 1, 16)))
 
 
 class Discovery:
@@ -138,7 +118,9 @@ class Discovery:
         self._dial_members = dial_members
         self._known: dict[PeerId, PeerAddress] = {}
         self._nearby: dict[PeerId, PeerAddress] = {}
-        self._failures: dict[PeerId, _Failure] = {}
+        self._retries = Retries((p.peer_id for p in self._bootstrap), rng)
+        self._somebody = trio.Event()
+        """Set once a dial has led to a connection."""
         self._alone_since: float | None = None
         self._missed = MissedPeers({peer.peer_id for peer in self._bootstrap})
         self._exchange = PeerExchange(network, lambda group_id: self.members(group_id))
@@ -155,7 +137,8 @@ class Discovery:
         if self._network.connected():
             return None
         awaited = self._bootstrap or tuple(self._known.values())
-        failures = [self._failures[p.peer_id] for p in awaited if p.peer_id in self._failures]
+        tried = [self._retries.failure(p.peer_id) for p in awaited]
+        failures = [failure for failure in tried if failure is not None]
         if not failures:
             return None
         causes = tuple(dict.fromkeys(failure.cause for failure in failures))
@@ -164,7 +147,7 @@ class Discovery:
 
     def unanswered(self) -> tuple[str, ...]:
         """For people: each bootstrap address, and what came of dialling it."""
-        tried = [(p, self._failures.get(p.peer_id)) for p in self._bootstrap]
+        tried = [(p, self._retries.failure(p.peer_id)) for p in self._bootstrap]
         return tuple(
             f"{DialOutcome(peer, False).address}: "
             + ("no answer yet" if failure is None else failure.cause)
@@ -269,7 +252,13 @@ class Discovery:
     async def _keep_searching(self, group_id: GroupId) -> None:
         interval = FIRST_INTERVAL_SECONDS
         while True:
-            await trio.sleep(interval * self._rng.uniform(0.7, 1.3))
+            met = self._somebody.is_set()
+            with trio.move_on_after(interval * self._rng.uniform(0.7, 1.3)):
+                if met:
+                    await trio.sleep_forever()
+                await self._somebody.wait()
+            if self._somebody.is_set() and not met:
+                interval = FIRST_INTERVAL_SECONDS  # until now there was nobody to ask
             await self._search_and_dial(group_id)
             enough = len(self.members(group_id)) >= self._dial_members
             if enough:
@@ -343,12 +332,15 @@ class Discovery:
         learned: frozenset[PeerId] = frozenset()
         learn_again = 0.0
         while True:
-            await trio.sleep(RETRY_MIN_SECONDS * self._rng.uniform(0.7, 1.3))
+            early = self._retries.is_early(trio.current_time())
+            pause = EARLY_RETRY_SECONDS if early else WATCH_SECONDS
+            await trio.sleep(pause * self._rng.uniform(0.7, 1.3))
             connected, members = self.members(None), self.members(group_id)
             now = trio.current_time()
             self._missed.look(connected, members, now)
             if connected:
                 self._alone_since = None
+                self._retries.connected()
             elif self._alone_since is None:
                 self._alone_since = now
             if members != learned or now >= learn_again:
@@ -394,13 +386,11 @@ class Discovery:
             except RemoteError as error:
                 reason = cause = str(error)
         if reason:
-            failures, now = self._failure_count(peer) + 1, trio.current_time()
-            longest = RETRY_MISSED_SECONDS if self._is_missed(peer, now) else RETRY_MAX_SECONDS
-            pause = retry_delay(failures, longest) * self._rng.uniform(1.0 - RETRY_JITTER, 1.0)
-            self._failures[peer.peer_id] = _Failure(failures, now + pause, cause)
-            self._forget_old_failures()
+            now = trio.current_time()
+            self._retries.failed(peer.peer_id, cause, self._is_missed(peer, now), now)
         else:
-            self._failures.pop(peer.peer_id, None)
+            self._retries.succeeded(peer.peer_id)
+            self._somebody.set()
             self._learn(peer)
         outcomes.append(DialOutcome(peer, not reason, reason))
 
@@ -410,16 +400,10 @@ class Discovery:
         return alone or peer.peer_id in self._missed.missed(now)
 
     def _may_dial(self, peer: PeerAddress) -> bool:
-        failure = self._failures.get(peer.peer_id)
-        return failure is None or trio.current_time() >= failure.until
+        return self._retries.is_due(peer.peer_id, trio.current_time())
 
     def _failure_count(self, peer: PeerAddress) -> int:
-        failure = self._failures.get(peer.peer_id)
-        return 0 if failure is None else failure.times
-
-    def _forget_old_failures(self) -> None:
-        while len(self._failures) > MAX_CANDIDATES:
-            del self._failures[next(iter(self._failures))]
+        return self._retries.times(peer.peer_id)
 
     def _learn(self, peer: PeerAddress) -> None:
         if peer.peer_id == self._network.peer_id or not peer.multiaddrs:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
+from itertools import islice
 
 from openfl.aggregation.replica import MergeKind, MergeResult, Replica
 from openfl.aggregation.version_vector import NOTHING, Version
@@ -21,18 +22,21 @@ from openfl.group.checks import Checks
 from openfl.group.identity_watch import IdentityWatch
 from openfl.group.missing_deltas import MissingDeltas
 from openfl.group.roster import Roster
+from openfl.group.settled_versions import SettledVersions
 from openfl.network.base import Verdict
 from openfl.wire import messages as wire
 
 MAX_ANNOUNCED = 1024
+SETTLED_SECONDS = 3.0
+"""Who lacks what this member has had for less lacks nothing yet: it may be on its way."""
 MAX_HEARSAY = 64
 """Members known by the word of others alone."""
 
 
 class Agreement(Enum):
     """How what a heartbeat says agrees with what this member has. LACKS: its sender lacks
-    something. SAME: the sender has the same and has heard of this member lately, so that it says
-    what this one would say. OTHER: neither."""
+    something that it should have got by now. SAME: the sender has the same and has heard of this
+    member lately, so that it says what this one would say. OTHER: neither."""
 
     LACKS = "lacks"
     SAME = "same"
@@ -65,7 +69,10 @@ class DeltaReceiver:
         self._on_merged = merged
         self._gone: dict[PeerId, int] = {}
         """author -> epoch that it left in, though some member still counts it: to be told."""
+        self._changed: dict[PeerId, float] = {}
+        """author -> when something of it was last merged; in that order."""
         self._hearsay: set[PeerId] = set()
+        self._settled = SettledVersions(SETTLED_SECONDS)
         self._announced: OrderedDict[tuple[PeerId, int, int], bytes] = OrderedDict()
         """(author, epoch, seqno) -> the digest its author signed, until it is pulled."""
 
@@ -84,7 +91,9 @@ class DeltaReceiver:
         version = self._replica.version_of(author)
         if version.epoch == delta.epoch and version.seqno < delta.seqno:
             # Something before it is missing.
-            self._missing.notice(author, delta.epoch, delta.seqno, event.relayed_by, now)
+            self._missing.notice(
+                author, delta.epoch, delta.seqno, event.relayed_by, now, overtaken=True
+            )
         else:
             self._missing.close(author, version.epoch, version.seqno)
         if result.kind is MergeKind.MERGED:
@@ -153,7 +162,7 @@ class DeltaReceiver:
             counted = 0 < heard.seqno < wire.GONE
             if counted and self._replica.has_left(heard.author, heard.epoch):
                 self._gone[heard.author] = heard.epoch
-        ours = self._replica.version_vector()
+        ours = self._settled.at(self._replica.version_vector(), now)
         if len(message.versions) + 1 < message.members:
             # Only a part of what it has: what is not named is not lacking.
             ours = {peer: version for peer, version in ours.items() if peer in theirs}
@@ -166,6 +175,10 @@ class DeltaReceiver:
         """author -> epoch that it left in, where some member still counts it; each once."""
         gone, self._gone = self._gone, {}
         return gone
+
+    def latest(self, count: int) -> list[PeerId]:
+        """The authors of whom something was merged last, latest first; at most `count`."""
+        return list(islice(reversed(self._changed), count))
 
     # --- from answers -----------------------------------------------------------------------------
 
@@ -248,6 +261,10 @@ class DeltaReceiver:
         effects: list[ev.Effect] = []
         if result.kind is MergeKind.MERGED:
             self.deltas_merged += 1
+            self._changed.pop(author, None)
+            self._changed[author] = now
+            if len(self._changed) > self._replica.limits.max_members:
+                del self._changed[next(iter(self._changed))]
             self._on_merged(author)
         elif result.kind is MergeKind.REFUSED:
             self._count(f"refused-{result.reason}")
@@ -301,7 +318,7 @@ class DeltaReceiver:
         if len(self._hearsay) >= MAX_HEARSAY:
             for peer in list(self._hearsay):
                 entry = self._roster.get(peer)
-                if entry is None or not self._roster.is_present(entry, now):
+                if entry is None or not self._roster.is_present(peer, entry, now):
                     self._hearsay.discard(peer)
                     self._roster.forget(peer)
         if len(self._hearsay) >= MAX_HEARSAY:

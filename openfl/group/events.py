@@ -106,6 +106,25 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """How the node has fared since the last one. behind_seconds: how old what has come and is not
+    handled may be now; most_behind_seconds: at most, meanwhile; waiting: frames that wait for a
+    peer to take them, of the median peer."""
+
+    behind_seconds: float
+    most_behind_seconds: float
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """For so many seconds until now the node handled nothing (stopped, suspended, or one long piece
+    of work): what others said meanwhile waits unread."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveRequested:
     """Leave the group for good: withdraw this member's influence."""
 
@@ -121,6 +140,8 @@ Event = (
     | TrainingFinished
     | EvaluationFinished
     | TimerFired
+    | LoadMeasured
+    | Stalled
     | LeaveRequested
 )
 

@@ -89,6 +89,8 @@ class Fetcher:
         self._open: dict[int, _Snapshot | _Pull] = {}
         self._next_token = 1
         self._page_bytes = settings.snapshot_page_bytes
+        self.patience = 1.0
+        """How many times as long to wait for an answer as is set: who is asked may be as loaded."""
 
     @property
     def fetching_snapshot(self) -> bool:
@@ -195,7 +197,7 @@ class Fetcher:
             protocol,
             payload,
             wire.LIMITS.max_answer_bytes,
-            self._settings.request_timeout_seconds,
+            self._settings.request_timeout_seconds * self.patience,
         )
 
     def _adapt_page(self, answered: bool) -> None:

@@ -18,9 +18,16 @@ from openfl.group.roster import Roster
 from openfl.group.screening import Screening
 from openfl.wire import messages as wire
 
+OPINION_STEPS = (-2.0, -0.75, 2.0)
+"""A z that passes one of these is news to the other judges: see `MemberJudge`'s settings."""
+MAX_NAMED = 64
+"""Versions in one heartbeat: most of them those that changed last, which is where something is
+missing if anywhere, the others any. So heartbeats do not grow with the group."""
+NAMED_AS_LATEST = 48
+
 
 class HeartbeatWriter:
-    """`me`: the member that speaks. `rng` picks whom to name when not all fit into one message."""
+    """`me`: the member that speaks. `rng` picks whom to name when that is not everybody."""
 
     def __init__(
         self,
@@ -41,13 +48,35 @@ class HeartbeatWriter:
         self._screening = screening
         self._admission = admission
         self._rng = rng
+        self._told: dict[PeerId, int] = {}
+        """member -> how many of `OPINION_STEPS` the last z told of it passed."""
 
-    def write(self, round_number: int, fit: Evaluation | None, now: float) -> wire.Heartbeat:
-        """The heartbeat of this moment. Whoever left is named once, then others may ask."""
+    @property
+    def has_opinions_to_tell(self) -> bool:
+        """Whether what others were told of members' influence is not so any more."""
+        return any(
+            _step(opinion) != self._told.get(state.peer_id)
+            for state in self._replica.members()
+            if state.peer_id != self._me
+            and (opinion := self._screening.opinion(state.peer_id)) is not None
+        )
+
+    def write(
+        self, round_number: int, fit: Evaluation | None, now: float, *, brief: bool = False
+    ) -> wire.Heartbeat:
+        """The heartbeat of this moment. Whoever left is named once, then others may ask. `brief`:
+        beside those nobody is named."""
         gone = self._delta_receiver.take_gone()
-        versions = [v for v in self._heard_versions(now) if v.author not in gone]
+        heard = [] if brief else self._heard_versions(now)
+        versions = self._as_many_as_fit([v for v in heard if v.author not in gone])
         unheard = wire.LIMITS.max_age_seconds
         versions += [wire.HeardVersion(p, e, wire.GONE, unheard) for p, e in gone.items()]
+        members = {version.author for version in heard}
+        if not brief:
+            self._told = {peer: step for peer, step in self._told.items() if peer in members}
+        for version in versions:
+            if version.opinion is not None:
+                self._told[version.author] = _step(version.opinion)
         return wire.Heartbeat(
             epoch=self._publisher.epoch,
             seqno=self._publisher.seqno,
@@ -55,7 +84,7 @@ class HeartbeatWriter:
             examples=self._publisher.examples,
             fit=fit,
             members=self._replica.member_count,
-            versions=self._as_many_as_fit(versions),
+            versions=tuple(versions[-wire.LIMITS.max_heartbeat_versions :]),
             replica=self._replica.digest(),
             invitation=self._admission.own,
         )
@@ -82,10 +111,16 @@ class HeartbeatWriter:
                 versions.append(wire.HeardVersion(peer, entry.epoch, 0, age))
         return versions
 
-    def _as_many_as_fit(self, versions: list[wire.HeardVersion]) -> tuple[wire.HeardVersion, ...]:
-        most = wire.LIMITS.max_heartbeat_versions
-        if len(versions) > most:
-            # A different part each time: sooner or later every member is named.
-            picked = self._rng.choice(len(versions), most, replace=False)
-            versions = [versions[i] for i in sorted(picked)]
-        return tuple(versions)
+    def _as_many_as_fit(self, versions: list[wire.HeardVersion]) -> list[wire.HeardVersion]:
+        if len(versions) <= MAX_NAMED:
+            return versions
+        latest = set(self._delta_receiver.latest(NAMED_AS_LATEST))
+        named = [version for version in versions if version.author in latest]
+        others = [version for version in versions if version.author not in latest]
+        # A different part each time: sooner or later every member is named.
+        picked = self._rng.choice(len(others), MAX_NAMED - len(named), replace=False)
+        return named + [others[i] for i in sorted(picked)]
+
+
+def _step(opinion: float) -> int:
+    return sum(opinion >= step for step in OPINION_STEPS)

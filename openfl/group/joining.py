@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from openfl.aggregation.replica import Replica
-from openfl.core.contribution import PeerId
+from openfl.core.contribution import Evaluation, PeerId
 from openfl.group import events as ev
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 
@@ -38,6 +38,36 @@ class Joined:
     how: str
 
 
+class FirstJudgement:
+    """Tells the owner, once, what the group's model is worth to this member: when one that others
+    have contributed to was first judged on this member's own held-out data."""
+
+    def __init__(self, replica: Replica, me: PeerId) -> None:
+        self._replica = replica
+        self._me = me
+        self._judging: int | None = None
+        """How many others have a part in the model that is being judged."""
+        self._told = False
+
+    def begins(self, effects: list[ev.Effect]) -> None:
+        """To be called with effects as soon as they are ordered: some train or evaluate."""
+        if not self._told and any(isinstance(e, ev.Train | ev.Evaluate) for e in effects):
+            authors = {state.peer_id for state in self._replica.members()}
+            self._judging = len(authors - {self._me})
+
+    def ended(self, validation: Evaluation | None) -> list[ev.Effect]:
+        """What was judged last has come out as this; None: there is nothing to judge by."""
+        others, self._judging = self._judging, None
+        if self._told or not others:
+            return []
+        self._told = True
+        text = f"this node has a model that {others} other{'' if others == 1 else 's'} taught"
+        if validation is not None:
+            text += f": {validation.metric} {validation.value:.4f} on data it never saw"
+        value = None if validation is None else validation.value
+        return [ev.Tell("info", "useful", text, {"validation": value, "others": others})]
+
+
 class Joining:
     """Asked by the session as long as it is joining; it changes nothing but itself."""
 
@@ -53,6 +83,11 @@ class Joining:
         self._as_new: set[PeerId] = set()
         """Members whose snapshot was empty: they have just come themselves."""
         self._retry_at = 0.0
+        self._taught_at: float | None = None
+
+    def has_just_come(self, now: float) -> bool:
+        """Whether it is now that this member joins, with a snapshot of what others have learned."""
+        return self._taught_at == now
 
     def next_wake(self, reachable: frozenset[PeerId]) -> float:
         """When `advance` may have something to do though nothing was heard."""
@@ -95,6 +130,7 @@ class Joining:
         if not self._replica.member_count:
             self._as_new.add(peer)
             return None
+        self._taught_at = now
         self._fetcher.give_up_snapshots()
         return Joined("info", self._snapshot_text(peer))
 

@@ -16,8 +16,10 @@ import numpy as np
 
 from openfl.core.contribution import PeerId
 
-FIRST_PAUSE_SECONDS = 0.15
+UNDER_WAY_SECONDS = 1.0
 """What a heartbeat shows to be missing is often on its way by gossip already: wait a little."""
+OVERTAKEN_SECONDS = 0.5
+"""What an author published before what just came from it is more likely lost."""
 RETRY_PAUSE_SECONDS = 0.5
 MAX_ATTEMPTS = 6
 GIVE_UP_SECONDS = 60.0
@@ -87,8 +89,10 @@ class MissingDeltas:
         source: PeerId,
         now: float,
         announced: bool = False,
+        overtaken: bool = False,
     ) -> None:
-        """`source` says that the author has published up to (epoch, seqno)."""
+        """`source` says that the author has published up to (epoch, seqno). announced: gossip will
+        not bring it. overtaken: it has brought what the author published later."""
         wanted = self._missing.get(author)
         if wanted is None:
             if len(self._missing) >= self._max_authors:
@@ -96,9 +100,8 @@ class MissingDeltas:
                 self.forget(next((w.author for w in self._missing.values() if w.given_up), None))
             if len(self._missing) >= self._max_authors:
                 self._missing.popitem(last=False)
-            pause = FIRST_PAUSE_SECONDS * (0.5 + float(self._rng.random()))
-            if announced:
-                pause = 0.0  # gossip will not bring it
+            pause = OVERTAKEN_SECONDS if overtaken else UNDER_WAY_SECONDS
+            pause *= 0.0 if announced else 0.5 + float(self._rng.random())
             self._missing[author] = MissingDelta(author, epoch, seqno, [source], now + pause)
             return
         if (epoch, seqno) > (wanted.epoch, wanted.seqno):

@@ -98,6 +98,8 @@ EVENTS: Mapping[type[ev.Event], EventRow] = MappingProxyType(
         ev.TrainingFinished: EventRow(("learning",)),
         ev.EvaluationFinished: EventRow(("waiting", "learning", "done", "left")),
         ev.TimerFired: EventRow(_MEMBER),
+        ev.LoadMeasured: EventRow(_MEMBER),
+        ev.Stalled: EventRow(_MEMBER),
         ev.LeaveRequested: EventRow(_MEMBER),
     }
 )

@@ -43,6 +43,10 @@ class Presence:
         """How many members are here, this one included."""
         return sum(1 for _ in self._roster.present(now))
 
+    def hears_others(self, now: float) -> bool:
+        """Whether any other member was heard of lately; that one is connected does not count."""
+        return self._roster.hears(self._me, now)
+
     def news(self, now: float) -> list[ev.Effect]:
         """Who came and who fell silent since the last call."""
         # Alive, though it may have published nothing for long: newcomers must not think it expired.

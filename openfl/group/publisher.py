@@ -46,12 +46,17 @@ class Publisher:
         self._inline_limit_bytes = inline_limit_bytes
 
     def publish(
-        self, contribution: Contribution, round_number: int, fit: Evaluation | None, now: float
+        self,
+        contribution: Contribution,
+        round_number: int,
+        fit: Evaluation | None,
+        now: float,
+        rounds: int = 1,
     ) -> tuple[list[wire.GossipPayload], str | None]:
-        """Sign and merge what is worth sending of `contribution`: (messages, None), or with the
-        reason why the rest was not published."""
+        """Sign and merge what is worth sending of `contribution`, the outcome of so many `rounds`:
+        (messages, None), or with the reason why the rest was not published."""
         charter = self._replica.charter
-        chosen = self._selector.select(contribution)
+        chosen = self._selector.select(contribution, rounds)
         blocks = tuple(
             quantize(block, charter.table(block.table), self._rng) for block in chosen.blocks
         )

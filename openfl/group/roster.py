@@ -13,12 +13,17 @@ from dataclasses import dataclass
 
 from openfl.core.contribution import Evaluation, PeerId
 
+CONNECTED_PATIENCE = 3.0
+"""How many times as much silence is borne of a member whose connection answers."""
+
 
 @dataclass(slots=True)
 class RosterEntry:
-    """`heard_at` is on the caller's clock; a relayed word counts with its age."""
+    """`heard_at` is on the caller's clock; a relayed word counts with its age. `excused_at`: what
+    `Roster.excuse` had added up to by then."""
 
     heard_at: float
+    excused_at: float = 0.0
     epoch: int = 0
     round: int = 0
     fit: float | None = None
@@ -39,7 +44,12 @@ class Roster:
 
     def __init__(self, presence_seconds: float, max_members: int) -> None:
         self.presence_seconds = presence_seconds
-        """Silence after which a member counts as away."""
+        """Silence after which a member counts as away, when nothing excuses it."""
+        self.patience = 1.0
+        """How many times as much silence is borne: this node, and others, are loaded."""
+        self.connected: frozenset[PeerId] = frozenset()
+        """Members whose connection to this node answers."""
+        self._excused = 0.0
         self._max_members = max_members
         self._entries: dict[PeerId, RosterEntry] = {}
 
@@ -53,9 +63,14 @@ class Roster:
                 if self._entries[oldest].heard_at >= heard_at:
                     return RosterEntry(heard_at)
                 del self._entries[oldest]
-            entry = self._entries[peer] = RosterEntry(heard_at)
-        entry.heard_at = max(entry.heard_at, heard_at)
+            entry = self._entries[peer] = RosterEntry(heard_at, self._excused)
+        if heard_at >= entry.heard_at:
+            entry.heard_at, entry.excused_at = heard_at, self._excused
         return entry
+
+    def excuse(self, seconds: float) -> None:
+        """This node has heard nobody for so long, by its own fault: nobody was silent meanwhile."""
+        self._excused += max(0.0, seconds)
 
     def said(
         self,
@@ -78,21 +93,39 @@ class Roster:
         """What is known of a member; None when nothing is."""
         return self._entries.get(peer)
 
-    def is_present(self, entry: RosterEntry, now: float) -> bool:
-        """Whether the member was heard of within the presence window."""
-        return now - entry.heard_at <= self.presence_seconds
+    def is_present(self, peer: PeerId, entry: RosterEntry, now: float) -> bool:
+        """Whether the member counts as here: heard of lately, or, if it was here already, not so
+        long ago while its connection answers. A loaded member speaks late, and what it says may
+        wait on the way."""
+        window = self.presence_seconds * self.patience
+        if entry.present and peer in self.connected:
+            window *= CONNECTED_PATIENCE
+        return self._silence(entry, now) <= window
+
+    def hears(self, besides: PeerId, now: float) -> bool:
+        """Whether anybody `besides` this one was heard of lately."""
+        window = self.presence_seconds * self.patience
+        return any(
+            self._silence(entry, now) <= window
+            for peer, entry in self._entries.items()
+            if peer != besides
+        )
+
+    def _silence(self, entry: RosterEntry, now: float) -> float:
+        """Seconds for which the member was silent while this node listened."""
+        return now - entry.heard_at - (self._excused - entry.excused_at)
 
     def present(self, now: float) -> Iterator[tuple[PeerId, RosterEntry]]:
         """Members heard of within the presence window."""
         for peer, entry in self._entries.items():
-            if self.is_present(entry, now):
+            if self.is_present(peer, entry, now):
                 yield peer, entry
 
     def changes(self, now: float) -> tuple[list[PeerId], list[PeerId]]:
         """(arrived, gone quiet) since the last call."""
         arrived, gone = [], []
         for peer, entry in self._entries.items():
-            here = self.is_present(entry, now)
+            here = self.is_present(peer, entry, now)
             if here and not entry.present:
                 arrived.append(peer)
             elif entry.present and not here:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from openfl.core.contribution import Contribution, Evaluation
 from openfl.group import events as ev
+from openfl.group.lottery import Lottery
+from openfl.group.pace import Pace
 from openfl.group.publisher import Publisher
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings, SessionStart
@@ -24,19 +26,23 @@ MAX_HISTORY = 240
 FEW_HELD_OUT = 10
 """Fewer held-out examples than that are said to be few."""
 ROUND_JITTER = 0.1
-"""Part of the interval by which a round may come earlier or later."""
+"""Part of the interval by which a round may come earlier or later: members that train at different
+moments are to go on doing so."""
 
 
 class Rounds:
-    """See the module's text. `start`: where the counting begins or goes on."""
+    """See the module's text. `pace`: how long the interval is now. `start`: where the counting
+    begins or goes on."""
 
     def __init__(
         self,
         screening: Screening,
         publisher: Publisher,
+        pace: Pace,
         settings: SessionSettings,
         rng: np.random.Generator,
         start: SessionStart,
+        lottery: Lottery,
     ) -> None:
         """No round is scheduled yet: see `schedule_first`."""
         self.round = start.round
@@ -55,9 +61,17 @@ class Rounds:
         """A `Train` or `Evaluate` is under way."""
         self._screening = screening
         self._publisher = publisher
+        self._pace = pace
         self._settings = settings
         self._rng = rng
-        self._next_at = float("inf")
+        self._due_in = float("inf")
+        """Intervals from `_as_of` to the next round. Kept as a part of the interval: when that
+        grows, members that waited for different moments go on to do so, spread over the new one."""
+        self._as_of = 0.0
+        self._began_at = 0.0
+        self._part = 1.0
+        """Of the interval, after which the next round follows the one that begins."""
+        self._lottery = lottery
         self._met_strangers = False
         """Whether new members were judged since the last round."""
         self._evaluated: object | None = None
@@ -69,24 +83,36 @@ class Rounds:
     @property
     def next_wake(self) -> float:
         """When the next round is due; never while one is under way or none has been scheduled."""
-        return float("inf") if self.busy else self._next_at
+        return float("inf") if self.busy else self._due_at
+
+    @property
+    def _due_at(self) -> float:
+        return self._as_of + self._due_in * self._pace.interval
 
     @property
     def told_fit(self) -> Evaluation | None:
         """What others may know of how well the model fits this member's data."""
         return self.validation if self._settings.tells_fit else None
 
-    def schedule_first(self, now: float, members: int) -> None:
-        """Rounds begin; `members` are present, this one included."""
+    def schedule_first(self, now: float, members: int, *, at_once: bool = False) -> None:
+        """Rounds begin; `members` are present, this one included. at_once: the first does, for the
+        model is as good as it gets; the second then comes after part of the interval."""
         # Members that train at different moments build on each other's latest work; in lockstep
         # all would build on the same old model and need about twice the rounds.
-        alone = members < 2
-        wait = 0.0 if alone else float(self._rng.random()) * self._settings.interval_seconds
-        self._next_at = now + wait
+        part = 0.0 if members < 2 else float(self._rng.random())
+        self._as_of = now
+        self._due_in = 0.0 if at_once else part
+        if at_once:
+            self._part = part or 1.0
+
+    def interval_changes(self, now: float) -> None:
+        """To be called before the interval of `pace` changes."""
+        self._due_in -= (now - self._as_of) / self._pace.interval
+        self._as_of = now
 
     def advance(self, now: float) -> list[ev.Effect]:
         """Begin the next round if it is due."""
-        if self.busy or now < self._next_at:
+        if self.busy or now < self._due_at:
             return []
         if not self.done and not self._met_strangers:
             # Whoever has not been judged yet is, before anything is learned from it: what one bad
@@ -96,10 +122,13 @@ class Rounds:
                 return self.evaluate()
         self._met_strangers = False
         jitter = 1 + ROUND_JITTER * (2 * float(self._rng.random()) - 1)
-        self._next_at = now + self._settings.interval_seconds * jitter
+        self._due_in = jitter * self._part
+        self._part = 1.0
+        self._as_of = now
         if self.done:
             return [] if self._screening.model() is self._evaluated else self.evaluate()
         self.busy = True
+        self._began_at = now
         model, case = self._screening.look()
         self._evaluated = model
         return [ev.Train(self.round + 1, model, case), *self._screening.news()]
@@ -118,12 +147,15 @@ class Rounds:
         return self._note(event.validation, event.losses)
 
     def trained(self, event: ev.TrainingFinished, members: int, now: float) -> list[ev.Effect]:
-        """What came of a `Train`: the round is done, and told to the group."""
+        """What came of a `Train`: the round is done, and told to the group when it is this
+        member's turn. `members`: present ones, this one included."""
         self.busy = False
         self.round += 1
-        effects = self._note(event.validation, event.losses)
+        effects = self._pace.trained(now - self._began_at, now)
+        effects += self._note(event.validation, event.losses)
         self._screening.judged(event.influence)
-        effects += self._publish(event.contribution, now)
+        if self._lottery.draws(members) or self.round == self.last_round:
+            effects += self._publish(event.contribution, self._lottery.published(), now)
         effects.append(
             ev.Tell(
                 "info",
@@ -143,8 +175,10 @@ class Rounds:
             effects.append(ev.Tell("info", "rounds-done", text))
         return effects
 
-    def _publish(self, contribution: Contribution, now: float) -> list[ev.Effect]:
-        messages, problem = self._publisher.publish(contribution, self.round, self.told_fit, now)
+    def _publish(self, contribution: Contribution, rounds: int, now: float) -> list[ev.Effect]:
+        messages, problem = self._publisher.publish(
+            contribution, self.round, self.told_fit, now, rounds
+        )
         effects: list[ev.Effect] = [ev.Publish(wire.encode_gossip(message)) for message in messages]
         if problem is not None:
             effects.append(ev.Tell("warning", "not-published", f"not published: {problem}"))

@@ -33,8 +33,10 @@ from openfl.group.delta_receiver import DeltaReceiver
 from openfl.group.fetcher import Fetcher, SnapshotEnd
 from openfl.group.heartbeat import HeartbeatWriter
 from openfl.group.identity_watch import IdentityWatch
-from openfl.group.joining import Joined, Joining
+from openfl.group.joining import FirstJudgement, Joined, Joining
+from openfl.group.lottery import Lottery
 from openfl.group.missing_deltas import MissingDeltas
+from openfl.group.pace import Pace
 from openfl.group.phases import PhaseTracker
 from openfl.group.presence import Presence
 from openfl.group.publisher import Publisher
@@ -44,6 +46,7 @@ from openfl.group.rounds import Rounds
 from openfl.group.screening import Screening
 from openfl.group.settings import SessionSettings, SessionStart
 from openfl.group.silence import Silence
+from openfl.group.tempo import Tempo
 from openfl.group.topic_handler import TopicHandler
 from openfl.group.trickle import Trickle
 from openfl.group.upkeep import Upkeep
@@ -131,7 +134,15 @@ class GroupSession:
             replica, self._delta_receiver, self._missing, settings, self.count, self.admission
         )
         self._joining = Joining(replica, self._fetcher, rng)
-        self._rounds = Rounds(self._screening, self._publisher, settings, rng, start)
+        self._first_judgement = FirstJudgement(replica, self.me)
+        self._pace = Pace(settings.interval_seconds)
+        lottery = Lottery(self.me, settings.target_publishers)
+        self._rounds = Rounds(
+            self._screening, self._publisher, self._pace, settings, rng, start, lottery
+        )
+        self._tempo = Tempo(
+            self._pace, self._heartbeat, self._roster, self._fetcher, self._silence, settings
+        )
         self._writer = HeartbeatWriter(
             self.me,
             replica,
@@ -200,9 +211,18 @@ class GroupSession:
             case ev.TrainingFinished():
                 return self._on_trained(event, now)
             case ev.EvaluationFinished():
-                return [*self._rounds.evaluated(event), *self._advance(now)]
+                effects = self._rounds.evaluated(event)
+                effects += self._first_judgement.ended(self.validation)
+                return [*effects, *self._advance(now)]
             case ev.TimerFired():
                 return self._on_timer(now)
+            case ev.LoadMeasured():
+                self._rounds.interval_changes(now)
+                news = self._tempo.measured(event, now, rounds=self._phases.row.rounds)
+                return [*news, *self._advance(now)]
+            case ev.Stalled():
+                self._tempo.stalled(event.seconds)
+                return []
             case ev.LeaveRequested():
                 return self._on_leave()
 
@@ -244,6 +264,11 @@ class GroupSession:
     def last_round(self) -> int:
         """The round after which this session is done; 0: it goes on until it is stopped."""
         return self._rounds.last_round
+
+    @property
+    def interval_seconds(self) -> float:
+        """Between the beginnings of two rounds, as it is kept now; see `Pace`."""
+        return self._pace.kept
 
     @property
     def validation(self) -> Evaluation | None:
@@ -319,6 +344,7 @@ class GroupSession:
             self._begin_rounds_if_ready(now)
         if self._phases.row.rounds:
             effects += self._rounds.advance(now)
+        self._first_judgement.begins(effects)
         return effects
 
     def _on_joined(self, joined: Joined, now: float) -> list[ev.Effect]:
@@ -328,6 +354,7 @@ class GroupSession:
         if self.replica.member_count and not self._rounds.busy:
             # What the group is worth to us, before any training.
             effects += self._rounds.evaluate()
+            self._first_judgement.begins(effects)
         members = self.replica.member_count
         return [
             *effects,
@@ -344,7 +371,7 @@ class GroupSession:
         members = self._presence.count(now)
         if self.settings.auto_start and members >= self.settings.wait_for_members:
             self._phases.follow("enough-members")
-            self._rounds.schedule_first(now, members)
+            self._rounds.schedule_first(now, members, at_once=self._joining.has_just_come(now))
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -375,19 +402,27 @@ class GroupSession:
             # Whoever is new here may be the only way to a part of the group that was cut off.
             self._heartbeat.reset(now)
             self._missing.sources_changed(now)
-        self._reachable = peers
+        self._reachable = self._roster.connected = peers
         return self._advance(now)
 
     def _on_trained(self, event: ev.TrainingFinished, now: float) -> list[ev.Effect]:
-        effects = self._rounds.trained(event, self._presence.count(now), now)
+        effects = self._rounds.trained(event, self._count(now), now)
+        if any(isinstance(effect, ev.Publish) for effect in effects):
+            self._heartbeat.known_until(now + self._roster.presence_seconds / 4)
+        effects += self._first_judgement.ended(self.validation)
         if self._rounds.done:
             self._phases.follow("rounds-done")
+        if self._writer.has_opinions_to_tell:
+            self._heartbeat.has_news(now)
         return effects + self._advance(now)
 
     def _on_timer(self, now: float) -> list[ev.Effect]:
         effects: list[ev.Effect] = []
+        self._tempo.group_of(self._count(now))
         if self._heartbeat.fire(now):
-            heartbeat = self._writer.write(self.round, self._rounds.told_fit, now)
+            heartbeat = self._writer.write(
+                self.round, self._rounds.told_fit, now, brief=self._heartbeat.covered
+            )
             effects.append(ev.Publish(wire.encode_gossip(heartbeat)))
         if self._upkeep.next_wake <= now and self._phases.row.joined:
             # Of a closed group anybody may listen to what is said, but only members are heard.
@@ -395,6 +430,9 @@ class GroupSession:
             effects += self._silence.advance(members, now)
         effects += self._upkeep.advance(now, keep=self._phases.row.keeps)
         return [*effects, *self._pull(now), *self._advance(now)]
+
+    def _count(self, now: float) -> int:
+        return max(self._presence.count(now), self.settings.assumed_members)
 
     def _on_leave(self) -> list[ev.Effect]:
         self._phases.leave()

@@ -27,6 +27,10 @@ class SessionSettings:
     inline_limit_bytes: int = 65_536
     row_fraction: float = 0.5
     refresh_fraction: float = 0.1
+    target_publishers: int = 0
+    """About how many members of a large group publish in each round; 0: all."""
+    assumed_members: int = 0
+    """So many count as present at least; for drivers that tell of members in another way."""
     snapshot_page_bytes: int = 512 << 10
     tells_fit: bool = True
     request_timeout_seconds: float = 5.0

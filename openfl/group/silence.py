@@ -36,9 +36,19 @@ class Silence:
         self._missing = missing
         self._patience_seconds = patience_seconds
         self._connected_since: float | None = None
+        self._patience = 1.0
         self._told = False
         self._next_ask = 0.0
         self._turns = 0
+
+    def stretch(self, factor: float) -> None:
+        """Wait `factor` times as long from now on: this node is loaded."""
+        self._patience = factor
+
+    def excuse(self, seconds: float) -> None:
+        """This node listened to nobody for so long."""
+        if self._connected_since is not None:
+            self._connected_since += seconds
 
     def advance(self, reachable: frozenset[PeerId], now: float) -> list[ev.Effect]:
         """Compare who is connected with who is heard. `reachable`: members connected now. To be
@@ -47,10 +57,10 @@ class Silence:
             self._connected_since = None
         elif self._connected_since is None:
             self._connected_since = now
-        if self._connected_since is None or self._presence.count(now) > 1:
+        if self._connected_since is None or self._presence.hears_others(now):
             was_told, self._told = self._told, False
             return [ev.Tell("info", OVER, "members are heard again")] if was_told else []
-        if now - self._connected_since < self._patience_seconds:
+        if now - self._connected_since < self._patience_seconds * self._patience:
             return []
         if now >= self._next_ask:
             self._next_ask = now + ASK_SECONDS

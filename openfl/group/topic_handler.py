@@ -97,7 +97,9 @@ class TopicHandler:
             case Agreement.SAME:
                 self._heartbeat.hear_consistent()
             case Agreement.LACKS:
-                self._heartbeat.reset(now)  # it lacks what we have: tell it soon
+                self._heartbeat.hear_lacking(now)  # what we have: tell it soon
+            case Agreement.OTHER:
+                self._heartbeat.hear_other()
         return ev.Judge(Verdict.ACCEPT)
 
 

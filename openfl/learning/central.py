@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from openfl.core.contribution import MAX_PRECISION, Charter, Contribution, Evaluation, RowBlock
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.task import LearningTask
+
+LEAST_GAIN = 1e-4
+"""The part of the validation metric below which a gain is not worth the rounds it takes."""
 
 
 def merge(charter: Charter, contributions: Iterable[Contribution]) -> DenseModel:
@@ -47,6 +51,15 @@ def _merge_table(charter: Charter, name: str, blocks: list[RowBlock]) -> DenseTa
     return DenseTable(keys, rows.astype(np.float32), evidence)
 
 
+@runtime_checkable
+class StartsAlone(Protocol):
+    """What a `LearningTask` may offer for training alone, where nobody else starts elsewhere."""
+
+    def first_guess(self) -> DenseModel:
+        """A model to start from, of this node's data."""
+        ...
+
+
 class SoloModel:
     """A model with one member. Each `step` is one round; a caller may stop between any two."""
 
@@ -54,6 +67,8 @@ class SoloModel:
         self._task = task
         self._rng = rng
         self.model = DenseModel.empty(task.charter)
+        if isinstance(task, StartsAlone):
+            self.model = task.first_guess()
         self.rounds = 0
 
     def step(self) -> DenseModel:
@@ -81,7 +96,8 @@ def train_alone(
     max_rounds: int = 30,
     patience: int = 3,
 ) -> SoloResult:
-    """Rounds until validation has not improved for `patience` rounds, or `max_rounds` are done.
+    """Rounds until validation has hardly improved for `patience` rounds (by less than `LEAST_GAIN`
+    of it), or `max_rounds` are done.
 
     `rounds` is that of the best model. Without held-out ratings all `max_rounds` are done and the
     last model counts. ValueError when `max_rounds` < 1.
@@ -90,14 +106,17 @@ def train_alone(
         raise ValueError("max_rounds must be at least 1")
     solo = SoloModel(task, rng)
     best_model, best_round = solo.step(), 1
-    best = task.evaluate(best_model)
+    best = gained = task.evaluate(best_model)
+    gained_in = best_round
     history = [best.value]
-    while solo.rounds < max_rounds and (best.count == 0 or solo.rounds - best_round < patience):
+    while solo.rounds < max_rounds and (best.count == 0 or solo.rounds - gained_in < patience):
         model = solo.step()
         now = task.evaluate(model)
         history.append(now.value)
         if best.count == 0 or now.value < best.value:
             best_model, best_round, best = model, solo.rounds, now
+        if now.value < (1 - LEAST_GAIN) * gained.value:
+            gained, gained_in = now, solo.rounds
     return SoloResult(
         best_model, best_round, best, task.evaluate(best_model, "test"), tuple(history)
     )

@@ -7,23 +7,55 @@ read (docs/tasks.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import importlib
+from collections.abc import Iterator, Mapping
 
 from openfl.config import Config, all_settings
 from openfl.config import kinds as descriptions
 from openfl.core.contribution import Charter, ModelView
 from openfl.core.errors import ConfigError, GroupError
-from openfl.learning.classification.kind import CLASSIFICATION
 from openfl.learning.heads import Head
-from openfl.learning.implicit.kind import IMPLICIT
 from openfl.learning.kind import Kind, Recommending
-from openfl.learning.rating.kind import RATING
 from openfl.learning.workload import Workload
 
-_KNOWN: dict[str, Kind] = {kind.name: kind for kind in (RATING, IMPLICIT, CLASSIFICATION)}
+_BUILT_IN = {"rating": "RATING", "implicit": "IMPLICIT", "classification": "CLASSIFICATION"}
+"""Name -> what it is called in the module `kind` of the folder of that name."""
 
-KINDS: Mapping[str, Kind] = MappingProxyType(_KNOWN)
+
+class _Kinds(Mapping[str, Kind]):
+    """Those of OpenFL's own are imported when they are asked for: a node learns one kind."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Kind | None] = dict.fromkeys(_BUILT_IN)
+
+    def __getitem__(self, name: str) -> Kind:
+        kind = self._known[name]
+        if kind is None:
+            module = importlib.import_module(f"openfl.learning.{name}.kind")
+            kind = self._known[name] = getattr(module, _BUILT_IN[name])
+        return kind
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, kind: Kind) -> None:
+        """From now on it is one of them."""
+        self._known[kind.name] = kind
+
+    def remove(self, name: str) -> None:
+        """KeyError when it is none of them."""
+        del self._known[name]
+
+
+_KNOWN = _Kinds()
+
+KINDS: Mapping[str, Kind] = _KNOWN
 """Name -> kind."""
 
 
@@ -36,12 +68,12 @@ def register_kind(kind: Kind) -> None:
     except ValueError:
         descriptions.forget(kind.name)
         raise
-    _KNOWN[kind.name] = kind
+    _KNOWN.add(kind)
 
 
 def unregister_kind(name: str) -> None:
     """Undo `register_kind`. KeyError when there is no such kind."""
-    del _KNOWN[name]
+    _KNOWN.remove(name)
     descriptions.forget(name)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from openfl.learning.ridge import SparseMatrix
 
 Floats64 = NDArray[np.float64]
+Floating = NDArray[np.floating]
 BATCH_CELLS = 4_000_000
 """Scores held at a time (32 MB): users of a batch times songs."""
 
@@ -64,7 +65,7 @@ def mean_with_error(values: Floats64) -> tuple[float, float]:
     return mean, abs(mean) if count == 1 else float(values.std(ddof=1)) / math.sqrt(count)
 
 
-def best_columns(scores: Floats64, top: int) -> NDArray[np.intp]:
+def best_columns(scores: Floating, top: int) -> NDArray[np.intp]:
     """intp[users, min(top, columns)]: the columns with the highest scores, best first."""
     songs = scores.shape[1]
     top = min(top, songs)
@@ -78,7 +79,7 @@ def best_columns(scores: Floats64, top: int) -> NDArray[np.intp]:
     return np.take_along_axis(columns, order, axis=1)
 
 
-def _smallest_of_ties(scores: Floats64, least: Floats64, top: int) -> NDArray[np.intp]:
+def _smallest_of_ties(scores: Floating, least: Floating, top: int) -> NDArray[np.intp]:
     above, level = scores > least, scores == least
     wanted = top - above.sum(axis=1, keepdims=True)
     chosen = above | (level & (np.cumsum(level, axis=1) <= wanted))
@@ -98,7 +99,7 @@ def recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer]) -> Floats64:
 
 
 def rank(
-    scores: Callable[[int, int], Floats64],
+    scores: Callable[[int, int], Floating],
     seen: SparseMatrix,
     held_out: SparseMatrix,
     relevant: NDArray[np.integer] | None = None,
@@ -106,7 +107,7 @@ def rank(
 ) -> RankingReport:
     """Rank all songs for every user with something held out, and compare.
 
-    `scores(start, end)`: float64[end - start, songs] of the users from `start` to before `end`.
+    `scores(start, end)`: floating[end - start, songs] of the users from `start` to before `end`.
     seen, held_out: csr[users, songs]; what was seen is never recommended. relevant: int[users], how
     many songs were held out, when some are not among the columns (these count as missed).
     """
@@ -122,14 +123,16 @@ def rank(
         measured = counts[start:end] > 0
         if not measured.any():
             continue
-        batch = np.array(scores(start, end), dtype=np.float64)
+        batch = np.array(scores(start, end))
         known = seen[start:end].tocoo()
         batch[known.row, known.col] = -np.inf
         batch = batch[measured]
         columns = best_columns(batch, top)
         offered = np.take_along_axis(batch, columns, axis=1) > -np.inf
-        truth = held_out[start:end].toarray()[measured] > 0
-        hits = np.take_along_axis(truth, columns, axis=1) & offered
+        # Whether a pair of user and song is held out, without a table of all pairs.
+        truth = held_out[start:end][measured].tocoo()
+        places = columns + np.arange(len(columns))[:, None] * songs
+        hits = np.isin(places, truth.row.astype(np.int64) * songs + truth.col) & offered
         gains.append(ndcg(hits, counts[start:end][measured], top))
         recalls.append(recall(hits, counts[start:end][measured]))
         recommended[columns[offered]] = True

@@ -59,8 +59,10 @@ class ConnectedPeer:
 
 @dataclass(frozen=True, slots=True)
 class NetworkStatistics:
-    """Totals since start, but for `connections` and `streams`, which are open now. `faults` counts
-    what was refused or survived, by name."""
+    """Totals since start, but for `connections` and `streams`, which are open now, and what is not
+    done now: `waiting`, gossip frames that the median peer has not taken, and `unread`, bytes that
+    have come over one connection and are not handled, of which three quarters have no more.
+    `faults` counts what was refused or survived, by name."""
 
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -68,6 +70,8 @@ class NetworkStatistics:
     gossip_received: int = 0
     connections: int = 0
     streams: int = 0
+    waiting: int = 0
+    unread: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -19,6 +19,7 @@ from openfl.core.contribution import Charter, GroupId
 from openfl.core.errors import GroupError, NetworkError, StateError
 from openfl.discovery.discovery import Discovery
 from openfl.network.base import Network
+from openfl.network.ticks import next_tick
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
 from openfl.node.first_group import FirstGroup
@@ -40,8 +41,8 @@ OVER = "joined-late"
 async def give_up_without_bootstrap(network: Network, discovery: Discovery, seconds: float) -> None:
     """Return once anybody is connected; NetworkError when nobody is within `seconds`."""
     with trio.move_on_after(seconds):
-        while not network.connected():  # noqa: ASYNC110 (there is nothing to be woken by)
-            await trio.sleep(WATCH_SECONDS)
+        while not network.connected():
+            await next_tick(WATCH_SECONDS)
         return
     raise NetworkError(
         f"no bootstrap node answered within {seconds:g} s: {'; '.join(discovery.unanswered())}"
@@ -102,8 +103,8 @@ class LateJoin:
 
     async def _wait_alone(self, here: GroupId, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            while self._network.connected() and self._is_alone_in(here):  # noqa: ASYNC110
-                await trio.sleep(WATCH_SECONDS)
+            while self._network.connected() and self._is_alone_in(here):
+                await next_tick(WATCH_SECONDS)
 
     async def _elsewhere(self, here: GroupId) -> Charter | None:
         """The group to be in instead; None: there is none, or it cannot be joined."""
@@ -129,8 +130,8 @@ class LateJoin:
             self._log.tell("warning", KIND, text)
 
     async def _until_connected(self) -> None:
-        while not self._network.connected():  # noqa: ASYNC110 (there is nothing to be woken by)
-            await trio.sleep(WATCH_SECONDS)
+        while not self._network.connected():
+            await next_tick(WATCH_SECONDS)
 
     def _is_alone_in(self, group_id: GroupId) -> bool:
         """Whether the node is in this group, and never saw anybody else of it."""

@@ -18,6 +18,7 @@ from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.network.base import GossipMessage, Network, Verdict
+from openfl.node.loop_watch import LoopWatch
 from openfl.node.trainer import Trainer
 from openfl.storage.membership import SavedMembership
 from openfl.wire import messages as wire
@@ -25,7 +26,8 @@ from openfl.wire import messages as wire
 log = logging.getLogger(__name__)
 
 OUTGOING_QUEUE = 256
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.5
+JOINING_WATCH_SECONDS = 0.05
 LEAVE_SECONDS = 2.0
 FAREWELL_SECONDS = 0.5
 """From publishing a `Leave` to whatever closes the connections: publishing only queues it."""
@@ -36,7 +38,8 @@ Saver = Callable[[SavedMembership, ModelView], Awaitable[None]]
 
 class Membership:
     """One node in one group. `reachable()` names connected peers that subscribe to its topic.
-    `snapshot`: the session's replica holds one already, so that joining takes no time."""
+    `watch`: measures the load. `snapshot`: the session's replica holds one already, so that joining
+    takes no time."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Membership:
         reachable: Callable[[], frozenset[PeerId]],
         tell: TellOwner,
         save: Saver,
+        watch: LoopWatch,
         snapshot: ev.SnapshotGiven | None = None,
     ) -> None:
         self.session = session
@@ -60,6 +64,7 @@ class Membership:
         self._reachable = reachable
         self._tell = tell
         self._save = save
+        self._watch = watch
         self._snapshot = snapshot
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
@@ -80,7 +85,7 @@ class Membership:
         """Be a member until cancelled or `end`ed. Started once subscribed; `discover` finds
         members (see `Discovery.run`)."""
         try:
-            with self._scope:
+            with self._scope, self._watch.watching():
                 await self._take_part(discover, task_status)
         finally:
             self._ended.set()
@@ -97,7 +102,7 @@ class Membership:
             try:
                 self.session.start(trio.current_time())
                 nursery.start_soon(self._publish_outgoing)
-                nursery.start_soon(self._watch_reachable)
+                nursery.start_soon(self._look_around)
                 nursery.start_soon(self._keep_time)
                 nursery.start_soon(self._keep_saved)
                 if self._snapshot is not None:
@@ -136,7 +141,11 @@ class Membership:
 
     def handle(self, event: ev.Event) -> list[ev.Effect]:
         """Let the session handle `event` and carry out what follows."""
-        return self._perform(self.session.handle(event, trio.current_time()))
+        now = trio.current_time()
+        stalled = self._watch.stalled(now)
+        if stalled:
+            self._perform(self.session.handle(ev.Stalled(stalled), now))
+        return self._perform(self.session.handle(event, now))
 
     def _on_gossip(self, message: GossipMessage) -> Verdict:
         event = ev.GossipReceived(message.author, message.relayed_by, message.payload)
@@ -152,14 +161,19 @@ class Membership:
                 return effect.payload
         raise RemoteError("a request that has no answer")
 
-    async def _watch_reachable(self) -> None:
+    async def _look_around(self) -> None:
         known: frozenset[PeerId] = frozenset()
         while True:
             now = self._reachable()
             if now != known:
                 known = now
                 self.handle(ev.MembersReachable(now))
-            await trio.sleep(WATCH_SECONDS)
+            load = self._watch.measured(self._network.statistics)
+            if load is not None:
+                self.handle(load)
+            # Whoever joins waits for somebody to ask; whoever has joined has time.
+            joining = not self.joined.is_set()
+            await self._watch.pause(JOINING_WATCH_SECONDS if joining else WATCH_SECONDS)
 
     async def _keep_time(self) -> None:
         while True:
@@ -211,7 +225,7 @@ class Membership:
 
     async def _request(self, effect: ev.Request) -> None:
         reason = f"no answer within {effect.timeout_seconds:g} s"
-        with trio.move_on_after(effect.timeout_seconds):
+        with self._watch.limit(effect.timeout_seconds):
             try:
                 payload = await self._network.request(
                     effect.peer, effect.protocol, effect.payload, effect.max_response_bytes

@@ -21,6 +21,7 @@ from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.task import LearningTask, PrivateLearner
 from openfl.node.compute import Compute
 from openfl.node.event_log import EventLog
+from openfl.node.loop_watch import LoopWatch
 from openfl.node.membership import Membership
 from openfl.node.parts import Environment, Learning, Links
 from openfl.node.privacy_budget import no_private_step
@@ -105,5 +106,6 @@ class MembershipFactory:
             reachable=lambda: self.links.discovery.members(group_id),
             tell=self.on_tell,
             save=self.save,
+            watch=LoopWatch(measures=self.environment.measures_load),
             snapshot=start.snapshot,
         )

@@ -17,13 +17,14 @@ from openfl.node.event_log import EventLog
 LASTING: Mapping[str, str] = {
     "deaf": "heard-again",
     "duplicate-identity": "",
+    "interval-lengthened": "interval-restored",
     "not-invited": "",
     "not-joined": "joined-late",
     "not-saved": "saved-again",
     "other-version": "",
 }
 """Event that begins it -> event that ends it; "": it lasts until the node is started again."""
-NOT_OF_THE_NEXT_GROUP = ("deaf", "not-invited", "not-joined")
+NOT_OF_THE_NEXT_GROUP = ("deaf", "interval-lengthened", "not-invited", "not-joined")
 """Over once the node is in another group: event `switched`."""
 
 

@@ -43,12 +43,14 @@ class SavedNode:
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What differs between a real node and a simulated one. compute: where training runs; None is
-    threads of the node's own. unix_time: seconds. faults: where a test lets the node crash."""
+    threads of the node's own. unix_time: seconds. faults: where a test lets the node crash.
+    measures_load: whether the event loop is watched for it; not on virtual time."""
 
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     compute: Compute | None = None
     unix_time: Callable[[], float] = time.time
     faults: FaultPoints = field(default_factory=FaultPoints)
+    measures_load: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import trio
 from openfl.core.contribution import PeerId
 from openfl.discovery.discovery import Discovery
 from openfl.network.base import Network, PeerAddress
+from openfl.network.ticks import next_tick
 from openfl.node.event_log import EventLog
 from openfl.node.notices import waiting_text
 
@@ -31,7 +32,7 @@ async def tell_of_peers(network: Network, log: EventLog) -> None:
         for peer in sorted(known - now):
             log.tell("info", "peer-lost", f"lost peer ..{peer[-6:]}")
         known = now
-        await trio.sleep(WATCH_SECONDS)
+        await next_tick(WATCH_SECONDS)
 
 
 async def tell_of_absence(discovery: Discovery, log: EventLog) -> None:
@@ -51,7 +52,7 @@ async def tell_of_absence(discovery: Discovery, log: EventLog) -> None:
                 f"{told}; learning alone until somebody answers",
                 {"addresses": absence.addresses, "causes": list(absence.causes)},
             )
-        await trio.sleep(WATCH_SECONDS)
+        await next_tick(WATCH_SECONDS)
 
 
 async def tell_of_other_versions(faults: Callable[[], Mapping[str, int]], log: EventLog) -> None:

@@ -54,6 +54,8 @@ def session_settings(config: Config) -> SessionSettings:
         inline_limit_bytes=gossip.inline_limit_bytes,
         row_fraction=1.0 if private else gossip.row_fraction,
         refresh_fraction=gossip.refresh_fraction,
+        # A round that is not published would have spent of the budget all the same.
+        target_publishers=0 if private else gossip.target_publishers,
         tells_fit=not private,
         limits=ReplicaLimits(
             max_members=gossip.max_members,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import trio
 
 from openfl.core.contribution import GroupId
-from openfl.core.telemetry import GroupView, NodeSnapshot
+from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.network.base import Network
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
@@ -42,6 +42,12 @@ class NodeViews:
         self._settings = settings
         self._unix_time = unix_time
         self._started_at = unix_time()
+        self._useful_at: float | None = None
+        log.observers.append(self._heard)
+
+    def _heard(self, event: NodeEvent) -> None:
+        if event.kind == "useful" and self._useful_at is None:
+            self._useful_at = event.time
 
     def node(self) -> NodeSnapshot:
         """Everything a viewer needs, now."""
@@ -92,6 +98,8 @@ class NodeViews:
             directory=self._groups.directory,
             items=self._learning.items,
             skipped_rows=self._learning.skipped_rows,
+            useful_after=None if self._useful_at is None else self._useful_at - self._started_at,
+            interval_seconds=0.0 if session is None else session.interval_seconds,
         )
 
     async def groups(self) -> tuple[GroupView, ...]:

@@ -149,8 +149,9 @@ def purity(groups: Sequence[Hashable], communities: Sequence[int]) -> float:
 def assign(
     assignment: str, groups: int, communities: Sequence[int], rng: np.random.Generator
 ) -> list[int]:
-    """The number of each node's first group. random: equal shares; single: all in the first;
-    oracle: a group for each community, whatever `groups` says."""
+    """The number of each node's first group. random: equal shares; zipf: of each group the share of
+    its rank (Zipf's law with the exponent 1), one node at least; single: all in the first; oracle:
+    a group for each community, whatever `groups` says."""
     match assignment:
         case "single":
             return [0] * len(communities)
@@ -161,6 +162,13 @@ def assign(
             places = np.empty(len(communities), dtype=np.int64)
             places[rng.permutation(len(communities))] = np.arange(len(communities)) % groups
             return [int(place) for place in places]
+        case "zipf":
+            share = 1 / np.arange(1, groups + 1)
+            spare = len(communities) - groups
+            sizes = 1 + np.floor(share / share.sum() * spare).astype(np.int64)
+            sizes[: len(communities) - int(sizes.sum())] += 1
+            numbers = np.repeat(np.arange(groups), sizes)
+            return [int(number) for number in rng.permutation(numbers)]
     raise ValueError(f"there is no assignment {assignment!r}")
 
 

@@ -170,7 +170,9 @@ class Engine:
 
     def _record(self, number: int) -> None:
         state = self.state
-        record = measure(number, state.time, state.members, self.medium.view, self._central)
+        record = measure(
+            number, state.time, state.members, self.medium.view, self._central, self._judged(number)
+        )
         record = replace(
             record,
             network_bytes=state.gossip_bytes + self.requests.bytes_carried,
@@ -181,6 +183,13 @@ class Engine:
         self._note("record", number, struct.pack("<d", record.test.pooled))
         self.records.append(record)
         self._on_record(record)
+
+    def _judged(self, number: int) -> frozenset[int]:
+        run, nodes = self.scenario.run, len(self.state.members)
+        if not 0 < run.judged < nodes:
+            return frozenset(range(nodes))
+        rng = np.random.default_rng([run.seed, 17, number])
+        return frozenset(rng.choice(nodes, run.judged, replace=False).tolist())
 
     # --- members come and go ----------------------------------------------------------------------
 
@@ -219,13 +228,15 @@ class Engine:
         seeded, saved = member.begins_with, member.saved
         member.begins_with = member.saved = None
         if seeded is not None:
-            return seeded
+            fetched = self.medium.replica(member, settings.limits, seeded.replica)
+            return replace(seeded, replica=fetched)
         epoch = member.epochs + 1
         if saved is None:
-            replica = self.medium.new_replica(member, settings.limits)
-            return MembershipStart(replica, SessionStart(epoch))
+            empty = self.medium.replica(member, settings.limits, None)
+            return MembershipStart(empty, SessionStart(epoch))
         replica, _ = saved.rebuild(self.state.sealer_of(member), settings.limits, self.now)
-        return MembershipStart(replica, SessionStart(epoch, round=saved.round))
+        kept = self.medium.replica(member, settings.limits, replica)
+        return MembershipStart(kept, SessionStart(epoch, round=saved.round))
 
     def end(self, member: SimulatedMember) -> None:
         """End the member's session at once; nobody is told."""

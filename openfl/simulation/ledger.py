@@ -136,6 +136,33 @@ class Ledger:
         self._changes: list[dict[str, Part]] = []
         self._states: OrderedDict[tuple[int, int, bytes], dict[str, Part]] = OrderedDict()
 
+    # --- who there is -----------------------------------------------------------------------------
+
+    def admit(self) -> int:
+        """One more receiver, which has everything that was published so far; returns its number."""
+        number = self._receivers
+        self._receivers += 1
+        self._authors.append(None)
+        self._latest = np.append(self._latest, 0)
+        rows, columns = self._arrivals.shape
+        if number >= columns:
+            grown = np.full((rows, 2 * number + 8), -np.inf)
+            grown[:, :columns] = self._arrivals
+            self._arrivals = grown
+        return number
+
+    def leave(self, author: int) -> None:
+        """What the author has published counts no more, for anybody."""
+        found = self._authors[author]
+        if found is None:
+            return
+        for name, influence in found.influence.items():
+            self.tables[name].add(_negative(influence))
+        self._authors[author] = None
+        self._latest[author] = 0
+        self.version += 1
+        self._keep(np.flatnonzero(self._author_of[: self._pending] != author))
+
     # --- what is published ------------------------------------------------------------------------
 
     def publish(
@@ -167,7 +194,8 @@ class Ledger:
         row = self._new_row()
         self._author_of[row], self._seqno_of[row] = author, delta.seqno
         self._latest[author] = delta.seqno
-        self._arrivals[row] = np.inf
+        self._arrivals[row] = -np.inf
+        self._arrivals[row, : self._receivers] = np.inf
         self._arrivals[row, author] = -np.inf
         self._last_arrival[row] = np.inf
         self._changes.append(parts)
@@ -178,7 +206,7 @@ class Ledger:
         not there, which will have it with their snapshot."""
         rows = np.flatnonzero(self._author_of[: self._pending] == author)
         row = int(rows[-1])
-        self._arrivals[row] = arrivals
+        self._arrivals[row, : len(arrivals)] = arrivals
         self._arrivals[row, author] = -np.inf
         self._last_arrival[row] = float(self._arrivals[row].max())
 
@@ -187,14 +215,7 @@ class Ledger:
         last = self._last_arrival[: self._pending]
         keep = np.flatnonzero(last > now)
         if 2 * len(keep) < self._pending:
-            count = len(keep)
-            done = np.flatnonzero(last <= now)
-            self._settled += int(np.count_nonzero(np.isfinite(self._arrivals[done])))
-            for array in (self._author_of, self._seqno_of, self._last_arrival):
-                array[:count] = array[keep]
-            self._arrivals[:count] = self._arrivals[keep]
-            self._changes = [self._changes[row] for row in keep]
-            self._pending = count
+            self._keep(keep)
         return len(keep)
 
     # --- what one member has ----------------------------------------------------------------------
@@ -262,6 +283,18 @@ class Ledger:
                 setattr(self, name, grown)
         self._pending += 1
         return row
+
+    def _keep(self, rows: Numbers) -> None:
+        """Of the pending deltas these alone."""
+        count = len(rows)
+        gone = np.ones(self._pending, dtype=np.bool_)
+        gone[rows] = False
+        self._settled += int(np.count_nonzero(np.isfinite(self._arrivals[: self._pending][gone])))
+        for array in (self._author_of, self._seqno_of, self._last_arrival):
+            array[:count] = array[rows]
+        self._arrivals[:count] = self._arrivals[rows]
+        self._changes = [self._changes[row] for row in rows]
+        self._pending = count
 
     def _with_gaps(self, author: int, gaps: Numbers) -> dict[str, Part]:
         """What all deltas of the author add to the sums beyond what those without `gaps` do."""

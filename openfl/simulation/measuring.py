@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,11 +18,13 @@ def measure(
     members: Sequence[SimulatedMember],
     view: Callable[[SimulatedMember], ModelView],
     central: Mapping[int, Evaluation],
+    of: Collection[int],
 ) -> RoundRecord:
     """The record of the interval `number`, as far as members tell it; see `RoundRecord`. view: the
-    model that a member has now; central: how central training does for each node, by index."""
+    model that a member has now; central: how central training does for each node, by index; of: the
+    indices of the nodes that are judged."""
     present = [member for member in members if member.alive]
-    judged = [m for m in present if m.honest and m.session is not None]
+    judged = [m for m in present if m.honest and m.session is not None and m.index in of]
     views = [(m, view(m)) for m in judged]
     tested = [m.task.evaluate(model, "test") for m, model in views]
     test = Fits.of(tested)

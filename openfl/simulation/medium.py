@@ -13,6 +13,7 @@ import numpy as np
 
 from openfl.aggregation.replica import Replica, ReplicaLimits
 from openfl.core.contribution import GroupId, ModelView, PeerId
+from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.settings import SessionSettings
 from openfl.simulation.connections import connections
@@ -34,8 +35,10 @@ class Medium(Protocol):
         """What sessions on this medium are told, made of what they usually are."""
         ...
 
-    def new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
-        """The replica of a member that begins without one."""
+    def replica(
+        self, member: SimulatedMember, limits: ReplicaLimits, fetched: Replica | None
+    ) -> Replica:
+        """The replica of a member that begins. fetched: what it comes with; None: nothing."""
         ...
 
     def starting(self, member: SimulatedMember) -> None:
@@ -83,9 +86,11 @@ class FullMedium:
         """The usual ones."""
         return usual
 
-    def new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
-        """An empty one of its own."""
-        return Replica(member.charter, limits)
+    def replica(
+        self, member: SimulatedMember, limits: ReplicaLimits, fetched: Replica | None
+    ) -> Replica:
+        """One of its own, empty when it brings none."""
+        return Replica(member.charter, limits) if fetched is None else fetched
 
     def starting(self, member: SimulatedMember) -> None:
         """Nothing to prepare."""
@@ -118,7 +123,7 @@ class FullMedium:
         state.agenda.note("publish", sender.index, payload)
         receivers = [m for m in state.present() if m is not sender and m.place == place]
         arrivals = state.links.published(state.now, len(payload), len(receivers))
-        state.gossip_bytes += len(payload) * int(np.isfinite(arrivals.first).sum())
+        self._count(payload, int(np.isfinite(arrivals.first).sum()))
         for times in (arrivals.first, arrivals.again):
             for receiver, at in zip(receivers, times.tolist(), strict=True):
                 if at != float("inf"):
@@ -139,6 +144,16 @@ class FullMedium:
     def merged(self) -> int:
         """As the sessions have counted."""
         return sum(member.merged for member in self._state.members)
+
+    def _count(self, payload: bytes, copies: int) -> None:
+        state = self._state
+        try:
+            kind = type(state.reader.gossip(payload)).__name__
+        except RemoteError:  # of an attacker
+            kind = "malformed"
+        state.gossip_bytes += len(payload) * copies
+        state.gossip_by_kind[kind] += len(payload) * copies
+        state.published_by_kind[kind] += 1
 
     def _tell_reachable(self, member: SimulatedMember, incarnation: int) -> None:
         if member.lives(incarnation):

@@ -63,6 +63,8 @@ class SimulatedMember:
     """What its next session finds on the disk."""
     begins_with: MembershipStart | None = None
     """What its session begins with, when it comes from another group."""
+    seat: int | None = None
+    """Its place in the ledger of its group, when groups have ledgers."""
     earlier_bytes: int = 0
     """Published in earlier incarnations."""
     earlier_merged: int = 0

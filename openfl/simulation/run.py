@@ -14,7 +14,8 @@ from openfl.network.base import Sealer
 from openfl.simulation.attacks import ATTACKS
 from openfl.simulation.central import references, train_centrally
 from openfl.simulation.dataset import load_dataset
-from openfl.simulation.engine import Engine
+from openfl.simulation.engine import Engine, MediumOf
+from openfl.simulation.grouped_medium import GroupedMedium
 from openfl.simulation.grouping import first_charters, grouping_of
 from openfl.simulation.medium import FullMedium
 from openfl.simulation.member import Hostility, SimulatedMember
@@ -65,7 +66,8 @@ def simulate(
         central = train_centrally(population, charter_of(scenario, population), members)
         others = references(scenario, population, members)
         driver = SimulatedSwitching(population)
-        engine = Engine(scenario, members, central.by_node, on_record, driver=driver)
+        medium: MediumOf = GroupedMedium if scenario.run.engine == "shared" else FullMedium
+        engine = Engine(scenario, members, central.by_node, on_record, medium, driver)
         engine.run()
         grouping = grouping_of(engine, driver, population, others)
     else:

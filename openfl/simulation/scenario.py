@@ -38,12 +38,19 @@ class RunSection:
         maximum=10_000,
     )
     seed: int = setting(0, "Everything random follows from it.", minimum=0, maximum=2**63 - 1)
+    judged: int = setting(
+        0,
+        "How many nodes, drawn anew each time, a record is of. 0: all.",
+        minimum=0,
+        maximum=MAX_NODES,
+    )
     engine: str = setting(
         "sessions",
         '"sessions": every node has a replica of its own and hears every message; heartbeats, '
-        'repair and snapshots are the real ones. "shared": for hundreds of nodes; the nodes share '
-        "the registers and differ in what has reached them; loss is repaired by a model of "
-        "heartbeats and pulls, and there are no partitions, leaves or returns.",
+        'repair and snapshots are the real ones. "shared": for hundreds of nodes, or thousands in '
+        "many groups; those of a group share the registers and differ in what has reached them; "
+        "loss is repaired by a model of heartbeats and pulls, there are no partitions, and in a "
+        "single group no leaves or returns.",
         choices=("sessions", "shared"),
     )
 
@@ -149,6 +156,12 @@ class TrainingSection:
     )
     refresh_fraction: float = setting(
         0.1, "Part of its rows that it sends again each round.", minimum=0.0, maximum=1.0
+    )
+    target_publishers: int = setting(
+        48,
+        "About how many members of a large group publish in each round: they take turns. 0: all.",
+        minimum=0,
+        maximum=65_536,
     )
     rule: str = setting(
         "screened-mean",
@@ -256,12 +269,13 @@ class MembersSection:
 class GroupsSection:
     """Which groups the nodes begin in, and whether they move. See docs/switching.md."""
 
-    count: int = setting(1, "Groups at the beginning.", minimum=1, maximum=100)
+    count: int = setting(1, "Groups at the beginning.", minimum=1, maximum=1_000)
     assignment: str = setting(
         "random",
-        'Who begins where. "random": equal shares of the nodes. "single": all in one group. '
-        '"oracle": one group for each community, whatever `count` says.',
-        choices=("random", "single", "oracle"),
+        'Who begins where. "random": equal shares of the nodes. "zipf": the second group has half '
+        'as many as the first, the third a third, and so on. "single": all in one group. "oracle": '
+        "one group for each community, whatever `count` says.",
+        choices=("random", "zipf", "single", "oracle"),
     )
     switching: bool = setting(False, "Nodes look around, move, and let groups merge.")
     founding: bool = setting(True, "Nodes that many members do harm found groups, if they switch.")

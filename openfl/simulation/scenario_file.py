@@ -36,6 +36,7 @@ SECTION_TYPES: dict[str, type[Any]] = {
 """Section -> the dataclass of the keys that it has whatever is learned."""
 _EVENT_KEYS = tuple(f.name for f in fields(Fault))
 _SHARED_EVENTS = ("join", "crash")
+_GROUPED_EVENTS = (*_SHARED_EVENTS, "leave", "return")
 SYNTHETIC, COMMUNITIES = "synthetic", "communities"
 _NO_FILES = (MUSIC, SYNTHETIC, COMMUNITIES)
 
@@ -247,15 +248,11 @@ def _constraints(scenario: Scenario) -> list[str]:
     hostile = round(scenario.members.hostile_fraction * nodes)
     if hostile and hostile >= nodes:
         problems.append("members.hostile_fraction: must leave somebody honest")
-    if scenario.run.engine == "shared" and scenario.groups.several:
-        problems.append(
-            'groups: several groups need run.engine = "sessions"; "shared" has one ledger'
-        )
-    if scenario.groups.assignment == "random" and scenario.groups.count > nodes:
+    if scenario.groups.assignment in ("random", "zipf") and scenario.groups.count > nodes:
         problems.append(f"groups.count: must be at most run.nodes ({nodes})")
     if scenario.run.engine == "shared":
         for event in scenario.events:
-            if event.what not in _SHARED_EVENTS:
+            if event.what not in (_GROUPED_EVENTS if scenario.groups.several else _SHARED_EVENTS):
                 problems.append(
                     f'events: {event.what} needs run.engine = "sessions", which has a replica for'
                     " every node"

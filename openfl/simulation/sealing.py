@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import TypeVar
 
 from openfl.aggregation.delta import Delta
-from openfl.core.contribution import Charter, PeerId
+from openfl.core.contribution import Charter, GroupCard, PeerId
 from openfl.core.errors import InvalidSignature
 from openfl.group.reader import StrictReader
 from openfl.network.base import Sealer
@@ -24,6 +24,7 @@ _KEY_FIELD = bytes.fromhex("0a2408011220")
 _SIGNATURE_HEAD = bytes.fromhex("2a40")
 _MEMORY = 4096
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
@@ -80,6 +81,7 @@ class OnceReader(StrictReader):
         self._gossip: OrderedDict[bytes, wire.GossipPayload] = OrderedDict()
         self._deltas: OrderedDict[bytes, Delta] = OrderedDict()
         self._valid: OrderedDict[bytes, None] = OrderedDict()
+        self._cards: OrderedDict[tuple[bytes, PeerId], GroupCard] = OrderedDict()
 
     def gossip(self, payload: bytes) -> wire.GossipPayload:
         """As StrictReader; the same object for all who read the same bytes."""
@@ -97,6 +99,14 @@ class OnceReader(StrictReader):
             _remember(self._deltas, body, found)
         return found
 
+    def card(self, body: bytes, issuer: PeerId) -> GroupCard:
+        """A group's card; DecodeError. The same object for all who read the same bytes."""
+        found = self._cards.get((body, issuer))
+        if found is None:
+            found = wire.decode_card(body, issuer)
+            _remember(self._cards, (body, issuer), found)
+        return found
+
     def validate(self, delta: Delta, charter: Charter) -> None:
         """As StrictReader, but once for each delta."""
         if delta.digest not in self._valid:
@@ -104,7 +114,7 @@ class OnceReader(StrictReader):
             _remember(self._valid, delta.digest, None)
 
 
-def _remember(memory: OrderedDict[bytes, V], key: bytes, value: V) -> None:
+def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
     memory[key] = value
     if len(memory) > _MEMORY:
         memory.popitem(last=False)

@@ -25,6 +25,7 @@ def session_settings(scenario: Scenario, nodes: int, wait_for_members: int) -> S
         interval_seconds=pace * training.interval_seconds,
         row_fraction=training.row_fraction,
         refresh_fraction=training.refresh_fraction,
+        target_publishers=training.target_publishers,
         heartbeat_seconds=network.heartbeat_seconds,
         aggregation=AggregationSettings(rule=training.rule),
         wait_for_members=wait_for_members,

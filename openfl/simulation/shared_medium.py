@@ -18,7 +18,7 @@ from openfl.core.contribution import ModelView
 from openfl.core.errors import RemoteError
 from openfl.group import events as ev
 from openfl.group.fetcher import fault_name
-from openfl.group.missing_deltas import FIRST_PAUSE_SECONDS
+from openfl.group.missing_deltas import UNDER_WAY_SECONDS
 from openfl.group.screening import AggregationSettings
 from openfl.group.settings import SessionSettings
 from openfl.simulation.ledger import Ledger
@@ -53,10 +53,13 @@ class SharedMedium:
             usual,
             heartbeat_seconds=SILENCE_SECONDS,
             wait_for_members=1,
+            assumed_members=len(self._state.members),
             aggregation=AggregationSettings(rule="mean"),
         )
 
-    def new_replica(self, member: SimulatedMember, limits: ReplicaLimits) -> Replica:
+    def replica(
+        self, member: SimulatedMember, limits: ReplicaLimits, fetched: Replica | None
+    ) -> Replica:
         """A window on the ledger."""
         clock = self._state.agenda
         return SharedReplica(self._ledger, member.index, member.peer_id, lambda: clock.now, limits)
@@ -93,7 +96,7 @@ class SharedMedium:
         first = state.links.published(state.now, len(payload), count).first
         lost = np.flatnonzero(np.isinf(first))
         if len(lost):
-            first[lost] = state.now + self._repair(len(lost))
+            first[lost] = state.now + self._repair(len(lost), int(self._there.sum()))
         arrivals = np.full(len(state.members), -np.inf)
         arrivals[receivers] = first
         self._ledger.send(sender.index, arrivals)
@@ -126,12 +129,13 @@ class SharedMedium:
             return False
         return True
 
-    def _repair(self, count: int) -> NDArray[np.float64]:
-        """float64[count]: how long until a lost delta is noticed and pulled."""
+    def _repair(self, count: int, members: int) -> NDArray[np.float64]:
+        """float64[count]: how long until a lost delta is noticed and pulled, in a group of so many
+        members."""
         state = self._state
-        heartbeat = state.scenario.network.heartbeat_seconds / max(1, int(self._there.sum()))
+        heartbeat = state.scenario.network.heartbeat_seconds / max(1, members)
         noticed = state.rng.exponential(heartbeat, count)
-        pause = FIRST_PAUSE_SECONDS * (0.5 + state.rng.random(count))
+        pause = UNDER_WAY_SECONDS * (0.5 + state.rng.random(count))
         usual = state.links.published(0.0, 0, count).first
         noticed += np.where(np.isfinite(usual), usual, 0.0)
         return np.asarray(noticed + pause + state.links.round_trips(count))

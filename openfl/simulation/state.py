@@ -39,6 +39,10 @@ class RunState:
         """Messages handed to a member: what a simulation's cost is measured by."""
         self.gossip_bytes = 0
         """Published payloads, one copy a receiver."""
+        self.gossip_by_kind: Counter[str] = Counter()
+        """The same by what they are: deltas, heartbeats, ...; cards are not among them."""
+        self.published_by_kind: Counter[str] = Counter()
+        """How many messages were published, by what they are."""
         self.refused: Counter[str] = Counter()
         """By name, without those of sessions that are still running."""
         self._reads_once = scenario.network.wire == "once"

@@ -19,7 +19,7 @@ from typing import Protocol, assert_never
 
 import numpy as np
 
-from openfl.core.contribution import Charter, GroupCard, PeerId
+from openfl.core.contribution import Charter, GroupCard, GroupId, PeerId
 from openfl.core.errors import GroupError
 from openfl.group import events as session_events
 from openfl.learning.alone import AloneByFolds
@@ -33,6 +33,7 @@ from openfl.simulation.engine import EVALUATION_SECONDS, START_SPREAD_SECONDS, E
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.population import Population
 from openfl.simulation.records import RoundRecord
+from openfl.simulation.sealing import OnceReader
 from openfl.simulation.session_settings import selection_settings, session_settings
 from openfl.simulation.simulated_requests import SimulatedRequest
 from openfl.switching import events as ev
@@ -164,7 +165,8 @@ class SimulatedSwitching:
         def own_card(now: float) -> GroupCard | None:
             return _card_of(self._engine.members[index], now)
 
-        cards = GroupCards(sealer, rng(11), own_card)
+        once = state.reader.card if isinstance(state.reader, OnceReader) else None
+        cards = GroupCards(sealer, rng(11), own_card, read=once)
         settings = LookSettings()
         probe_settings = ProbeSettings(
             max_bytes=settings.bytes_per_group,
@@ -175,7 +177,7 @@ class SimulatedSwitching:
         chooser = Chooser(
             self._selection, rng(10), moves=moves, rounds=rounds, rounds_here=rounds_here
         )
-        problem = self._population.workloads[index].problem
+        problem = _once(self._population.workloads[index].problem)
         memory = LookMemory(member.peer_id, cards.directory, probes, problem, rng(15), settings)
         return ChoosingNode(chooser, cards, memory, rng(16))
 
@@ -408,6 +410,18 @@ class SimulatedSwitching:
         self.spent[new.index].founded += moved.order.action == "found"
         node.cards.changed(self._state.now)
         node.chooser.over(self._state.now)
+
+
+def _once(problem: Callable[[Charter], str | None]) -> Callable[[Charter], str | None]:
+    """The same, worked out once for each group: it follows from the charter and the node's data."""
+    known: dict[GroupId, str | None] = {}
+
+    def of(charter: Charter) -> str | None:
+        if charter.group_id not in known:
+            known[charter.group_id] = problem(charter)
+        return known[charter.group_id]
+
+    return of
 
 
 def _card_of(member: SimulatedMember, now: float) -> GroupCard | None:

@@ -21,6 +21,7 @@ along the way), so that no clock is ever compared with another peer's.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -96,6 +97,8 @@ class Directory:
         self._speaks_for: Counter[PeerId] = Counter()
         """Issuer -> groups that a card of it is kept of."""
         self._bytes = 0
+        self._next_expiry = math.inf
+        """Before that nothing expires."""
         self._refused: tuple[float, tuple[float, ...]] | None = None
         """(until when, groups of what worth) there is no room for."""
         self._fetched: OrderedDict[GroupId, frozenset[PeerId]] = OrderedDict()
@@ -149,10 +152,14 @@ class Directory:
 
     def expire(self, now: float) -> None:
         """Forget what was not renewed within the time to live."""
+        if now < self._next_expiry:  # asked for each card that is heard, with hundreds kept
+            return
         for group_id, cards in list(self._groups.items()):
             for issuer, known in list(cards.items()):
                 if known.age(now) > self._time_to_live:
                     self.forget(group_id, issuer)
+        oldest = min((known.issued for known in self.all_cards()), default=math.inf)
+        self._next_expiry = oldest + self._time_to_live
 
     # --- what is known ----------------------------------------------------------------------------
 
@@ -256,6 +263,7 @@ class Directory:
         self._groups.setdefault(group_id, {})[known.card.issuer] = known
         self._speaks_for[known.card.issuer] += 1
         self._bytes += len(known.envelope)
+        self._next_expiry = min(self._next_expiry, known.issued + self._time_to_live)
 
     def _drop(self, group_id: GroupId) -> None:
         for issuer in list(self._groups[group_id]):

@@ -167,6 +167,15 @@ def test_what_is_wrong_is_shown_as_long_as_it_lasts() -> None:
     assert "note   " not in drawn(make_snapshot(), 80, 24)
 
 
+def test_an_interval_that_the_load_lengthens_is_shown() -> None:
+    text = "interval 2.0 -> 5.1 s: the processor is the limit"
+    notices = (Notice("interval-lengthened", text, {}),)
+    shot = make_snapshot(notices=notices, interval_seconds=5.62)
+    assert f"note   {text}" in drawn(shot, 80, 24)
+    assert "one every 5.6 s" in drawn(shot, 80, 24)
+    assert "one every" not in drawn(make_snapshot(interval_seconds=2.0), 80, 24)
+
+
 def test_a_saved_picture_says_that_the_node_is_not_running() -> None:
     assert "not running" in drawn(make_snapshot(), running=False)
     assert "not running" not in drawn(make_snapshot())

@@ -136,7 +136,11 @@ def test_every_command_and_option_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
 def test_every_option_variable_and_target_named_exists(path: Path) -> None:
-    programs = [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/**/*.py"), *ROOT.glob("fuzz/*")]
+    programs = [
+        *ROOT.glob("benchmarks/**/*.py"),
+        *ROOT.glob("examples/**/*.py"),
+        *ROOT.glob("fuzz/*"),
+    ]
     options = set().union(*commands().values())
     for program in programs:
         if program.suffix == ".py":

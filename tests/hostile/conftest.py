@@ -11,15 +11,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hostile_rig import PATIENCE_SECONDS, Victim, two_honest_nodes
 
+from openfl.network.libp2p import muxer as libp2p_muxer
 from openfl.network.libp2p import swarm as libp2p_swarm
-from openfl.network.libp2p import transport as libp2p_transport
 
 
 @pytest.fixture(autouse=True)
 def patient_attackers(monkeypatch: pytest.MonkeyPatch) -> None:
     """No attacker gives up because the attacked node is slow."""
-    monkeypatch.setattr(libp2p_transport, "FRAME_WRITE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
-    monkeypatch.setattr(libp2p_transport, "KEEPALIVE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(libp2p_muxer, "FRAME_WRITE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(libp2p_muxer, "KEEPALIVE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(libp2p_swarm, "DIAL_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(libp2p_swarm, "UPGRADE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
 

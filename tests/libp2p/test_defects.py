@@ -49,19 +49,15 @@ from multiaddr import Multiaddr
 from openfl.core.errors import RequestFailed
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import dht as libp2p_dht
+from openfl.network.libp2p import muxer as libp2p_muxer
 from openfl.network.libp2p import network as libp2p_network
 from openfl.network.libp2p import swarm as libp2p_swarm
-from openfl.network.libp2p import transport as libp2p_transport
 from openfl.network.libp2p.dht import DHT_PROTOCOL
 from openfl.network.libp2p.envelope import generate_identity, key_pair_of
+from openfl.network.libp2p.muxer import HardenedYamux
 from openfl.network.libp2p.private_network import NONCE_BYTES, XSalsa20
-from openfl.network.libp2p.transport import (
-    NOISE_PROTOCOL,
-    TLS_PROTOCOL,
-    Faults,
-    HardenedYamux,
-    YamuxUpgrader,
-)
+from openfl.network.libp2p.transport import Faults
+from openfl.network.libp2p.upgrading import NOISE_PROTOCOL, TLS_PROTOCOL, YamuxUpgrader
 from tests.situation import within
 
 # Gossip
@@ -271,7 +267,7 @@ async def test_an_exception_in_the_muxer_ends_that_connection_only(
 async def test_what_a_peer_sends_beyond_every_window_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_transport, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
+    monkeypatch.setattr(libp2p_muxer, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
     async with make_network() as a, make_network() as b:
 
         async def never_reads(stream: Any) -> None:
@@ -304,7 +300,7 @@ class Mute:
     async def write(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def read(self, n: int) -> bytes:
+    async def read(self, n: int | None = None) -> bytes:
         await self.closed.wait()
         return b""
 

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 from cryptography import x509
 from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.host.autonat.pb.autonat_pb2 import Message as AutoNat
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.peer.id import ID
@@ -27,20 +28,18 @@ from openfl.core.errors import NetworkError, RequestFailed
 from openfl.network.base import PeerAddress
 from openfl.network.libp2p import addresses as libp2p_addresses
 from openfl.network.libp2p import dht as libp2p_dht
+from openfl.network.libp2p import muxer as libp2p_muxer
 from openfl.network.libp2p import swarm as libp2p_swarm
-from openfl.network.libp2p import transport as libp2p_transport
 from openfl.network.libp2p.addresses import (
     PEER_ADDRESS_EXAMPLE,
     order_addresses,
     parse_peer_multiaddr,
 )
 from openfl.network.libp2p.dht import DHT_PROTOCOL, BoundedProviderStore
-from openfl.network.libp2p.transport import (
-    TLS_PROTOCOL,
-    Faults,
-    HardenedYamux,
-    YamuxUpgrader,
-)
+from openfl.network.libp2p.muxer import HardenedYamux
+from openfl.network.libp2p.nat.reachability import AUTONAT_PROTOCOL
+from openfl.network.libp2p.transport import Faults
+from openfl.network.libp2p.upgrading import TLS_PROTOCOL, YamuxUpgrader
 from tests.patience import PATIENCE_SECONDS
 from tests.situation import within
 
@@ -125,6 +124,59 @@ async def test_an_exception_in_any_stream_handler_ends_that_stream_only() -> Non
             await stream.read(1)
         await until(lambda: b.statistics().faults.get("handler-crashed") == 1)
         assert await answers(b, a)
+
+
+async def test_a_peer_that_does_not_wait_for_an_answer_is_no_bug_of_ours() -> None:
+    async with make_network() as a, make_network() as b:
+        gone = trio.Event()
+        asked: list[Any] = []
+
+        async def answers_late(stream: Any) -> None:
+            asked.append(stream)
+            await gone.wait()
+            await stream.write(b"too late")
+
+        async def waits_too_long(stream: Any) -> None:
+            with trio.fail_after(0):
+                await stream.read()
+
+        b._host.set_stream_handler("/late/1", answers_late)
+        b._host.set_stream_handler("/slow/1", waits_too_long)
+        await a.connect(address_of(b))
+        stream = await a._host.open_stream(id_of(b), ["/late/1"])
+        await stream.reset()
+        await until(lambda: bool(asked) and asked[0].muxed_stream.closed)
+        gone.set()
+        await until(lambda: b.statistics().faults.get("stream-broken") == 1)
+        await a._host.open_stream(id_of(b), ["/slow/1"])
+        await until(lambda: b.statistics().faults.get("stream-broken") == 2)
+        assert "handler-crashed" not in b.statistics().faults
+        assert await answers(b, a)
+
+
+async def test_whoever_asks_whether_it_is_reached_and_leaves_is_no_bug_of_ours() -> None:
+    async with make_network() as a, make_network() as b:
+        began, gone = trio.Event(), trio.Event()
+
+        async def dial_back(*arguments: Any) -> bytes:
+            began.set()
+            await gone.wait()
+            return b""
+
+        b._reachability._dial_back = dial_back  # type: ignore[method-assign]
+        await a.connect(address_of(b))
+        stream = await a._host.open_stream(id_of(b), [AUTONAT_PROTOCOL])
+        request = AutoNat(type=AutoNat.DIAL)
+        request.dial.peer.id = id_of(a).to_bytes()
+        await stream.write(encode_varint_prefixed(request.SerializeToString()))
+        await began.wait()
+        here = b._swarm.newest_connection(id_of(a))
+        (asked,) = [s for s in here.get_streams() if s.get_protocol() == AUTONAT_PROTOCOL]
+        await stream.reset()
+        await until(lambda: asked.muxed_stream.closed)
+        gone.set()
+        await until(lambda: b.statistics().faults.get("stream-broken") == 1)
+        assert "handler-crashed" not in b.statistics().faults
 
 
 async def test_a_connection_has_a_bounded_number_of_open_streams(
@@ -237,7 +289,7 @@ class FakeConnection:
         await trio.sleep(self.pause_seconds)
         self.written += data[len(data) // 2 :]
 
-    async def read(self, n: int) -> bytes:
+    async def read(self, n: int | None = None) -> bytes:
         await self.closed.wait()
         return b""
 
@@ -275,7 +327,7 @@ async def test_a_peer_that_answers_no_ping_loses_its_connection(autojump_clock: 
 async def test_a_peer_that_ignores_flow_control_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libp2p_transport, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
+    monkeypatch.setattr(libp2p_muxer, "MAX_BUFFERED_BYTES_PER_CONNECTION", 1_000_000)
     async with make_network() as a, make_network() as b:
 
         async def never_reads(stream: Any) -> None:

@@ -35,9 +35,9 @@ from openfl.network.libp2p.nat.dcutr import (
     usable_addresses,
 )
 from openfl.network.libp2p.nat.port_sharing import AVAILABLE, dial_from_port_of
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.network import Libp2pNetwork
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import open_stream_on
 
 NOWHERE = ("/ip4/127.0.0.1/tcp/1",)
 linux = pytest.mark.skipif(not AVAILABLE, reason="the port can be shared on Linux only")

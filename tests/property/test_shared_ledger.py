@@ -22,7 +22,7 @@ MEAN = TableSchema("mean", 1, (0.001,), (0.0,), (0.0,), encoding="float32")
 CHARTER = Charter("ledger", "test", (ITEMS, MEAN))
 LIMITS = ReplicaLimits()
 MEMBERS = 4
-PEERS = [StandInSealer(0, number).peer_id for number in range(MEMBERS)]
+PEERS = [StandInSealer(0, number).peer_id for number in range(40)]
 
 
 def delta(rng: np.random.Generator, seqno: int) -> wire.Delta:
@@ -65,6 +65,8 @@ class Twins:
         ]
         self.seqnos = [0] * MEMBERS
         self.on_the_way: list[tuple[float, int, PeerId, wire.Delta, bytes]] = []
+        self.published: list[tuple[int, wire.Delta]] = []
+        self.left: set[int] = set()
 
     def publish(self, author: int) -> None:
         """Reaches some at once, some late, some never (within any test)."""
@@ -74,8 +76,10 @@ class Twins:
         mine = self.own[author].merge(PEERS[author], made, envelope, self.now)
         result = self.shared[author].merge(PEERS[author], made, envelope, self.now)
         assert mine.kind is result.kind is MergeKind.MERGED
-        arrivals = self.now + self.rng.choice([0.5, 1.5, 4.0, 1e6], MEMBERS) * self.rng.random()
-        for receiver in range(MEMBERS):
+        self.published.append((author, made))
+        count = len(self.own)
+        arrivals = self.now + self.rng.choice([0.5, 1.5, 4.0, 1e6], count) * self.rng.random()
+        for receiver in range(count):
             if receiver != author:
                 at = float(arrivals[receiver])
                 self.on_the_way.append((at, receiver, PEERS[author], made, envelope))
@@ -91,8 +95,30 @@ class Twins:
         if self.rng.random() < 0.5:
             self.ledger.settle(self.now)
 
+    def join(self) -> None:
+        """Somebody comes, and gets what those who are there have published so far."""
+        number = self.ledger.admit()
+        assert number == len(self.own)
+        self.own.append(Replica(CHARTER, LIMITS))
+        self.shared.append(
+            SharedReplica(self.ledger, number, PEERS[number], lambda: self.now, LIMITS)
+        )
+        self.seqnos.append(0)
+        for author, made in self.published:
+            if author not in self.left:
+                self.own[number].merge(PEERS[author], made, made.digest, self.now)
+
+    def leave(self, author: int) -> None:
+        """Somebody leaves, and everybody knows at once."""
+        self.left.add(author)
+        self.ledger.leave(author)
+        for own in self.own:
+            own.leave(PEERS[author], 7, b"leave", self.now)
+
     def compare(self) -> None:
-        for own, shared in zip(self.own, self.shared, strict=True):
+        for number, (own, shared) in enumerate(zip(self.own, self.shared, strict=True)):
+            if number in self.left:
+                continue
             expected, window = own.view(), shared.shared_view()
             dense = window.dense()
             assert dense.tables.keys() == expected.tables.keys()
@@ -158,3 +184,31 @@ def test_the_ledger_refuses_a_delta_out_of_order() -> None:
         twins.shared[0].merge(PEERS[0], replace(delta(twins.rng, 2)), b"", 0.0)
     with pytest.raises(NotImplementedError):
         twins.shared[0].merge(PEERS[1], delta(twins.rng, 1), b"", 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.lists(
+        st.sampled_from(["publish"] * 6 + ["wait"] * 3 + ["join", "leave"]), max_size=60
+    ),
+)
+def test_members_see_the_same_bits_though_others_come_and_leave(
+    seed: int, steps: list[str]
+) -> None:
+    twins = Twins(seed)
+    for step in steps:
+        there = [n for n in range(len(twins.own)) if n not in twins.left]
+        match step:
+            case "publish":
+                twins.publish(int(twins.rng.choice(there)))
+            case "wait":
+                twins.pass_time(1.0)
+            case "join" if len(twins.own) < len(PEERS):
+                twins.join()
+            case "leave" if len(there) > 1:
+                twins.leave(int(twins.rng.choice(there)))
+        twins.compare()
+    twins.pass_time(2e6)
+    assert twins.ledger.settle(twins.now) == 0
+    twins.compare()

@@ -12,10 +12,9 @@ import trio
 from openfl.core.contribution import GroupId
 from openfl.discovery.discovery import (
     MAX_REMEMBERED,
-    RETRY_MAX_SECONDS,
     Discovery,
-    retry_delay,
 )
+from openfl.discovery.retries import EARLY_SECONDS, RETRY_MAX_SECONDS, retry_delay
 from openfl.network.base import GossipMessage, PeerAddress, Verdict
 from openfl.network.simulated.internet import SimulatedInternet, simulated_peer_id
 from openfl.network.simulated.network import SimulatedNetwork
@@ -344,6 +343,53 @@ async def test_whoever_started_alone_is_there_soon_after_the_first_of_those_it_r
         async with late:
             await trio.sleep(HEAL_SECONDS)
             assert {peer.peer_id for peer in a.peers()} == {late.peer_id}
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_was_started_at_the_same_moment_is_there_as_soon_as_it_listens(
+    autojump_clock: Any,
+) -> None:
+    async with (
+        SimulatedInternet(1) as world,
+        trio.open_nursery() as nursery,
+        AsyncExitStack() as stack,
+    ):
+        (a,) = await enter(world, stack, 1)
+        late = world.network(simulated_peer_id("late"))
+        discovery = discovery_of(a, address_of(late))
+        (refused,) = await discovery.join()
+        assert not refused.ok
+        await nursery.start(discovery.run, GROUP)
+        await trio.sleep(EARLY_SECONDS / 2)
+        async with late:
+            await trio.sleep(0.6)
+            assert {peer.peer_id for peer in a.peers()} == {late.peer_id}
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_met_nobody_for_long_is_patient(autojump_clock: Any) -> None:
+    async with (
+        SimulatedInternet(1) as world,
+        trio.open_nursery() as nursery,
+        AsyncExitStack() as stack,
+    ):
+        (a,) = await enter(world, stack, 1)
+        connect, dials = a.connect, 0
+
+        async def counted(peer: PeerAddress) -> None:
+            nonlocal dials
+            dials += 1
+            await connect(peer)
+
+        a.connect = counted  # type: ignore[method-assign]
+        discovery = discovery_of(a, address_of(world.network(simulated_peer_id("never"))))
+        await discovery.join()
+        await nursery.start(discovery.run, GROUP)
+        await trio.sleep(EARLY_SECONDS)
+        early, dials = dials, 0
+        await trio.sleep(10 * EARLY_SECONDS)
+        assert early <= 60
+        assert dials <= 40  # as before: a missed peer is tried every four seconds at most
         nursery.cancel_scope.cancel()
 
 

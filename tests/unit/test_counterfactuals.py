@@ -241,7 +241,7 @@ def test_loss_changes_are_those_of_predicting_by_the_other_model() -> None:
     (both,) = judge.loss_changes(model, [counterfactuals(replica, sums, [PEERS[1], other], -1)])
     found = both[:, 1]
 
-    listeners = judge._fit_users(model.rows(ITEMS, judge._keys).astype(float), judge._mean(model))
+    listeners = judge._fits.fit(judge._fitted_to(model))
     changed = replica.view_without([me, other])
 
     def squared_errors(view) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_a_group_gets_out_of_the_dead_model_of_its_founder() -> None:
     tasks = tasks_of(4, taste=0.4)
     founded = learned(tasks[:1], DenseModel.empty(GROUP), 60)
     assert strongest(founded) < DEAD
-    joined = learned(tasks, founded, 25)
+    joined = learned(tasks, founded, 40)
     together = learned(tasks, DenseModel.empty(GROUP), 60)
     assert strongest(together) > 5 * DEAD
     for task in tasks:

@@ -75,8 +75,10 @@ def plays_of(songs: list[tuple[str, str, str]]) -> list[tuple[str, str, float]]:
 
 def test_groups_of_ids_are_to_the_bit_what_they_were() -> None:
     """The ids of groups as they were made before charters had `items`."""
-    assert rating_charter("music").group_id == "82d6987ae7e5f7ea77bc5c88cda2d7e7"
-    assert rating_charter("music", user_prior=0).group_id == "7e34a5ace2925cdd261dd509bfa15c34"
+    before = rating_charter("music", relevance=0)
+    assert before.group_id == "82d6987ae7e5f7ea77bc5c88cda2d7e7"
+    older = rating_charter("music", relevance=0, user_prior=0)
+    assert older.group_id == "7e34a5ace2925cdd261dd509bfa15c34"
     assert implicit_charter("music").group_id == "8a83a939b6379a980024f55d0afc8030"
 
 

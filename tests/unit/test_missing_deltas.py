@@ -7,12 +7,12 @@ import pytest
 
 from openfl.core.contribution import PeerId
 from openfl.group.missing_deltas import (
-    FIRST_PAUSE_SECONDS,
     GIVE_UP_SECONDS,
     MAX_ATTEMPTS,
     MAX_SOURCES,
     RETRY_PAUSE_SECONDS,
     UNANSWERED_SECONDS,
+    UNDER_WAY_SECONDS,
     MissingDelta,
     MissingDeltas,
 )
@@ -21,7 +21,7 @@ AUTHOR, OTHER = PeerId("author"), PeerId("other")
 ANNE, BERT, CARL = PeerId("anne"), PeerId("bert"), PeerId("carl")
 ALL = frozenset({ANNE, BERT, CARL})
 NOW = 100.0
-SOON = NOW + 2 * FIRST_PAUSE_SECONDS
+SOON = NOW + 2 * UNDER_WAY_SECONDS
 """Later than any first pause."""
 
 

@@ -18,7 +18,9 @@ from openfl.learning.factorization.users import one_user
 from openfl.learning.kinds import head_of
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_charter
 
-GROUP = rating_charter("music", (0.5, 5.0), factors=1, prior=0.1, prior_per_evidence=0.0)
+GROUP = rating_charter(
+    "music", (0.5, 5.0), factors=1, prior=0.1, prior_per_evidence=0.0, relevance=0.0
+)
 """Unit 1, centre 2.75, so that the numbers below are easy to follow."""
 
 # song: (factor, bias, evidence). Factor: how heavy the music is.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openfl.core.contribution import Evaluation, PeerId
-from openfl.group.roster import Roster
+from openfl.group.roster import CONNECTED_PATIENCE, Roster
 
 ANNE, BERT, CARL = PeerId("anne"), PeerId("bert"), PeerId("carl")
 PRESENCE = 20.0
@@ -142,3 +142,49 @@ def test_fits_of_the_absent_and_of_another_metric_do_not_count() -> None:
     assert known.fits(NOW, "rmse") == (None, None)
     known.said(CARL, NOW, 1, 1, fit(1.2))
     assert known.fits(NOW, "rmse") == (1.2, 1.2)
+
+
+def test_a_loaded_node_waits_longer_for_everybody() -> None:
+    known = roster()
+    known.heard(ANNE, NOW)
+    known.patience = 2.0
+    assert names(known, NOW + 2 * PRESENCE) == {ANNE}
+    assert names(known, NOW + 2 * PRESENCE + 0.1) == set()
+
+
+def test_nobody_was_silent_while_this_node_did_not_listen() -> None:
+    known = roster()
+    known.heard(ANNE, NOW)
+    known.changes(NOW)
+    woken = NOW + 3600.0
+    known.excuse(3595.0)
+    assert known.changes(woken) == ([], [])
+    known.heard(BERT, woken)
+    # What was excused is the past's: from now on silence counts.
+    assert names(known, woken + PRESENCE - 5.0) == {ANNE, BERT}
+    assert names(known, woken + PRESENCE - 4.9) == {BERT}
+
+
+def test_a_connection_that_answers_keeps_a_member_here_but_brings_nobody() -> None:
+    known = roster()
+    known.heard(ANNE, NOW)
+    known.changes(NOW)
+    known.heard(CARL, NOW, age=PRESENCE + 1)
+    known.connected = frozenset({ANNE, BERT, CARL})
+    assert names(known, NOW + 2 * PRESENCE) == {ANNE}
+    assert names(known, NOW + CONNECTED_PATIENCE * PRESENCE + 0.1) == set(), "but not for ever"
+    known.connected = frozenset()
+    assert names(known, NOW + 2 * PRESENCE) == set()
+
+
+def test_who_is_connected_and_says_nothing_is_not_heard() -> None:
+    known = roster()
+    known.heard(ANNE, NOW)
+    known.heard(BERT, NOW)
+    known.changes(NOW)
+    known.connected = frozenset({BERT})
+    late = NOW + PRESENCE + 1
+    known.heard(ANNE, late)
+    assert names(known, late) == {ANNE, BERT}
+    assert not known.hears(ANNE, late)
+    assert known.hears(BERT, late)

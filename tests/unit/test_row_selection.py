@@ -53,6 +53,23 @@ def test_then_the_quarter_that_changed_most_and_the_oldest_tenth() -> None:
     assert sent == [0, 1, 2, 3, *range(30, 40)]  # the oldest by key, then the changed
 
 
+def test_of_what_several_rounds_have_changed_as_many_times_more_is_sent() -> None:
+    values = np.ones((40, 3))
+    for rounds, count in ((1, 10), (2, 20), (3, 30), (4, 40), (9, 40)):
+        selector = RowSelector(0.25, 0.0)
+        publish(selector, contribution(values))
+        moved = contribution(values + np.linspace(2, 1, 40)[:, None])
+        assert keys_of(selector.select(moved, rounds).blocks) == list(range(count))
+
+
+def test_what_several_rounds_have_not_changed_is_not_sent_for_that() -> None:
+    selector = RowSelector(0.25, 0.0)
+    values = np.ones((40, 3))
+    publish(selector, contribution(values))
+    values[3] += 1
+    assert keys_of(selector.select(contribution(values), 16).blocks) == [3]
+
+
 def test_change_is_weighed_by_how_sure_the_member_is() -> None:
     selector = RowSelector(1 / 40, 0.0)
     values = np.ones((40, 3))

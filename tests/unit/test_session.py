@@ -122,8 +122,41 @@ def test_a_newcomer_judges_the_groups_model_before_it_trains() -> None:
     assert not second.wants_training
     finish_evaluation(rig, second, 0.5)
     assert second.session.validation == evaluation(0.5)
-    rig.pass_time(rig.settings.interval_seconds)
-    assert len(second.wants_training) == 1
+    assert len(second.wants_training) == 1  # at once: the model is as good as it gets
+
+
+def test_newcomers_of_one_moment_do_not_go_on_in_step() -> None:
+    """Their first rounds come at once, the second ones each after a part of the interval."""
+    rig = Rig()
+    founded(rig)
+    newcomers = [rig.add() for _ in range(6)]
+    for newcomer in newcomers:
+        rig.join(newcomer)
+    pauses = set()
+    for newcomer in newcomers:
+        finish_evaluation(rig, newcomer)
+        rig.train(newcomer, contribution(KEYS, 4.0))
+        pauses.add(newcomer.session._rounds.next_wake - rig.now)
+    assert len(pauses) == len(newcomers)
+    assert 0 < min(pauses) < max(pauses) <= 1.1 * rig.settings.interval_seconds
+
+
+def test_the_owner_hears_once_that_the_groups_model_is_there_and_what_it_is_worth() -> None:
+    rig = Rig()
+    first = founded(rig)
+    second = rig.add()
+    rig.join(second)
+    assert not told(second, "useful")  # the model is there, and not judged
+    finish_evaluation(rig, second, 0.5)
+    (useful,) = told(second, "useful")
+    assert useful.data == {"validation": 0.5, "others": 1}
+    rig.train(second, contribution(KEYS, 4.0))
+    assert len(told(second, "useful")) == 1
+    assert not told(first, "useful")  # what it has judged so far is its own
+
+
+def told(member: Member, kind: str) -> list[ev.Tell]:
+    return [news for news in member.told if news.kind == kind]
 
 
 def test_a_snapshot_comes_in_pages_when_it_is_large() -> None:

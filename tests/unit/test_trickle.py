@@ -133,3 +133,64 @@ def test_intervals_that_make_no_sense_are_refused(shortest: float, longest: floa
 def test_a_single_length_of_interval_is_allowed() -> None:
     trickle = started(shortest=2.0, longest=2.0)
     assert len(words_until(trickle, START + 20)) == 10
+
+
+# --- beyond the RFC: members that are heard in another way ----------------------------------------
+
+
+def hear(trickle: Trickle, others: int) -> bool:
+    """Whether it speaks in an interval in which so many others did, saying something else."""
+    for _ in range(others):
+        trickle.hear_other()
+    return trickle.fire(trickle.next_wake)
+
+
+def test_who_is_known_to_be_here_is_silent_when_enough_others_speak() -> None:
+    for others, known, speaks in ((2, True, False), (1, True, True), (2, False, True)):
+        trickle = started()
+        trickle.known_until(START + 10 if known else START)
+        assert hear(trickle, others) is speaks
+
+
+def test_it_says_whether_others_have_spoken_enough() -> None:
+    for others in (1, 2):
+        trickle = started()
+        assert hear(trickle, others)
+        assert trickle.covered is (others == 2)
+
+
+def test_in_longer_intervals_more_have_to_be_heard() -> None:
+    trickle = started()
+    words_until(trickle, START + 1)
+    assert trickle.interval == 2
+    trickle.known_until(START + 100)
+    assert hear(trickle, 3)
+    trickle = started()
+    words_until(trickle, START + 1)
+    trickle.known_until(START + 100)
+    assert not hear(trickle, 4)
+
+
+def test_that_somebody_lacks_something_makes_it_speak_though_others_did() -> None:
+    trickle = started()
+    trickle.known_until(START + 100)
+    for _ in range(5):
+        trickle.hear_other()
+    trickle.hear_lacking(START + 0.1)
+    assert trickle.fire(trickle.next_wake)
+
+
+def test_a_stretched_timer_is_slower_by_that_factor() -> None:
+    usual, slow = started(), started()
+    slow.turns = 16
+    words_until(slow, START + 1)
+    slow.reset(START + 1)
+    assert slow.interval == 16
+    words_until(slow, START + 17)
+    assert slow.interval == 32
+    count = len(words_until(usual, START + 1000))
+    assert len(words_until(slow, START + 1000)) < count / 8
+    slow.turns = 1
+    words_until(slow, START + 1200)
+    slow.reset(START + 1200)
+    assert slow.interval == 1

@@ -216,6 +216,7 @@ def test_two_owners_of_like_data_found_the_same_group(configure: Configure) -> N
         {"task__prior_per_evidence": 0.1},
         {"task__bias_prior": 3.0},
         {"task__user_prior": 0.0},
+        {"task__relevance": 0.0},
         {"task__seed": 1},
         {"data__rating_scale": "0-10"},
     ],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from openfl.core.errors import UsageError
-from openfl_cli import exit_codes, options
+from openfl_cli import collector, exit_codes, options
 from openfl_cli.output import go_on_without_output
 from openfl_cli.own_exports import with_exports
+
+if TYPE_CHECKING:
+    from openfl.config import Config
 
 NAME = "start"
 HELP = "run a node: join the network, train, exchange, recommend"
@@ -139,6 +143,11 @@ def run(arguments: argparse.Namespace) -> int:
         return ready
     config = ready
     go_on_without_output()
+    with collector.resting():
+        return _run_node(arguments, config, home)
+
+
+def _run_node(arguments: argparse.Namespace, config: Config, home: Path) -> int:
     try:
         # Heavy (libp2p, trio): only now that the command line and the configuration are good.
         import trio

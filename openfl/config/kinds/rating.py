@@ -50,9 +50,17 @@ class RatingTask:
         0.4,
         "how strongly it is held near nothing what the group learns of people's taste from which"
         " songs they rated, whatever they gave them. 0: the group does not learn it, as groups"
-        " founded by version 0.1.0, whose nodes can then join.",
+        " founded by version 0.1.0, whose nodes can then join (with relevance 0, too).",
         minimum=0,
         maximum=1e3,
+    )
+    relevance: float = setting(
+        50.0,
+        "how much less strongly users' vectors are held near where they are expected, along"
+        " directions in which the group's songs differ much: more for data with many ratings of"
+        " each song. 0: alike along all, as groups founded by version 0.1.0.",
+        minimum=0,
+        maximum=1e6,
     )
 
 

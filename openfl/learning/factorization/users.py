@@ -11,7 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations, solve_ridge
+from openfl.learning.ridge import (
+    Matrix,
+    SparseMatrix,
+    normal_sums,
+    solve_sums,
+    times_ridge,
+)
 
 PrivateState = Mapping[str, NDArray[np.generic]]
 
@@ -24,22 +30,24 @@ def fit_users(
     ridge: Matrix,
     common: Matrix | None = None,
     centre: Matrix | None = None,
+    shape: Matrix | None = None,
 ) -> Matrix:
     """float64[m, d]: the exact vectors p of m users, given what they did with n items.
 
-    Of each user u the solution of (sum_j w_uj f_j f_j^T + common + ridge) p = sum_j (t_uj - w_uj
-    o_j) f_j, over the items j that u has an entry of: with weights of 1 the ridge fit to ratings t.
+    Of each user u the solution of (sum_j w_uj f_j f_j^T + common + R_u) p = sum_j (t_uj - w_uj
+    o_j) f_j + R_u c_u, over the items j that u has an entry of: with weights of 1 the ridge fit to
+    ratings t.
 
     weights, targets: csr[m, n] of the same sparsity. features, offsets: float64[n, d] and
-    float64[n], of the items. ridge: float64[m, d] or [m, 1], above 0. common: float64[d, d], added
-    for everybody. centre: float64[m, d], what the ridge holds each p near, if not near 0.
+    float64[n], of the items. ridge: float64[m, d] or [m, 1], above 0, and shape: float64[d, d],
+    make the matrix R_u (see `openfl.learning.ridge.times_ridge`). common: float64[d, d], added for
+    everybody. centre: float64[m, d], what each p is held near, if not near 0.
     """
-    gram, moment = normal_equations(weights, targets, features, offsets)
-    if common is not None:
-        gram = gram + common
-    if centre is None:
-        return solve_ridge(gram, moment, ridge)
-    return centre + solve_ridge(gram, moment - np.einsum("mab,mb->ma", gram, centre), ridge)
+    triangle, moment = normal_sums(weights, targets, features, offsets)
+    ridge = np.broadcast_to(ridge, moment.shape)
+    if centre is not None:
+        moment = moment + times_ridge(centre, ridge, shape)
+    return solve_sums(triangle, moment, ridge, common, shape)
 
 
 def one_user(given: NDArray[np.float64]) -> SparseMatrix:

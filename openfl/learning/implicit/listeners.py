@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from openfl.learning.factorization.users import fit_users
 from openfl.learning.implicit.charter import ImplicitParameters
 from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations
+
+AT_A_TIME = 1_000_000
+"""Plays that are looked at together."""
 
 
 def fit_to_plays(
@@ -18,8 +22,30 @@ def fit_to_plays(
     plays: csr[m, n]. rows: float64[n, k], of the items in `plays`. gram_of_all: float64[k, k], the
     sum of q q^T over all items there are. ridge: float64[m].
     """
-    extra, confidence = _weights(plays, alpha)
+    extra, confidence = weights(plays, alpha)
     return fit_users(extra, confidence, rows, np.zeros(len(rows)), ridge[:, None], gram_of_all)
+
+
+def pull_of_plays(
+    extra: SparseMatrix, confidence: SparseMatrix, users: Matrix, rows: Matrix
+) -> Matrix:
+    """float64[n, k]: of each item the sum over its plays of (c_uj - (c_uj - 1) p_u . q_j) p_u.
+
+    extra, confidence: csr[m, n] of `weights`. users, rows: float64[m, k] and float64[n, k], the p_u
+    and q_j. Each play is looked at once: unlike the users' fits this needs no matrix an item.
+    """
+    dtype = extra.dtype
+    users, rows = users.astype(dtype), rows.astype(dtype)
+    of = np.repeat(np.arange(extra.shape[0]), np.diff(extra.indptr))
+    data = np.empty_like(extra.data)
+    for start in range(0, len(data), AT_A_TIME):
+        part = slice(start, start + AT_A_TIME)
+        felt = np.einsum(
+            "nk,nk->n", users.take(of[part], axis=0), rows.take(extra.indices[part], axis=0)
+        )
+        data[part] = confidence.data[part] - extra.data[part] * felt
+    left = sp.csr_array((data, extra.indices, extra.indptr), shape=extra.shape)
+    return np.asarray(left.T @ users, dtype=np.float64)
 
 
 def fit_without(
@@ -53,13 +79,17 @@ def weighted_equations(
     plays: SparseMatrix, features: Matrix, alpha: float
 ) -> tuple[Matrix, Matrix]:
     """(sum of (c - 1) f f^T, sum of c f) over the plays of each row."""
-    extra, confidence = _weights(plays, alpha)
+    extra, confidence = weights(plays, alpha)
     return normal_equations(extra, confidence, features, np.zeros(len(features)))
 
 
-def _weights(plays: SparseMatrix, alpha: float) -> tuple[SparseMatrix, SparseMatrix]:
+def weights(
+    plays: SparseMatrix, alpha: float, dtype: type[np.floating] = np.float64
+) -> tuple[SparseMatrix, SparseMatrix]:
     """(c - 1, c) of each play: what it says more than no play does, and what it says."""
-    extra, confidence = plays.copy(), plays.copy()
-    extra.data = alpha * plays.data
-    confidence.data = 1.0 + extra.data
-    return extra, confidence
+    extra = (alpha * plays.data).astype(dtype)
+    return _like(plays, extra), _like(plays, extra + 1)
+
+
+def _like(plays: SparseMatrix, data: NDArray[np.floating]) -> SparseMatrix:
+    return sp.csr_array((data, plays.indices, plays.indptr), shape=plays.shape)

@@ -51,7 +51,7 @@ from openfl.core.errors import DataError
 from openfl.items import key_bits
 from openfl.learning.factorization.item_rows import item_keys, locate, moved_columns
 from openfl.learning.factorization.ratings import Ratings
-from openfl.learning.factorization.users import restored_users, saved_users
+from openfl.learning.factorization.users import fit_users, restored_users, saved_users
 from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.implicit.charter import (
     ITEMS,
@@ -62,12 +62,12 @@ from openfl.learning.implicit.charter import (
     implicit_parameters,
 )
 from openfl.learning.implicit.evidence import Ranking
-from openfl.learning.implicit.listeners import fit_to_plays, weighted_equations
+from openfl.learning.implicit.listeners import fit_to_plays, pull_of_plays, weights
 from openfl.learning.metrics import rank
 from openfl.learning.own_items import OwnItems
 from openfl.learning.own_losses import OwnLosses
 from openfl.learning.proposals import proposed
-from openfl.learning.ridge import Matrix, SparseMatrix
+from openfl.learning.ridge import SAFE_RIDGE, Matrix, SparseMatrix
 from openfl.learning.splitting import Split, split_ratings
 
 METRIC = "ndcg_loss"
@@ -75,6 +75,9 @@ METRIC = "ndcg_loss"
 RANKED = 10
 MAX_EVALUATED_USERS = 500
 """Ranking the catalogue for everybody, every round, would cost more than training."""
+FEW_EVALUATED = 4
+"""If less than one in so many is evaluated, only they are fitted, and not all for the step that
+follows, too."""
 
 
 SAFE = 0.7
@@ -117,13 +120,14 @@ class ImplicitFactorization:
         self._rows = row_of_item.astype(np.int32)[plays.song_index]
         self._strength = np.minimum(plays.values.astype(np.float64), parameters.plays_limit)
         self._train = self._matrix(split.train)
-        self._train_by_item = self._train.T.tocsr()
+        precision = np.float32 if parameters.prior >= SAFE_RIDGE else np.float64
+        self._extra, self._confidence = weights(self._train, parameters.alpha, precision)
         self._user_ridge = parameters.ridge(self._train.sum(axis=1))
         self._user_plays = np.asarray(self._train.sum(axis=1), dtype=np.float64)
         self._total_plays = float(self._user_plays.sum())
         self._repeats = float((self._train.data**2).sum()) / max(1.0, self._total_plays)
         row_plays = np.asarray(self._train.sum(axis=0), dtype=np.float64)
-        users_of_row = np.diff(self._train_by_item.indptr)
+        users_of_row = np.bincount(self._train.indices, minlength=len(self._keys))
         self._evidence = np.clip(np.rint(row_plays), 1, MAX_EVIDENCE)
         self._min_row_evidence = max(1, min_row_evidence)
         self._published = np.flatnonzero(users_of_row >= self._min_row_evidence)
@@ -131,6 +135,7 @@ class ImplicitFactorization:
         self._active = self._user_plays > 0
         self._user_factors: Matrix = np.zeros((len(plays.users), parameters.factors))
         self._last_gram: Matrix | None = None
+        self._fitted: tuple[Matrix, Matrix, Matrix] | None = None
 
     @classmethod
     def from_charter(
@@ -214,15 +219,17 @@ class ImplicitFactorization:
         every_row = model.rows(ITEMS, known).astype(np.float64)
         column, present = locate(known, self._keys)
         rows = np.where(present[:, None], every_row[column], 0.0)
-        factors = fit_to_plays(
-            self._train[users],
-            rows,
-            every_row.T @ every_row,
-            self._parameters.alpha,
-            self._user_ridge[users],
-        )
+        gram = every_row.T @ every_row
+        if len(users) * FEW_EVALUATED < len(self._user_ridge):
+            factors = fit_to_plays(
+                self._train[users], rows, gram, self._parameters.alpha, self._user_ridge[users]
+            )
+        else:
+            factors = self._fit_users(rows, gram)[users]
+        # Which items come first needs no double precision.
+        left, right = factors.astype(np.float32), every_row.astype(np.float32).T
         report = rank(
-            lambda start, end: factors[start:end] @ every_row.T,
+            lambda start, end: left[start:end] @ right,
             seen=moved_columns(seen[users], column, present, len(known)),
             held_out=moved_columns(held_out[users], column, present, len(known)),
             relevant=np.diff(held_out[users].indptr),
@@ -292,10 +299,19 @@ class ImplicitFactorization:
         return self._matrix(self._split.test)
 
     def _fit_users(self, rows: Matrix, gram_of_all: Matrix) -> Matrix:
-        """float64[users, k]: every user's p_u, exact given the items' rows."""
-        return fit_to_plays(
-            self._train, rows, gram_of_all, self._parameters.alpha, self._user_ridge
-        )
+        """float64[users, k]: every user's p_u, exact given the items' rows.
+
+        The last answer is kept: a model is judged, and then trained from.
+        """
+        known = self._fitted
+        asked = (rows, gram_of_all)
+        if known is not None and all(map(np.array_equal, known[:2], asked)):
+            return known[2]
+        nothing = np.zeros(len(rows))
+        ridge = self._user_ridge[:, None]
+        users = fit_users(self._extra, self._confidence, rows, nothing, ridge, gram_of_all)
+        self._fitted = (rows, gram_of_all, users)
+        return users
 
     def _items_block(
         self, model: ModelView, rows: Matrix, users: Matrix, gram: Matrix, by_play: _PlayMeans
@@ -305,12 +321,10 @@ class ImplicitFactorization:
         own = self._evidence[chosen]
         total = np.maximum(model.evidence(ITEMS, self._keys[chosen]), own)
         share = own / total
+        played = pull_of_plays(self._extra, self._confidence, users, rows)[chosen]
         rows = rows[chosen]
-        played_gram, played = weighted_equations(
-            self._train_by_item[chosen], users, parameters.alpha
-        )
         pull = rows @ gram + parameters.ridge(total)[:, None] * rows
-        gradient = played - np.einsum("jab,jb->ja", played_gram, rows) - share[:, None] * pull
+        gradient = played - share[:, None] * pull
         step = _newton(gradient / share[:, None], total, by_play, gram, parameters)
         return proposed(
             self._charter.table(ITEMS),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,9 @@ from openfl.learning.charter_values import (
 from openfl.learning.factorization.item_names import items_from, items_hyperparameters
 from openfl.learning.factorization.rating_scale import STRAY_WIDENS, Scale, format_scale
 from openfl.learning.factorization.ratings import MAX_RATING, Ratings, locate_rating_outside
+from openfl.learning.rating.relevance import RELEVANCE
 from openfl.learning.rating.user_prior import USER_PRIOR
+from openfl.learning.ridge import SAFE_RIDGE
 
 TASK_KIND = "rating"
 ITEMS = "items"
@@ -45,6 +48,7 @@ USUAL_FACTORS = 8
 USUAL_DAMPING = 1.0
 USUAL_PRIOR = 7.0
 USUAL_USER_PRIOR = 0.4
+USUAL_RELEVANCE = 50.0
 _UNIT_WIDTH = 4.5
 
 
@@ -55,7 +59,9 @@ class RatingParameters:
     multiplies the curvature of every step; `encoding` is how songs' rows travel. `user_prior` is
     the ridge, for each user, on the matrix by which users are expected to like things because of
     which items they rated (see `openfl.learning.rating.user_prior`); 0: there is no such matrix.
-    `items` is how songs are named (see `openfl.items`)."""
+    `items` is how songs are named (see `openfl.items`). `relevance` is how much weaker the ridge of
+    users is along directions in which items differ (see `openfl.learning.rating.relevance`); 0: it
+    is the same in all."""
 
     scale: Scale
     factors: int
@@ -66,6 +72,13 @@ class RatingParameters:
     encoding: Encoding = "int8"
     user_prior: float = 0.0
     items: str = OPAQUE
+    relevance: float = 0.0
+
+    @property
+    def precision(self) -> type[np.floating]:
+        """What sums over ratings are gathered in (see `openfl.learning.ridge.SAFE_RIDGE`)."""
+        least = min(self.prior, self.bias_prior)
+        return np.float32 if least >= SAFE_RIDGE else np.float64
 
     @property
     def width(self) -> int:
@@ -82,9 +95,14 @@ class RatingParameters:
         """The rating in the middle of the scale: 0 in units of the model."""
         return (self.scale[0] + self.scale[1]) / 2
 
-    def to_units(self, ratings: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Ratings in units of the model."""
-        return (ratings.astype(np.float64) - self.centre) / self.unit
+    def to_units(
+        self, ratings: NDArray[np.floating], dtype: type[np.floating] = np.float64
+    ) -> NDArray[Any]:
+        """Ratings in units of the model; floats of `dtype`."""
+        units = ratings.astype(dtype)
+        units -= dtype(self.centre)
+        units /= dtype(self.unit)
+        return units
 
     def to_ratings(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `to_units`."""
@@ -110,11 +128,12 @@ def rating_charter(
     seed: int = 0,
     user_prior: float = USUAL_USER_PRIOR,
     items: str = OPAQUE,
+    relevance: float = USUAL_RELEVANCE,
 ) -> Charter:
     """The charter of a rating group. ConfigError names every parameter that is out of range.
 
-    With `user_prior` 0 and opaque items it is to the bit what versions before 0.2 make, whose nodes
-    can join.
+    With `user_prior` 0, `relevance` 0 and opaque items it is to the bit what versions before 0.2
+    make, whose nodes can join.
     """
     parameters = RatingParameters(
         scale=(float(scale[0]), float(scale[1])),
@@ -126,6 +145,7 @@ def rating_charter(
         encoding=encoding,
         user_prior=float(user_prior),
         items=items,
+        relevance=float(relevance),
     )
     refuse_to_found(_problems(parameters))
     return Charter(
@@ -141,6 +161,7 @@ def rating_charter(
             "prior_per_evidence": parameters.prior_per_evidence,
             "bias_prior": parameters.bias_prior,
             **({USER_PRIOR: parameters.user_prior} if parameters.user_prior else {}),
+            **({RELEVANCE: parameters.relevance} if parameters.relevance else {}),
             **items_hyperparameters(items),
         },
         seed=seed,
@@ -165,6 +186,7 @@ def rating_parameters(charter: Charter) -> RatingParameters:
             encoding=encoding_of(charter, ITEMS),
             user_prior=number(values.pop(USER_PRIOR, 0.0)),
             items=items_from(values),
+            relevance=number(values.pop(RELEVANCE, 0.0)),
         )
         refuse_unknown(charter, values)
         refuse_unusable(charter, _problems(parameters))
@@ -253,6 +275,7 @@ def _problems(parameters: RatingParameters) -> list[str]:
         ("prior_per_evidence", parameters.prior_per_evidence, 0.0, 1e3),
         ("bias_prior", parameters.bias_prior, 0.001, 1e6),
         (USER_PRIOR, parameters.user_prior or 0.001, 0.001, 1e3),
+        (RELEVANCE, parameters.relevance, 0.0, 1e6),
     )
     problems = out_of_range(ranges)
     width = high - low

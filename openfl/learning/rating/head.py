@@ -13,8 +13,16 @@ from openfl.items import key_bits
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.factorization.users import fit_users
 from openfl.learning.rating.charter import ITEMS, MEAN, MEAN_KEYS, rating_parameters
+from openfl.learning.rating.relevance import relevance_shape
 from openfl.learning.rating.user_prior import item_means, prior_means, rated_weights
-from openfl.learning.ridge import Matrix, SparseMatrix, normal_equations, with_constant
+from openfl.learning.ridge import (
+    Matrix,
+    SparseMatrix,
+    add_ridge,
+    normal_equations,
+    times_ridge,
+    with_constant,
+)
 
 POPULAR_SHRINKAGE = 10.0
 """An item's lead over the mean counts half when the group has this many ratings of it."""
@@ -58,7 +66,11 @@ class RatingHead:
             _mean(self._model) + rows[:, -1],
             self._parameters.ridge(counts),
             centre=centre,
+            shape=self._shape(),
         )
+
+    def _shape(self) -> Matrix | None:
+        return relevance_shape(self._model, ITEMS, self._parameters.relevance)
 
     def scores(self, users: Matrix, keys: NDArray[np.uint64]) -> Matrix:
         """See `Head`."""
@@ -97,13 +109,17 @@ class RatingHead:
         ones.data = np.ones(len(given.data))
         features = with_constant(own[:, :-1])
         gram, _ = normal_equations(ones, ones, features, np.zeros(len(own)))
-        ridge = self._parameters.ridge(np.diff(given.indptr).astype(np.float64))[0]
+        ridge, shape = (
+            self._parameters.ridge(np.diff(given.indptr).astype(np.float64)),
+            self._shape(),
+        )
         left = self._parameters.to_units(given.toarray()[0]) - _mean(self._model) - own[:, -1]
         parts = left[:, None] * features
         if self._parameters.user_prior:
             weights = rated_weights(ones).toarray()[0]
-            parts = parts + ridge * item_means(self._model, weights, own)
-        seen = np.linalg.solve(gram[0] + np.diag(ridge), with_constant(others[:, :-1]).T)
+            parts = parts + times_ridge(item_means(self._model, weights, own), ridge, shape)
+        add_ridge(gram, ridge, shape)
+        seen = np.linalg.solve(gram[0], with_constant(others[:, :-1]).T)
         return np.asarray(self._parameters.unit * (seen.T @ parts.T), dtype=np.float64)
 
     def vectors(self, keys: NDArray[np.uint64]) -> Matrix:

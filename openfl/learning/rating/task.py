@@ -42,19 +42,19 @@ from openfl.core.contribution import (
     RowBlock,
 )
 from openfl.core.errors import ConfigError, DataError
-from openfl.core.model_view import DenseModel
+from openfl.core.model_view import DenseModel, DenseTable
 from openfl.items import key_bits
 from openfl.learning.differential_privacy import RandomBytes, Release, private_sum
 from openfl.learning.factorization.dead_factors import revival
 from openfl.learning.factorization.item_rows import item_keys, learned_rows
 from openfl.learning.factorization.oscillation import OscillationDamping
 from openfl.learning.factorization.ratings import Ratings
-from openfl.learning.factorization.users import fit_users, restored_users, saved_users
+from openfl.learning.factorization.users import restored_users, saved_users
 from openfl.learning.held_out import NONE, evaluation
 from openfl.learning.metrics import rmse
 from openfl.learning.own_items import OwnItems
 from openfl.learning.own_losses import OwnLosses
-from openfl.learning.proposals import newton_step, proposed
+from openfl.learning.proposals import exact_step, newton_step, proposed
 from openfl.learning.rating.charter import (
     ITEMS,
     MEAN,
@@ -63,11 +63,15 @@ from openfl.learning.rating.charter import (
     check_ratings_fit,
 )
 from openfl.learning.rating.influence import FeltPrior, OwnRatings, loss_changes
+from openfl.learning.rating.relevance import relevance_shape
+from openfl.learning.rating.spectral import spectral_rows
+from openfl.learning.rating.user_fits import FittedTo, UserFits
 from openfl.learning.rating.user_prior import USER_PRIOR, UserPrior
 from openfl.learning.ridge import (
     Matrix,
     SparseMatrix,
-    normal_equations,
+    normal_sums,
+    products_with,
     sparse_pair,
     with_constant,
 )
@@ -112,32 +116,39 @@ class MatrixFactorization:
         # Two items whose ids collide in the key share a row, here as everywhere in the group.
         self._keys, row_of_item = np.unique(song_keys, return_inverse=True)
         self.own_items = OwnItems(ITEMS, self._keys, ratings.songs, bits, "songs")
-        self._rows = row_of_item.astype(np.int32)[ratings.song_index]
-        self._values = parameters.to_units(ratings.values)
+        self._rows = row_of_item.astype(np.int32).take(ratings.song_index)
+        self._values = parameters.to_units(ratings.values, parameters.precision)
 
         train = split.train
         shape = (len(ratings.users), len(self._keys))
         self._pattern, self._targets = sparse_pair(
-            ratings.user_index[train], self._rows[train], self._values[train], shape
+            ratings.user_index[train],
+            self._rows[train],
+            self._values[train],
+            shape,
+            parameters.precision,
         )
         self._pattern_by_row, self._targets_by_row = self._pattern.T, self._targets.T
         self._user_counts = np.bincount(ratings.user_index[train], minlength=shape[0]).astype(float)
         self._user_ridge = parameters.ridge(self._user_counts)
         self._row_counts = np.bincount(self._rows[train], minlength=shape[1]).astype(float)
-        self._trained = np.flatnonzero(self._row_counts)
-        self._own_mean = float(self._values[train].mean())
+        self._fits = UserFits(
+            self._pattern, self._targets, self._user_ridge, np.flatnonzero(self._row_counts)
+        )
+        self._own_mean = float(self._targets.data.mean(dtype=np.float64))
         self._published = np.flatnonzero(self._row_counts >= max(1, min_row_evidence))
         self._user_factors: Matrix = np.zeros((shape[0], parameters.width))
         self._prior: UserPrior | None = None
         if parameters.user_prior:
             published = np.count_nonzero(self._user_counts) >= min_row_evidence
             schema = charter.table(USER_PRIOR)
-            self._prior = UserPrior(schema, self._pattern, self._user_ridge, bool(published))
+            self._prior = UserPrior(
+                schema, self._pattern, self._user_ridge, self._fits, bool(published)
+            )
         self._public_keys = (
             None if public_songs is None else np.unique(item_keys(tuple(public_songs), bits))
         )
         self._oscillation = OscillationDamping()
-        self._fitted: tuple[Matrix, float, Matrix | None, Matrix] | None = None
 
     @classmethod
     def from_charter(
@@ -186,42 +197,53 @@ class MatrixFactorization:
         """See `LearningTask`."""
         return len(self._split.train)
 
+    def first_guess(self) -> DenseModel:
+        """See `openfl.learning.central.StartsAlone`, and `spectral`."""
+        seeded = DenseModel.empty(self._charter)
+        start = seeded.rows(ITEMS, self._keys)[:, :-1].astype(np.float64)
+        rows = spectral_rows(self._targets, self._own_mean, self._parameters.bias_prior, start)
+        if rows is None or not len(self._published):
+            return seeded
+        chosen, mean = self._published, self._mean_block()
+        evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE)
+        items = DenseTable(self._keys[chosen], rows[chosen].astype(np.float32), evidence)
+        known = DenseTable(mean.keys, mean.values, mean.evidence.astype(np.float64))
+        return DenseModel(self._charter, {ITEMS: items, MEAN: known})
+
     def local_step(self, model: ModelView, rng: np.random.Generator) -> Contribution:
         """Proposals for every item with enough training ratings here, and for the mean.
 
         Deterministic, given this model and those of the last two steps: `rng` is not drawn from.
         """
-        mean = self._mean(model)
         rows = model.rows(ITEMS, self._keys).astype(np.float64)
         known = learned_rows(model, ITEMS, self._keys)
-        expected = self._expected_users(model, known)
-        users = self._fit_users(self._revived(model, rows), mean, expected)
-        self._user_factors = users
+        given = self._fitted_to(model, known, self._revived(model, rows))
+        users = self._user_factors = self._fits.fit(given)
         features = with_constant(users[:, :-1])
-        gram, moment = normal_equations(
-            self._pattern_by_row, self._targets_by_row, features, mean + users[:, -1]
+        gram, moment = normal_sums(
+            self._pattern_by_row, self._targets_by_row, features, given.mean + users[:, -1]
         )
         start = self._oscillation.start_from(rows)
-        gradient = moment - np.einsum("jab,jb->ja", gram, start)
+        gradient = (moment - products_with(gram, start)).astype(np.float64)
 
         per_rating = self._user_counts @ features**2 / self._user_counts.sum()
-        prior = self._prior.step(model, known, users) if self._prior is not None else None
-        if prior is not None:
+        prior, more = None, np.zeros(self._parameters.width)
+        if self._prior is not None:
+            prior = self._prior.step(model, known, users, given.shape)
             gradient[:, :-1] += prior.gradient
-            per_rating[:-1] += prior.curvature
+            more[:-1] = prior.curvature
         curvature = np.clip(
-            self._parameters.damping * per_rating, MIN_CURVATURE, MAX_CURVATURE
+            self._parameters.damping * (per_rating + more), MIN_CURVATURE, MAX_CURVATURE
         ).astype(np.float32)
         chosen = self._published
         evidence = np.minimum(self._row_counts[chosen], MAX_EVIDENCE).astype(np.float32)
-        items = newton_step(
-            self._charter.table(ITEMS),
-            self._keys[chosen],
-            start[chosen],
-            gradient[chosen],
-            evidence,
-            curvature,
-        )
+        schema, keys = self._charter.table(ITEMS), self._keys[chosen]
+        start, gradient = start[chosen], gradient[chosen]
+        items = newton_step(schema, keys, start, gradient, evidence, curvature)
+        alone = model.evidence(ITEMS, keys) == evidence
+        if alone.any():
+            more_of_all = np.multiply.outer(evidence, more)
+            items = exact_step(schema, items, alone, start, gradient, gram[chosen], more_of_all)
         blocks = (items, self._mean_block(), prior.block if prior is not None else None)
         return Contribution(tuple(block for block in blocks if block is not None and len(block)))
 
@@ -238,9 +260,9 @@ class MatrixFactorization:
         if keys is None:
             raise ConfigError("this task was made without public songs to release anything about")
         mean = float(model.rows(MEAN, MEAN_KEYS)[0, 0])
-        rows = learned_rows(model, ITEMS, self._keys)
-        self._user_factors = self._fit_users(rows, mean, self._expected_users(model, rows))
-        total = private_sum(self._errors(rows, mean, keys), release, random_bytes)
+        given = self._fitted_to(model, mean=mean)
+        self._user_factors = self._fits.fit(given)
+        total = private_sum(self._errors(given.rows, mean, keys), release, random_bytes)
 
         group = learned_rows(model, ITEMS, keys)
         curvature = np.full(self._parameters.width, SEED_PRECISION, dtype=np.float32)
@@ -277,19 +299,18 @@ class MatrixFactorization:
         A listener's fit is a ridge regression, whose error at a rating that is left out of it is
         e / (1 - hat) (Allen 1974), exactly: e the error with it, hat its own part in its fit.
         """
-        mean, train = self._mean(model), self._split.train
-        rows = learned_rows(model, ITEMS, self._keys)
-        features = with_constant(rows[:, :-1])
-        centre = self._expected_users(model, rows)
-        users, inverse = self._inverse_fit(rows, mean, centre)
-        own, whose = features[self._rows[train]], self._ratings.user_index[train]
-        expected = mean + rows[self._rows[train], -1] + np.einsum("nk,nk->n", users[whose], own)
+        given, train = self._fitted_to(model), self._split.train
+        rows = given.rows
+        users, inverse = self._fits.with_inverse(given)
+        own, whose = given.features[self._rows[train]], self._ratings.user_index[train]
+        expected = given.offsets[self._rows[train]] + np.einsum("nk,nk->n", users[whose], own)
         hat = np.einsum("na,nab,nb->n", own, inverse[whose], own)
         error = self._values[train] - expected
         if self._prior is not None:
             # A rating that is left out is also no longer among those that the prior is told by.
             less = self._prior.without_own(model, rows, whose, self._rows[train])
-            error += np.einsum("na,na->n", self._prior.sensitivity(inverse, own, whose), less)
+            felt = self._prior.sensitivity(inverse, own, whose, given.shape)
+            error += np.einsum("na,na->n", felt, less)
         error /= np.maximum(1 - hat, MIN_LEFT)
         trained = self._in_scale(self._values[train] - error)
         expected = np.concatenate((trained, self._predicted(model, self._split.validation)))
@@ -309,46 +330,31 @@ class MatrixFactorization:
 
     def _predicted(self, model: ModelView, positions: NDArray[np.intp]) -> NDArray[np.float64]:
         """float64[n]: within the scale, users fitted to `model`."""
-        mean = self._mean(model)
-        rows = learned_rows(model, ITEMS, self._keys)
-        users = self._fit_users(rows, mean, self._expected_users(model, rows))
-        user = users[self._ratings.user_index[positions]]
-        row = rows[self._rows[positions]]
-        raw = mean + user[:, -1] + row[:, -1] + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
-        return self._in_scale(raw)
+        given = self._fitted_to(model)
+        users = self._fits.fit(given).astype(np.float32)
+        rows = given.rows.astype(np.float32)
+        user = users.take(self._ratings.user_index[positions], axis=0)
+        row = rows.take(self._rows[positions], axis=0)
+        bias = (given.mean + user[:, -1]) + row[:, -1]
+        raw = bias + np.einsum("nk,nk->n", user[:, :-1], row[:, :-1])
+        return self._in_scale(raw.astype(np.float64))
 
     def _in_scale(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(self._parameters.to_ratings(raw), *self._parameters.scale)
-
-    def _inverse_fit(
-        self, rows: Matrix, mean: float, centre: Matrix | None
-    ) -> tuple[Matrix, Matrix]:
-        """(float64[users, width]: their fit, float64[users, width, width]: the inverse of its
-        normal equations)."""
-        gram, moment = normal_equations(
-            self._pattern, self._targets, with_constant(rows[:, :-1]), mean + rows[:, -1]
-        )
-        np.einsum("mii->mi", gram)[...] += self._user_ridge
-        if centre is not None:
-            moment += self._user_ridge * centre
-        inverse = np.asarray(np.linalg.inv(gram), dtype=np.float64)
-        users: Matrix = (inverse @ moment[:, :, None])[:, :, 0]
-        return users, inverse
 
     def loss_changes(
         self, model: ModelView, parts: Iterable[Counterfactuals]
     ) -> Iterator[NDArray[np.float32]]:
         """See `openfl.learning.task.InfluenceJudge`: squared errors, in the model's units, on (at
         most `rating_influence.MAX_JUDGED` of) the training ratings."""
-        own, mean = self._own_ratings, self._mean(model)
-        rows = learned_rows(model, ITEMS, self._keys)
-        users = self._fit_users(rows, mean, self._expected_users(model, rows))
+        own, given = self._own_ratings, self._fitted_to(model)
+        rows, mean, users = given.rows, given.mean, self._fits.fit(given)
         known_mean = mean if model.evidence(MEAN, MEAN_KEYS)[0] > 0 else 0.0
         guess = None
         if self._prior is not None:
-            inverse = self._inverse_fit(rows, mean, None)[1]
-            features = with_constant(rows[own.items[own.rows], :-1])
-            felt = self._prior.sensitivity(inverse, features, own.users)
+            inverse = self._fits.with_inverse(given)[1]
+            features = given.features[own.items[own.rows]]
+            felt = self._prior.sensitivity(inverse, features, own.users, given.shape)
             guess = FeltPrior(self._prior.seen(rows), felt)
         keys, rows = self._keys[own.items], rows[own.items]
         return loss_changes(own, keys, rows, mean, known_mean, users, parts, guess)
@@ -409,35 +415,19 @@ class MatrixFactorization:
         revived[:, :-1] += life
         return revived
 
-    def _expected_users(self, model: ModelView, rows: Matrix) -> Matrix | None:
-        """float64[users, width]: what [p_u, b_u] is held near, if not 0. rows: 0 where unknown."""
-        return None if self._prior is None else self._prior.means(model, rows)
-
-    def _fit_users(self, rows: Matrix, mean: float, centre: Matrix | None = None) -> Matrix:
-        """float64[users, width]: every user's [p_u, b_u], exact given the items' rows.
-
-        The last answer is kept: one model is judged on several splits, and then trained from.
-        """
-        trained = rows[self._trained]  # the others' values do not matter
-        known = self._fitted
-        if (
-            known is not None
-            and known[1] == mean
-            and np.array_equal(known[0], trained)
-            and (known[2] is centre or _equal(known[2], centre))
-        ):
-            return known[3]
-        users = fit_users(
-            self._pattern,
-            self._targets,
-            with_constant(rows[:, :-1]),
-            mean + rows[:, -1],
-            self._user_ridge,
-            centre=centre,
-        )
-        self._fitted = (trained, mean, centre, users)
-        return users
-
-
-def _equal(one: Matrix | None, other: Matrix | None) -> bool:
-    return one is not None and other is not None and np.array_equal(one, other)
+    def _fitted_to(
+        self,
+        model: ModelView,
+        known: Matrix | None = None,
+        rows: Matrix | None = None,
+        mean: float | None = None,
+    ) -> FittedTo:
+        """What `model` says of users. known: float64[items, width], `learned_rows` of the own items
+        if they are at hand; rows: those to fit to, if others; mean: the mean rating, if another."""
+        known = learned_rows(model, ITEMS, self._keys) if known is None else known
+        rows = known if rows is None else rows
+        mean = self._mean(model) if mean is None else mean
+        self._fits.gather(rows, mean)  # before the prior asks for a part of it
+        centre = None if self._prior is None else self._prior.means(model, known)
+        shape = relevance_shape(model, ITEMS, self._parameters.relevance)
+        return FittedTo(rows, mean, centre, shape)

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from openfl.core.contribution import MAX_EVIDENCE, Keys, ModelView, RowBlock, TableSchema
 from openfl.learning.factorization.item_rows import learned_rows
 from openfl.learning.proposals import newton_step
-from openfl.learning.ridge import Matrix, SparseMatrix, with_constant
+from openfl.learning.rating.user_fits import UserFits
+from openfl.learning.ridge import Matrix, SparseMatrix, times_ridge
 
 USER_PRIOR = "user_prior"
 """The table of M: row a is what one unit of s_u[a] adds to a user's [p_u, b_u]."""
@@ -89,36 +90,49 @@ class PriorStep:
 class UserPrior:
     """The users' prior on one node's training ratings."""
 
-    def __init__(self, schema: TableSchema, pattern: SparseMatrix, ridge: Matrix, publish: bool):
-        """schema: of the table; pattern: csr[users, items], ones; ridge: float64[users, k + 1].
-        Without `publish` nothing is proposed for M: of one user it would be that user."""
+    def __init__(
+        self,
+        schema: TableSchema,
+        pattern: SparseMatrix,
+        ridge: Matrix,
+        fits: UserFits,
+        publish: bool,
+    ) -> None:
+        """schema: of the table; pattern: csr[users, items], ones; ridge: float64[users, k + 1];
+        fits: of the same users, who know sums over their items. Without `publish` nothing is
+        proposed for M: of one user it would be that user."""
         self._schema = schema
-        self._pattern = pattern
+        self._by_item = pattern.T
+        self._fits = fits
         self._ridge = ridge
         self._publish = publish
-        self._weights = rated_weights(pattern)
-        self._by_item = self._weights.T.tocsr()
         self._counts = np.diff(pattern.indptr).astype(np.float64)
+        self._weight = np.maximum(self._counts, 1.0)[:, None] ** -RATED_POWER
 
     def means(self, model: ModelView, rows: Matrix) -> Matrix:
         """See `prior_means`."""
-        return prior_means(model, self._weights, rows)
+        found: Matrix = self.seen(rows) @ _map(model, rows.shape[1] - 1)
+        return found
 
-    def step(self, model: ModelView, rows: Matrix, users: Matrix) -> PriorStep:
+    def step(
+        self, model: ModelView, rows: Matrix, users: Matrix, shape: Matrix | None = None
+    ) -> PriorStep:
         """rows: float64[items, k + 1], 0 where nothing is known; users: float64[users, k + 1],
-        fitted to them and `means`."""
-        seen = self._weights @ rows[:, :-1]
+        fitted to them and `means`. shape: of the ridge, with a bias that stands alone."""
+        seen = self.seen(rows)
         matrix = _map(model, rows.shape[1] - 1)
-        pull = self._ridge * (users - seen @ matrix)
-        # A user's error in n_u has the curvature ridge - ridge (gram + ridge)^-1 ridge, whose
-        # diagonal is at most this.
-        gram = self._pattern @ with_constant(rows[:, :-1]) ** 2
-        curvature = gram * self._ridge / (gram + self._ridge)
+        pull = times_ridge(users - seen @ matrix, self._ridge, shape)
+        # A user's error in n_u has the curvature R - R (gram + R)^-1 R, whose diagonal is at most
+        # this, of the diagonals of both.
+        gram = np.column_stack((self._fits.totals(rows)[:, rows.shape[1] - 1 :], self._counts))
+        ridge = self._ridge if shape is None else self._ridge * np.diag(shape)
+        curvature = gram * ridge / (gram + ridge)
         # Moved together, the |N(u)| items of u move n_u by |N(u)|^0.2 times as much as one row.
         share = self._counts * np.maximum(self._counts, 1.0) ** (1 - 2 * RATED_POWER)
         together = share @ curvature / self._counts.sum()
+        pulled = (self._weight * (pull @ matrix.T)).astype(self._by_item.dtype)
         return PriorStep(
-            self._by_item @ (pull @ matrix.T),
+            self._by_item @ pulled,
             TOGETHER * (matrix**2 @ together),
             self._block(seen, matrix, pull, curvature) if self._publish else None,
         )
@@ -142,16 +156,22 @@ class UserPrior:
             per_user.astype(np.float32),
         )
 
-    def sensitivity(self, inverse: Matrix, features: Matrix, of: NDArray[np.integer]) -> Matrix:
+    def sensitivity(
+        self,
+        inverse: Matrix,
+        features: Matrix,
+        of: NDArray[np.integer],
+        shape: Matrix | None = None,
+    ) -> Matrix:
         """float64[n, k + 1]: by how much more is predicted for a rating by user of[n], of an item
         with the features [q_j, 1], float64[n, k + 1], for each unit that n_u is higher, p_u being
-        fitted anew. inverse: float64[users, k + 1, k + 1], of (gram + ridge)."""
-        found: Matrix = self._ridge[of] * np.einsum("nab,nb->na", inverse[of], features)
-        return found
+        fitted anew. inverse: float64[users, k + 1, k + 1], of (gram + ridge); shape: of that."""
+        fitted: Matrix = np.einsum("nab,nb->na", inverse[of], features)
+        return times_ridge(fitted, self._ridge[of], shape)
 
     def seen(self, rows: Matrix) -> Matrix:
         """float64[users, k]: s_u."""
-        found: Matrix = self._weights @ rows[:, :-1]
+        found: Matrix = self._weight * self._fits.totals(rows)[:, : rows.shape[1] - 1]
         return found
 
     def without_own(

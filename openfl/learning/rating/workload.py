@@ -78,6 +78,7 @@ class RatingWorkload(AnswersAboutSongs):
             encoding=task.encoding,
             seed=self._config.task.seed,
             user_prior=own.user_prior,
+            relevance=own.relevance,
             items=self.data.items,
         )
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -18,6 +20,10 @@ from openfl.core.contribution import PeerId
 from openfl.core.errors import NetworkError
 from openfl.network.base import PeerAddress
 
+INTERFACES_SECONDS = 2.0
+REMEMBERED_ADDRESSES = 2048
+MAX_REMEMBERED_LENGTH = 256
+"""Of an address, in characters: peers may tell longer ones, which are looked at anew."""
 PEER_ADDRESS_EXAMPLE = (
     "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"
 )
@@ -79,8 +85,40 @@ def parse_announce_multiaddr(text: str) -> Multiaddr:
     return Multiaddr(strip_peer_id(text))
 
 
+class _Interfaces:
+    """What the system said of its interfaces, for a while: to ask it takes longer than all that is
+    done with the answer, and it is asked for whenever addresses of peers are put in order."""
+
+    def __init__(self) -> None:
+        self._expire_at = float("-inf")
+        self._addresses: tuple[str, ...] = ()
+
+    def addresses(self) -> tuple[str, ...]:
+        now = time.monotonic()
+        if now >= self._expire_at:
+            self._addresses = _ask_for_interfaces()
+            self._expire_at = now + INTERFACES_SECONDS
+        return self._addresses
+
+    def forget(self) -> None:
+        self._expire_at = float("-inf")
+
+
+_interfaces = _Interfaces()
+
+
+def forget_interfaces() -> None:
+    """They have changed: the next to ask learns of it."""
+    _interfaces.forget()
+
+
 def interface_addresses() -> tuple[str, ...]:
-    """IPv4 and global IPv6 addresses of this machine, loopback first, link-local left out."""
+    """IPv4 and global IPv6 addresses of this machine, loopback first, link-local left out; a
+    change is seen after `INTERFACES_SECONDS`."""
+    return _interfaces.addresses()
+
+
+def _ask_for_interfaces() -> tuple[str, ...]:
     found: list[str] = []
     for addresses in psutil.net_if_addrs().values():
         for entry in addresses:
@@ -133,32 +171,56 @@ def relay_of(circuit: str) -> tuple[str, str]:
 def order_addresses(addresses: Iterable[str]) -> list[str]:
     """Dialable TCP addresses, likeliest first: loopback leads only for peers on this machine, and
     circuits over relays come last."""
-    usable = []
-    for address in dict.fromkeys(map(strip_peer_id, addresses)):
-        try:
-            protocols = [p.name for p in Multiaddr(address).protocols()]
-        except Exception:
-            continue
-        if protocols == ["dnsaddr"]:
-            usable.append(address)
-            continue
-        if protocols[2:] == ["p2p", "p2p-circuit"]:
-            protocols = protocols[:2]
-        if (
-            len(protocols) == 2
-            and protocols[1] == "tcp"
-            and protocols[0] in ("ip4", "ip6", "dns", "dns4", "dns6")
-            and "/tcp/0" not in (address[-6:], relay_of(address)[1][-6:])
-        ):
-            usable.append(address)
+    usable = [a for a in dict.fromkeys(map(strip_peer_id, addresses)) if _is_usable(a)]
     mine = set(interface_addresses())
     local = any(_is_one_of(address, mine) for address in usable)
     return sorted(usable, key=lambda address: _rank(address, local))
 
 
-def _ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def text_of(address: Multiaddr) -> str:
+    """`str(address)`, which takes long, for most of them from memory."""
+    raw: bytes = address.to_bytes()
+    return _text_of(raw) if len(raw) <= MAX_REMEMBERED_LENGTH else str(address)
+
+
+@lru_cache(REMEMBERED_ADDRESSES)
+def _text_of(raw: bytes) -> str:
+    return str(Multiaddr(raw))
+
+
+def _is_usable(address: str) -> bool:
+    if len(address) <= MAX_REMEMBERED_LENGTH:
+        return _has_usable_form(address)
+    return _has_usable_form.__wrapped__(address)
+
+
+@lru_cache(REMEMBERED_ADDRESSES)
+def _has_usable_form(address: str) -> bool:
+    """Whether it leads over TCP, and to a port."""
     try:
-        return ipaddress.ip_address(address.split("/")[2])
+        protocols = [p.name for p in Multiaddr(address).protocols()]
+    except Exception:
+        return False
+    if protocols == ["dnsaddr"]:
+        return True
+    if protocols[2:] == ["p2p", "p2p-circuit"]:
+        protocols = protocols[:2]
+    return (
+        len(protocols) == 2
+        and protocols[1] == "tcp"
+        and protocols[0] in ("ip4", "ip6", "dns", "dns4", "dns6")
+        and "/tcp/0" not in (address[-6:], relay_of(address)[1][-6:])
+    )
+
+
+def _ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    return _parse_ip(address.split("/", 3)[2][:MAX_REMEMBERED_LENGTH])
+
+
+@lru_cache(REMEMBERED_ADDRESSES)
+def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
     except ValueError:
         return None  # a DNS name
 

@@ -21,6 +21,7 @@ from libp2p.io.exceptions import MessageTooLarge
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.kad_dht.peer_routing import PeerRouting
 from libp2p.kad_dht.provider_store import ProviderStore
 from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
@@ -52,8 +53,14 @@ MAX_QUERY_BYTES = 64 * 1024
 """Of one message of another peer. The largest that is any use has the addresses of one provider."""
 QUERY_TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 512 * 1024
+MAX_LENGTH_BYTES = 5
+"""Of the length of an answer, written before it; no answer is as short as this."""
 ADDRESS_TTL = 3600
 BUCKET_SIZE = 20
+NEAR_SECONDS = 5.0
+"""How long the peers closest to a key are taken for those that were found."""
+RETELL_SECONDS = 300.0
+"""After which a peer is told again what this one provides: its record is then the newer one."""
 FAIR_SHARE = 5
 """So many of the providers that one peer tells count as found."""
 ALPHA = 10
@@ -69,6 +76,14 @@ def use_own_protocol() -> None:
 
 class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
     """Provider records whose number is bounded, and whose lookups ask the network."""
+
+    def __init__(self, host: IHost, peer_routing: PeerRouting) -> None:
+        super().__init__(host, peer_routing)
+        self._lookups: dict[tuple[bytes, int], _Lookup] = {}
+        self._near: dict[bytes, tuple[float, tuple[ID, ...]]] = {}
+        """key -> (when they were found, the peers closest to it)."""
+        self._told: dict[tuple[ID, bytes], tuple[float, Any]] = {}
+        """(peer, key) -> (when, over which connection) it was told that we provide the key."""
 
     def add_provider(self, key: bytes, provider: PeerInfo) -> None:
         """Defect dht-full-key. The oldest record makes room; addresses are bounded, too."""
@@ -96,16 +111,31 @@ class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
             del self.providers[key]
 
     async def find_providers(self, key: bytes, count: int = 20) -> list[PeerInfo]:
-        """Providers of `key`, asked over the network; never this peer itself.
+        """Providers of `key`, asked over the network; never this peer itself. Whoever asks for the
+        same at the same time shares the answer.
 
         Defect dht-local-answer. The original also walks to the closest peers first and asks them
         for providers after; GET_PROVIDERS does both at once.
         """
-        told: list[list[PeerInfo]] = []
+        while (ongoing := self._lookups.get((key, count))) is not None:
+            await ongoing.ended.wait()
+            if ongoing.found is not None:
+                return ongoing.found
+        lookup = self._lookups[key, count] = _Lookup()
+        try:
+            told = await self._walk(key, count)
+            told.append(self.get_providers(key))  # announced to us, being close to the key
+            lookup.found = in_turn(told, self.local_peer_id)[:count]
+            return lookup.found
+        finally:
+            del self._lookups[key, count]
+            lookup.ended.set()
 
-        routing: Any = self.peer_routing
-        candidates = set(routing.routing_table.find_local_closest_peers(key, BUCKET_SIZE))
-        candidates.update(self.host.get_connected_peers())
+    async def _walk(self, key: bytes, enough: int | None) -> list[list[PeerInfo]]:
+        """Ask the peers closest to `key`, and those that these name, for its providers: what each
+        told. Ends early with `enough` of them."""
+        told: list[list[PeerInfo]] = []
+        candidates = self._known_near(key)
         asked: set[ID] = {self.local_peer_id}
 
         async def ask(peer: ID) -> None:
@@ -120,14 +150,78 @@ class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
             closest = sort_peer_ids_by_distance(key, list(candidates))[:BUCKET_SIZE]
             batch = [peer for peer in closest if peer not in asked][:ALPHA]
             # One that answers with a long list must not end the search: it may be lying.
-            if not batch or sum(min(len(providers), FAIR_SHARE) for providers in told) >= count:
+            found = sum(min(len(providers), FAIR_SHARE) for providers in told)
+            if not batch or (enough is not None and found >= enough):
                 break
             asked.update(batch)
             async with trio.open_nursery() as nursery:
                 for peer in batch:
                     nursery.start_soon(ask, peer)
-        told.append(self.get_providers(key))  # announced to us, being close to the key
-        return in_turn(told, self.local_peer_id)[:count]
+        if not batch or enough is None:
+            self._remember_near(key, closest)
+        return told
+
+    def _known_near(self, key: bytes) -> set[ID]:
+        """Peers that may be close to the key, as far as is known here."""
+        routing: Any = self.peer_routing
+        near = set(routing.routing_table.find_local_closest_peers(key, BUCKET_SIZE))
+        near.update(self.host.get_connected_peers())
+        near.discard(self.local_peer_id)
+        return near
+
+    def _remember_near(self, key: bytes, closest: Sequence[ID]) -> None:
+        now = trio.current_time()
+        self._near = {k: near for k, near in self._near.items() if now < near[0] + NEAR_SECONDS}
+        self._near[key] = (now, tuple(closest))
+
+    async def provide(self, key: bytes) -> bool:
+        """Announce this peer at the peers closest to `key`; True when one took it.
+
+        Defect dht-provides-again. Who was told within `RETELL_SECONDS`, over the connection that
+        there still is, is not told again.
+        """
+        self.providing_keys.add(key)
+        self.add_provider(key, PeerInfo(self.local_peer_id, self.host.get_addrs()))
+        at, near = self._near.get(key, (-NEAR_SECONDS, ()))
+        if trio.current_time() >= at + NEAR_SECONDS:
+            await self._walk(key, None)
+            _, near = self._near.get(key, (0.0, ()))
+        candidates = list({*near, *self._known_near(key)})
+        closest = sort_peer_ids_by_distance(key, candidates)[:BUCKET_SIZE]
+        turns = trio.CapacityLimiter(ALPHA)
+
+        async def tell(peer: ID) -> None:
+            async with turns:
+                with trio.move_on_after(QUERY_TIMEOUT_SECONDS):
+                    await self._tell(peer, key)
+
+        self._forget_whom_we_told()
+        async with trio.open_nursery() as nursery:
+            for peer in closest:
+                if not self._was_told(peer, key):
+                    nursery.start_soon(tell, peer)
+        return any(self._was_told(peer, key) for peer in closest)
+
+    def _forget_whom_we_told(self) -> None:
+        now = trio.current_time()
+        self._told = {k: told for k, told in self._told.items() if now < told[0] + RETELL_SECONDS}
+
+    def _was_told(self, peer: ID, key: bytes) -> bool:
+        _, connection = self._told.get((peer, key), (0.0, None))
+        # A peer that started anew has forgotten it, and has another connection.
+        return connection is not None and not connection.is_closed
+
+    async def _tell(self, peer: ID, key: bytes) -> None:
+        """Send ADD_PROVIDER; the peer is told once it has answered, or closed the stream as
+        js-libp2p and go-libp2p do."""
+        request = Message(type=Message.MessageType.ADD_PROVIDER, key=key)
+        request.providerPeers.add(
+            id=self.local_peer_id.to_bytes(),
+            addrs=[address.to_bytes() for address in self.host.get_addrs()],
+        )
+        answer = await self._ask(peer, request)
+        if answer is not None:
+            self._told[peer, key] = (trio.current_time(), answer[1])
 
     async def _query(self, peer: ID, key: bytes) -> tuple[list[PeerInfo], list[PeerInfo]]:
         """(providers, peers closer to the key) as one peer knows them; empty when it fails.
@@ -135,28 +229,44 @@ class BoundedProviderStore(ProviderStore):  # type: ignore[misc]
         Whom we dial must prove its peer id, so the signed records beside the addresses are not
         verified: that takes longer than the query.
         """
+        answer = await self._ask(peer, Message(type=Message.MessageType.GET_PROVIDERS, key=key))
+        if answer is None:
+            return [], []
+        return _peer_infos(answer[0].providerPeers), _peer_infos(answer[0].closerPeers)
+
+    async def _ask(self, peer: ID, request: Message) -> tuple[Message, Any] | None:
+        """(answer, connection it came over): an empty one when the peer only closed the stream;
+        None when it is not reached or at fault."""
         try:
             stream = await self.host.new_stream(peer, [DHT_PROTOCOL])
         except BaseLibp2pError as error:
             log.debug("DHT query of %s: %s", peer, error)
-            return [], []
+            return None
         try:
-            request = Message(type=Message.MessageType.GET_PROVIDERS, key=key)
             await stream.write(encode_varint_prefixed(request.SerializeToString()))
+            await stream.close_write()
             frame = await StreamReader(stream).read_varint_frame(MAX_ANSWER_BYTES)
             response = Message()
             response.ParseFromString(frame or b"")
             await stream.close()
-            return _peer_infos(response.providerPeers), _peer_infos(response.closerPeers)
+            return response, stream.swarm_conn
         except (BaseLibp2pError, ProtobufError) as error:
             log.debug("DHT query of %s: %r", peer, error)
             with shielded(1):
                 await stream.reset()
-            return [], []
+            return None
         except BaseException:
             with shielded(1):
                 await stream.reset()
             raise
+
+
+class _Lookup:
+    """One that is under way. found: None while it is, and when whoever began it was cancelled."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.found: list[PeerInfo] | None = None
 
 
 def in_turn(told: Sequence[Sequence[PeerInfo]], myself: ID) -> list[PeerInfo]:
@@ -291,6 +401,7 @@ class _CheckedStream:
         self._faults = faults
         self._reader = StreamReader(stream)
         self._checked = b""
+        self._length = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -309,6 +420,14 @@ class _CheckedStream:
         taken = len(self._checked) if n is None else n
         data, self._checked = self._checked[:taken], self._checked[taken:]
         return data
+
+    async def write(self, data: bytes) -> None:
+        # py-libp2p writes the length of an answer by itself.
+        if not self._length and len(data) <= MAX_LENGTH_BYTES:
+            self._length = data
+            return
+        data, self._length = self._length + data, b""
+        await self._stream.write(data)
 
 
 def multihash(digest: bytes) -> bytes:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 
-import dns.asyncresolver
-import dns.exception
 import trio
 from libp2p.transport.exceptions import OpenConnectionError
 
@@ -39,6 +37,9 @@ async def resolve_host(kind: str, name: str, port: int) -> list[str]:
 
 async def query_text(name: str) -> list[str]:
     """The TXT records of a name."""
+    # Here, and below: tens of milliseconds and megabytes that few nodes have a use for.
+    import dns.asyncresolver
+
     answer = await dns.asyncresolver.resolve(name, "TXT", lifetime=5)
     return [b"".join(record.strings).decode("ascii", errors="replace") for record in answer]
 
@@ -48,6 +49,8 @@ async def resolve_dnsaddr(name: str, peer_id: str, query: QueryText = query_text
 
     OpenConnectionError when there are none. Records that point to further names are not followed.
     """
+    import dns.exception
+
     try:
         records = await query(f"_dnsaddr.{name}")
     except dns.exception.DNSException as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -38,7 +39,7 @@ from openfl.network.libp2p.addresses import (
     parse_announce_multiaddr,
     parse_listen_multiaddr,
     parse_peer_multiaddr,
-    strip_peer_id,
+    text_of,
 )
 from openfl.network.libp2p.clock import use_steady_time
 from openfl.network.libp2p.connection_gate import ConnectionGate
@@ -60,9 +61,10 @@ from openfl.network.libp2p.transport import (
     Faults,
     TcpTransport,
     Traffic,
-    YamuxUpgrader,
     shielded,
 )
+from openfl.network.libp2p.unread import upper
+from openfl.network.libp2p.upgrading import YamuxUpgrader
 from openfl.network.offenders import Offenders
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ __all__ = ["Libp2pNetwork", "Libp2pSettings", "parse_peer_multiaddr"]
 MAX_PUBLISH_BYTES = 900_000
 """Above it frames exceed 1 MiB, which other implementations answer by dropping the connection."""
 CLOSE_SECONDS = 1.2
+REMEMBERED_NAMES = 4096
 
 
 class Libp2pNetwork:
@@ -256,7 +259,7 @@ class Libp2pNetwork:
         if self._is_refused(author):
             self._faults.count("gossip-refused-author")
             return Verdict.IGNORE
-        message = GossipMessage(topic, PeerId(str(author)), PeerId(str(forwarder)), payload)
+        message = GossipMessage(topic, _name(author), PeerId(str(forwarder)), payload)
         try:
             verdict = handler(message)
         except Exception:
@@ -368,12 +371,12 @@ class Libp2pNetwork:
     def _known_addresses(self, peer_id: ID) -> list[str]:
         """Addresses at which the peer listens, as it told or as we dialled it."""
         try:
-            known = [strip_peer_id(str(a)) for a in self._swarm.peerstore.addrs(peer_id)]
+            known = [text_of(a) for a in self._swarm.peerstore.addrs(peer_id)]
         except PeerStoreError:
             known = []
         for connection in self._swarm.connections.get(peer_id, ()):
             if connection.direction.name == "OUTBOUND" and not connection.muxed_conn.punched:
-                known.extend(str(a) for a in connection.get_transport_addresses())
+                known.extend(text_of(a) for a in connection.get_transport_addresses())
         if self._relay is not None:
             # The peer told its addresses when it came, before it reserved its place here.
             known.extend(self._relay.circuit_addresses(peer_id))
@@ -404,8 +407,17 @@ class Libp2pNetwork:
             gossip_received=self._pubsub.received,
             connections=self._swarm.get_total_connections(),
             streams=self._swarm.count_streams(),
+            waiting=self._pubsub.waiting,
+            unread=self._unread(),
             faults=dict(self._faults.counts),
         )
+
+    def _unread(self) -> int:
+        buffered = (
+            sum(map(len, connection.muxed_conn.stream_buffers.values()))
+            for connection in self._swarm.get_connections()
+        )
+        return upper(stream.unread for stream in self._traffic.streams) + upper(buffered)
 
     # Requests
 
@@ -420,6 +432,16 @@ class Libp2pNetwork:
     ) -> None:
         """Answer requests on `protocol`, of at most `max_request_bytes` each."""
         self._requests.serve(protocol, handler, max_request_bytes)
+
+
+def _name(peer_id: ID) -> PeerId:
+    """Its text. An author comes with each of its messages, and base 58 takes long."""
+    return _text_of_id(peer_id.to_bytes())
+
+
+@lru_cache(REMEMBERED_NAMES)
+def _text_of_id(raw: bytes) -> PeerId:
+    return PeerId(str(ID(raw)))
 
 
 def _peer_id(text: PeerId) -> ID:

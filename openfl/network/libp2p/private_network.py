@@ -20,8 +20,6 @@ import stat
 import struct
 from pathlib import Path
 
-from Crypto.Cipher import Salsa20
-
 from openfl.core.errors import StateError
 from openfl.core.files import open_named
 
@@ -76,6 +74,9 @@ class XSalsa20:
         """`key`: 32 bytes; `nonce`: 24 bytes, never used twice with one key."""
         if len(key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
             raise ValueError("a key has 32 bytes and a nonce 24")
+        # Here: nodes without a network key need not load it.
+        from Crypto.Cipher import Salsa20
+
         # XSalsa20 (Bernstein 2011, "Extending the Salsa20 nonce"): the first 16 bytes of the nonce
         # make a key of its own, with which Salsa20 runs on the last 8.
         self._cipher = Salsa20.new(key=_hsalsa20(key, nonce[:16]), nonce=nonce[16:])

@@ -19,7 +19,7 @@ from libp2p.peer.id import ID
 from openfl.core.contribution import PeerId
 from openfl.core.errors import RemoteError, RequestFailed
 from openfl.network.base import RequestHandler
-from openfl.network.libp2p.streams import StreamReader, write_frame
+from openfl.network.libp2p.streams import StreamReader, has_ended, write_frame
 from openfl.network.libp2p.swarm import HardenedHost
 from openfl.network.libp2p.transport import Faults, shielded
 
@@ -155,12 +155,12 @@ class RequestResponse:
             log.debug("%s of %s refused: %s", protocol, peer_id, error)
             self._faults.against(peer_id, "request-refused")
         except Exception as error:
-            if _is_bug(error):
-                log.exception("the handler of %s failed", protocol)
-                self._faults.count("request-handler-bug")
-            else:
+            if has_ended(error):
                 log.debug("%s of %s: %r", protocol, peer_id, error)
                 self._faults.count("request-broken")
+            else:
+                log.exception("the handler of %s failed", protocol)
+                self._faults.count("request-handler-bug")
         with shielded(1), contextlib.suppress(Exception):
             await stream.reset()
 
@@ -168,10 +168,3 @@ class RequestResponse:
         if self._host is None:
             raise RuntimeError("the network has not started")
         return self._host
-
-
-def _is_bug(error: Exception) -> bool:
-    """Whether a failed answer is ours: everything but a broken or slow stream."""
-    return not (
-        isinstance(error, trio.TooSlowError) or type(error).__module__.startswith("libp2p.")
-    )

@@ -8,12 +8,19 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import trio
 from libp2p.exceptions import ParseError
 from libp2p.io.exceptions import IncompleteReadError, MessageTooLarge
 from libp2p.network.stream.exceptions import StreamEOF
 
 _LENGTH = struct.Struct(">I")
 _READ_BYTES = 64 * 1024
+
+
+def has_ended(error: Exception) -> bool:
+    """Whether an error of a stream's handler says that the stream, or the connection, is broken or
+    too slow; every other is a bug of ours."""
+    return isinstance(error, trio.TooSlowError) or type(error).__module__.startswith("libp2p.")
 
 
 class StreamReader:

@@ -20,18 +20,25 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore, PeerStoreError
-from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
 from openfl.core.contribution import PeerId
 from openfl.network.access_list import REASONS, AccessList
 from openfl.network.libp2p.access import protect
-from openfl.network.libp2p.addresses import is_circuit, order_addresses, strip_peer_id
+from openfl.network.libp2p.addresses import (
+    forget_interfaces,
+    is_circuit,
+    order_addresses,
+    strip_peer_id,
+)
 from openfl.network.libp2p.connection_gate import MAX_HANDSHAKES
 from openfl.network.libp2p.dns import resolve_dnsaddr
 from openfl.network.libp2p.identify import PUSH_PROTOCOL, push_handler
-from openfl.network.libp2p.transport import Faults, TcpTransport, YamuxUpgrader, shielded
+from openfl.network.libp2p.negotiation import EagerClient
+from openfl.network.libp2p.streams import has_ended
+from openfl.network.libp2p.transport import Faults, TcpTransport, shielded
+from openfl.network.libp2p.upgrading import YamuxUpgrader
 
 log = logging.getLogger(__name__)
 
@@ -227,8 +234,13 @@ class HardenedSwarm(Swarm):  # type: ignore[misc]
                 await handler(stream)
                 await _see_off(stream)
             except Exception as error:
-                self._faults.count("handler-crashed")
-                log.debug("stream %s of %s: %r", stream.get_protocol(), connection, error)
+                if has_ended(error):
+                    # The peer has gone, or gave up waiting: nobody's fault.
+                    self._faults.count("stream-broken")
+                    log.debug("stream %s of %s: %r", stream.get_protocol(), connection, error)
+                else:
+                    self._faults.count("handler-crashed")
+                    log.exception("the handler of %s failed", stream.get_protocol())
                 with contextlib.suppress(Exception):
                     await stream.reset()
             finally:
@@ -382,6 +394,7 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
             disable_identify_address_discovery=True,
         )
         self._faults = swarm._faults
+        self.multiselect_client = EagerClient()
         self.set_stream_handler(PUSH_PROTOCOL, push_handler(self, self._faults))
         swarm.set_stream_handler(swarm.guard(self._swarm_stream_handler))
 
@@ -402,6 +415,7 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
 
     def forget_addresses(self) -> None:
         """They have changed: the next to ask gets the new ones."""
+        forget_interfaces()
         self._addresses_expire_at = 0.0
 
     def own_addresses(self) -> list[str]:
@@ -426,20 +440,3 @@ class HardenedHost(BasicHost):  # type: ignore[misc]
     async def open_stream(self, peer_id: ID, protocols: Sequence[str]) -> Any:
         """A negotiated stream over the newest connection; SwarmException or StreamFailure."""
         return await self.new_stream(peer_id, [TProtocol(p) for p in protocols])
-
-
-async def open_stream_on(
-    connection: Any, host: BasicHost, protocols: Sequence[TProtocol], timeout_seconds: int = 10
-) -> Any:
-    """A negotiated stream on this very connection; the stream is reset when that fails."""
-    stream = await connection.new_stream()
-    try:
-        selected = await host.multiselect_client.select_one_of(
-            list(protocols), MultiselectCommunicator(stream), timeout_seconds
-        )
-    except BaseException:
-        with shielded(1):
-            await stream.reset()
-        raise
-    stream.set_protocol(selected)
-    return stream

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openfl.network.libp2p.defects.row import Defect
 
 _ALONE = "tests/libp2p/test_defects.py::test_"
+_FRAMES = "tests/libp2p/test_libp2p_frames.py::test_"
 _CONNECTIONS = "tests/libp2p/test_libp2p_connection_defects.py::test_"
 _GUARD = "pass swarm:HardenedSwarm.guard"
 _DIAL = (
@@ -64,23 +65,23 @@ CONNECTIONS: tuple[Defect, ...] = (
         "io/abc.py:94",
         "What kind of connection a TLS connection runs over cannot be asked: AttributeError, for"
         " TLSReadWriter has no `conn`. Noise hands it on.",
-        "transport:HardenedYamux.get_connection_type",
+        "muxer:HardenedYamux.get_connection_type",
         _ALONE + "a_tls_connection_says_what_it_runs_over",
-        ("delete transport:HardenedYamux.get_connection_type",),
+        ("delete muxer:HardenedYamux.get_connection_type",),
     ),
     Defect(
         "muxer-crash",
         "stream_muxer/yamux/yamux.py:744",
         "An exception in a task of the muxer ends the swarm's service, hence the node.",
-        "transport:HardenedYamux.start",
+        "muxer:HardenedYamux.start",
         _ALONE + "an_exception_in_the_muxer_ends_that_connection_only",
-        ("delete transport:HardenedYamux.start",),
+        ("delete muxer:HardenedYamux.start",),
     ),
     Defect(
         "muxer-class",
         "stream_muxer/muxer_multistream.py:143",
         "`Yamux` itself is built whatever class is given.",
-        "transport:YamuxUpgrader.upgrade_connection",
+        "upgrading:YamuxUpgrader.upgrade_connection",
         _CONNECTIONS + "a_peer_that_ignores_flow_control_loses_its_connection",
         unjudged="our connections take more arguments than a class that is given could be told",
     ),
@@ -89,35 +90,35 @@ CONNECTIONS: tuple[Defect, ...] = (
         "stream_muxer/yamux/yamux.py:851",
         "A cancelled write leaves half an encrypted frame on the wire, which ends the whole"
         " connection for everybody else.",
-        "transport:HardenedYamux._write_frame",
+        "muxer:HardenedYamux._write_frame",
         _CONNECTIONS + "a_cancelled_write_leaves_no_half_frame",
-        ("delete transport:HardenedYamux._write_frame",),
+        ("delete muxer:HardenedYamux._write_frame",),
     ),
     Defect(
         "window-ignored",
         "stream_muxer/yamux/yamux.py:1177",
         "A peer that ignores the receive window is only logged, and its bytes are kept.",
-        "transport:HardenedYamux._read_data_body",
+        "muxer:HardenedYamux._bound_what_is_buffered",
         _ALONE + "what_a_peer_sends_beyond_every_window_is_not_kept",
-        ("delete transport:HardenedYamux._read_data_body",),
+        ("skip muxer:HardenedYamux._bound_what_is_buffered",),
     ),
     Defect(
         "silent-peer",
         "stream_muxer/yamux/yamux.py:703",
         "Nobody closes a connection whose peer no longer answers (a pulled cable): it stays in the"
         " mesh and in the routing table until TCP gives up after a quarter of an hour.",
-        "transport:HardenedYamux._measure_rtt_loop",
+        "muxer:HardenedYamux._measure_rtt_loop",
         _ALONE + "a_connection_whose_peer_answers_no_ping_is_closed",
-        ("delete transport:HardenedYamux._measure_rtt_loop",),
+        ("delete muxer:HardenedYamux._measure_rtt_loop",),
     ),
     Defect(
         "certificate-extensions",
         "security/tls/certificate.py:190",
         "Two extensions come before libp2p's own in our certificate, and js-libp2p looks at the"
         " first one only: it refuses every TLS handshake with us.",
-        "transport:bare_certificate",
+        "upgrading:bare_certificate",
         _ALONE + "libp2ps_extension_is_the_first_of_our_certificate",
-        ("skip transport:bare_certificate",),
+        ("skip upgrading:bare_certificate",),
     ),
     Defect(
         "private-network-cipher",
@@ -222,10 +223,74 @@ CONNECTIONS: tuple[Defect, ...] = (
     Defect(
         "small-reads",
         "utils/varint.py",
-        "Length prefixes are read byte by byte, and Yamux answers every read with a window update"
-        " on the wire.",
+        "Length prefixes are read byte by byte.",
         "streams:StreamReader",
         "tests/libp2p/test_libp2p_gossip_defects.py::test_a_burst_of_messages_arrives_complete",
+        unjudged="what is read is right; it only takes longer",
+    ),
+    Defect(
+        "window-updates",
+        "stream_muxer/yamux/yamux.py:405",
+        "Every read is answered with a frame that opens the peer's window, by twice what was read:"
+        " a node sent as many of these as frames with data.",
+        "muxed_stream:HardenedYamuxStream.read",
+        _FRAMES + "reads_are_not_answered_with_a_frame_each",
+        ("delete muxed_stream:HardenedYamuxStream.read",),
+    ),
+    Defect(
+        "full-frames",
+        "stream_muxer/yamux/yamux.py:247",
+        "A full frame is 17 bytes longer than a Noise message: two messages, and two calls of the"
+        " system, for each. Whoever waits for room in the window asks for it a hundred times a"
+        " second.",
+        "muxed_stream:HardenedYamuxStream.write",
+        _FRAMES + "a_full_frame_fits_one_encrypted_message",
+        ("delete muxed_stream:HardenedYamuxStream.write",),
+    ),
+    Defect(
+        "frame-calls",
+        "io/msgio.py:23",
+        "The length of an encrypted message and the message are read from the socket by"
+        " themselves: twice as many calls of the system as there are messages, or more.",
+        "transport:CountingStream.read",
+        _FRAMES + "a_frame_is_read_with_one_call_of_the_system",
+        ("delete transport:CountingStream.read",),
+    ),
+    Defect(
+        "flags-beside-ack",
+        "stream_muxer/yamux/yamux.py:1387",
+        "The end of a stream, or that it is broken off, is not seen in a frame that also"
+        " acknowledges it: such a stream stays open.",
+        "muxer:HardenedYamux.handle_incoming",
+        _FRAMES + "a_stream_that_its_peer_breaks_off_in_its_first_frame_is_over",
+        ("delete muxer:HardenedYamux.handle_incoming",),
+    ),
+    Defect(
+        "reset-lost",
+        "stream_muxer/yamux/yamux.py (YamuxStream.reset)",
+        "A stream that is reset by somebody who is given up, or has no time to wait for its turn"
+        " to write, is not reset at the peer: there it counts as slow, and is held against us.",
+        "muxed_stream:HardenedYamuxStream.reset",
+        _FRAMES + "a_stream_that_is_reset_while_others_write_is_reset_at_the_peer",
+        ("delete muxed_stream:HardenedYamuxStream.reset",),
+    ),
+    Defect(
+        "negotiation-waits",
+        "protocol_muxer/multiselect_client.py:101",
+        "Whoever opens a connection or a stream waits for the other's greeting before it proposes a"
+        " protocol: a round trip more, and a frame.",
+        "negotiation:EagerClient",
+        "tests/libp2p/test_libp2p_dht.py::test_the_first_protocol_is_proposed_with_the_greeting",
+        ("delete negotiation:EagerClient.select_one_of",),
+    ),
+    Defect(
+        "frame-overhead",
+        "stream_muxer/yamux/yamux.py (handle_incoming)",
+        "For each frame several lines of a log are written out that nobody reads, and locks that"
+        " are free are taken by way of trio's scheduler: half of the processor time of a gossip"
+        " message.",
+        "muxer:HardenedYamux.handle_incoming",
+        _FRAMES + "frames_come_in_any_pieces",
         unjudged="what is read is right; it only takes longer",
     ),
 )

@@ -80,4 +80,13 @@ DHT: tuple[Defect, ...] = (
         _ALONE + "a_node_that_heard_of_thousands_keeps_its_own_keys",
         ("delete dht:PlainPeerStore._enforce_peer_limit",),
     ),
+    Defect(
+        "dht-provides-again",
+        "kad_dht/provider_store.py:237",
+        "Whoever provides a key walks to the peers closest to it and tells each of them, also those"
+        " it told a moment ago, with a signed record nobody needs.",
+        "dht:BoundedProviderStore.provide",
+        "tests/libp2p/test_libp2p_dht.py::test_a_provide_right_after_a_lookup_asks_nobody_again",
+        ("delete dht:BoundedProviderStore.provide",),
+    ),
 )

@@ -6,6 +6,7 @@ from openfl.network.libp2p.defects.row import Defect
 
 _ALONE = "tests/libp2p/test_defects.py::test_"
 _GOSSIP = "tests/libp2p/test_libp2p_gossip_defects.py::test_"
+_FRAMES = "tests/libp2p/test_libp2p_frames.py::test_"
 _GUARD = "pass swarm:HardenedSwarm.guard"
 _READER = "delete gossip.pubsub:HardenedPubsub.stream_handler"
 
@@ -88,6 +89,24 @@ GOSSIP: tuple[Defect, ...] = (
         ("drop gossip.queues:QUEUE_OPTIONS.max_size",),
     ),
     Defect(
+        "gossip-write-each",
+        "pubsub/pubsub.py:1266",
+        "What waits for a peer is written message by message: a frame, an encryption and a call of"
+        " the system for each.",
+        "gossip.queues:BoundedRpcQueue.pop_several",
+        _FRAMES + "what_waits_for_a_peer_is_written_at_once",
+        ("swap gossip.queues:BoundedRpcQueue.pop_several for tests.upstream:pop_one",),
+    ),
+    Defect(
+        "gossip-peer-record",
+        "pubsub/gossipsub.py:1007",
+        "For every message sent, our addresses are found out and compared with those in a signed"
+        " record, which is made anew when they differ and sent along; every receiver verifies it.",
+        "gossip.pubsub:send_no_peer_records",
+        _FRAMES + "no_record_of_our_addresses_is_made_for_a_message",
+        ("skip gossip.pubsub:send_no_peer_records",),
+    ),
+    Defect(
         "gossip-spam-limit",
         "pubsub/gossipsub.py:2894",
         "At most 10 messages a second are taken of each forwarder, whoever wrote them, our own"
@@ -143,10 +162,10 @@ GOSSIP: tuple[Defect, ...] = (
         "pubsub/gossipsub.py:1091",
         "One's own messages go to the mesh only. Two members of which one restarts refuse each"
         " other's GRAFT for the back-off of a prune, a minute or more: nothing arrives.",
-        "gossip.router:HardenedGossipSub._get_peers_to_send",
+        "gossip.router:HardenedGossipSub.publish",
         "tests/libp2p/test_libp2p_thin_mesh.py"
         "::test_members_that_may_not_mesh_yet_hear_each_other_at_once",
-        ("delete gossip.router:HardenedGossipSub._get_peers_to_send",),
+        ("delete gossip.router:HardenedGossipSub.publish",),
     ),
     Defect(
         "gossip-sequence-numbers",

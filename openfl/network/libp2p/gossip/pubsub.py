@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -14,9 +14,9 @@ from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.exceptions import IncompleteReadError, MessageTooLarge
 from libp2p.peer.id import ID
+from libp2p.pubsub import gossipsub, pubsub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
-from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.validators import signature_validator
 from libp2p.utils.varint import encode_varint_prefixed
 
@@ -24,9 +24,10 @@ from openfl.network.base import Verdict
 from openfl.network.libp2p.gossip.queues import MAX_RPC_BYTES, BoundedRpcQueue, Pace
 from openfl.network.libp2p.gossip.router import HardenedGossipSub
 from openfl.network.libp2p.gossip.seen import SeenMessages
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm, open_stream_on
-from openfl.network.libp2p.transport import Faults, shielded
+from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm
+from openfl.network.libp2p.transport import Faults, shielded, take
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
         start_seqno: int,
         faults: Faults,
     ) -> None:
+        send_no_peer_records()
         super().__init__(
             host,
             router,
@@ -180,10 +182,12 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-malformed")
             return
         topic = msg.topicIDs[0]
-        if topic not in self.topic_ids or self._is_msg_seen(msg):
-            return
         author = ID(msg.from_id)
-        if author == self.my_id:
+        if topic not in self.topic_ids or author == self.my_id:
+            return
+        message_id = self.get_message_id(msg)
+        if self._is_msg_seen(msg):
+            self.router.arrived_again(message_id, msg_forwarder, author)
             return
         try:
             signed = signature_validator(msg)
@@ -195,6 +199,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._faults.against(msg_forwarder, "gossip-bad-signature")
             return
         self._mark_msg_seen(msg)
+        self.router.arrived(message_id, msg_forwarder)
         self.received += 1
         if self.judge(topic, author, msg_forwarder, msg.data) is Verdict.ACCEPT:
             await self.router.publish(msg_forwarder, msg)
@@ -203,15 +208,21 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
 
     async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
         """Defect gossip-interleaved-writes."""
+        return await self._write(stream, [rpc_msg])
+
+    async def _write(self, stream: INetStream, rpcs: Sequence[rpc_pb2.RPC]) -> bool:
+        """All of them at once; False, and the stream is dropped, when they could not be sent."""
         lock = self._write_locks.setdefault(stream, trio.Lock())
-        async with lock:
-            try:
-                await stream.write(encode_varint_prefixed(rpc_msg.SerializeToString()))
-                self.sent += len(rpc_msg.publish)
-                return True
-            except Exception as error:
-                log.debug("gossip to %s: %r", stream.muxed_conn.peer_id, error)
-        # Part of the message may be out: nothing written after it could be read.
+        await take(lock)
+        try:
+            await stream.write(b"".join(map(_framed, rpcs)))
+            self.sent += sum(len(rpc.publish) for rpc in rpcs)
+            return True
+        except Exception as error:
+            log.debug("gossip to %s: %r", stream.muxed_conn.peer_id, error)
+        finally:
+            lock.release()
+        # Part of a message may be out: nothing written after it could be read.
         await self._drop_stream(stream)
         return False
 
@@ -223,14 +234,20 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
             self._handle_dead_peer(peer_id)
 
     async def handle_sending_messages(
-        self, peer_id: ID, stream: INetStream, queue: RpcQueue
+        self, peer_id: ID, stream: INetStream, queue: BoundedRpcQueue
     ) -> None:
         """Write what is queued for a peer, until the queue or the stream ends."""
-        while (rpc := await queue.pop()) is not None:
-            if not await self.write_msg(stream, rpc):
+        while rpcs := await queue.pop_several():
+            if not await self._write(stream, rpcs):
                 return
         with trio.move_on_after(1), contextlib.suppress(Exception):
             await stream.close()
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the median peer: one slow peer says nothing of this node."""
+        depths = sorted(len(queue._queue) for queue in self.peer_queues.values())
+        return depths[len(depths) // 2] if depths else 0
 
     # Peers that come, go and come back
 
@@ -247,8 +264,7 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                 return
             stream = await open_stream_on(connection, self.host, self.protocols)
             told = set(self.topic_ids)
-            hello = self.get_hello_packet().SerializeToString()
-            await stream.write(encode_varint_prefixed(hello))
+            await stream.write(_framed(self.get_hello_packet()))
             self._adopt(peer_id, stream, told)
         await self.router.flush_pending_messages(peer_id)
         await self._send_recent_messages_to_new_peer(peer_id)
@@ -306,6 +322,21 @@ class HardenedPubsub(Pubsub):  # type: ignore[misc]
                     self._schedule_peer_stream_retry(peer_id)  # our stream may have gone with it
                 else:
                     self._handle_dead_peer(peer_id)
+
+
+def send_no_peer_records() -> None:
+    """Defect gossip-peer-record. For the whole process; again it changes nothing.
+
+    Identify tells the addresses, and whoever is dialled proves its identity.
+    """
+    for module in (gossipsub, pubsub):
+        module.env_to_send_in_RPC = lambda host: (b"", False)
+
+
+def _framed(rpc: rpc_pb2.RPC) -> bytes:
+    rpc.ClearField("senderRecord")  # an empty one is none, but would be sent
+    framed: bytes = encode_varint_prefixed(rpc.SerializeToString())
+    return framed
 
 
 def _refuse_strange_topics(rpc: rpc_pb2.RPC) -> None:

@@ -14,6 +14,8 @@ MAX_RPC_BYTES = 1024 * 1024
 MAX_QUEUED_RPCS = 256
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
 """Bounds of the outbound queue of one peer; what does not fit is dropped, and IHAVE repairs it."""
+MAX_WRITE_BYTES = 64 * 1024
+"""Of what waits, written to the stream at once; a larger RPC goes by itself."""
 
 
 QUEUE_OPTIONS: dict[str, Any] = {"max_size": MAX_QUEUED_RPCS, "max_message_size": MAX_RPC_BYTES}
@@ -44,6 +46,22 @@ class BoundedRpcQueue(RpcQueue):  # type: ignore[misc]
         if rpc is not None:
             self._bytes -= rpc.ByteSize()
         return rpc
+
+    async def pop_several(self) -> list[rpc_pb2.RPC]:
+        """What waits, in order: `MAX_WRITE_BYTES` at most, but one RPC at least; empty once the
+        queue is closed. Waits for the first one only. Defect gossip-write-each."""
+        first = await self.pop()
+        if first is None:
+            return []
+        several, size = [first], first.ByteSize()
+        while waiting := self._queue._priority or self._queue._non_priority:
+            following = waiting[0].ByteSize()
+            if size + following > MAX_WRITE_BYTES:
+                break
+            size += following
+            self._bytes -= following
+            several.append(waiting.popleft())
+        return several
 
     def drain(self) -> list[tuple[rpc_pb2.RPC, bool]]:
         """Take out everything that waits: (rpc, whether it has priority), in order."""

@@ -45,9 +45,11 @@ from openfl.network.libp2p.nat.dcutr import (
 )
 from openfl.network.libp2p.nat.port_sharing import AVAILABLE, dial_from_port_of
 from openfl.network.libp2p.nat.punch import Punch
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import DialFailed, HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p.swarm import DialFailed, HardenedHost, HardenedSwarm
 from openfl.network.libp2p.transport import CountingStream, Faults, TcpTransport, shielded
+from openfl.network.ticks import next_tick
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ class HolePuncher:
             return
         async with trio.open_nursery() as nursery:
             while True:
-                await trio.sleep(LOOK_SECONDS)
+                await next_tick(LOOK_SECONDS)
                 self._forget_the_past()
                 await self._observe_one()
                 for peer in self._to_begin_with():

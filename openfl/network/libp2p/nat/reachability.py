@@ -38,9 +38,11 @@ from openfl.network.libp2p.nat.circuit import (
     read_message,
     write_message,
 )
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm
 from openfl.network.libp2p.transport import Faults, TcpTransport, shielded
+from openfl.network.ticks import next_tick
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ class Reachability:
         """Find out, again and again, and keep places at relays while needed; until cancelled."""
         told: list[str] = []
         while True:
-            await trio.sleep(LOOK_SECONDS)
+            await next_tick(LOOK_SECONDS)
             if self._mode == "auto":
                 await self._ask_around()
             before = self.circuits()

@@ -36,8 +36,9 @@ from openfl.network.libp2p.nat.circuit import (
     read_message,
     write_message,
 )
+from openfl.network.libp2p.negotiation import open_stream_on
 from openfl.network.libp2p.streams import StreamReader
-from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm, open_stream_on
+from openfl.network.libp2p.swarm import HardenedHost, HardenedSwarm
 from openfl.network.libp2p.transport import Faults, shielded
 
 log = logging.getLogger(__name__)

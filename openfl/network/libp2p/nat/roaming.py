@@ -14,9 +14,9 @@ import socket
 from collections.abc import Callable, Iterable
 
 import psutil  # type: ignore[import-untyped]
-import trio
 
 from openfl.network.libp2p.transport import CountingStream, Faults, Traffic
+from openfl.network.ticks import next_tick
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ def lost_addresses(in_use: Iterable[str]) -> set[str]:
 
     All of 127.0.0.0/8 is there without being listed.
     """
+    at_stake = {address for address in in_use if not _plain(address).is_loopback}
+    if not at_stake:
+        return set()  # an idle node need not ask the system every two seconds
     listed = {
         entry.address.partition("%")[0]
         for entries in psutil.net_if_addrs().values()
@@ -35,9 +38,7 @@ def lost_addresses(in_use: Iterable[str]) -> set[str]:
         if entry.family in (socket.AF_INET, socket.AF_INET6)
     }
     mine = {ipaddress.ip_address(address) for address in listed}
-    return {
-        address for address in in_use if not (ip := _plain(address)).is_loopback and ip not in mine
-    }
+    return {address for address in at_stake if _plain(address) not in mine}
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -53,7 +54,7 @@ async def close_what_is_stranded(
     """Close connections from addresses that this machine has lost, until cancelled. `on_loss` is
     called whenever there were any."""
     while True:
-        await trio.sleep(LOOK_SECONDS)
+        await next_tick(LOOK_SECONDS)
         open_streams: dict[str, list[CountingStream]] = {}
         for stream in traffic.streams:
             with contextlib.suppress(OSError):  # it is closing anyway
