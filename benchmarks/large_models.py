@@ -4,7 +4,7 @@
 
 Models: `numbers`, 11.2 million made-up ones that take a random step a round (needs no PyTorch);
 `digits`, the small network of examples/digits_torch.py on images of its size; `transformer`, an
-encoder of 9.6 million numbers on sequences of 64 words; `resnet`, ResNet-18 with GroupNorm, 11.2
+encoder of 9.0 million numbers on sequences of 64 words; `resnet`, ResNet-18 with GroupNorm, 11.2
 million numbers, on images of 32 x 32. The examples are made up.
 
 A member trains, weighs (`fisher`), chooses rows, quantizes, encodes, signs, decodes and merges what

@@ -130,12 +130,12 @@ class Weighing:
     def __call__(
         self, num: Fixed, den: Fixed, evidence: Fixed, mean: Floats, known: NDArray[np.bool_]
     ) -> None:
-        """The result goes to `mean` and `known`."""
+        """The result goes to `mean` and `known`; `den` may be one column for all."""
         total = den * 2.0**-PRECISION_BITS
         if self._prior is not None:
-            total += self._prior
+            total = total + self._prior
         if self._per_evidence is not None:
-            total += evidence.astype(np.float64)[:, None] * self._per_evidence
+            total = total + evidence.astype(np.float64)[:, None] * self._per_evidence
         np.greater(total, 0.0, out=known)
         exact = num * self._unit
         if known.all():

@@ -23,11 +23,9 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.departures import Departures
-from openfl.aggregation.fixed_point import Fixed, weighted_mean
 from openfl.aggregation.member import MEMBER_BYTES, Member, register_bytes
 from openfl.aggregation.member_stack import MemberStack
 from openfl.aggregation.merge_plan import (
@@ -46,10 +44,10 @@ from openfl.aggregation.outcomes import (
 )
 from openfl.aggregation.paging import Completeness, Cursor, Item, Page, make_page
 from openfl.aggregation.registers import SumsChange, TableRegisters
-from openfl.aggregation.sums import LiveSums, TableSums
+from openfl.aggregation.sums import LiveSums, TableSums, model_of
 from openfl.aggregation.version_vector import NOTHING, Version, VersionVector
-from openfl.core.contribution import Charter, Floats, Keys, PeerId, TableSchema
-from openfl.core.model_view import DenseModel, DenseTable, initial_rows
+from openfl.core.contribution import Charter, Keys, PeerId, TableSchema
+from openfl.core.model_view import DenseModel
 
 __all__ = [
     "Completeness",
@@ -221,20 +219,12 @@ class Replica:
         """The model as if these members had never been heard of."""
         if any(author in self._members for author in authors):
             return self.model_of(self.sums_without(authors))
-        return DenseModel(
-            self.charter,
-            {n: self._dense(n, *sums.mean()) for n, sums in self._sums.items() if sums.rows},
-        )
+        return model_of(self.charter, {n: s.mean() for n, s in self._sums.items() if s.rows})
 
     def model_of(self, sums: Mapping[str, LiveSums]) -> DenseModel:
         """The model that these sums make (see `sums_without`)."""
-        tables = {}
-        for name, live in sums.items():
-            if not len(live.keys):
-                continue
-            rows, known = weighted_mean(live.num, live.den, live.evidence, self._schemas[name])
-            tables[name] = self._dense(name, live.keys, rows, known, live.evidence)
-        return DenseModel(self.charter, tables)
+        means = {n: s.mean(self._schemas[n]) for n, s in sums.items() if len(s.keys)}
+        return model_of(self.charter, means)
 
     def sums_without(self, authors: Collection[PeerId]) -> dict[str, LiveSums]:
         """Copies of the running sums by table, as if these members had never been heard of."""
@@ -401,14 +391,6 @@ class Replica:
         yield from self.page({}, now, max_bytes=1 << 62).items
 
     # --- inside -----------------------------------------------------------------------------------
-
-    def _dense(
-        self, name: str, keys: Keys, rows: Floats, known: NDArray[np.bool_], evidence: Fixed
-    ) -> DenseTable:
-        if not known.all():
-            seeded = initial_rows(self.charter, name, keys)
-            rows[~known] = seeded[~known]
-        return DenseTable(keys, rows, evidence.astype(np.float64))
 
     def _size(self) -> ReplicaSize:
         size = MEMBER_BYTES * len(self._members) + self._row_bytes

@@ -7,19 +7,42 @@ that nobody has registers for any more are reclaimed together once they are the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openfl.aggregation.fixed_point import Fixed, Weighing
+from openfl.aggregation.fixed_point import Fixed, Weighing, weighted_mean
 from openfl.aggregation.parts import as_slice, row_parts
 from openfl.aggregation.registers import SumsChange
-from openfl.core.contribution import Floats, Keys, TableSchema
+from openfl.core.contribution import Charter, Floats, Keys, TableSchema
+from openfl.core.model_view import DenseModel, DenseTable, initial_rows
 
 MIN_DEAD_ROWS = 1024
 """Below this many dead rows, reclaiming them is not worth the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """`weighted_mean` of the rows `keys`. keys: uint64[n], ascending; rows: float32[n, width];
+    known: bool[n, width], where that means anything; evidence: int64[n]."""
+
+    keys: Keys
+    rows: Floats
+    known: NDArray[np.bool_]
+    evidence: Fixed
+
+
+def model_of(charter: Charter, means: Mapping[str, Means]) -> DenseModel:
+    """The model of these means by table; what nobody knows a thing of has its seeded value."""
+    tables = {}
+    for name, found in means.items():
+        if not found.known.all():
+            seeded = initial_rows(charter, name, found.keys)
+            np.copyto(found.rows, seeded, where=~found.known)
+        tables[name] = DenseTable(found.keys, found.rows, found.evidence.astype(np.float64))
+    return DenseModel(charter, tables)
 
 
 @dataclass(slots=True)
@@ -31,6 +54,11 @@ class LiveSums:
     den: Fixed
     evidence: Fixed
     registers: Fixed
+
+    def mean(self, schema: TableSchema) -> Means:
+        """The means that these sums make."""
+        rows, known = weighted_mean(self.num, self.den, self.evidence, schema)
+        return Means(self.keys, rows, known, self.evidence)
 
     def without(self, withdrawals: Iterable[SumsChange]) -> LiveSums:
         """The sums as if those members had never been heard of."""
@@ -53,14 +81,15 @@ class LiveSums:
 
 
 class TableSums:
-    """num, den: int64[slots, width]. evidence, registers: int64[slots] (totals over members)."""
+    """num: int64[slots, width]. den: the same, or int64[slots, 1] as long as every register's row
+    has one precision. evidence, registers: int64[slots] (totals over members)."""
 
     def __init__(self, schema: TableSchema) -> None:
         self.schema = schema
         self._keys: Keys = np.zeros(0, dtype=np.uint64)
         self._slots: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._num: Fixed = np.zeros((64, schema.width), dtype=np.int64)
-        self._den: Fixed = np.zeros((64, schema.width), dtype=np.int64)
+        self._den: Fixed = np.zeros((64, 1), dtype=np.int64)
         self._evidence: Fixed = np.zeros(64, dtype=np.int64)
         self._registers: Fixed = np.zeros(64, dtype=np.int64)
         self._dead = 0
@@ -89,10 +118,14 @@ class TableSums:
         slots = self._slots_of(change.keys)
         before = self._registers[slots]
         after = before + change.registers
+        # A column that repeats itself has no way from one number to the next.
+        den = change.den if change.den.strides[1] else change.den[:, :1]
+        if den.shape[1] > self._den.shape[1]:
+            self._den = np.broadcast_to(self._den, self._num.shape).copy()
         for part in row_parts(*change.num.shape):
             at = as_slice(slots[part])
             self._num[at] += change.num[part]
-            self._den[at] += change.den[part]
+            self._den[at] += den[part]
         self._evidence[slots] += change.evidence
         self._registers[slots] = after
         self._dead += int(np.count_nonzero(after == 0)) - int(np.count_nonzero(before == 0))
@@ -105,9 +138,8 @@ class TableSums:
         registers[np.searchsorted(self._keys, own)] -= 1
         return self._keys[registers > 0]
 
-    def mean(self) -> tuple[Keys, Floats, NDArray[np.bool_], Fixed]:
-        """Of all rows with registers, by ascending key: keys, `weighted_mean` (float32 and bool,
-        [n, width]), evidence (int64[n]); without a copy of the sums."""
+    def mean(self) -> Means:
+        """Of all rows with registers, without a copy of the sums."""
         keys, slots = self._alive()
         shape = (len(keys), self.schema.width)
         mean, known = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.bool_)
@@ -116,7 +148,7 @@ class TableSums:
         for part in row_parts(*shape):
             at = as_slice(slots[part])
             weigh(self._num[at], self._den[at], evidence[part], mean[part], known[part])
-        return keys, mean, known, evidence
+        return Means(keys, mean, known, evidence)
 
     def _alive(self) -> tuple[Keys, NDArray[np.int32]]:
         alive = self._registers[self._slots] > 0
@@ -128,7 +160,7 @@ class TableSums:
         return LiveSums(
             keys,
             self._num[slots],
-            self._den[slots],
+            np.broadcast_to(self._den[slots], (len(slots), self.schema.width)).copy(),
             self._evidence[slots],
             self._registers[slots],
         )
