@@ -140,6 +140,12 @@ def waited(
     return Waited(longest, median(usual) if usual else math.nan, everybody)
 
 
+def parted(done: Sequence[int]) -> bool:
+    """Whether nodes that have done so many rounds did them apart: one that has lost all others goes
+    through its rounds as fast as it can, and rounds of such a run cannot be compared."""
+    return max(done) > 2 * min(done) + 10
+
+
 @dataclass(frozen=True)
 class Spread:
     """values: of the repetitions that have one; of: how many repetitions there were."""

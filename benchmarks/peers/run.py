@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("together", "alone", "both"), default="both")
     parser.add_argument("--nodes", default="4,8", help="processes; comma separated")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="of the first repetition together")
     parser.add_argument("--give-up", type=float, default=75.0, help="seconds for one run")
     parser.add_argument(
         "--kill-give-up",
@@ -205,7 +206,7 @@ def main() -> None:
         wanted = [each for each in LIBRARIES if (each.environment or "openfl") in only]
         compare(ratings, places, wanted, options.repeats, measured["alone"], keep)
     if options.part != "alone":
-        for seed in range(options.repeats):
+        for seed in range(options.seed, options.seed + options.repeats):
             for nodes in sizes:
                 for system in (name for name in SYSTEMS if name in only):
                     kill = options.kill_give_up > 0 and nodes == sizes[0]

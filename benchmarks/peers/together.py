@@ -32,7 +32,7 @@ import numpy as np
 import processes
 from confined import end_tree, loopback_bytes, loopback_up, processor_seconds
 from dense import write_job
-from figures import Round, Sample, at, reached, read_rounds, settled, waited
+from figures import Round, Sample, at, parted, reached, read_rounds, settled, waited
 from systems import Hivemind, NotStarted, OpenFL, P2pfl, System
 
 from openfl.learning.central import train_alone
@@ -111,8 +111,8 @@ class Measurement:
             watch.stop()
             rounds = rounds_of(self.system, self.homes)
             when = reached(rounds, counts, limit)
-            cost = settled(rounds, watch.samples, nodes)
             done = [sum(r.node == n for r in rounds) for n in range(nodes)]
+            cost = None if parted(done) else settled(rounds, watch.samples, nodes)
             self.figures |= {
                 "seconds": None if when is None else when - started,
                 "processor_until_then": None if when is None else at(watch.samples, when)[0],
@@ -122,7 +122,7 @@ class Measurement:
                 "seconds_a_round": None if cost is None else cost.seconds,
                 "status": self._status(when, done),
             }
-            if options.kill:
+            if options.kill and not parted(done):
                 # What it does depends on what the member was doing: a random moment of a round.
                 length = self.figures["seconds_a_round"] or options.interval
                 time.sleep(np.random.default_rng(options.seed).uniform(0, length))
@@ -149,7 +149,8 @@ class Measurement:
             words = last_words(self.homes[crashed[0]])
             return f"{len(crashed)} of {nodes} ended by themselves (exit code {code}): {words}"
         if when is not None:
-            return "ok"
+            apart = f"some learned alone: {min(done)} to {max(done)} rounds done"
+            return apart if parted(done) else "ok"
         some = sum(count > 0 for count in done)
         return (
             f"not within 1 % after {self.options.give_up:.0f} s: {some} of {nodes} nodes did a"

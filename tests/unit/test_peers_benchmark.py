@@ -90,6 +90,12 @@ def test_who_stops_after_a_kill_has_waited_until_the_end() -> None:
     assert seen == figures.Waited(1.0, 1.0, True)
 
 
+def test_nodes_that_went_through_their_rounds_alone_are_told_apart() -> None:
+    assert figures.parted([12, 1000, 11])
+    assert figures.parted([0, 11])
+    assert not figures.parted([10, 12, 30])
+
+
 def test_a_spread_says_how_many_repetitions_it_is_of() -> None:
     assert figures.Spread.over([3.0, 1.0, 2.0]).text() == "2.0 (1.0-3.0)"
     assert figures.Spread.over([3.0, None, float("nan")]).text(".0f") == "3, 1 of 3"
