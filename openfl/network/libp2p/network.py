@@ -1,9 +1,8 @@
 """`Libp2pNetwork`: the `Network` seam over py-libp2p.
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
-This module only joins the parts: sockets are in `transport` and `listening`,
-connections in `swarm`, gossip in `gossip`, requests in `request_response`, provider
-records in `dht`. Exceptions of libp2p do not leave this package: `NetworkError` when the
+This module only joins the parts: sockets are in `transport` and `listening`, connections in
+`swarm`, gossip in `gossip`, requests in `request_response`, provider records in `dht`. Exceptions of libp2p do not leave this package: `NetworkError` when the
 owner can mend it, `RequestFailed` when a peer is at fault or away.
 """
 
