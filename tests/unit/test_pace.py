@@ -33,7 +33,7 @@ class Clock:
 
     def feel(
         self,
-        seconds: float,
+        seconds: int,
         behind: float,
         waiting: int = 0,
         most: float = 0.0,
