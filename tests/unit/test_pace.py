@@ -33,7 +33,7 @@ class Clock:
 
     def feel(
         self,
-        seconds: float,
+        seconds: int,
         behind: float,
         waiting: int = 0,
         most: float = 0.0,
@@ -226,9 +226,9 @@ class Machine:
                 # As `LoopWatch` has it: what waits, at the rate at which it was done.
                 oldest = self.work / np.maximum(done, 1e-9)
                 behind, most = np.minimum(oldest, self.busy_for), np.minimum(oldest, most)
-                for index, pace in enumerate(self.paces):
-                    load = ev.LoadMeasured(float(behind[index]), float(most[index]))
-                    self.told[index] += len(pace.measured(load, self.now, rounds=True))
+                for node, pace in enumerate(self.paces):
+                    load = ev.LoadMeasured(float(behind[node]), float(most[node]))
+                    self.told[node] += len(pace.measured(load, self.now, rounds=True))
                 most[:] = done[:] = 0
 
     @property
