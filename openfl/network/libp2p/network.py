@@ -2,8 +2,9 @@
 
 TCP with Noise (and TLS), Yamux, Kademlia on our own protocol id, GossipSub 1.1 with StrictSign.
 This module only joins the parts: sockets are in `transport` and `listening`, connections in
-`swarm`, gossip in `gossip`, requests in `request_response`, provider records in `dht`. Exceptions of libp2p do not leave this package: `NetworkError` when the
-owner can mend it, `RequestFailed` when a peer is at fault or away.
+`swarm`, gossip in `gossip`, requests in `request_response`, provider records in `dht`. libp2p's own
+exceptions stay here: `NetworkError` when the owner can mend it, `RequestFailed` when a peer is at
+fault or away.
 """
 
 from __future__ import annotations
@@ -72,8 +73,7 @@ __all__ = ["Libp2pNetwork", "Libp2pSettings", "parse_peer_multiaddr"]
 
 MAX_PUBLISH_BYTES = 900_000
 """Above it frames exceed 1 MiB, which other implementations answer by dropping the connection."""
-CLOSE_SECONDS = 1.2
-REMEMBERED_NAMES = 4096
+CLOSE_SECONDS, REMEMBERED_NAMES = 1.2, 4096
 
 
 class Libp2pNetwork:
@@ -434,7 +434,7 @@ class Libp2pNetwork:
 
 
 def _name(peer_id: ID) -> PeerId:
-    """Its text. An author comes with each of its messages, and base 58 takes long."""
+    """Its text, from memory: base 58 takes long."""
     return _text_of_id(peer_id.to_bytes())
 
 

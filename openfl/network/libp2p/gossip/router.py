@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 GOSSIP_PROTOCOL = PROTOCOL_ID_V11
 MAX_EQUIVOCATION_RECORDS = 8_192
 MAX_MESSAGE_IDS = 256
+MAX_CONTROLS = 200.0
+"""IHAVE of one peer and topic, and IWANT of one peer, heeded within a second; as many frames of one
+peer as are read."""
 MAX_MESSAGE_ID_BYTES = 72
 SEQNO_BYTES = 8
 
@@ -54,6 +57,8 @@ class HardenedGossipSub(GossipSub):  # type: ignore[misc]
 
     def __init__(self, faults: Faults) -> None:
         super().__init__(protocols=[GOSSIP_PROTOCOL], **ROUTER_OPTIONS)
+        # Defect gossip-spam-limit: of one peer ten offers and ten wishes a second were heeded.
+        self.max_ihave_messages_per_second = self.max_iwant_requests_per_second = MAX_CONTROLS
         self._faults = faults
         self._digests: OrderedDict[bytes, bytes] = OrderedDict()
         self._poke = trio.Event()
