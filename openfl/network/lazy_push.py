@@ -104,11 +104,29 @@ class _Wait:
 
 @dataclass(slots=True)
 class _Link:
-    """What came of announcing one author's messages to one peer."""
+    """What came of announcing one author's messages to one peer. offered_at: since when it has not
+    asked for anything that it was told of."""
 
     unwanted: int = 0
     wanted: int = 0
     child: bool = False
+    offered_at: float | None = None
+
+    def offered(self, now: float, wait: float) -> None:
+        """It is told of a message; whoever asks does so within `wait` seconds."""
+        if self.offered_at is not None and now - self.offered_at < wait:
+            return
+        if self.offered_at is not None:
+            self.unwanted += 1
+            self.wanted = 0  # not in a row
+        self.offered_at = now
+
+    def asked(self) -> None:
+        """It wants a message that it was told of."""
+        self.offered_at = None
+        self.unwanted = 0
+        self.wanted += 1
+        self.child = self.child or self.wanted >= ASKED_TO_PUSH
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +277,7 @@ class LazyPush:
                 continue
             self._asked_at[peer] = now
             if recent.author != self._me:
-                link = self._link(recent.author, peer)
-                link.unwanted = 0
-                link.wanted += 1
-                if link.wanted >= ASKED_TO_PUSH:
-                    link.child = True
+                self._link(recent.author, peer).asked()
             send.append(message_id)
             self._sent(recent, [peer])
         return send
@@ -298,10 +312,8 @@ class LazyPush:
                     continue
                 announce.setdefault(peer, {}).setdefault(recent.topic, []).append(message_id)
                 if not needless and recent.author != self._me:
-                    link = self._link(recent.author, peer)
-                    if link.unwanted:
-                        link.wanted = 0  # not in a row
-                    link.unwanted += 1
+                    wait = self._answer_wait.seconds
+                    self._link(recent.author, peer).offered(now, wait)
         ask: dict[Hashable, list[bytes]] = {}
         for message_id, pull in list(self._pulls.items()):
             if pull.next_try > now:

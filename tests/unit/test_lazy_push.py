@@ -100,6 +100,17 @@ def test_what_nobody_wants_is_announced_ever_more_rarely_but_never_not_at_all() 
     assert "b" in told(one, 11_981.0 + lazy_push.URGENT_SECONDS)  # it loses some
 
 
+def test_what_comes_before_anybody_could_have_asked_is_announced_whole() -> None:
+    one = fresh()
+    first = [b"%d" % number for number in range(30)]
+    for number in range(30):
+        hear(one, number, 0.001 * number)
+    assert told(one, 0.3)["b"] == first
+    for number in range(30, 60):
+        hear(one, number, 0.3 + 0.001 * number)
+    assert len(told(one, 0.7)["b"]) == 30
+
+
 def test_one_peer_is_asked_at_a_time_and_the_next_when_it_does_not_answer() -> None:
     one = fresh()
     for peer in ("a", "b", "c", "d"):
