@@ -33,7 +33,7 @@ def status_json(snapshot: NodeSnapshot, running: bool) -> dict[str, Any]:
         "peers": len(snapshot.peers),
         "round": snapshot.round,
         "rounds": snapshot.rounds,
-        "interval_seconds": snapshot.interval_seconds,
+        **({"interval_seconds": snapshot.interval_seconds} if running else {}),
         "train_examples": snapshot.train_examples,
         "model_rows": snapshot.model_rows,
         "items": None if snapshot.items is None else _items(snapshot.items),
