@@ -41,18 +41,19 @@ AGGREGATION = ("choose rows", "quantize", "encode", "merge")
 
 
 class Clock:
-    """Seconds of the parts of each round."""
+    """Seconds of the parts of each round, by `now`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self.rounds: list[dict[str, float]] = []
+        self.now = now
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
+        began = self.now()
         try:
             yield
         finally:
-            self.rounds[-1][name] += time.perf_counter() - began
+            self.rounds[-1][name] += self.now() - began
 
     def next_round(self) -> None:
         self.rounds.append(defaultdict(float))
@@ -118,13 +119,13 @@ class Trained:
                 return weigh(*args)
 
         self._task._fisher = timed  # type: ignore[method-assign]
-        began, whole = time.perf_counter(), clock.rounds[-1]
+        began, whole = clock.now(), clock.rounds[-1]
         before = whole["fisher"]
         try:
             contribution = self._task.local_step(model, rng)
         finally:
             self._task._fisher = weigh  # type: ignore[method-assign]
-        whole["train"] += time.perf_counter() - began - (whole["fisher"] - before)
+        whole["train"] += clock.now() - began - (whole["fisher"] - before)
         return contribution
 
     def _wait(self) -> None:
@@ -272,6 +273,9 @@ def main() -> None:
     parser.add_argument("--row-fraction", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch; NumPy has one here")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of this thread: beside other work"
+    )
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error("--rounds: at least 2, for the first is not like the others")
@@ -282,7 +286,7 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     replica = Replica(made.charter, ReplicaLimits(max_bytes=1 << 40))
     members = [Member(options.row_fraction) for _ in range(2)]
-    clock = Clock()
+    clock = Clock(time.thread_time if options.processor_time else time.perf_counter)
     sent, deltas = [], []
     for _ in range(options.rounds):
         clock.next_round()

@@ -56,6 +56,10 @@ class Roster:
         self._excused = 0.0
         self._max_members = max_members
         self._entries: dict[PeerId, RosterEntry] = {}
+        self._quiet: tuple[float, float] = (0.0, float("-inf"))
+        """(the window, until when) nobody goes away who was here at the last `changes`."""
+        self._may_arrive = True
+        """Whether somebody may have come back since."""
 
     def heard(self, peer: PeerId, now: float, age: float = 0.0) -> RosterEntry:
         """Something by `peer` was heard `age` seconds ago, directly or through others."""
@@ -70,13 +74,19 @@ class Roster:
                     return RosterEntry(heard_at)
                 del self._entries[oldest]
             entry = self._entries[peer] = RosterEntry(heard_at, self._excused)
+        if not entry.present:
+            self._may_arrive = True
         if heard_at >= entry.heard_at:
             entry.heard_at, entry.excused_at = heard_at, self._excused
+            window, until = self._quiet
+            if heard_at + window < until:  # what it was excused before counts no more
+                self._quiet = (window, heard_at + window)
         return entry
 
     def excuse(self, seconds: float) -> None:
         """This node has heard nobody for so long, by its own fault: nobody was silent meanwhile."""
         self._excused += max(0.0, seconds)
+        self._may_arrive = True
         if self._anybody_at is not None:
             self._anybody_at += max(0.0, seconds)
 
@@ -87,6 +97,7 @@ class Roster:
         beyond = at - last - self.presence_seconds / 4
         if beyond > 0 and self.connected:
             self._excused += min(beyond, CONNECTED_PATIENCE * self.presence_seconds)
+            self._may_arrive = True
 
     def _is_line_silent(self, now: float) -> bool:
         last = self._anybody_at
@@ -139,7 +150,11 @@ class Roster:
 
     def changes(self, now: float) -> tuple[list[PeerId], list[PeerId]]:
         """(arrived, gone quiet) since the last call."""
+        window = self.presence_seconds * self.patience
+        if not self._may_arrive and self._quiet[0] == window and now <= self._quiet[1]:
+            return [], []  # asked for each message, of hundreds of members
         arrived, gone = [], []
+        until = float("inf")
         for peer, entry in self._entries.items():
             here = self.is_present(peer, entry, now)
             if here and not entry.present:
@@ -147,6 +162,9 @@ class Roster:
             elif entry.present and not here:
                 gone.append(peer)
             entry.present = here
+            if here:
+                until = min(until, entry.heard_at + self._excused - entry.excused_at + window)
+        self._quiet, self._may_arrive = (window, until), False
         return arrived, gone
 
     def fits(

@@ -15,7 +15,7 @@ from openfl.core.contribution import MAX_PRECISION, Charter, Contribution, Evalu
 from openfl.core.model_view import DenseModel, DenseTable
 from openfl.learning.task import LearningTask
 
-LEAST_GAIN = 1e-4
+LEAST_GAIN = 2e-5
 """The part of the validation metric below which a gain is not worth the rounds it takes."""
 
 

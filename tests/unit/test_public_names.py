@@ -46,7 +46,7 @@ def test_a_command_that_uses_libp2p_has_not_loaded_what_no_node_uses(tmp_path: P
         f"from openfl_cli import main; assert main.run(['init', '--home', {str(tmp_path)!r}]) == 0"
     )
     loaded = loaded_by(run)
-    assert "libp2p.host.basic_host" in loaded
+    assert "libp2p.peer.id" in loaded
     assert not loaded & {"requests", "httpx", "zeroconf"}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from openfl.core.contribution import Evaluation, PeerId
 from openfl.group.roster import CONNECTED_PATIENCE, Roster
 
@@ -215,3 +218,41 @@ def test_who_is_connected_and_says_nothing_is_not_heard() -> None:
     assert not known.hears(late)
     known.heard(BERT, late)
     assert known.hears(late)
+
+
+class NaiveRoster(Roster):
+    """Looks at everybody each time."""
+
+    def changes(self, now: float) -> tuple[list[PeerId], list[PeerId]]:
+        self._may_arrive = True
+        return super().changes(now)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_changes_are_told_as_if_everybody_was_looked_at_each_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rosters = (Roster(10.0, 12), NaiveRoster(10.0, 12))
+    peers = [PeerId(f"p{n}") for n in range(15)]
+    now, told = 0.0, 0
+    for _ in range(400):
+        now += float(rng.exponential(0.7))
+        peer, age = peers[int(rng.integers(15))], float(rng.choice([0.0, 0.0, 3.0, 12.0]))
+        what = rng.choice(["heard"] * 6 + ["forget", "excuse", "patience", "connect", "nothing"])
+        seconds, factor = float(rng.random() * 8), float(rng.choice([1.0, 1.0, 2.0]))
+        connected = frozenset(p for p in peers if rng.random() < 0.3)
+        for roster in rosters:
+            match what:
+                case "heard":
+                    roster.heard(peer, now, age)
+                case "forget":
+                    roster.forget(peer)
+                case "excuse":
+                    roster.excuse(seconds)
+                case "patience":
+                    roster.patience = factor
+                case "connect":
+                    roster.connected = connected
+        one, other = (roster.changes(now) for roster in rosters)
+        assert one == other
+        told += len(one[0]) + len(one[1])
+    assert told > 40
