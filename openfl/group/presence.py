@@ -30,7 +30,7 @@ class Presence:
         self._replica = replica
         self._roster = roster
         self._heartbeat = heartbeat
-        self._me = me
+        self._me = roster.me = me
         self._left_out = left_out
         self._history = history
 
@@ -45,7 +45,7 @@ class Presence:
 
     def hears_others(self, now: float) -> bool:
         """Whether any other member was heard of lately; that one is connected does not count."""
-        return self._roster.hears(self._me, now)
+        return self._roster.hears(now)
 
     def news(self, now: float) -> list[ev.Effect]:
         """Who came and who fell silent since the last call."""

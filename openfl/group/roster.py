@@ -49,6 +49,10 @@ class Roster:
         """How many times as much silence is borne: this node, and others, are loaded."""
         self.connected: frozenset[PeerId] = frozenset()
         """Members whose connection to this node answers."""
+        self.me: PeerId | None = None
+        """This member, whose word does not tell that anybody is heard."""
+        self._anybody_at: float | None = None
+        """When anybody was last heard."""
         self._excused = 0.0
         self._max_members = max_members
         self._entries: dict[PeerId, RosterEntry] = {}
@@ -60,6 +64,8 @@ class Roster:
     def heard(self, peer: PeerId, now: float, age: float = 0.0) -> RosterEntry:
         """Something by `peer` was heard `age` seconds ago, directly or through others."""
         heard_at = now - max(0.0, age)
+        if peer != self.me:
+            self._anybody_is_heard(heard_at)
         entry = self._entries.get(peer)
         if entry is None:
             if len(self._entries) >= self._max_members:
@@ -81,6 +87,21 @@ class Roster:
         """This node has heard nobody for so long, by its own fault: nobody was silent meanwhile."""
         self._excused += max(0.0, seconds)
         self._may_arrive = True
+        if self._anybody_at is not None:
+            self._anybody_at += max(0.0, seconds)
+
+    def _anybody_is_heard(self, at: float) -> None:
+        """When all were silent at once, though some are connected, it was the line, not they."""
+        last = at if self._anybody_at is None else self._anybody_at
+        self._anybody_at = max(at, last)
+        beyond = at - last - self.presence_seconds / 4
+        if beyond > 0 and self.connected:
+            self._excused += min(beyond, CONNECTED_PATIENCE * self.presence_seconds)
+            self._may_arrive = True
+
+    def _is_line_silent(self, now: float) -> bool:
+        last = self._anybody_at
+        return bool(self.connected) and last is not None and now - last > self.presence_seconds / 4
 
     def said(
         self,
@@ -105,21 +126,17 @@ class Roster:
 
     def is_present(self, peer: PeerId, entry: RosterEntry, now: float) -> bool:
         """Whether the member counts as here: heard of lately, or, if it was here already, not so
-        long ago while its connection answers. A loaded member speaks late, and what it says may
-        wait on the way."""
+        long ago while its connection answers, or while nobody at all is heard though some are
+        connected. A loaded member speaks late, and what it says may wait on the way."""
         window = self.presence_seconds * self.patience
-        if entry.present and peer in self.connected:
+        if entry.present and (peer in self.connected or self._is_line_silent(now)):
             window *= CONNECTED_PATIENCE
         return self._silence(entry, now) <= window
 
-    def hears(self, besides: PeerId, now: float) -> bool:
-        """Whether anybody `besides` this one was heard of lately."""
+    def hears(self, now: float) -> bool:
+        """Whether any other member was heard of lately."""
         window = self.presence_seconds * self.patience
-        return any(
-            self._silence(entry, now) <= window
-            for peer, entry in self._entries.items()
-            if peer != besides
-        )
+        return self._anybody_at is not None and now - self._anybody_at <= window
 
     def _silence(self, entry: RosterEntry, now: float) -> float:
         """Seconds for which the member was silent while this node listened."""

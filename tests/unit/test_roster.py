@@ -180,17 +180,44 @@ def test_a_connection_that_answers_keeps_a_member_here_but_brings_nobody() -> No
     assert names(known, NOW + 2 * PRESENCE) == set()
 
 
-def test_who_is_connected_and_says_nothing_is_not_heard() -> None:
+def test_when_all_fall_silent_at_once_it_is_the_line_and_not_they() -> None:
+    known = roster()
+    known.me = CARL
+    known.heard(ANNE, NOW)
+    known.heard(BERT, NOW)
+    known.changes(NOW)
+    known.connected = frozenset({BERT})
+    late = NOW + 2 * PRESENCE
+    known.heard(CARL, late)
+    assert known.changes(late) == ([CARL], [])
+    known.heard(BERT, late)
+    assert known.changes(late) == ([], []), "the one that is heard first leaves the others here"
+    # From now on somebody is heard, and silence counts.
+    for second in range(int(PRESENCE)):
+        known.heard(BERT, late + second)
+    assert known.changes(late + PRESENCE) == ([], [ANNE])
+
+
+def test_a_node_that_is_cut_off_sees_all_go() -> None:
     known = roster()
     known.heard(ANNE, NOW)
+    known.heard(BERT, NOW)
+    known.changes(NOW)
+    assert known.changes(NOW + PRESENCE + 1) == ([], [ANNE, BERT])
+
+
+def test_who_is_connected_and_says_nothing_is_not_heard() -> None:
+    known = roster()
+    known.me = ANNE
     known.heard(BERT, NOW)
     known.changes(NOW)
     known.connected = frozenset({BERT})
     late = NOW + PRESENCE + 1
     known.heard(ANNE, late)
     assert names(known, late) == {ANNE, BERT}
-    assert not known.hears(ANNE, late)
-    assert known.hears(BERT, late)
+    assert not known.hears(late)
+    known.heard(BERT, late)
+    assert known.hears(late)
 
 
 class NaiveRoster(Roster):
