@@ -150,7 +150,8 @@ class GroupedMedium(SharedMedium):
     def __init__(self, state: RunState, handle: Handle) -> None:
         super().__init__(state, handle)
         self._limits = ReplicaLimits()
-        self._groups: dict[GroupId, SharedGroup] = {}
+        self.groups: dict[GroupId, SharedGroup] = {}
+        """Of every group that ever had a member."""
 
     def settings(self, usual: SessionSettings) -> SessionSettings:
         """As those of one group; members are heard of one by one."""
@@ -215,14 +216,14 @@ class GroupedMedium(SharedMedium):
 
     def merged(self) -> int:
         """As the ledgers have counted."""
-        return sum(group.ledger.arrived(self._state.now) for group in self._groups.values())
+        return sum(group.ledger.arrived(self._state.now) for group in self.groups.values())
 
     def _group_of(self, member: SimulatedMember) -> SharedGroup:
         charter = member.charter
-        group = self._groups.get(charter.group_id)
+        group = self.groups.get(charter.group_id)
         if group is None:
             group = SharedGroup(Ledger(charter, 0), Replica(charter, self._limits))
-            self._groups[charter.group_id] = group
+            self.groups[charter.group_id] = group
         return group
 
     def _seat(self, member: SimulatedMember) -> int:
