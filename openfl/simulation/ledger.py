@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from openfl.aggregation.delta import Delta
 from openfl.aggregation.fixed_point import Fixed
-from openfl.aggregation.outcomes import MergeKind, MergeResult, ReplicaLimits
+from openfl.aggregation.outcomes import MemberState, MergeKind, MergeResult, ReplicaLimits
 from openfl.aggregation.registers import SumsChange
 from openfl.aggregation.replica import Replica
 from openfl.core.contribution import Charter, Keys, PeerId, TableSchema
@@ -269,6 +269,12 @@ class Ledger:
     def authors(self) -> int:
         """How many authors have registers now."""
         return sum(1 for author in self._authors if author is not None)
+
+    def members(self) -> tuple[MemberState, ...]:
+        """Authors that have published, by peer id."""
+        found = (author for author in self._authors if author is not None and author.deltas)
+        states = (state for author in found for state in author.replica.members())
+        return tuple(sorted(states, key=lambda state: state.peer_id))
 
     # --- inside -----------------------------------------------------------------------------------
 

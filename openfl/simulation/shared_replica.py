@@ -192,8 +192,8 @@ class SharedReplica(Replica):
         return self.whole().view_without(authors)
 
     def members(self) -> tuple[MemberState, ...]:
-        """Of the whole replica, which is made for it."""
-        return self.whole().members()
+        """All that have published, as if everything had arrived."""
+        return self._ledger.members()
 
     def digest(self) -> bytes:
         """Of the whole replica, which is made for it."""
