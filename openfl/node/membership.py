@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 OUTGOING_QUEUE = 256
 WATCH_SECONDS = 0.5
 JOINING_WATCH_SECONDS = 0.05
+SAVE_PAUSE_SECONDS = 4.0
+"""Between two saves: a node that dies loses its own factors of so long at most, and the group has
+what it published. Three files that are synced cost more than a short round's training."""
 LEAVE_SECONDS = 2.0
 FAREWELL_SECONDS = 0.5
 """From publishing a `Leave` to whatever closes the connections: publishing only queues it."""
@@ -252,3 +255,4 @@ class Membership:
             await self._save_wanted.wait()
             self._save_wanted = trio.Event()
             await self._save(self.saved(), self.session.model())
+            await trio.sleep(SAVE_PAUSE_SECONDS)
