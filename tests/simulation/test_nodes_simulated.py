@@ -284,6 +284,7 @@ async def test_a_node_that_switches_is_a_member_of_the_new_group_only(
     async with village() as town:
         music, films = await two_groups(town, part)
         mover, stayer = music[1], music[0]
+        await trio.sleep(5.0)  # cards go round
         view = await mover.node.switch("films")
         assert (view.name, mover.group) == ("films", films[0].group)
         await until(lambda: len(mover.topics()) == 1, 1.0)
