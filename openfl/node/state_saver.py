@@ -132,5 +132,5 @@ class StateSaver:
     def _tell_failed(self, error: StateError) -> None:
         """Said once, however often it happens."""
         if not self._failed:
-            self._log.tell("error", "not-saved", f"{error}; trying again every round")
+            self._log.tell("error", "not-saved", f"{error}; trying again")
         self._failed = True

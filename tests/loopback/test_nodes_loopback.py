@@ -419,6 +419,7 @@ async def test_a_full_disk_is_said_once_and_the_node_goes_on_and_saves_again_lat
     homes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("openfl.node.peers.REMEMBER_SECONDS", 0.2)
+    monkeypatch.setattr("openfl.node.membership.SAVE_PAUSE_SECONDS", 0.2)
     full = False
     write = os.write
 

@@ -116,7 +116,8 @@ def test_one_group_splits_by_founding() -> None:
 
 
 def test_one_community_ends_in_one_group() -> None:
-    end = end_of(run("homogeneous", 9))
+    # As many people as it takes for training in one place not to gain by stopping early.
+    end = end_of(run("homogeneous", 12, data__users=480))
     assert len(end.sizes) == 1
     assert end.mean == pytest.approx(end.together, rel=0.01)
 

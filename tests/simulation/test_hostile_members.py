@@ -28,7 +28,7 @@ def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> t
     scenario = Scenario(
         name="hostile-test",
         run=RunSection(nodes=NODES, rounds=ROUNDS, seed=1),
-        data=DataSection(source="synthetic", users=150, items=80, ratings_per_user=30),
+        data=DataSection(source="synthetic", users=240, items=80, ratings_per_user=30),
         training=TrainingSection(rule=rule, row_fraction=0.5),
         network=NetworkSection(wire="once", heartbeat_seconds=4.0),
         members=MembersSection(

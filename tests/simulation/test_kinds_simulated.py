@@ -68,16 +68,18 @@ def test_one_group_of_any_kind_comes_near_central_training(
     assert outcome.summary.against_central < 0.1
 
 
-def test_leaving_members_out_costs_honest_classifiers_nothing_on_the_mean() -> None:
+def test_leaving_members_out_costs_honest_classifiers_little_on_the_mean() -> None:
     # Of so few examples one seed says little: it may end 5 % above the mean of all, or 14 % below.
+    # Over 24 seeds it was 4 % (standard error 2) of a log loss that is near nothing here.
+    seeds = 8
     behind = {
         rule: sum(
             small("classification", training__rule=rule, run__seed=seed).summary.against_central
-            for seed in range(4)
+            for seed in range(seeds)
         )
         for rule in ("mean", "screened-mean")
     }
-    assert behind["screened-mean"] <= behind["mean"]
+    assert behind["screened-mean"] / seeds <= behind["mean"] / seeds + 0.1
 
 
 @pytest.mark.parametrize("kind", ["implicit", "classification"])

@@ -86,7 +86,7 @@ def test_real_signatures_give_the_same_published_bytes() -> None:
 
 
 def test_both_engines_tell_the_same_story() -> None:
-    own, shared = run(run__rounds=8), run(run__rounds=8, run__engine="shared")
+    own, shared = run(run__rounds=16), run(run__rounds=16, run__engine="shared")
     assert own.summary.central == shared.summary.central
     assert shared.summary.final == pytest.approx(own.summary.final, rel=0.005)
     assert shared.summary.published_bytes == pytest.approx(own.summary.published_bytes, rel=0.1)
