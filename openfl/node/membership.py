@@ -75,6 +75,7 @@ class Membership:
         self._outgoing, self._to_publish = trio.open_memory_channel[bytes](OUTGOING_QUEUE)
         self._all_published = trio.Event()
         self._poke = trio.Event()
+        self._asleep_until = float("inf")
         self._save_wanted = trio.Event()
 
     # --- life -------------------------------------------------------------------------------------
@@ -180,9 +181,9 @@ class Membership:
 
     async def _keep_time(self) -> None:
         while True:
-            wake = self.session.next_wake
+            self._asleep_until = self.session.next_wake
             self._poke = trio.Event()
-            with trio.move_on_at(wake):
+            with trio.move_on_at(self._asleep_until):
                 await self._poke.wait()
             if trio.current_time() >= self.session.next_wake:
                 self.handle(ev.TimerFired())
@@ -216,7 +217,8 @@ class Membership:
                     self._tell(effect)
                 case ev.Judge() | ev.Respond():
                     pass  # for whoever handed the event in
-        self._poke.set()
+        if self.session.next_wake < self._asleep_until:
+            self._poke.set()
         return effects
 
     async def _publish_outgoing(self) -> None:
