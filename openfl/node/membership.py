@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 OUTGOING_QUEUE = 256
 WATCH_SECONDS = 0.5
 JOINING_WATCH_SECONDS = 0.05
-SAVE_PAUSE_SECONDS = 4.0
+SAVE_PAUSE_SECONDS = 2.0
 """Between two saves: a node that dies loses its own factors of so long at most, and the group has
 what it published. Three files that are synced cost more than a short round's training."""
 LEAVE_SECONDS = 2.0
