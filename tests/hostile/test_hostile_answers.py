@@ -152,7 +152,7 @@ async def test_whoever_answers_pulls_with_lies_is_counted_and_thrown_out(
         await network.connect(victim.address)
         with within():
             # What is said before the victim is known to listen comes later, out of order.
-            while not network.connected(liar.topic):
+            while not network.connected(liar.topic):  # noqa: ASYNC110
                 await trio.sleep(0.05)
             for seqno in range(1, 1 << 10):
                 # Each asks for more than the last one: another pull.
