@@ -23,14 +23,30 @@ from openfl.simulation.scenario import (
 NODES, ROUNDS, LATE = 10, 12, 4
 
 
+class Learning:
+    """How people learn in the test under way. Without relevance vectors are held near nothing more
+    strongly, and fewer people's ratings are enough not to be learned by heart."""
+
+    users = 150
+    relevance = 0.0
+
+
+@pytest.fixture(autouse=True, params=[(150, 0.0), (240, 50.0)], ids=["no-relevance", "usual"])
+def learning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    users, relevance = request.param
+    monkeypatch.setattr(Learning, "users", users)
+    monkeypatch.setattr(Learning, "relevance", relevance)
+
+
 def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> tuple[Engine, float]:
     """(the run at its end, its honest members' pooled RMSE). alone: without the attackers."""
     scenario = Scenario(
         name="hostile-test",
         run=RunSection(nodes=NODES, rounds=ROUNDS, seed=1),
-        data=DataSection(source="synthetic", users=240, items=80, ratings_per_user=30),
+        data=DataSection(source="synthetic", users=Learning.users, items=80, ratings_per_user=30),
         training=TrainingSection(rule=rule, row_fraction=0.5),
         network=NetworkSection(wire="once", heartbeat_seconds=4.0),
+        of_kind={"task.relevance": Learning.relevance},
         members=MembersSection(
             hostile_fraction=0.2, attack=attack, attack_from_round=LATE if late else 0
         ),
@@ -47,8 +63,12 @@ def run(attack: str, rule: str, *, alone: bool = False, late: bool = False) -> t
     return engine, engine.records[-1].test.pooled
 
 
-@cache
 def honest_alone() -> float:
+    return _honest_alone(Learning.users)
+
+
+@cache
+def _honest_alone(users: int) -> float:
     return run("sign-flip", "mean", alone=True)[1]
 
 

@@ -85,8 +85,10 @@ def test_real_signatures_give_the_same_published_bytes() -> None:
     assert real.summary.faults == {}, "nothing was refused and nobody left out"
 
 
-def test_both_engines_tell_the_same_story() -> None:
-    own, shared = run(run__rounds=16), run(run__rounds=16, run__engine="shared")
+@pytest.mark.parametrize(("relevance", "rounds"), [(0.0, 8), (50.0, 16)])
+def test_both_engines_tell_the_same_story(relevance: float, rounds: int) -> None:
+    settings: dict[str, Any] = {"task__relevance": relevance, "run__rounds": rounds}
+    own, shared = run(**settings), run(**settings, run__engine="shared")
     assert own.summary.central == shared.summary.central
     assert shared.summary.final == pytest.approx(own.summary.final, rel=0.005)
     assert shared.summary.published_bytes == pytest.approx(own.summary.published_bytes, rel=0.1)

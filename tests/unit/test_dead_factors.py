@@ -42,9 +42,9 @@ def ratings_of(members: int, taste: float) -> list[Ratings]:
     return parts
 
 
-def tasks_of(members: int, taste: float) -> list[MatrixFactorization]:
+def tasks_of(members: int, taste: float, charter: Charter = GROUP) -> list[MatrixFactorization]:
     return [
-        MatrixFactorization.from_charter(GROUP, part, split_ratings(part))
+        MatrixFactorization.from_charter(charter, part, split_ratings(part))
         for part in ratings_of(members, taste)
     ]
 
@@ -52,7 +52,7 @@ def tasks_of(members: int, taste: float) -> list[MatrixFactorization]:
 def learned(tasks: list[MatrixFactorization], model: DenseModel, rounds: int) -> DenseModel:
     rng = np.random.default_rng(0)
     for _ in range(rounds):
-        model = merge(GROUP, [task.local_step(model, rng) for task in tasks])
+        model = merge(model.charter, [task.local_step(model, rng) for task in tasks])
     return model
 
 
@@ -68,12 +68,14 @@ def model_of(factors: np.ndarray, charter: Charter = GROUP) -> DenseModel:
     return DenseModel(charter, {ITEMS: DenseTable(keys, rows, np.ones(len(keys)))})
 
 
-def test_a_group_gets_out_of_the_dead_model_of_its_founder() -> None:
-    tasks = tasks_of(4, taste=0.4)
-    founded = learned(tasks[:1], DenseModel.empty(GROUP), 60)
+@pytest.mark.parametrize(("relevance", "rounds"), [(0.0, 25), (50.0, 30)])
+def test_a_group_gets_out_of_the_dead_model_of_its_founder(relevance: float, rounds: int) -> None:
+    group = rating_charter("music", factors=4, relevance=relevance)
+    tasks = tasks_of(4, 0.4, group)
+    founded = learned(tasks[:1], DenseModel.empty(group), 60)
     assert strongest(founded) < DEAD
-    joined = learned(tasks, founded, 40)
-    together = learned(tasks, DenseModel.empty(GROUP), 60)
+    joined = learned(tasks, founded, rounds)
+    together = learned(tasks, DenseModel.empty(group), 60)
     assert strongest(together) > 5 * DEAD
     for task in tasks:
         assert task.evaluate(joined).value == pytest.approx(

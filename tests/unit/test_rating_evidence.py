@@ -105,7 +105,7 @@ def test_each_training_rating_is_left_out_of_its_listener_s_fit_exactly(seed: in
     found = task.own_losses(model).losses[: len(train)]
     truth = [left_out(task, model, at) for at in train]
     assert np.ptp(truth) > 1
-    assert found == pytest.approx(np.array(truth), rel=1e-5, abs=1e-9)
+    assert found == pytest.approx(np.array(truth), rel=1e-6, abs=1e-9)
 
 
 def test_training_ratings_come_first_then_those_held_out_and_none_of_the_test() -> None:

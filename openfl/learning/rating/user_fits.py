@@ -115,26 +115,27 @@ class UserFits:
                 and _equal(fitted_to.shape, given.shape)
             ):
                 return users
-        moment = self._moment(sums, given)
+        moment = self._held(sums.moment, given)
         users = solve_sums(sums.triangle, moment, self._ridge, shape=given.shape)
         self._fitted = (sums, given, users)
         return users
 
     def with_inverse(self, given: FittedTo) -> tuple[Matrix, Matrix]:
         """(float64[users, width]: their fit, float64[users, width, width]: the inverse of its
-        normal equations)."""
-        sums = self.gather(given.rows, given.mean)
-        matrices = squares(sums.triangle, given.rows.shape[1])
+        normal equations), from sums in double precision: what one rating changes is small."""
+        pattern, targets = (m.astype(np.float64) for m in (self._pattern, self._targets))
+        triangle, moment = normal_sums(pattern, targets, given.features, given.offsets)
+        matrices = squares(triangle, given.rows.shape[1])
         add_ridge(matrices, self._ridge, given.shape)
         inverse = np.asarray(np.linalg.inv(matrices), dtype=np.float64)
-        users: Matrix = (inverse @ self._moment(sums, given)[:, :, None])[:, :, 0]
+        users: Matrix = (inverse @ self._held(moment, given)[:, :, None])[:, :, 0]
         return users, inverse
 
-    def _moment(self, sums: _Gathered, given: FittedTo) -> Numbers:
+    def _held(self, moment: Numbers, given: FittedTo) -> Numbers:
         if given.centre is None:
-            return sums.moment
-        moment: Matrix = sums.moment + times_ridge(given.centre, self._ridge, given.shape)
-        return moment
+            return moment
+        held: Matrix = moment + times_ridge(given.centre, self._ridge, given.shape)
+        return held
 
 
 def _equal(one: Matrix | None, other: Matrix | None) -> bool:
