@@ -12,6 +12,7 @@ STATE = 6
 NOT_RUNNING = 7
 GROUP = 8
 LEARNING = 9
+UNMET = 10
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -26,6 +27,7 @@ MEANINGS: dict[int, str] = {
     NOT_RUNNING: "the command needs a running node, and none runs in this home folder",
     GROUP: "the group is unknown or ambiguous, or does not fit this node's data",
     LEARNING: "learning ended without the result asked for",
+    UNMET: "what was asked about is not so: not healthy, not there in time, something found",
     INTERRUPTED: "interrupted by Ctrl-C",
     BROKEN_PIPE: "whoever read the output went away",
 }
