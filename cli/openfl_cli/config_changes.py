@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from openfl.config.settings import Value
 
 
-def change(home: Path, file: Path, changes: Mapping[str, Value | None]) -> None:
-    """Change `file` (see `openfl.app.config_file.change_config`), and say what was set, what still
-    hides it, and when it begins to count."""
+def change(
+    home: Path, file: Path, changes: Mapping[str, Value | None], *, told: bool = True
+) -> None:
+    """Change `file` (see `openfl.app.config_file.change_config`), and say what was set (unless not
+    `told`), what still hides it, and when it begins to count."""
     from openfl.app.config_file import change_config
     from openfl.app.home_folder import Home, is_locked
     from openfl.config import env_name, toml_value
@@ -23,7 +25,7 @@ def change(home: Path, file: Path, changes: Mapping[str, Value | None]) -> None:
     if file.parent == home:
         Home(home).prepare()
     changed = change_config(file, changes, os.environ)
-    for key, value in changes.items():
+    for key, value in changes.items() if told else ():
         what = "is unset" if value is None else f"= {toml_value(value)}"
         print(f"{key} {what}  ({changed.file})")
     for key in changes:

@@ -1,4 +1,4 @@
-"""The configuration of the first prototype, a `config.json` of eleven keys, as settings of today."""
+"""The `config.json` of the first prototype, which had eleven keys, as settings of today."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _plain(name: str) -> str:
 
 
 def _converted(key: str, raw: object) -> object:
-    """`raw` as the setting takes it, where the prototype was of another mind. Problem: it is gone."""
+    """`raw` as the setting takes it, where that differs. Problem: there is no such thing now."""
     if key == "network.host" and isinstance(raw, str) and raw.lower() == "localhost":
         return "127.0.0.1"
     if key == "model.file" and isinstance(raw, str) and not raw.endswith(".safetensors"):

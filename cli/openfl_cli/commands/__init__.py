@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openfl_cli.commands import (
+    bootstrap,
     config,
     data,
     demo,
@@ -10,6 +11,7 @@ from openfl_cli.commands import (
     export,
     found,
     groups,
+    home,
     id,
     import_,
     init,
@@ -46,7 +48,9 @@ COMMANDS: tuple[Command, ...] = (
     import_,
     id,
     network_key,
+    bootstrap,
     config,
+    home,
     simulate,
     stop,
 )
