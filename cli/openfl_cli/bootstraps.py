@@ -27,9 +27,11 @@ class NotConfirmed(NetworkError):
     """The owner does not know the node that answered."""
 
 
-def whole_addresses(arguments: argparse.Namespace, home: Path) -> list[str]:
+def whole_addresses(
+    arguments: argparse.Namespace, home: Path, *, remember: bool = True
+) -> list[str]:
     """What `--bootstrap` was given, each `host:port` with its peer: the one that the configuration
-    remembers there, else the one that answers, once it is confirmed and remembered.
+    remembers there, else the one that answers, once it is confirmed and (unless not `remember`) kept there.
 
     UsageError: it would have to be confirmed, and there is no terminal. NetworkError: nothing, or
     no node, answers, or it is not the one that was meant.
@@ -39,16 +41,18 @@ def whole_addresses(arguments: argparse.Namespace, home: Path) -> list[str]:
     whole = []
     for text in arguments.bootstrap:
         place = place_of(text)
-        whole.append(text if place is None else _of_place(place, arguments, home))
+        whole.append(text if place is None else _of_place(place, arguments, home, remember))
     return whole
 
 
-def _of_place(place: Place, arguments: argparse.Namespace, home: Path) -> str:
+def _of_place(place: Place, arguments: argparse.Namespace, home: Path, remember: bool) -> str:
     file = file_to_change(arguments, home)
     in_file = remembered(file)
     if (known := place.among(in_file)) is not None:
         return known
     multiaddr = confirmed(place, arguments, home)
+    if not remember:
+        return multiaddr
     from openfl_cli.config_changes import change
 
     if getattr(arguments, "config", None) or os.environ.get("OPENFL_CONFIG"):

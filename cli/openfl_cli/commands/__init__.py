@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openfl_cli.commands import (
     bootstrap,
+    completion,
     config,
     data,
     demo,
@@ -51,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     bootstrap,
     config,
     home,
+    completion,
     simulate,
     stop,
 )
