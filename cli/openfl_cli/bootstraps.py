@@ -31,7 +31,7 @@ def whole_addresses(
     arguments: argparse.Namespace, home: Path, *, remember: bool = True
 ) -> list[str]:
     """What `--bootstrap` was given, each `host:port` with its peer: the one that the configuration
-    remembers there, else the one that answers, once it is confirmed and (unless not `remember`) kept there.
+    remembers there, else the one that answers, once it is confirmed and, if `remember`, kept there.
 
     UsageError: it would have to be confirmed, and there is no terminal. NetworkError: nothing, or
     no node, answers, or it is not the one that was meant.

@@ -9,7 +9,9 @@ import errno
 import glob
 import os
 import shlex
+import shutil
 import socket
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,15 +45,15 @@ def ask_all(arguments: argparse.Namespace, home: Path) -> Answers:
     with _completing_paths():
         answers |= _asked(
             1,
-            "Where is your data? An export as you downloaded it (Spotify, Last.fm, ...),\n"
-            "a folder of them, or a table of ratings or plays. It never leaves this machine.",
+            "Where is your data? An export as you downloaded it (Spotify, Last.fm, ...), a folder"
+            " of them, or a table of ratings or plays. It never leaves this machine.",
             "file or folder [none yet]",
             data_answer,
         )
     answers |= _asked(
         2,
-        "How is the node to join others? By the address of any running node, or its\n"
-        'HOST:PORT; "lan" finds those on this network; "first" begins a new network.',
+        "How is the node to join others? By the address of any running node, or its HOST:PORT;"
+        ' "lan" finds those on this network; "first" begins a new network.',
         f"address, lan or first [{_FIRST}]",
         lambda text: join_answer(text, arguments, home),
     )
@@ -63,8 +65,8 @@ def ask_all(arguments: argparse.Namespace, home: Path) -> Answers:
     )
     answers |= _asked(
         4,
-        "Where does it listen? On any free port, which it then keeps, or on one that you\n"
-        'name. Behind a router at home add "upnp": the router is asked to forward it.',
+        "Where does it listen? On any free port, which it then keeps, or on one that you name."
+        ' Behind a router at home add "upnp": the router is asked to forward it.',
         "any, or a port, with or without upnp [any]",
         listen_answer,
     )
@@ -73,7 +75,8 @@ def ask_all(arguments: argparse.Namespace, home: Path) -> Answers:
 
 
 def _asked(number: int, question: str, prompt: str, answer_of: Callable[[str], Answers]) -> Answers:
-    print(f"\n{number}/4  " + question.replace("\n", f"\n{_INDENT}"))
+    print()
+    _say(question, f"{number}/4")
     while True:
         try:
             text = input(f"{_INDENT}{prompt}: ")
@@ -84,7 +87,16 @@ def _asked(number: int, question: str, prompt: str, answer_of: Callable[[str], A
             return answer_of(text.strip())
         except Again as problem:
             for line in str(problem).splitlines():
-                print(f"{_INDENT}{clean(line, 2000)}")
+                _say(line)
+
+
+def _say(text: str, number: str = "") -> None:
+    """`text`, wrapped and indented; `number` in front of its first line."""
+    width = max(40, min(80, shutil.get_terminal_size().columns) - 1)
+    lines = textwrap.wrap(clean(text, 2000), width - len(_INDENT), break_on_hyphens=False)
+    for line in lines or [""]:
+        print(f"{number:<{len(_INDENT)}}{line}")
+        number = ""
 
 
 def data_answer(text: str) -> Answers:
@@ -108,7 +120,7 @@ def data_answer(text: str) -> Answers:
         raise Again(str(error)) from None
     summary = summarize(imported, int(time.time()))
     for line in told_of(summary):
-        print(f"{_INDENT}{line}")
+        _say(line)
     answers: Answers = {"data.ratings_file": str(path)}
     if not is_to_be_taken(config, [path]):
         # A file that a node reads itself; of an export, `start` finds these out.
@@ -145,6 +157,10 @@ def join_answer(text: str, arguments: argparse.Namespace, home: Path) -> Answers
         return {"network.mdns": True}
     try:
         place = place_of(text)
+        if place is None and not text.startswith("/"):
+            raise Again(
+                "that is neither an address (/ip4/...), nor HOST:PORT, nor one of the two words"
+            )
         if place is not None:
             address = bootstraps.confirmed(place, arguments, home)
         else:

@@ -71,9 +71,15 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _is(text: str, wanted: dict[str, Any]) -> bool:
     try:
-        return tomllib.loads(text) == wanted
+        return _full(tomllib.loads(text)) == _full(wanted)
     except (ValueError, RecursionError):
         return False
+
+
+def _full(table: dict[str, Any]) -> dict[str, Any]:
+    """Without tables in which there is nothing: one may go with its last setting, or stay."""
+    inner = {k: _full(v) if isinstance(v, dict) else v for k, v in table.items()}
+    return {key: value for key, value in inner.items() if value != {}}
 
 
 def _put(document: dict[str, Any], key: str, value: Value) -> None:
