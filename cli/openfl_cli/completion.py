@@ -143,7 +143,7 @@ def _peers(prefix: str, arguments: argparse.Namespace) -> Mapping[str, str]:
 
     shot = ask.running_node(_home(arguments), "snapshot", timeout_seconds=NODE_SECONDS)
     found = [str(peer["peer_id"]) for peer in (*shot["peers"], *shot["members"])]
-    return {peer: "" for peer in found if re.fullmatch(r"[1-9A-HJ-NP-Za-km-z]{1,128}", peer)}
+    return {peer: "" for peer in found if re.fullmatch(r"[0-9A-Za-z]{1,128}", peer)}
 
 
 def _addresses(prefix: str, arguments: argparse.Namespace) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -194,9 +195,11 @@ def listen_answer(text: str) -> Answers:
         answers["network.upnp"] = True
         words.remove("upnp")
     if words and words != ["any"]:
-        if len(words) > 1 or not words[0].isdecimal() or not 0 < int(words[0]) < 65536:
+        if len(words) > 1 or not re.fullmatch("[0-9]{1,5}", words[0]) or int(words[0]) > 65535:
             raise Again("that is no port: a number from 1 to 65535, such as 4001")
         port = int(words[0])
+        if port == 0:
+            return answers
         if (problem := port_problem(port)) is not None:
             raise Again(f"port {port} {problem}")
         answers["network.port"] = port

@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         answers = wizard.ask_all(arguments, home)
     except KeyboardInterrupt:
+        print()
         options.note("nothing was made")
         raise
     text = SHORT_HEAD
