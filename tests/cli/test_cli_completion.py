@@ -215,7 +215,8 @@ main.main()
 def test_a_real_shell_offers_groups_and_runs_none_of_their_names(
     shell: str, tmp_path: Path
 ) -> None:
-    ours = {"bash": ["jam\\ session", "jazz"]}.get(shell, ["jam session", "jazz"])
+    # fish escapes what it takes by itself.
+    ours = ["jam session" if shell == "fish" else "jam\\ session", "jazz"]
     shown = in_shell(shell, tmp_path, "openfl-node switch ja", NODE)
     assert sorted(text.partition(":")[0].partition("\t")[0] for text in shown) == ours
     every = in_shell(shell, tmp_path, "openfl-node switch ", NODE)
