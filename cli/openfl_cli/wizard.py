@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import errno
 import glob
+import importlib.util
 import os
 import re
 import shlex
@@ -262,11 +263,9 @@ def _completing_paths() -> Iterator[None]:
 
 def next_steps(home: Path, answers: Answers) -> Iterator[str]:
     """What to type now."""
-    from openfl_cli.commands import COMMANDS
-
     data = "" if "data.ratings_file" in answers else " --data PATH"
     yield f"start it with: openfl-node start{options.home_option(home)}{data}"
-    if any(command.NAME == "service" for command in COMMANDS):
+    if importlib.util.find_spec("openfl_cli.commands.service") is not None:
         yield (
             "in the background, from each start of the machine on: openfl-node service install"
             f"{options.home_option(home)}"
