@@ -41,7 +41,7 @@ def test_a_setting_is_set_shown_and_put_back(
 ) -> None:
     file = home / "config.toml"
     assert output_of(capsys, "config", "set", "network.port", "4001") == (
-        f"network.port = 4001  ({file})\n"
+        f"network.port = 4001\nwritten  {file}\n"
     )
     assert output_of(capsys, "config", "get", "network.port") == "4001\n"
     assert json.loads(output_of(capsys, "config", "get", "network.port", "--json")) == {
