@@ -187,7 +187,7 @@ def test_addresses_are_added_listed_and_removed(
     assert output_of(capsys, "bootstrap", "add", ADDRESS) == f"added    {ADDRESS}\n"
     output_of(capsys, "bootstrap", "add", ADDRESS)
     assert of_file(home) == (ADDRESS,)
-    assert output_of(capsys, "bootstrap", "list") == f"not running    {ADDRESS}\n"
+    assert output_of(capsys, "bootstrap", "list") == f"{'-':<15}{ADDRESS}\n"
     said = output_of(capsys, "bootstrap", "remove", OTHER, code=exit_codes.USAGE)
     assert "no such address" in said
     assert output_of(capsys, "bootstrap", "remove", "192.0.2.7:4001") == f"removed  {ADDRESS}\n"
