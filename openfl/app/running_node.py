@@ -43,6 +43,7 @@ from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 from openfl.storage.invitations import load_invitation
 from openfl.storage.labels import HomeLabels
+from openfl.storage.moved import require_not_moved
 
 FINISH_SECONDS = 3.0
 """A node closes within five seconds: this, and what the network needs."""
@@ -61,6 +62,7 @@ async def running_node(
     """See `openfl.app.open_node.open_node`. `folder`: the node's home. What is raised may be in the
     groups of nurseries."""
     home = Home(folder)
+    require_not_moved(home)
     config = with_remembered_kind(with_remembered_data(config, home), home)
     if workload is None:
         resumed = group_to_resume(config, home)

@@ -71,6 +71,11 @@ class Home:
         return self.root / "peers.json"
 
     @property
+    def moved_file(self) -> Path:
+        """There when this node lives elsewhere now (`openfl.storage.moved`)."""
+        return self.root / "moved.json"
+
+    @property
     def control_socket(self) -> Path:
         """Where commands reach the running node."""
         return self.root / "control.sock"

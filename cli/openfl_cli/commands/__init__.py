@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from openfl_cli.commands import (
+    bootstrap,
+    completion,
     config,
     data,
     demo,
@@ -10,6 +12,7 @@ from openfl_cli.commands import (
     export,
     found,
     groups,
+    home,
     id,
     import_,
     init,
@@ -46,7 +49,10 @@ COMMANDS: tuple[Command, ...] = (
     import_,
     id,
     network_key,
+    bootstrap,
     config,
+    home,
+    completion,
     simulate,
     stop,
 )

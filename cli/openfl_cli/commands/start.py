@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-bad-rows", action="store_true", help="leave out rows of PATH that cannot be used"
     )
     options.add_bootstrap(
-        parser, "any running node's address, to join its network; may be repeated"
+        parser,
+        "any running node's address, or HOST:PORT, to join its network; may be repeated",
     )
     parser.add_argument(
         "--bootstrap-timeout",
@@ -87,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="where to listen, for example /ip4/0.0.0.0/tcp/4001 (default: any free port, kept)",
+    )
+    parser.add_argument(
+        "--host",
+        metavar="HOST[:PORT]",
+        help="the same in short: an IP address or a name of this machine, and a port, such as"
+        " localhost or 192.0.2.7:4001",
     )
     parser.add_argument(
         "--mdns",
@@ -134,9 +141,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app.home_folder import Home, require_not_moved
+
     home = options.home_folder(arguments)
     if arguments.pin and arguments.auto_switch:
         raise UsageError("--pin and --auto-switch say opposite things: leave one out")
+    require_not_moved(Home(home))  # before anything is read for a node that will not start
+    with_places(arguments, home)
     config = options.effective_config(arguments, home, overrides(arguments))
     ready = with_exports(arguments, config, home)
     if isinstance(ready, int):
@@ -181,7 +192,10 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "data.skip_bad_rows": True if arguments.skip_bad_rows else None,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.bootstrap_timeout_seconds": arguments.bootstrap_timeout,
-            "network.listen": tuple(arguments.listen) or None,
+            # With a host, what the file says of addresses does not count.
+            "network.listen": () if arguments.host else tuple(arguments.listen) or None,
+            "network.host": arguments.host,
+            "network.port": getattr(arguments, "port", None),
             "network.mdns": True if arguments.mdns else None,
             "network.upnp": True if arguments.upnp else None,
             "network.relay": True if arguments.relay else None,
@@ -202,6 +216,21 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         }.items()
         if value is not None
     }
+
+
+def with_places(arguments: argparse.Namespace, home: Path) -> None:
+    """Have `--host` and `--bootstrap` say what the configuration wants: an IP address and a port,
+    and whole addresses. UsageError, NetworkError."""
+    if arguments.host is not None:
+        if arguments.listen:
+            raise UsageError("--host and --listen both say where to listen: leave one out")
+        from openfl.app.listen_host import host_and_port
+
+        arguments.host, arguments.port = host_and_port(arguments.host)
+    if arguments.bootstrap:
+        from openfl_cli.bootstraps import whole_addresses
+
+        arguments.bootstrap = whole_addresses(arguments, home)
 
 
 def usable_terminal() -> bool:
