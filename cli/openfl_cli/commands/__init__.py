@@ -14,16 +14,20 @@ from openfl_cli.commands import (
     import_,
     init,
     invite,
+    logs,
     network_key,
     peers,
     predict,
     recommend,
+    restart,
+    service,
     similar,
     simulate,
     start,
     status,
     stop,
     switch,
+    wait,
 )
 from openfl_cli.options import Command
 
@@ -33,6 +37,8 @@ COMMANDS: tuple[Command, ...] = (
     data,
     start,
     status,
+    logs,
+    wait,
     peers,
     groups,
     switch,
@@ -49,4 +55,6 @@ COMMANDS: tuple[Command, ...] = (
     config,
     simulate,
     stop,
+    restart,
+    service,
 )
