@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fakes import T0, FakeControl, make_event, make_snapshot
+from cli_fakes import T0, FakeControl, make_snapshot
 
 from openfl.core.errors import NotRunningError, StateError
 from openfl.core.telemetry import NodeEvent, Notice
@@ -155,8 +155,3 @@ def test_what_waiting_does_not_mend_ends_it(control: FakeControl) -> None:
 )
 def test_what_cannot_be_waited_for_is_refused(options: list[str], tmp_path: Path) -> None:
     assert main.run(["wait", *options]) == exit_codes.USAGE
-
-
-def test_event_of_fakes_is_a_round() -> None:
-    """These tests rely on it."""
-    assert make_event(1).kind == "round"
