@@ -3,6 +3,7 @@ systemd-analyze is installed, it reads the units."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import plistlib
@@ -191,6 +192,22 @@ def test_a_service_is_called_after_its_home() -> None:
     assert name_for(Path("/x/jazz"), is_usual=False) == "openfl-node-jazz"
     assert name_for(Path("/x/my nodes: ä"), is_usual=False) == "openfl-node-my-nodes"
     assert name_for(Path("/"), is_usual=False) == "openfl-node"
+
+
+def test_a_unit_is_read_back_as_it_was_meant() -> None:
+    """By the stand-in for systemd of scripts/bare_debian.sh."""
+    script = Path(__file__).parents[2] / "scripts" / "supervise.py"
+    spec = importlib.util.spec_from_file_location("supervise", script)
+    assert spec is not None
+    assert spec.loader is not None
+    supervise = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(supervise)
+    unit = supervise.settings(systemd_unit(AWKWARD))
+    command = [word.replace("$$", "$") for word in supervise.words(unit["ExecStart"][0])]
+    assert command == list(AWKWARD.command)
+    variables = [word for value in unit["Environment"] for word in supervise.words(value)]
+    assert variables == [f"{name}={text}" for name, text in AWKWARD.environment.items()]
+    assert unit["WorkingDirectory"] == [AWKWARD.folder]
 
 
 # --- install, remove, status --------------------------------------------------------------------
