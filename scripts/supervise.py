@@ -1,5 +1,5 @@
-"""Does what a unit of `openfl-node service install --print` says, as systemd would: for machines where
-nothing does, and for scripts/bare_debian.sh.
+"""Does what a unit of `openfl-node service install --print` says, as systemd would: for
+scripts/bare_debian.sh, and for other machines without systemd.
 
     python3 scripts/supervise.py FILE.service
 
