@@ -86,6 +86,11 @@ class Home:
         return self.root / "node.log"
 
     @property
+    def start_file(self) -> Path:
+        """How the node was last started, for whoever starts it again."""
+        return self.root / "last-start.json"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the node that runs here."""
         return self.root / "lock"

@@ -17,16 +17,20 @@ from openfl_cli.commands import (
     import_,
     init,
     invite,
+    logs,
     network_key,
     peers,
     predict,
     recommend,
+    restart,
+    service,
     similar,
     simulate,
     start,
     status,
     stop,
     switch,
+    wait,
 )
 from openfl_cli.options import Command
 
@@ -36,6 +40,8 @@ COMMANDS: tuple[Command, ...] = (
     data,
     start,
     status,
+    logs,
+    wait,
     peers,
     groups,
     switch,
@@ -55,4 +61,6 @@ COMMANDS: tuple[Command, ...] = (
     completion,
     simulate,
     stop,
+    restart,
+    service,
 )
