@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from openfl_cli.commands import (
+    bugreport,
     config,
     data,
     demo,
+    doctor,
     evaluate,
     export,
     found,
@@ -14,8 +16,10 @@ from openfl_cli.commands import (
     import_,
     init,
     invite,
+    netcheck,
     network_key,
     peers,
+    ping,
     predict,
     recommend,
     similar,
@@ -48,5 +52,9 @@ COMMANDS: tuple[Command, ...] = (
     network_key,
     config,
     simulate,
+    doctor,
+    netcheck,
+    ping,
+    bugreport,
     stop,
 )
