@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from openfl.app.control_socket import CommandHandler, serve_control
+from openfl.app.doctor.commands import with_diagnosis
 from openfl.app.first_user import user_to_recommend_to
 from openfl.app.network_setup import OnEvent, behind_router, on_lan, open_network
 from openfl.app.node_commands import node_commands
@@ -133,7 +134,7 @@ async def _open_parts(
         commands = node_commands(node, partial(user_to_recommend_to, config))
         async with (
             trio.open_nursery() as nursery,
-            serve_control(home.root, commands),
+            serve_control(home.root, with_diagnosis(commands, node, network, discovery)),
             _answering_players(config, home, commands, on_event),
         ):
             nursery.start_soon(node.run)

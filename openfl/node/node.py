@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from openfl.core.contribution import PeerId
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
 from openfl.learning.factorization.similar import SimilarSongs
@@ -118,6 +119,11 @@ class Node:
     def snapshot(self) -> NodeSnapshot:
         """Everything a viewer needs, now."""
         return self._views.node()
+
+    def clocks(self) -> dict[PeerId, float]:
+        """Peer -> seconds by which its clock is ahead of this node's, as far as what it signed
+        tells. A claim: it is for people, and decides nothing."""
+        return self._views.clocks()
 
     async def groups(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
