@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import trio
+import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 from openfl import __version__
@@ -22,7 +23,7 @@ from openfl.app.http.serving import Endpoint
 from openfl.app.offline import offline_course
 from openfl.app.open_node import open_node
 from openfl.config import Config, HttpConfig, load_config
-from openfl.core.errors import NetworkError
+from openfl.core.errors import ConfigError
 from openfl.core.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
@@ -59,7 +60,9 @@ async def endpoint(
     answering = commands if commands is not None else Commands()
     config = HttpConfig(listen="" if kept_port else "127.0.0.1:0")
     async with serving.serving(config, home, answering, kept_port) as found:
-        yield found, found.token_file.read_text().strip()
+        token = found.token_file.read_text().strip()
+        with within():
+            yield found, token
 
 
 @asynccontextmanager
@@ -73,20 +76,70 @@ async def client(of: Endpoint, token: str = "") -> AsyncIterator[httpx.AsyncClie
 
 
 class Reading:
-    """What comes on a stream, message by message."""
+    """What comes on a stream, line by line; the lines of the chunked form say nothing here."""
 
-    def __init__(self, answer: httpx.Response) -> None:
-        self._lines = answer.aiter_lines()
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._rest = b""
+
+    async def line(self) -> str | None:
+        """None at the end."""
+        while b"\n" not in self._rest:
+            try:
+                more = await self.stream.receive_some()
+            except trio.BrokenResourceError:
+                return None
+            if not more:
+                return None
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode().rstrip("\r")
 
     async def next(self, wanted: str = "") -> tuple[str, Any]:
         """(event, data); the next one of the kind that is wanted."""
         name = ""
-        async for line in self._lines:
+        while (line := await self.line()) is not None:
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
             elif line.startswith("data: ") and wanted in ("", name):
                 return name, json.loads(line.removeprefix("data: "))
         return "end", None
+
+
+@asynccontextmanager
+async def reading(at: Endpoint, token: str, buffer: int = 0) -> AsyncIterator[Reading]:
+    """The stream, asked for. buffer: of this side's system, bytes."""
+    raw = trio.socket.socket()
+    if buffer:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    await raw.connect(("127.0.0.1", at.port))
+    head = [
+        "GET /api/stream HTTP/1.1",
+        f"host: {at.url.removeprefix('http://')}",
+        f"authorization: Bearer {token}",
+    ]
+    async with trio.SocketStream(raw) as stream:
+        await stream.send_all("\r\n".join([*head, "", ""]).encode())
+        yield Reading(stream)
+
+
+OK = "HTTP/1.1 200 "
+
+
+async def until_there_is_room(at: Endpoint, token: str) -> None:
+    found = ""
+    while found != "snapshot":  # the other side notices by what it sends
+        async with reading(at, token) as again:
+            if await again.line() == OK:
+                found = (await again.next("snapshot"))[0]
+
+
+async def rest_of(page: Reading) -> bytes:
+    received = b""
+    with suppress(trio.BrokenResourceError):
+        async for chunk in page.stream:
+            received += chunk
+    return received
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -107,7 +160,7 @@ async def test_the_shell_needs_no_token_and_allows_nothing_from_elsewhere(tmp_pa
             assert answer.headers["cache-control"] == "no-store"
             assert answer.headers["referrer-policy"] == "no-referrer"
             assert token not in answer.text
-        for path in ("/page.html", "/page", "/page.js/", "//", "/..%2fplayers.token", "/api/"):
+        for path in ("/page.html", "/page", "/page.js/", "/..%2fplayers.token", "/api/"):
             assert (await ask.get(path)).status_code == 404
     assert "<script>" not in asset("/")[1].decode()
 
@@ -153,31 +206,24 @@ async def test_a_page_hears_what_happens_until_the_node_ends(
 ) -> None:
     monkeypatch.setattr(streams, "SNAPSHOT_SECONDS", 0.01)
     commands = Commands()
-    ended: list[str] = []
-    async with trio.open_nursery() as nursery, endpoint(tmp_path, commands) as (at, token):
-        at.tell(make_event(0))  # nobody reads yet
-        started = trio.Event()
-
-        async def page() -> None:
-            async with client(at, token) as ask, ask.stream("GET", "/api/stream") as answer:
-                assert answer.headers["content-type"] == "text/event-stream"
-                reading = Reading(answer)
-                assert (await reading.next("groups"))[1][0]["name"] == "music"
-                assert (await reading.next("snapshot"))[1] == json.loads(json.dumps(SNAPSHOT))
-                at.tell(make_event(3, message="line\nbreak \u2028 and 'quotes'"))
-                _, told = await reading.next("told")
-                assert told["message"] == "line\nbreak \u2028 and 'quotes'"
-                assert (told["kind"], told["data"]) == ("round", {"round": 3})
-                commands.rounds = 7
-                assert (await reading.next("point"))[1] == {"round": 7}
-                started.set()
-                ended.append((await reading.next("bye"))[0])
-                ended.append((await reading.next())[0])
-
-        nursery.start_soon(page)
-        with within():
-            await started.wait()
-    assert ended == ["bye", "end"]
+    async with AsyncExitStack() as after:
+        async with endpoint(tmp_path, commands) as (at, token):
+            at.tell(make_event(0))  # nobody reads yet
+            page = await after.enter_async_context(reading(at, token))
+            assert await page.line() == OK
+            while (line := await page.line()) != ": still here":
+                assert line is not None
+                assert "content-length" not in line
+            assert (await page.next("groups"))[1][0]["name"] == "music"
+            assert (await page.next("snapshot"))[1] == json.loads(json.dumps(SNAPSHOT))
+            at.tell(make_event(3, message="line\nbreak \u2028 and 'quotes'"))
+            _, told = await page.next("told")
+            assert told["message"] == "line\nbreak \u2028 and 'quotes'"
+            assert (told["kind"], told["data"]) == ("round", {"round": 3})
+            commands.rounds = 7
+            assert (await page.next("point"))[1] == {"round": 7}
+        assert await page.next("bye") == ("bye", {})
+        assert await page.next() == ("end", None)
 
 
 async def test_nobody_is_looked_at_while_nobody_looks(
@@ -185,18 +231,18 @@ async def test_nobody_is_looked_at_while_nobody_looks(
 ) -> None:
     monkeypatch.setattr(streams, "SNAPSHOT_SECONDS", 0.01)
     commands = Commands()
-    async with endpoint(tmp_path, commands) as (at, token), client(at, token) as ask:
-        async with ask.stream("GET", "/api/stream") as answer:
-            await Reading(answer).next("snapshot")
-        await until_seen(lambda: commands.asked[-1][0] == "groups" or len(commands.asked) > 3)
+    async with endpoint(tmp_path, commands) as (at, token):
+        async with reading(at, token) as page:
+            await page.next("snapshot")
 
         async def quiet() -> bool:
             before = len(commands.asked)
             await trio.sleep(0.1)
             return len(commands.asked) == before
 
-        while not await quiet():
-            pass
+        with within():
+            while not await quiet():
+                pass
 
 
 async def test_only_so_many_pages_are_told_and_room_is_made_again(
@@ -204,61 +250,56 @@ async def test_only_so_many_pages_are_told_and_room_is_made_again(
 ) -> None:
     monkeypatch.setattr(streams, "MAX_READERS", 2)
     monkeypatch.setattr(streams, "SNAPSHOT_SECONDS", 0.01)
-    async with endpoint(tmp_path) as (at, token), client(at, token) as ask:
-        async with ask.stream("GET", "/api/stream") as one:
-            async with ask.stream("GET", "/api/stream") as two:
-                await Reading(one).next("snapshot")
-                await Reading(two).next("snapshot")
-                refused = await ask.get("/api/stream")
-                assert refused.status_code == 503
-                assert refused.headers["retry-after"] == "10"
-                assert (await ask.head("/api/stream")).status_code == 200
-            while True:  # the other side notices by what it sends
-                async with ask.stream("GET", "/api/stream") as again:
-                    if again.status_code == 200:
-                        assert (await Reading(again).next("snapshot"))[0] == "snapshot"
-                        break
+    async with (
+        endpoint(tmp_path) as (at, token),
+        client(at, token) as ask,
+        reading(at, token) as one,
+    ):
+        async with reading(at, token) as two:
+            await one.next("snapshot")
+            await two.next("snapshot")
+            refused = await ask.get("/api/stream")
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "10"
+            assert (await ask.head("/api/stream")).status_code == 200
+        await until_there_is_room(at, token)
 
 
-async def asked_for(at: Endpoint, token: str) -> trio.SocketStream:
-    """A connection on which the stream was asked for, with a small buffer on this side."""
-    host = at.url.removeprefix("http://")
-    raw = trio.socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    await raw.connect(("127.0.0.1", at.port))
-    stream = trio.SocketStream(raw)
-    head = f"GET /api/stream HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n"
-    await stream.send_all(head.encode())
-    return stream
-
-
-async def closed(stream: trio.SocketStream) -> bytes:
-    received = b""
-    with suppress(trio.BrokenResourceError):
-        async for chunk in stream:
-            received += chunk
-    return received
-
-
-async def test_a_reader_that_does_not_read_is_dropped_and_others_are_told_on(
+async def test_a_reader_that_does_not_read_makes_room_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(streams, "MAX_READERS", 1)
     monkeypatch.setattr(streams, "SNAPSHOT_SECONDS", 0.01)
     monkeypatch.setattr(streams, "SEND_SECONDS", 0.2)
     commands = Commands()
-    commands.snapshot = {**SNAPSHOT, "home": "x" * 5_000_000}  # more than any buffer on the way
-    async with endpoint(tmp_path, commands) as (at, token), client(at, token) as ask:
-        async with ask.stream("GET", "/api/stream") as good:
-            reading = Reading(good)
-            await reading.next("snapshot")
-            slow = await asked_for(at, token)
-            await reading.next("snapshot")
-            with within():
-                await trio.sleep(0.3)
-                received = await closed(slow)
-            assert received.startswith(b"HTTP/1.1 200 ")
-            assert not received.endswith(b"0\r\n\r\n"), "cut, not ended"
-            assert (await reading.next("snapshot"))[0] == "snapshot"
+    commands.snapshot = {**SNAPSHOT, "home": "x" * 10_000_000}  # more than any buffer on the way
+    async with (
+        endpoint(tmp_path, commands) as (at, token),
+        reading(at, token, buffer=4096) as slow,
+    ):
+        assert await slow.line() == OK
+        await until_seen(lambda: len(commands.asked) >= 3)
+        commands.snapshot = SNAPSHOT
+        await until_there_is_room(at, token)
+
+
+async def test_a_reader_that_takes_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "SEND_SECONDS", 0.01)
+    feed = streams.Feed(Commands())
+
+    async def send(message: Any) -> None:
+        if message.get("body", streams.STILL_HERE) != streams.STILL_HERE:
+            await trio.sleep_forever()
+
+    async def read() -> None:
+        with pytest.raises(trio.BrokenResourceError, match="does not read"):
+            await feed.read(send)
+
+    with within():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            feed.tell(make_event(1))
 
 
 async def test_a_reader_that_misses_what_happened_is_dropped() -> None:
@@ -272,20 +313,17 @@ async def test_a_reader_that_misses_what_happened_is_dropped() -> None:
         if message.get("more_body"):
             await gate.wait()
 
-    with pytest.raises(trio.BrokenResourceError, match="in time"), within():
+    async def read() -> None:
+        with pytest.raises(trio.BrokenResourceError, match="in time"):
+            await feed.read(send)
+
+    with within():
         async with trio.open_nursery() as nursery:
-
-            async def flood() -> None:
-                for number in range(streams.MAX_WAITING + 1):
-                    feed.tell(make_event(number))
-                gate.set()
-
+            nursery.start_soon(read)
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(flood)
-            try:
-                await feed.read(send)
-            except trio.BrokenResourceError as error:
-                raise trio.BrokenResourceError(str(error)) from None
+            for number in range(streams.MAX_WAITING + 1):
+                feed.tell(make_event(number))
+            gate.set()
 
 
 async def test_a_stream_outlives_what_bounds_other_answers_and_is_kept_alive(
@@ -295,22 +333,20 @@ async def test_a_stream_outlives_what_bounds_other_answers_and_is_kept_alive(
     monkeypatch.setattr(serving, "CONNECTION_SECONDS", 0.1)
     monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.05)
     monkeypatch.setattr(streams, "SNAPSHOT_SECONDS", 1000)
-    async with endpoint(tmp_path) as (at, token), client(at, token) as ask:
-        async with ask.stream("GET", "/api/stream") as answer:
-            comments = 0
-            async for line in answer.aiter_lines():
-                comments += line == ": still here"
-                if comments > 6:
-                    break
+    async with endpoint(tmp_path) as (at, token), reading(at, token) as page:
+        comments = 0
+        while comments < 6:
+            line = await page.line()
+            assert line is not None
+            comments += line == ": still here"
 
 
 async def test_half_a_reader_holds_up_no_end(tmp_path: Path) -> None:
-    with within():
+    async with AsyncExitStack() as after:
         async with endpoint(tmp_path) as (at, token):
-            stream = await asked_for(at, token)
-            await stream.receive_some(10)
-        assert b"event: bye" in await closed(stream)
-        await stream.aclose()
+            page = await after.enter_async_context(reading(at, token, buffer=4096))
+            await page.line()
+        assert b"event: bye" in await rest_of(page)
 
 
 # --- where it is ----------------------------------------------------------------------------------
@@ -350,7 +386,10 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-async def test_a_node_that_runs_is_asked_for_its_page_and_its_course_goes_on(home: Path) -> None:
+async def test_a_node_that_runs_is_asked_for_its_page_and_its_course_goes_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "USUAL_PORTS", (0,))  # nobody else wants it meanwhile
     events: list[NodeEvent] = []
 
     def told(kind: str) -> list[NodeEvent]:
@@ -396,14 +435,14 @@ async def test_a_node_that_runs_is_asked_for_its_page_and_its_course_goes_on(hom
             assert sent == sorted(sent)
 
 
-async def test_a_port_that_is_taken_is_told_to_who_asks_and_the_node_goes_on(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, within():
-        config = configured(home)
-        async with open_node(config, home, lambda event: None) as node:
+async def test_what_keeps_the_page_from_opening_is_told_to_who_asks_and_the_node_goes_on(
+    home: Path,
+) -> None:
+    nothing = {"http.cert_file": str(home / "none.pem"), "http.key_file": str(home / "none.pem")}
+    with within():
+        async with open_node(configured(home, **nothing), home, lambda event: None) as node:
             await node.wait_done()
-            object.__setattr__(config.http, "listen", f"127.0.0.1:{taken.getsockname()[1]}")
-            with pytest.raises(NetworkError, match="the port is in use"):
-                await trio.to_thread.run_sync(call, home, "web")
+            for _ in range(2):
+                with pytest.raises(ConfigError, match=r"none\.pem .*cannot be used"):
+                    await trio.to_thread.run_sync(call, home, "web")
             assert node.snapshot().phase == "done"
-            object.__setattr__(config.http, "listen", "")
-            assert await trio.to_thread.run_sync(call, home, "web")
