@@ -1,11 +1,10 @@
 """What an address for HTTP costs a node while nobody asks: memory and processor.
 
 Real `openfl-node start` processes on 127.0.0.1 with the sample ratings, one with `--web` and one
-without, started together and watched by turns; then the next pair. Both do a round a second. Memory
-is what is the process's own (USS) and its share of what it has in common with others (PSS);
+without, started together and watched together; then the next pair. Memory is what is the process's own (USS) and its share of what it has in common with others (PSS);
 processor time is the process's own, so other work on the machine does not count.
 
-    python benchmarks/web_idle.py [--pairs 5] [--seconds 60] [--look]
+    python benchmarks/web_idle.py [--pairs 5] [--seconds 60] [--interval 5] [--look]
 
 `--look`: and what one page that looks on costs, in the same processes afterwards.
 """
@@ -37,9 +36,9 @@ LOOK_SECONDS = 20.0
 START_SECONDS = 120.0
 
 
-def started(home: Path, *options: str) -> subprocess.Popen[bytes]:
+def started(home: Path, interval: float, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "openfl_cli", "start", "--home", str(home), "--no-view"]
-    command += ["--data", str(home / "ratings.csv"), "--interval", "1"]
+    command += ["--data", str(home / "ratings.csv"), "--interval", str(interval)]
     command += ["--set", "training.rounds=0", "--set", "network.host=127.0.0.1", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -94,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--interval", type=float, default=5.0, help="seconds between rounds")
     parser.add_argument("--look", action="store_true")
     options = parser.parse_args()
     without: list[tuple[float, float, float]] = []
@@ -108,7 +108,10 @@ def main() -> None:
                 rest = Path(folder, f"rest-{home.name}")
                 rest.mkdir()
                 deal(sample_folder(), [home, rest], seed=number)
-            running = [started(homes[0]), started(homes[1], "--web")]
+            running = [
+                started(homes[0], options.interval),
+                started(homes[1], options.interval, "--web"),
+            ]
             try:
                 for home in homes:
                     wait_until_it_learns(home)

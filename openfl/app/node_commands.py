@@ -68,10 +68,8 @@ def node_commands(
                 groups = await node.groups() if ask else node.known_groups()
                 return [view.to_plain() for view in groups]
             case "course":
-                course = node.course.to_plain()
-                if arguments.get("last", False):
-                    return {key: entries[-1:] for key, entries in course.items()}
-                return course
+                newest = bool(arguments.get("newest", False))
+                return node.course.newest_to_plain() if newest else node.course.to_plain()
             case "page":
                 return await page()
             case "web" if web is not None:

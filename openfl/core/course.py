@@ -109,6 +109,14 @@ class Course:
             "moves": [json_plain(move.to_plain()) for move in self._moves],
         }
 
+    def newest_to_plain(self) -> dict[str, Any]:
+        """The same with the newest point and move alone."""
+        newest, moves = self._last, list(self._moves)[-1:]
+        return {
+            "points": [] if newest is None else [json_plain(asdict(newest))],
+            "moves": [json_plain(move.to_plain()) for move in moves],
+        }
+
     # --- kept between runs ------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:

@@ -359,7 +359,7 @@ async def test_http_2_that_was_not_asked_for_is_no_request(tmp_path: Path) -> No
         with within():
             stream = await connected(at)
             await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-            assert (await rest_of(stream)).startswith(b"HTTP/1.1 4")
+            assert (await rest_of(stream)).startswith(b"HTTP/1.1 505 ")
 
 
 async def test_half_a_request_is_not_waited_for_for_ever(

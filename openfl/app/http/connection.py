@@ -71,6 +71,9 @@ class _Connection:
                 request = await self._next_event()
             if not isinstance(request, h11.Request):
                 return False
+            if request.http_version not in (b"1.0", b"1.1"):
+                await self._refuse(505)
+                return False
             with trio.move_on_after(self._bounds.answer) as limit:
                 await self._answered(request, limit)
                 await self._rest_read()

@@ -7,6 +7,7 @@ something that happened, or does not read at all, is dropped, and may come again
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import deque
 from dataclasses import asdict
@@ -83,11 +84,13 @@ class Feed:
         self._shown: dict[str, list[Any]] = {}
         """By name of the message: the last one, which is not sent again."""
         self._ended = False
+        self._happened = trio.Event()
 
     def tell(self, event: NodeEvent) -> None:
         """Something has happened."""
         if self._readers:
             self._put("told", asdict(event))
+            self._happened.set()
 
     async def run(self) -> None:
         """Look at the node while anybody reads, until cancelled."""
@@ -95,10 +98,20 @@ class Feed:
             await self._somebody.wait()
             looks = 0
             while self._readers:
-                await self._look(with_groups=looks % GROUPS_EVERY == 0)
+                with contextlib.suppress(OpenFLError):  # it is on its way in or out
+                    await self._look(with_groups=looks % GROUPS_EVERY == 0)
                 looks += 1
-                await trio.sleep(SNAPSHOT_SECONDS)
+                with trio.move_on_after(SNAPSHOT_SECONDS):
+                    await self._follow_course()
             self._somebody = trio.Event()
+
+    async def _follow_course(self) -> None:
+        """Each point as it comes, until cancelled."""
+        while True:
+            await self._happened.wait()
+            self._happened = trio.Event()
+            with contextlib.suppress(OpenFLError):
+                await self._look_at_course()
 
     async def end(self, seconds: float) -> None:
         """Say good-bye to all readers; return once they have it, or after so many seconds."""
@@ -143,18 +156,18 @@ class Feed:
                 return
 
     async def _look(self, with_groups: bool) -> None:
-        try:
-            snapshot = _message("snapshot", await self._commands("snapshot", {}))
-            course = await self._commands("course", {"last": True})
-            groups = await self._commands("groups", {"ask": False}) if with_groups else None
-        except OpenFLError:
-            return  # it is on its way in or out; the next look tells more
+        snapshot = _message("snapshot", await self._commands("snapshot", {}))
         for reader in self._readers:
             reader.show(snapshot)
-        self._put_if_new("move", course["moves"][-1:])
-        self._put_if_new("point", course["points"][-1:])
-        if groups is not None:
+        await self._look_at_course()
+        if with_groups:
+            groups = await self._commands("groups", {"ask": False})
             self._put_if_new("groups", groups, [{**g, "age_seconds": 0} for g in groups])
+
+    async def _look_at_course(self) -> None:
+        course = await self._commands("course", {"newest": True})
+        self._put_if_new("move", course["moves"])
+        self._put_if_new("point", course["points"])
 
     def _put_if_new(self, name: str, data: list[Any], compared: list[Any] | None = None) -> None:
         compared = data if compared is None else compared
