@@ -1,8 +1,9 @@
 """What an address for HTTP costs a node while nobody asks: memory and processor.
 
 Real `openfl-node start` processes on 127.0.0.1 with the sample ratings, one with `--web` and one
-without, started together and watched together; then the next pair. Memory is what is the process's own (USS) and its share of what it has in common with others (PSS);
-processor time is the process's own, so other work on the machine does not count.
+without, started together and watched together; then the next pair. Memory is what is the process's
+own (USS) and its share of what it has in common with others (PSS); processor time is the process's
+own, so other work on the machine does not count.
 
     python benchmarks/web_idle.py [--pairs 5] [--seconds 60] [--interval 5] [--look]
 

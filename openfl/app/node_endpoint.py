@@ -63,11 +63,12 @@ class NodeEndpoint:
 
     async def _opened(self) -> Endpoint:
         async with self._opening:
-            if self._endpoint is None:
+            endpoint = self._endpoint
+            if endpoint is None:
                 if self._nursery is None:
                     raise StateError("the node is starting: try again in a moment")
-                self._endpoint = await self._nursery.start(self._serve)
-        return self._endpoint
+                endpoint = self._endpoint = await self._nursery.start(self._serve)
+        return endpoint
 
     async def _serve(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         # Here: a node that answers nobody by HTTP does not load what that needs.

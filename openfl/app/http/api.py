@@ -63,6 +63,7 @@ class _Routes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
         path = request.path
+        answer: Answer | None
         if path.startswith(FORM_PATHS):
             answer = await _with_bugs_logged(self._rest, request, _subsonic_bug)
         elif path in COMMANDS or path in (STREAM, METRICS):
@@ -118,8 +119,8 @@ class _Routes:
     async def _rest(self, request: Request) -> Answer:
         parameters = dict(request.parameters)
         if request.method == FORM_METHOD:  # of which `Guard` has seen the length
-            body = (await request.body()).decode("utf-8", errors="replace")
-            parameters |= dict(parse_qsl(body, keep_blank_values=True))
+            form = (await request.body()).decode("utf-8", errors="replace")
+            parameters |= dict(parse_qsl(form, keep_blank_values=True))
         method = request.path.removeprefix(FORM_PATHS).removesuffix(".view")
         known = method in METHODS
         try:

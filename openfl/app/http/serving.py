@@ -41,7 +41,7 @@ CONNECTION_SECONDS = 300.0
 BYE_SECONDS = 0.5
 """How long the end waits for pages to be told of it."""
 BACKLOG = 16
-USUAL_PORTS = (8010, 0)
+USUAL_PORTS: tuple[int, ...] = (8010, 0)
 """Tried in turn where no port is set; 0: any that is free."""
 
 
@@ -178,12 +178,13 @@ def _tls(config: HttpConfig) -> ssl.SSLContext | None:
 
 @contextlib.contextmanager
 def _bound(listen: str, kept_port: int) -> Iterator[socket.socket]:
+    host, ports = "127.0.0.1", USUAL_PORTS
     if listen:
         at = host_and_port(listen)
         assert at is not None  # checked with the configuration
         host, ports = at[0], (at[1],)
-    else:
-        host, ports = "127.0.0.1", (kept_port, *USUAL_PORTS) if kept_port else USUAL_PORTS
+    elif kept_port:
+        ports = (kept_port, *USUAL_PORTS)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
