@@ -35,6 +35,7 @@ from openfl_cli.commands import (
     stop,
     switch,
     wait,
+    web,
 )
 from openfl_cli.options import Command
 
@@ -46,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     status,
     logs,
     wait,
+    web,
     peers,
     groups,
     switch,

@@ -117,6 +117,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let nodes behind routers be reached through this one",
     )
     parser.add_argument(
+        "--web",
+        metavar="IP:PORT",
+        nargs="?",
+        const="",
+        help="show the node in a browser, too (docs/web.md); its link: openfl-node web",
+    )
+    parser.add_argument(
         "--http",
         metavar="IP:PORT",
         help="answer music players and scripts there, for example 127.0.0.1:8010 (docs/players.md)",
@@ -167,6 +174,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--detach and --stop-with-stdin: nobody is left to end it: leave one out")
     require_not_moved(Home(home))  # before anything is read for a node that will not start
     with_places(arguments, home)
+    if arguments.web and arguments.http and arguments.web != arguments.http:
+        raise UsageError("--web and --http are one address: give it to one of them")
     config = options.effective_config(arguments, home, overrides(arguments))
     if arguments.check:
         return exit_codes.SUCCESS
@@ -240,7 +249,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
             "switching.auto": arguments.auto_switch,
-            "http.listen": arguments.http,
+            "http.web": None if arguments.web is None else True,
+            "http.listen": arguments.web or arguments.http,
             "http.cert_file": arguments.http_cert,
             "http.key_file": arguments.http_key,
             "training.rounds": arguments.rounds,
