@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
 from openfl.app.event_logging import log_event
 from openfl.app.lazy_imports import set_up
-from openfl.app.one_error import one_error
+from openfl.app.one_error import is_cancelled, one_error
 
 if TYPE_CHECKING:
     from openfl.config import Config
@@ -64,8 +62,7 @@ async def open_node(
         ) as node:
             try:
                 yield node
-            except trio.Cancelled:
-                raise
             except BaseException as error:
-                of_block.append(error)
+                if not is_cancelled(error):
+                    of_block.append(error)
                 raise
