@@ -4,9 +4,9 @@
     python scripts/licences.py SITE-PACKAGES of another one
     python scripts/licences.py --json        for programs
 
-One line a package. Exit code 1, and a line for each on stderr, when a package states no licence that
-is known here, or one that the packages of an Apache-2.0 program must not have. What counts is what
-the package itself states: an SPDX expression, else its `License` field, else its classifiers.
+One line a package. Exit code 1, and a line for each on stderr, when a package states no licence
+that is known here, or one that the packages of an Apache-2.0 program must not have. What counts is
+what the package itself states: an SPDX expression, else its `License` field, else its classifiers.
 """
 
 from __future__ import annotations

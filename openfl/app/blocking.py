@@ -76,7 +76,8 @@ def run(
     DataError, NetworkError, StateError, GroupError. UsageError: called on a trio event loop, which
     it would hold up; use `open_node` there.
     """
-    if trio.lowlevel.in_trio_run():
+    in_trio: bool = trio.lowlevel.in_trio_run()  # type: ignore[attr-defined]  # the stubs are older
+    if in_trio:
         raise UsageError("openfl.run would hold up this trio program: use openfl.open_node in it")
     if not isinstance(config, Config):
         config = load_config(config)
