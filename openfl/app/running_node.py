@@ -38,6 +38,7 @@ from openfl.learning.kinds import load_workload
 from openfl.learning.workload import Workload
 from openfl.node import Node, assemble_node
 from openfl.node.fault_points import FaultPoints
+from openfl.node.listeners import EventListeners
 from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import node_settings
@@ -90,7 +91,8 @@ async def _open_parts(
     from openfl.network.libp2p.network import parse_peer_multiaddr
 
     endpoint = NodeEndpoint(config.http, home, on_event)
-    on_event = _both(on_event, endpoint.tell)
+    listeners = EventListeners(_both(on_event, endpoint.tell))
+    on_event = listeners.tell
     identity = load_or_create_identity(home.identity_file)
     invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
@@ -139,7 +141,7 @@ async def _open_parts(
                 kept_course,
             ),
             node_settings(config, home.root, pin, invitations),
-            on_event,
+            listeners,
             Environment(faults=faults),
             privacy,
         )
