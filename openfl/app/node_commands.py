@@ -42,7 +42,11 @@ def node_commands(node: Node, usual_user: Callable[[], str] = str) -> CommandHan
             case "snapshot":
                 return node.snapshot().to_plain()
             case "groups":
-                return [view.to_plain() for view in await node.groups()]
+                asked = bool(arguments.get("ask", True))
+                groups = await node.groups() if asked else node.known_groups()
+                return [view.to_plain() for view in groups]
+            case "try":
+                return (await node.try_group(str(arguments.get("group", "")))).to_plain()
             case "switch":
                 group, pin = str(arguments.get("group", "")), bool(arguments.get("pin", False))
                 return (await node.switch(group, pin)).to_plain()

@@ -123,6 +123,19 @@ class Node:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
 
+    def known_groups(self) -> tuple[GroupView, ...]:
+        """The groups that this node has heard of, without asking anybody."""
+        return self._views.known_groups()
+
+    async def try_group(self, reference: str) -> GroupView:
+        """Measure now what another group's model is worth to this node's own data, as it does by
+        itself now and then; nothing else changes. `gain` of the answer has it.
+
+        GroupError when the group is unknown, ambiguous, unfit for this node's data, or gives
+        nothing to judge.
+        """
+        return await self._moves.try_group(reference)
+
     def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the
         node is in no group or when its group has no songs, DataError when nothing can be

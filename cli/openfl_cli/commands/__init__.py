@@ -24,6 +24,7 @@ from openfl_cli.commands import (
     status,
     stop,
     switch,
+    top,
 )
 from openfl_cli.options import Command
 
@@ -33,6 +34,7 @@ COMMANDS: tuple[Command, ...] = (
     data,
     start,
     status,
+    top,
     peers,
     groups,
     switch,
