@@ -15,7 +15,7 @@ FAULT_WORDS: Mapping[str, str] = {
     "connection-flood": "more connections were begun at once than are taken",
     "connection-refused": "a peer that is refused for its faults tried to connect",
     "address-full": "one address has all the connections it may have",
-    "address-lost": "this machine's address changed, and connections from the old one were closed",
+    "address-lost": "this machine's address changed, and its old connections were closed",
     "visitors-full": "all places for visitors are taken",
     "peer-denied": "a peer that network.deny_peers names tried to connect",
     "peer-not-allowed": "a peer that network.allow_peers does not name tried to connect",

@@ -39,6 +39,9 @@ class Painter:
         system = self._colours
         if system is None:
             return line.plain
+        if not line.spans:  # of such a line `render` leaves the style out
+            line = line.copy()
+            line.stylize(line.style)
         parts = []
         for text, style, _ in line.render(self.console):
             if style is not None and self.console.no_color:

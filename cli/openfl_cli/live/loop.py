@@ -54,7 +54,7 @@ class LiveView:
         self._news = NewsDesk()
         self._sight = Sight()
         self._shown: tuple[str | None, ...] | None = None
-        self._size = (0, 0)
+        self._size = self._drawn_size = (0, 0)
         self._changed = trio.Event()
         self._groups_wanted = trio.Event()
         self._asked_at = -ASK_GROUPS_SECONDS
@@ -101,10 +101,9 @@ class LiveView:
     async def _draw_changes(self) -> None:
         while True:
             self._changed = trio.Event()
-            size = self._size
             picture = self._picture()
-            if self._size != size:
-                self._shown = None
+            if self._size != self._drawn_size:
+                self._shown, self._drawn_size = None, self._size
             rows = self._painter.encode(picture.lines, self._size[0])
             text = changes(self._shown, rows)
             whole = not text or await self._tty.write(text)

@@ -41,7 +41,6 @@ def help_lines(ends_node: bool) -> list[Text]:
         Text("alone     that of a model of your data only"),
         Text("change    from alone to together: less is better"),
         Text("for you   how much better a group's model fits your data"),
-        Text("heard     how long ago it was last heard of"),
         Text("mesh      peers to which messages are passed directly"),
     ]
     return lines

@@ -232,7 +232,7 @@ def group_listing(
             if wide:
                 reasons = [] if group.mine or group.compatible else [clean(group.reason)]
                 remarks = [*reasons, *name_doubts(group.name, likeness)]
-                row += [group.id[:8], "; ".join(remarks)]
+                row += [clean(group.id[:8]), "; ".join(remarks)]
             cells.append(row)
         styles = ["bold" if g.mine else "" if g.compatible else "dim" for g in shown]
         return _styled(columns, cells, styles, width)
