@@ -163,6 +163,15 @@ class Node:
         """How the node has fared over its whole life."""
         return self._course.course
 
+    async def try_group(self, reference: str) -> GroupView:
+        """Measure now what another group's model is worth to this node's own data, as it does by
+        itself now and then; nothing else changes. `gain` of the answer has it.
+
+        GroupError when the group is unknown, ambiguous, unfit for this node's data, or gives
+        nothing to judge.
+        """
+        return await self._moves.try_group(reference)
+
     def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the
         node is in no group or when its group has no songs, DataError when nothing can be

@@ -34,6 +34,7 @@ from openfl_cli.commands import (
     status,
     stop,
     switch,
+    top,
     wait,
     web,
 )
@@ -48,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     logs,
     wait,
     web,
+    top,
     peers,
     groups,
     switch,
