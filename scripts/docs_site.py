@@ -5,7 +5,7 @@ another stay links. What a link to a file that is no document names is shown as 
 site stands without the sources. The page of the library's names is written from `openfl.__all__`.
 
     python scripts/docs_site.py            lay out
-    python scripts/docs_site.py --check    what in site/ would be fetched from elsewhere; exit code 1
+    python scripts/docs_site.py --check    what site/ would fetch from elsewhere; exit code 1
 """
 
 from __future__ import annotations
@@ -81,10 +81,14 @@ def linked(text: str, page: Path, places: dict[Path, Path]) -> str:
         return where if words.strip("`") in (file.name, where.strip("`")) else f"{words} ({where})"
 
     def pictures(part: str) -> str:
-        return re.sub(r'(src="|\]\()docs/(?=pictures/)', r"\1", part) if page.parent == ROOT else part
+        return (
+            re.sub(r'(src="|\]\()docs/(?=pictures/)', r"\1", part) if page.parent == ROOT else part
+        )
 
     parts = FENCED.split(text)  # the blocks are at the odd places
-    return "".join(part if at % 2 else pictures(LINK.sub(one, part)) for at, part in enumerate(parts))
+    return "".join(
+        part if at % 2 else pictures(LINK.sub(one, part)) for at, part in enumerate(parts)
+    )
 
 
 def api_page() -> str:
@@ -96,8 +100,9 @@ def api_page() -> str:
     lines = [
         "# The library",
         "",
-        "What can be imported from `openfl`, from its docstrings. [A node in your own program](embedding.md)",
-        "shows how it goes together, [learning tasks](tasks.md) how to write one.",
+        "What can be imported from `openfl`, from its docstrings. [A node in your own",
+        "program](embedding.md) shows how it goes together, [learning tasks](tasks.md) how to",
+        "write one.",
     ]
     for title, names in groups.items():
         lines += ["", f"## {title}"] if names else []
