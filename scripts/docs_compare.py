@@ -5,7 +5,8 @@
 What differs from run to run by its nature is compared by its kind alone: peer ids, addresses, times
 of day, digests, the bars of a sparkline. All words are compared. A figure may be as far off as
 `within` says, in parts of the shown one; `free` names columns of a table, keys of JSON, or first
-words of lines whose figures are not compared (of a column, nor its words). The order of lines is
+words of lines (after the time of an event) whose figures are not compared (of a column, nor its
+words). The order of lines is
 free, their number is not; with `among others` there may be more lines than are shown.
 """
 
@@ -99,10 +100,16 @@ def parsed(lines: Sequence[str], free: frozenset[str]) -> list[Line]:
             text = kind.sub(name, text)
         words = re.sub(r"\s+", " ", FIGURE.sub("0", text)).strip()
         figures = tuple(float(figure.replace(",", "")) for figure in FIGURE.findall(text))
-        if line.split()[0] in free and not head:
+        if _subject(line) in free and not head:
             figures = (0.0,) * len(figures)
         found.append(Line(line, words, figures))
     return found
+
+
+def _subject(line: str) -> str:
+    """The word that says what a line is about: the first, or of an event the one after its time."""
+    first, *rest = line.split()
+    return rest[0] if rest and KINDS[2][0].fullmatch(first) else first
 
 
 def _is_head(line: str, free: frozenset[str]) -> bool:

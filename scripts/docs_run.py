@@ -18,10 +18,12 @@ ADDRESS is the address of a node of a small network that is there for all pages.
     <!-- captured 2026-11-28 at 1a2b3c4; again within 5 %; free: round, heard -->
 
 is printed again there, by its `$ COMMAND` lines, or by what `again: COMMAND` above it says (`again:
-node N`: what the Nth node that the page started has said), and compared as scripts/docs_compare.py
-explains.
+node N`: what the Nth node that the page started has said; `again: block`: what the block of shell
+before it printed), and compared as scripts/docs_compare.py explains.
 
-    python scripts/docs_run.py [--slow] [PAGE...]      a line a block; exit code 1 when one fails
+    python scripts/docs_run.py [--slow] [--print] [PAGE...]
+
+prints a line a block, with `--print` also what is printed now; exit code 1 when a block fails.
 """
 
 from __future__ import annotations
@@ -117,7 +119,7 @@ def prepare(folder: Path) -> None:
     exports.spotify(folder, seed=1)
     music = ROOT / "examples" / "music"
     lines = (music / "ratings.csv").read_text().splitlines()
-    for name, rest in (("ratings.csv", 3), ("mine.csv", 5)):
+    for name, rest in (("ratings.csv", 7), ("mine.csv", 5)):
         of = [line for line in lines[1:] if int(line.partition(",")[0]) % 20 == rest]
         (folder / name).write_text("\n".join([lines[0], *of, ""]))
     plays = [
@@ -140,6 +142,8 @@ class Reader:
         self.folder = top / "openfl"
         self._state = top / "variables"
         self.terminals = top / "terminals"
+        self.block_printed = ""
+        """By the last block of shell."""
         programs = self.folder / ".venv" / "bin"
         for made in (programs, self.terminals, top / "machines"):
             made.mkdir(parents=True)
@@ -275,6 +279,7 @@ def _run(block: docs_output.Block, person: Reader, friends: Friends) -> Ran:
     said = _before(block, person, friends) or _typed(block, "\n".join(block.lines), person, friends)
     wanted = [int(mark.split()[-1]) for mark in block.marks if re.fullmatch(r"exit code \d+", mark)]
     code, text = said
+    person.block_printed = text
     if code == (wanted[0] if wanted else 0):
         return Ran(block, "", (f"{time.monotonic() - began:.1f} s",))
     return Ran(block, f"exit code {code}: {text.strip()[-1500:]}")
@@ -288,8 +293,10 @@ def _again(
     printed: list[str] = []
     commands = marks(block, "again") or [line[2:] for line in block.lines if line[:2] == "$ "]
     for command in commands:
-        if command.startswith("node "):
+        if re.fullmatch(r"node \d+", command):
             text = person.node_said(int(command.split()[1]))
+        elif command == "block":
+            text = person.block_printed
         else:
             code, text = _typed(block, command, person, friends)
             text += f"exit code {code}\n" if code else ""
@@ -325,7 +332,7 @@ def _typed(
 
 
 def main() -> int:
-    words = [word for word in sys.argv[1:] if word != "--slow"]
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
     chosen = [Path(word).resolve() for word in words] or pages()
     failed = 0
     with contextlib.ExitStack() as stack:
@@ -333,6 +340,8 @@ def main() -> int:
         for path in chosen:
             for ran in follow(path, friends, slow="--slow" in sys.argv):
                 print(f"{ran.block.where}: {ran.problem or 'as shown'}", flush=True)
+                if "--print" in sys.argv and ran.printed:
+                    print("    " + "\n    ".join(ran.printed), flush=True)
                 failed += bool(ran.problem)
     return int(failed > 0)
 
