@@ -6,8 +6,8 @@ What differs from run to run by its nature is compared by its kind alone: peer i
 of day, digests, the bars of a sparkline. All words are compared. A figure may be as far off as
 `within` says, in parts of the shown one; `free` names columns of a table, keys of JSON, or first
 words of lines (after the time of an event) whose figures are not compared (of a column, nor its
-words). The order of lines is
-free, their number is not; with `among others` there may be more lines than are shown.
+words). The order of lines is free, their number is not; with `among others`, or a line `...`, there
+may be more lines than are shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 KINDS = (
@@ -73,6 +73,9 @@ def differences(shown: Sequence[str], printed: Sequence[str], allowed: Bounds) -
         return _json_differences(
             json.loads("\n".join(shown)), json.loads("\n".join(printed)), allowed
         )
+    if "..." in shown:
+        shown = [line for line in shown if line != "..."]
+        allowed = replace(allowed, others=True)
     left, right = (parsed(lines, allowed.free) for lines in (shown, printed))
     partner = _matched(left, right, allowed.within)
     missing = [

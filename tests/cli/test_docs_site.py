@@ -12,7 +12,8 @@ from scripts import docs_site, pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-NAV = re.findall(r"^ +- [^\n]+: (\S+\.md)$", CONFIG.partition("\nnav:\n")[2], re.MULTILINE)
+TREE = CONFIG.partition("\nnav:\n")[2]
+NAV = re.findall(r"^ +- [^\n]+: (\S+\.md)$", TREE, re.MULTILINE)
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
@@ -28,7 +29,7 @@ def test_the_first_page_of_the_documents_leads_to_all_others_but_the_decisions()
 
 def test_the_four_parts_are_those_of_the_first_page() -> None:
     parts = ["Tutorials", "How to", "Reference", "Explanation"]
-    assert re.findall(r"^  - ([^\n:]+):$", CONFIG, re.MULTILINE)[:4] == parts
+    assert re.findall(r"^  - ([^\n:]+):$", TREE, re.MULTILINE)[:4] == parts
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert re.findall(r"^## ([^\n:]+):", text, re.MULTILINE) == parts
 
