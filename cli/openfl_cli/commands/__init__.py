@@ -18,6 +18,7 @@ from openfl_cli.commands import (
     peers,
     predict,
     recommend,
+    report,
     similar,
     simulate,
     start,
@@ -47,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     id,
     network_key,
     config,
+    report,
     simulate,
     stop,
 )
