@@ -171,6 +171,15 @@ class Session:
             self._left = True
         if not self._screen.up:
             self.reporter.event(event)
+            if event.kind == "web-listening":
+                self._tell_link(str(event.data.get("url", "")))
+
+    def _tell_link(self, url: str) -> None:
+        """To somebody at a terminal only: it holds the token, which belongs in no log."""
+        if sys.stdout.isatty() and self.config.log.format == "text":
+            from openfl_cli.page_link import page_link
+
+            print(f"  {page_link(self.home, url)}", flush=True)
 
     def _tell_addresses(self, snapshot: NodeSnapshot) -> None:
         if not self._addresses_told:

@@ -34,8 +34,14 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    """Where music players and scripts may ask this node; off unless `listen` is set."""
+    """Where a browser, music players and scripts may ask this node; off unless `listen` or `web` is
+    set. There is one such address, for all of them."""
 
+    web: bool = setting(
+        False,
+        "Serve the page that shows the node in a browser. Without `listen` on 127.0.0.1, on a port"
+        " that is kept.",
+    )
     listen: str = setting(
         "",
         "Address and port to answer on, such as 127.0.0.1:8010; port 0 is any free one. Empty: no"

@@ -12,6 +12,7 @@ from openfl.core.telemetry import NodeEvent
 from openfl.learning.workload import Workload
 from openfl.node.beginning import Beginning
 from openfl.node.compute import ThreadCompute
+from openfl.node.course_recorder import CourseRecorder
 from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
@@ -107,6 +108,9 @@ def assemble_node(
         saver,
         log,
     )
+    course = CourseRecorder(
+        network, current_group, solo, saved.kept_course, saved.course, saver, log, unix_time
+    )
     factory = MembershipFactory(
         links=links,
         learning=learning,
@@ -163,6 +167,7 @@ def assemble_node(
         late_join.run,
         pending_leaves.say_all,
         labels.run,
+        course.run,
     )
     for protocol in (wire.SNAPSHOT_PROTOCOL, wire.SUMMARY_PROTOCOL, wire.PULL_PROTOCOL):
         answer = current_group.answerer(protocol)
@@ -170,7 +175,7 @@ def assemble_node(
     beginning = Beginning(
         discovery, workload, first_group, factory, current_group, saver, log, saved.resume
     )
-    return Node(links, current_group, beginning, tasks, moves, views, saver, log)
+    return Node(links, current_group, beginning, tasks, moves, views, saver, log, course)
 
 
 def _patience(links: Links, settings: NodeSettings) -> tuple[Task, ...]:

@@ -10,12 +10,14 @@ from typing import Any
 
 import trio
 
+from openfl.core.course import Course
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
 from openfl.learning.factorization.similar import SimilarSongs
 from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.network.base import Network
 from openfl.node.beginning import Beginning
+from openfl.node.course_recorder import CourseRecorder
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
 from openfl.node.learning_views import SongsNow
@@ -43,6 +45,7 @@ class Node:
         views: NodeViews,
         saver: StateSaver,
         log: EventLog,
+        course: CourseRecorder,
     ) -> None:
         self.stop_asked = trio.Event()
         """Set once the owner of the node is asked to close it."""
@@ -55,6 +58,7 @@ class Node:
         self._views = views
         self._saver = saver
         self._log = log
+        self._course = course
 
     @property
     def network(self) -> Network:
@@ -111,6 +115,7 @@ class Node:
             self._log.tell("info", "left", text, {"for_good": True})
         else:
             await self._saver.save(membership.saved(), membership.session.model())
+        await self._course.save()
         await self._saver.remember(self._links.discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
@@ -122,6 +127,15 @@ class Node:
     async def groups(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
+
+    def known_groups(self) -> tuple[GroupView, ...]:
+        """The groups that this node knows of by now; nobody is asked."""
+        return self._views.known_groups()
+
+    @property
+    def course(self) -> Course:
+        """How the node has fared over its whole life."""
+        return self._course.course
 
     def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the

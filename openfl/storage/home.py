@@ -90,8 +90,8 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
-        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels` or a
-        group's id."""
+        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels`, `course` or
+        a group's id."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:

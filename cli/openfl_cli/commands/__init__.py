@@ -25,6 +25,7 @@ from openfl_cli.commands import (
     status,
     stop,
     switch,
+    web,
 )
 from openfl_cli.options import Command
 
@@ -34,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     data,
     start,
     status,
+    web,
     peers,
     groups,
     switch,

@@ -104,6 +104,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let nodes behind routers be reached through this one",
     )
     parser.add_argument(
+        "--web",
+        metavar="IP:PORT",
+        nargs="?",
+        const="",
+        help="show the node in a browser, too (docs/web.md); its link: openfl-node web",
+    )
+    parser.add_argument(
         "--http",
         metavar="IP:PORT",
         help="answer music players and scripts there, for example 127.0.0.1:8010 (docs/players.md)",
@@ -137,6 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
     home = options.home_folder(arguments)
     if arguments.pin and arguments.auto_switch:
         raise UsageError("--pin and --auto-switch say opposite things: leave one out")
+    if arguments.web and arguments.http and arguments.web != arguments.http:
+        raise UsageError("--web and --http are one address: give it to one of them")
     config = options.effective_config(arguments, home, overrides(arguments))
     ready = with_exports(arguments, config, home)
     if isinstance(ready, int):
@@ -189,7 +198,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
             "switching.auto": arguments.auto_switch,
-            "http.listen": arguments.http,
+            "http.web": None if arguments.web is None else True,
+            "http.listen": arguments.web or arguments.http,
             "http.cert_file": arguments.http_cert,
             "http.key_file": arguments.http_key,
             "training.rounds": arguments.rounds,
