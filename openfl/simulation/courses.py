@@ -1,4 +1,4 @@
-"""Where each node of a run was, how well it did there, and why it moved: for pictures of the run."""
+"""Where each node of a run was, how well it did there, and why it moved: for pictures."""
 
 from __future__ import annotations
 

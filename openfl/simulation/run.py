@@ -56,8 +56,8 @@ def simulate(
     sealer_of: SealerOf = StandInSealer,
     alone: bool = False,
 ) -> Outcome:
-    """Run it. alone: work out as well how each node would do alone. ConfigError when the population has not `run.nodes` nodes; DataError when nothing can
-    be learned from its data."""
+    """Run it. alone: work out as well how each node would do alone. ConfigError when the population
+    has not `run.nodes` nodes; DataError when nothing can be learned from its data."""
     if len(population) != scenario.run.nodes:
         raise ConfigError(
             f"run.nodes: is {scenario.run.nodes}, but the population has {len(population)} nodes"

@@ -10,13 +10,13 @@ from openfl_cli import exit_codes, options
 NAME = "report"
 HELP = "write how the node is doing into one file of HTML"
 DESCRIPTION = """\
-Write a page to look at in a browser: how well the node in this home folder predicts with the group
-and alone, where it has been and why it moved, its members, its traffic, recommendations and events.
-It is the page of `start --web`, frozen: one file, which needs nothing else and fetches nothing. Asks
-the running node; when none runs, shows what it last saved.
+Write a page to look at in a browser: how well the node in this home folder predicts with the
+group and alone, where it has been and why it moved, its members, its traffic, recommendations and
+events. It is the page of `start --web`, frozen: one file, which needs nothing else and fetches
+nothing. Asks the running node; when none runs, shows what it last saved.
 
-With --run: finished simulations instead, as `simulate SCENARIO --json` printed them; of several files
-each is a line of its own in the pictures."""
+With --run: finished simulations instead, as `simulate SCENARIO --json` printed them; of several
+files each is a line of its own in the pictures."""
 EXAMPLES = """\
   openfl-node report --html node.html
   openfl-node report --html runs.html --run one.jsonl two.jsonl"""

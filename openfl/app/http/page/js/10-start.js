@@ -102,7 +102,7 @@ function running() {
       if (course.points.length > 1000) again();
       view.all();
     } else if (event === "move") {
-      course.moves.push(data);
+      if (course.moves.at(-1)?.time !== data.time) course.moves.push(data);
       view.all();
     } else if (event === "groups") {
       state.page.groups = data;
