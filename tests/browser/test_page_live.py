@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,8 @@ def test_all_of_it_can_be_clicked_through(scene: Scene) -> None:
     assert "its contributions are in your model" in browser.text("#members .chosen").lower()
     for details in browser.find_all("#learning details, #groups details, #traffic details"):
         details.find_element("css selector", "summary").click()
-        browser.until(lambda: details.find_elements("css selector", "td"), "a table behind")  # noqa: B023
+        filled = partial(details.find_elements, "css selector", "td")
+        browser.until(filled, "a table behind")
     field = browser.find("#filter")
     field.send_keys("zzz")
     browser.until(lambda: not browser.find_all("#events li"), "nothing fits")
@@ -209,9 +211,7 @@ def test_a_link_that_is_not_good_shows_nothing_and_says_what_to_do(scene: Scene)
     browser.complaints.clear()
 
 
-def test_it_says_that_the_node_has_stopped_and_finds_it_again(
-    scene: Scene, tmp_path: Path
-) -> None:
+def test_it_says_that_the_node_has_stopped_and_finds_it_again(scene: Scene, tmp_path: Path) -> None:
     browser = scene.browser
     (home,) = deal_homes(tmp_path, "c")
     node = RunningNode(home, "--web", interval="0.5")

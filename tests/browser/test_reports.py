@@ -15,7 +15,9 @@ from openfl.app.http.page import frozen
 from openfl_cli import exit_codes, main
 from tests.browser.browser_rig import Browser, browsing
 
-EVIL = "</script><img src=x onerror=\"document.title='taken'\"><!-- \u2028 \u202e & 'x' \"y\" \ud800"
+EVIL = (
+    "</script><img src=x onerror=\"document.title='taken'\"><!-- \u2028 \u202e & 'x' \"y\" \ud800"
+)
 
 
 @pytest.fixture(scope="module")
