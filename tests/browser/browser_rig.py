@@ -41,6 +41,7 @@ class Browser:
         self.driver = driver
         self.asked: list[str] = []
         self.complaints: list[str] = []
+        self.colours("light")  # and nothing moves by itself
 
     def open(self, url: str) -> None:
         """Anew: not a change of the fragment of what is open."""
@@ -79,6 +80,11 @@ class Browser:
                 return False
 
         until(holds, what)
+
+    def click(self, element: Any) -> None:
+        """Where it can be seen: the header stays at the top, over whatever is there."""
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
 
     def press(self, *keys: str) -> None:
         """Keys, for whatever has the focus."""

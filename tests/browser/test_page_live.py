@@ -104,11 +104,11 @@ def test_all_of_it_can_be_clicked_through(scene: Scene) -> None:
             f"{target} is in view",
         )
     peer = scene.other.ask("id")["peer_id"]
-    browser.find("#members tbody button").click()
+    browser.click(browser.find("#members tbody button"))
     browser.until(lambda: peer in browser.text("#members .chosen"), "the whole peer id")
     assert "its contributions are in your model" in browser.text("#members .chosen").lower()
     for details in browser.find_all("#learning details, #groups details, #traffic details"):
-        details.find_element("css selector", "summary").click()
+        browser.click(details.find_element("css selector", "summary"))
         filled = partial(details.find_elements, "css selector", "td")
         browser.until(filled, "a table behind")
     field = browser.find("#filter")
@@ -127,7 +127,7 @@ def test_songs_are_recommended_and_their_names_are_text(scene: Scene) -> None:
     field = browser.find("#user")
     field.clear()
     field.send_keys(user)
-    browser.find("#recommendations button").click()
+    browser.click(browser.find("#recommendations button"))
     browser.until(lambda: user in browser.text("#recommendations .lead"), "songs for the user")
     songs = browser.find_all("#recommendations .songs li")
     assert len(songs) == 10

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--run",
+        dest="runs",  # `run` is the command's function
         type=Path,
         metavar="FILE",
         nargs="+",
@@ -42,11 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     from openfl_cli.report import file
 
     file.check(arguments.html)
-    if arguments.run is not None:
+    if arguments.runs is not None:
         from openfl import __version__
         from openfl_cli.report.runs import read_runs, runs_document
 
-        document = runs_document(read_runs(arguments.run), time.time(), __version__)
+        document = runs_document(read_runs(arguments.runs), time.time(), __version__)
     else:
         from openfl_cli.report.node import node_document
 

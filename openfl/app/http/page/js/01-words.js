@@ -95,14 +95,21 @@ function listText(words, most = 8) {
   return `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
 }
 
-// How the error `now` compares with `before`: {part, better, text}; null when either is unknown.
-// Lower is better with every metric of OpenFL.
+// How the error `now` compares with `before`: {part, better, amount, text}; null when either is
+// unknown. Lower is better with every metric of OpenFL.
 function comparison(now, before) {
   if (!isNumber(now) || !isNumber(before) || before === 0) return null;
   const part = (before - now) / Math.abs(before);
-  if (Math.abs(part) < 0.0005) return { part, better: null, text: "as good as" };
-  return { part, better: part > 0, text: `${percentText(part)} ${part > 0 ? "better" : "worse"} than` };
+  if (Math.abs(part) < 0.0005) return { part, better: null, amount: "as well", text: "as good as" };
+  const amount = `${percentText(part)} ${part > 0 ? "better" : "worse"}`;
+  return { part, better: part > 0, amount, text: `${amount} than` };
 }
+
+// A reason as a node gave it; it may begin with the name of a group, which stays as it is.
+const reason = (text) => {
+  const safe = seen(text, 400).trim().replaceAll("+-", "±");
+  return /[.!?…]$/.test(safe) || !safe ? safe : `${safe}.`;
+};
 
 const sentence = (text) => {
   const safe = text.trim();

@@ -40,7 +40,7 @@ function heroSection(state) {
     const shot = state.page.snapshot, name = metricName(shot.metric);
     const against = comparison(shot.validation, shot.alone);
     if (against) {
-      setContent(big, "With the group it predicts ", el("strong", { class: against.better === false ? "worse" : "better" }, against.text), " alone.");
+      setContent(big, "With the group it predicts ", el("strong", { class: against.better === false ? "worse" : "better" }, against.amount), against.better === null ? " as alone." : " than alone.");
       setText(how, `${name} ${metricValue(shot.validation)} with the group, ${metricValue(shot.alone)} with a model of this node's own data alone: ${metricMeaning(shot.metric)}, on data it was held back from; lower is better.`);
     } else {
       setText(big, isNumber(shot.validation) ? `Its error is ${metricValue(shot.validation)} (${name}).` : "It has not judged its model yet.");
@@ -135,7 +135,7 @@ function movesSection(state) {
   });
   function update() {
     const shot = state.page.snapshot;
-    setContent(now, el("strong", {}, "Why it is where it is: "), sentence(seen(shot.switching?.why || "it has had no reason to look elsewhere yet", 400)));
+    setContent(now, el("strong", {}, "Why it is where it is: "), reason(shot.switching?.why || "it has had no reason to look elsewhere yet"));
     const known = (state.page.groups ?? []).filter((group) => !group.mine);
     const rows = (state.page.groups ?? []).map((group) => [[named(group.name), group.mine ? " (here)" : ""], whole(group.members), metricValue(group.fit_median), group.mine ? "here" : !group.compatible ? `cannot join: ${seen(group.reason, 160)}` : isNumber(group.gain) ? `${percentText(group.gain)} ${group.gain < 0 ? "worse" : "better"}${isNumber(group.gain_error) ? ` (± ${(100 * group.gain_error).toFixed(1)})` : ""}` : "not tried"]);
     const text = JSON.stringify([rows.map((row) => row.slice(1)), known.map((g) => g.name)]);
@@ -148,7 +148,7 @@ function movesSection(state) {
     const made = moves.filter((move) => move.action !== "failed" && move.action !== "joined");
     setText(words, made.length ? `It has changed its group ${made.length === 1 ? "once" : `${made.length} times`}, and each time for a reason.` : "It has not changed its group.");
     keyed(reasons, moves.toReversed(), (move) => `${move.number} ${move.time}`, (move) => el("li", { value: move.number },
-      el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? sentence(`Why: ${seen(move.why, 400)}`) : ""),
+      el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? `Why: ${reason(move.why)}` : ""),
       el("p", { class: "note" }, `${whenText(move.time, state.page.made_at)}, round ${whole(move.round)}, ${ACTIONS[move.action] ?? seen(move.action, 20)}`)));
     chart.update();
     behind.refresh();

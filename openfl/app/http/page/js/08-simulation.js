@@ -75,11 +75,11 @@ function simulationHero(state) {
   const alone = comparison(end, reference("alone"));
   const single = bySeries(page.runs).size === 1;
   if (!single) setContent(big, `${bySeries(page.runs).size} scenarios beside each other.`);
-  else if (alone) setContent(big, "Together the nodes predict ", el("strong", { class: alone.better === false ? "worse" : "better" }, alone.text), " each alone.");
+  else if (alone) setContent(big, "Together the nodes predict ", el("strong", { class: alone.better === false ? "worse" : "better" }, alone.amount), alone.better === null ? " as each alone." : " than each alone.");
   else setText(big, `The nodes together end at ${name} ${metricValue(end)}.`);
   if (single) {
-    const others = [against("oracle", "a model for each community, trained in one place"), against("together", "one model for all, trained in one place"), against("central", "one model trained in one place on everything"), against("random", "models for groups that chance made")].filter(Boolean);
-    lead.push(`At the end their ${name} is ${metricValue(end)}${ends.length > 1 ? ` ± ${metricValue(spread(ends))} over ${ends.length} seeds` : ""}: ${metricMeaning(scenario.metric)}, on data nobody trained on; lower is better.${others.length ? ` That is ${listText(others)}.` : ""}`);
+    const others = [against("oracle", "a model for each community"), against("together", "one model for all"), against("central", "one model of all their data"), against("random", "models for groups that chance made")].filter(Boolean);
+    lead.push(`At the end their ${name} is ${metricValue(end)}${ends.length > 1 ? ` ± ${metricValue(spread(ends))} over ${ends.length} seeds` : ""}: ${metricMeaning(scenario.metric)}, on data nobody trained on; lower is better.${others.length ? ` Against models trained in one place it is ${others.join("; ")}.` : ""}`);
   }
   const purities = page.runs.map((run) => run.rounds.at(-1)?.purity).filter(isNumber), moves = page.runs.map((run) => run.rounds.at(-1)?.moves).filter(isNumber);
   if (scenario.several && single && purities.length) lead.push(`${percentText(mean(purities))} of the nodes ended in a group where most are of their own taste, after ${mean(moves).toFixed(page.runs.length > 1 ? 1 : 0)} moves${page.runs.length > 1 ? " a run" : ""}. Nobody told them who belongs together.`);
@@ -119,7 +119,7 @@ function simulationGroups(state) {
   let run = runs[0], picked = null;
   const communities = [...new Set(run.nodes.map((node) => node.community).filter(isNumber))].sort((a, b) => a - b);
   const tastes = communities.length > 1;
-  const legend = tastes ? el("ul", { class: "legend" }, communities.map((community) => el("li", {}, swatch({ look: colourOf(community) }), el("span", {}, `taste ${letterOf(community)}`)))) : null;
+  const legend = tastes ? el("ul", { class: "legend" }, communities.map((community) => el("li", {}, swatch({ look: `taste ${colourOf(community)}` }), el("span", {}, `taste ${letterOf(community)}`)))) : null;
   const runChoice = el("select", { id: "run" }, runs.map((each, n) => el("option", { value: n }, seen(each.label, 60))));
   const nodeChoice = el("select", { id: "node" });
   const story = el("div", { class: "chosen", "aria-live": "polite" });
@@ -130,7 +130,7 @@ function simulationGroups(state) {
     const x = xs[0] > first ? [first, ...xs] : xs;
     const lanes = [];
     for (const at of x) for (const node of run.nodes) { const lane = laneAt(node.path, at); if (lane !== null && !lanes.some((l) => l.key === lane)) lanes.push({ key: lane, name: lane }); }
-    if (lanes.every((lane) => /\d$/.test(lane.name))) lanes.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+    lanes.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
     return {
       x, xName: run.xName ?? "round", xText: String, lanes, picked,
       nodes: run.nodes.map((node, n) => ({ ...node, short: node.short ?? String(n + 1) })),
@@ -152,13 +152,13 @@ function simulationGroups(state) {
     const judged = (node.values ?? []).filter(isNumber), course = judged.length > 1 ? comparison(judged.at(-1), judged[0]) : null;
     setContent(story, el("h3", {}, nodeName(node)), el("p", {}, nodeStory(run, picked, run.moves), course ? ` Its error went from ${metricValue(judged[0])} to ${metricValue(judged.at(-1))}: ${percentText(course.part)} ${course.part >= 0 ? "better" : "worse"}.` : ""),
       el("p", {}, teachersText(run, picked)),
-      moves.length ? el("ol", { class: "reasons" }, moves.map((move) => el("li", {}, el("p", {}, el("strong", {}, `Round ${move.round}: `, "from ", named(move.from), " to ", named(move.to)), ". ", move.why ? sentence(`Why: ${seen(move.why, 400)}`) : "")))) : null);
+      moves.length ? el("ol", { class: "reasons" }, moves.map((move) => el("li", {}, el("p", {}, el("strong", {}, `Round ${move.round}: `, "from ", named(move.from), " to ", named(move.to)), ". ", move.why ? `Why: ${reason(move.why)}` : "")))) : null);
   }
   function choose() {
     picked = null;
     setContent(nodeChoice, el("option", { value: "" }, "all nodes"), run.nodes.map((node, n) => el("option", { value: n }, nodeName(node))));
     setContent(ends, groupTable(run, tastes));
-    const moves = run.moves.map((move) => [String(move.round), nodeName(run.nodes[move.node] ?? { name: "?" }), named(move.from), named(move.to), move.why ? sentence(seen(move.why, 300)) : ""]);
+    const moves = run.moves.map((move) => [String(move.round), nodeName(run.nodes[move.node] ?? { name: "?" }), named(move.from), named(move.to), reason(move.why ?? "")]);
     setContent(moveBox, moves.length ? tableOf("Every move and its reason", [{ name: "round", number: 1 }, { name: "node" }, { name: "from" }, { name: "to" }, { name: "why" }], moves) : el("p", { class: "note" }, "Nobody moved."));
     matrix.show(run, tastes);
     show();
@@ -180,8 +180,8 @@ function purityCharts(page) {
   const part = (y) => (isNumber(y) ? y.toFixed(2) : UNKNOWN);
   return [el("h3", {}, "Sorting themselves out"),
     el("p", {}, "Purity is the part of the nodes in a group where most are of their own taste: 1 when no group mixes them."),
-    quantityChart(page, "Purity by round", { yName: "purity", yText: part, series: () => seriesOf(page, (record) => record.purity, "purity") }, 190).host,
-    quantityChart(page, "Moves by round", { yName: "moves so far", zero: true, yText: (y, exact) => (isNumber(y) ? (exact ? String(Number(y.toFixed(1))) : whole(y)) : UNKNOWN), series: () => seriesOf(page, (record) => record.moves, "moves").map((line) => ({ ...line, stepped: !line.band })) }, 190).host];
+    quantityChart(page, "Purity by round", { yText: part, series: () => seriesOf(page, (record) => record.purity, "purity") }, 190).host,
+    quantityChart(page, "Moves by round", { zero: true, yText: (y, exact) => (isNumber(y) ? (exact ? String(Number(y.toFixed(1))) : whole(y)) : UNKNOWN), series: () => seriesOf(page, (record) => record.moves, "moves").map((line) => ({ ...line, stepped: !line.band })) }, 190).host];
 }
 
 function endGroups(run) {
@@ -262,9 +262,9 @@ function simulationMembers(state) {
   const { page } = state;
   const counts = page.runs.flatMap((run) => run.rounds.map((record) => record.members));
   const parts = [];
-  if (new Set(counts).size > 1 || page.events?.length) parts.push(el("h3", {}, "Members"), quantityChart(page, "Members by round", { yName: "members", zero: true, yText: (y) => whole(y), series: () => seriesOf(page, (record) => record.members, "members").map((line) => ({ ...line, stepped: !line.band })) }, 190).host);
+  if (new Set(counts).size > 1 || page.events?.length) parts.push(el("h3", {}, "Members"), quantityChart(page, "Members by round", { zero: true, yText: (y) => whole(y), series: () => seriesOf(page, (record) => record.members, "members").map((line) => ({ ...line, stepped: !line.band })) }, 190).host);
   if (page.events?.length) parts.push(el("h3", {}, "What happened"), tableOf("Events of the scenario", [{ name: "round", number: 1 }, { name: "what" }], page.events.map((event) => [String(event.round), seen(event.text, 120)])));
-  if (page.runs.some((run) => run.rounds.some((record) => isNumber(record.published_bytes)))) parts.push(el("h3", {}, "Traffic"), quantityChart(page, "Published by a node", { yName: "published by a node so far", zero: true, yText: bytesText, series: () => seriesOf(page, (record) => record.published_bytes, "published") }, 190).host);
+  if (page.runs.some((run) => run.rounds.some((record) => isNumber(record.published_bytes)))) parts.push(el("h3", {}, "Traffic"), quantityChart(page, "Published by a node", { zero: true, yText: bytesText, series: () => seriesOf(page, (record) => record.published_bytes, "published") }, 190).host);
   return parts.length ? { host: section("course", "Course of the runs", parts) } : null;
 }
 
