@@ -78,8 +78,8 @@ def test_it_says_in_words_how_the_node_does(scene: Scene) -> None:
     peer = scene.other.ask("id")["peer_id"]
     members = browser.text("#members")
     assert f"{peer[:4]}…{peer[-6:]}" in members
-    assert "1 other member" in members
-    assert "Joined" in browser.text("#groups .reasons")
+    assert "There is one other member; it is connected" in members
+    assert "Began in" in browser.text("#groups .reasons")
 
 
 def test_it_changes_by_itself(scene: Scene) -> None:

@@ -58,7 +58,7 @@ function ageText(seconds) {
 }
 
 function spanText(seconds) {
-  return ageText(Math.max(2, seconds)).replace(" ago", "");
+  return seconds < 2 ? `${Number(seconds.toFixed(1))} s` : ageText(seconds).replace(" ago", "");
 }
 
 const two = (number) => String(number).padStart(2, "0");

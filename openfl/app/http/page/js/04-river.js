@@ -93,7 +93,7 @@ function river(label, spec, onPick = null) {
     for (const [key, points] of Object.entries(widths)) most.set(key, Math.max(1, ...points.map(([, members]) => members)));
     const total = [...most.values()].reduce((sum, count) => sum + Math.max(1, count), 0);
     const gap = crowd ? Math.min(4, 420 / Math.max(1, total)) : Math.max(4, Math.min(data.gap ?? 13, 520 / Math.max(1, total)));
-    const frame = { left: 8, right: width - (crowd || data.plain ? 12 : 52), top: 24, width };
+    const frame = { left: 14, right: width - (crowd || data.plain ? 14 : 52), top: data.marks?.length ? 24 : 6, width };
     const tops = new Map();
     let down = frame.top + 4;
     for (const lane of data.lanes) {

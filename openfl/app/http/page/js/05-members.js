@@ -33,9 +33,11 @@ function membersText({ others, outside }) {
   if (!others.length) return outside.length ? `Nobody else is in the group. ${countOf(outside.length, "peer")} of other groups ${outside.length === 1 ? "is" : "are"} connected.` : "Nobody else is in the group.";
   const count = (test) => others.filter(test).length;
   const linked = count((m) => m.link !== "none"), relayed = count((m) => m.link === "relayed"), used = count((m) => m.part === "used"), out = others.filter((m) => m.part === "out");
+  const over = relayed ? `, ${relayed === linked ? "" : `${relayed} of them `}over a relay` : "";
   const parts = [
-    `Of ${countOf(others.length, "other member")} ${linked === others.length ? "all" : linked} ${linked === 1 ? "is" : "are"} connected to this node${relayed ? `, ${relayed} over a relay` : ""}.`,
-    `Your model learns from ${used === others.length ? (used === 1 ? "that member" : "all of them") : countOf(used, "of them", "of them")}.`,
+    others.length === 1 ? `There is one other member; it is ${linked ? "" : "not "}connected to this node${over}.`
+      : `Of ${whole(others.length)} other members ${linked === others.length ? "all" : linked} ${linked === 1 ? "is" : "are"} connected to this node${over}.`,
+    `Your model learns from ${used === others.length ? (used === 1 ? "it" : "all of them") : used ? `${whole(used)} of them` : "none of them yet"}.`,
   ];
   if (out.length) parts.push(`Left out: ${listText(out.map((m) => shortPeer(m.peer_id)), 4)}.`);
   if (outside.length) parts.push(`${countOf(outside.length, "more peer")} of other groups ${outside.length === 1 ? "is" : "are"} connected.`);
@@ -71,7 +73,7 @@ function memberSection(state) {
     const { others, outside } = membersOf(state.page.snapshot);
     const shown = others.slice(0, MOST_IN_STAR);
     const rings = shown.length > 14 ? 2 : 1;
-    const height = Math.min(460, Math.max(300, width * 0.62)), cx = width / 2, cy = height / 2;
+    const height = shown.length <= 3 ? 220 : Math.min(440, Math.max(300, width * 0.5)), cx = width / 2, cy = height / 2;
     drawing.setAttribute("width", width);
     drawing.setAttribute("height", height);
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -80,7 +82,7 @@ function memberSection(state) {
     const lines = [], dots = [];
     shown.forEach((member, n) => {
       const ring = rings === 2 && n % 2;
-      const angle = (2 * Math.PI * n) / shown.length - Math.PI / 2;
+      const angle = (2 * Math.PI * n) / shown.length - (shown.length <= 2 ? 0 : Math.PI / 2);
       const [rx, ry] = reach(ring);
       const [x, y] = [cx + Math.min(rx, ry * 1.9) * Math.cos(angle), cy + ry * Math.sin(angle)];
       lines.push(svg("path", { class: `link ${member.link}`, d: `M${cx.toFixed(1)} ${cy.toFixed(1)}L${x.toFixed(1)} ${y.toFixed(1)}` }));

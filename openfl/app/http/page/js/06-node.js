@@ -1,7 +1,7 @@
 // The page of one node, live or frozen. state: {page: the document, live: {ask} or null, events: []}.
 
 const RUNNING = { starting: "starting", joining: "looking for its group", learning: "learning", waiting: "waiting for others", done: "done with its rounds, serving others", stopping: "stopping", stopped: "not running" };
-const ACTIONS = { move: "moved by itself", found: "founded a group", switch: "sent there by you", joined: "joined", failed: "a move that failed", stay: "stayed" };
+const ACTIONS = { move: "its own decision", found: "its own decision", switch: "your decision", joined: "its first group" };
 
 // Rounds on the x axis where they only ever grow, else the points one by one.
 function axisOf(points) {
@@ -16,20 +16,24 @@ function coursePoints(page) {
   return history.map((validation, n) => ({ time: null, round: round - history.length + 1 + n, group: group_name, validation, alone, members: null, bytes_sent: null, bytes_received: null }));
 }
 
-// The moves with their place on the x axis of the points.
-function courseMoves(page, points, axis) {
-  return (page.course?.moves ?? []).map((move, n) => {
-    let at = points.findIndex((point) => isNumber(point.time) && point.time >= move.time);
-    if (at < 0) at = points.length - 1;
-    return { ...move, number: n + 1, x: at < 0 ? 0 : axis.at(at), index: at };
+// The moves, with numbers: the first group is joined, which is none.
+function numberedMoves(page) {
+  let number = 0;
+  return (page.course?.moves ?? []).map((move) => ({ ...move, number: move.action === "joined" ? null : (number += 1) }));
+}
+
+// Those from one group to another, with their place on the x axis of the points.
+function placedMoves(page, points, axis) {
+  return numberedMoves(page).filter((move) => move.number !== null && points.length).map((move) => {
+    const at = points.findIndex((point) => isNumber(point.time) && point.time >= move.time);
+    return { ...move, x: axis.at(at < 0 ? points.length - 1 : at) };
   });
 }
 
 function moveText(move) {
-  const from = move.from ? ["from ", named(move.from), " to "] : ["to "];
-  const verb = { switch: "You sent it ", found: "Left ", failed: "A move failed: ", joined: "Joined: " }[move.action] ?? "Moved ";
-  if (move.action === "found") return [verb, named(move.from ?? "its group"), " and founded ", named(move.to)];
-  return [verb, ...from, named(move.to ?? "another group")];
+  if (move.action === "joined" || !move.from) return ["Began in ", named(move.to)];
+  if (move.action === "found") return ["Left ", named(move.from), " and founded ", named(move.to)];
+  return [move.action === "switch" ? "You sent it " : "Moved ", "from ", named(move.from), " to ", named(move.to)];
 }
 
 function heroSection(state) {
@@ -41,7 +45,7 @@ function heroSection(state) {
     const against = comparison(shot.validation, shot.alone);
     if (against) {
       setContent(big, "With the group it predicts ", el("strong", { class: against.better === false ? "worse" : "better" }, against.amount), against.better === null ? " as alone." : " than alone.");
-      setText(how, `${name} ${metricValue(shot.validation)} with the group, ${metricValue(shot.alone)} with a model of this node's own data alone: ${metricMeaning(shot.metric)}, on data it was held back from; lower is better.`);
+      setText(how, `${name} ${metricValue(shot.validation)} with the group, ${metricValue(shot.alone)} with a model of this node's own data alone: ${metricMeaning(shot.metric)}, on data held back from training; lower is better.`);
     } else {
       setText(big, isNumber(shot.validation) ? `Its error is ${metricValue(shot.validation)} (${name}).` : "It has not judged its model yet.");
       setText(how, isNumber(shot.validation) ? "What its own data alone would give is still being worked out." : `It is ${RUNNING[shot.phase] ?? "on its way"}; the first judgement comes with the first round.`);
@@ -51,7 +55,7 @@ function heroSection(state) {
       ["Group", seen(shot.group_name, 40) || UNKNOWN, RUNNING[shot.phase] ?? seen(shot.phase, 20)],
       ["Round", shot.rounds ? `${whole(shot.round)} of ${whole(shot.rounds)}` : whole(shot.round), isNumber(shot.interval_seconds) && shot.interval_seconds > 0 ? `one every ${spanText(shot.interval_seconds)}` : ""],
       ["Learns with", countOf(others, "other"), shot.switching?.pinned ? "pinned to this group" : shot.switching?.auto ? "free to move" : "stays in this group"],
-      ["Taught on", whole(shot.train_examples), `examples of your own; they stay here`],
+      ["Your data", whole(shot.train_examples), "examples to learn from; they stay here"],
       ["Model", whole(shot.model_rows), "rows learned by the group"],
       ["Moves", whole(shot.switching?.moves ?? 0), "by its own decision"],
     ];
@@ -80,7 +84,7 @@ function learningSection(state) {
   const words = el("p", { class: "lead" });
   const chart = lineChart("Learning curve", () => {
     const points = coursePoints(state.page), axis = axisOf(points), name = metricName(state.page.snapshot.metric);
-    const moves = courseMoves(state.page, points, axis).filter((move) => move.action !== "failed");
+    const moves = placedMoves(state.page, points, axis);
     const x = points.map((_, n) => axis.at(n));
     const about = (at) => points[axis.indexOf(at)];
     return {
@@ -115,12 +119,12 @@ function movesSection(state) {
     const most = Math.max(1, ...points.map((point) => point.members ?? 1));
     for (const group of (state.page.groups ?? []).filter((g) => !g.mine && !lanes.some((lane) => lane.key === g.name)).slice(0, 6)) lanes.push({ key: `known ${group.id}`, name: group.name, dim: true, note: `${countOf(group.members, "member")}, not visited${isNumber(group.gain) ? `, ${percentText(group.gain)} ${group.gain < 0 ? "worse" : "better"} for you` : ""}` });
     const path = points.map((point, n) => [x[n], point.group]);
-    const moves = courseMoves(state.page, points, axis).filter((move) => move.action !== "failed" && lanes.some((lane) => lane.key === move.to));
+    const moves = placedMoves(state.page, points, axis).filter((move) => lanes.some((lane) => lane.key === move.to));
     return {
       x, xName: axis.name, xText: String, lanes, widths, plain: true, gap: Math.min(16, 110 / most),
       nodes: [{ name: "this node", me: true, path }], marks: [], picked: null,
       numbered: moves.map((move) => ({ x: move.x, to: move.to, number: move.number })),
-      hint: "The line is this node; the bed is as wide as its group had members. Numbers are the moves below.",
+      hint: `The line is this node; the bed is as wide as its group had members.${moves.length ? " Numbers are the moves below." : ""}`,
       says: () => `This node: ${listText(lanes.filter((lane) => !lane.dim).map((lane) => seen(lane.name, 30)))}`,
     };
   });
@@ -144,10 +148,9 @@ function movesSection(state) {
     setContent(groups, known.length ? tableOf("Groups that are known", [{ name: "group" }, { name: "members", number: 1 }, { name: "their error", number: 1 }, { name: "for you it would be" }], rows) : el("p", { class: "note" }, "It knows of no other group."));
   }
   function course() {
-    const moves = (state.page.course?.moves ?? []).map((move, n) => ({ ...move, number: n + 1 }));
-    const made = moves.filter((move) => move.action !== "failed" && move.action !== "joined");
+    const moves = numberedMoves(state.page), made = moves.filter((move) => move.number !== null);
     setText(words, made.length ? `It has changed its group ${made.length === 1 ? "once" : `${made.length} times`}, and each time for a reason.` : "It has not changed its group.");
-    keyed(reasons, moves.toReversed(), (move) => `${move.number} ${move.time}`, (move) => el("li", { value: move.number },
+    keyed(reasons, moves.toReversed(), (move) => `${move.number} ${move.time}`, (move) => el("li", move.number === null ? { class: "start" } : { value: move.number },
       el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? `Why: ${reason(move.why)}` : ""),
       el("p", { class: "note" }, `${whenText(move.time, state.page.made_at)}, round ${whole(move.round)}, ${ACTIONS[move.action] ?? seen(move.action, 20)}`)));
     chart.update();
