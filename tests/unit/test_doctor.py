@@ -392,7 +392,7 @@ async def test_a_node_that_nobody_can_dial_is_found(home: Path) -> None:
     alone = running(seen_at(home), reach=reach_of(private=True, votes=votes))
     told = await found(alone, "reach")
     assert set(told) == {"nobody-can-dial"}
-    assert "2 of 2 peers" in told["nobody-can-dial"].what
+    assert "2 of 2 peers tried" in told["nobody-can-dial"].what
     assert "router" in told["nobody-can-dial"].do
     public = (f"/ip4/203.0.114.7/tcp/4001/p2p/{PEER_IDS[0]}",)
     walled = running(seen_at(home), reach=reach_of(private=True, votes=votes, multiaddrs=public))

@@ -127,7 +127,7 @@ def _nat(report: NetReport) -> str:
     if report.reach.mode in set_by_hand:
         return set_by_hand[report.reach.mode]
     return {
-        "public": "public: peers that dialled back got here",
-        "private": "private: peers that dialled back did not get here",
+        "public": "yes: this node answered at one of its addresses",
+        "private": "no: this node could not be reached so",
         "unknown": "not known: no peer has tried yet",
     }[report.nat]
