@@ -151,7 +151,7 @@ def installed() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not found"
     try:
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         found[str(blas["name"])] = str(blas["version"])
     except (KeyError, TypeError):
         found["BLAS"] = "not told"
