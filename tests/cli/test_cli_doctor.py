@@ -141,6 +141,15 @@ def test_one_answer_of_several_is_a_success(
     assert (told["min_seconds"], told["max_seconds"]) == (0.0125, 0.0125)
 
 
+def test_a_broken_configuration_is_told_before_anything_is_pinged_or_checked(
+    home: Path, control: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "config.toml").write_text("[network]\nprt = 1\n")
+    for argv in (["ping", PEER_IDS[1]], ["netcheck"]):
+        assert main.run(argv) == exit_codes.CONFIG
+        assert "network.prt: unknown key" in capsys.readouterr().err
+
+
 # --- the others -----------------------------------------------------------------------------------
 
 
