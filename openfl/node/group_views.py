@@ -32,6 +32,10 @@ class GroupViews:
     async def ask(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
         await self.finder.ask()
+        return self.known()
+
+    def known(self) -> tuple[GroupView, ...]:
+        """The groups that this node knows of by now."""
         return tuple(self.group(known) for known in self.finder.known())
 
     def group(self, known: KnownCard) -> GroupView:

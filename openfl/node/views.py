@@ -112,6 +112,10 @@ class NodeViews:
         """See `Node.groups`."""
         return await self._groups.ask()
 
+    def known_groups(self) -> tuple[GroupView, ...]:
+        """See `Node.known_groups`."""
+        return self._groups.known()
+
     def songs(self) -> SongsNow:
         """See `Node.songs`."""
         return self._learning.songs()
