@@ -323,7 +323,7 @@ def _findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
 def _home(subject: Subject) -> list[dict[str, Any]]:
     root = subject.home.root
     now = subject.probes.unix_time()
-    told = []
+    told: list[dict[str, Any]] = []
     for folder in (root, subject.home.state_folder):
         try:
             names = sorted(os.listdir(folder))
