@@ -3,13 +3,12 @@ is first asked for."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from openfl.app.network_setup import OnEvent
 from openfl.config import HttpConfig
 from openfl.core.errors import StateError
 from openfl.core.telemetry import NodeEvent
@@ -20,17 +19,19 @@ if TYPE_CHECKING:
     from openfl.app.control_socket import CommandHandler
     from openfl.app.http.serving import Endpoint
 
+TellOwner = Callable[[str, str, dict[str, Any]], None]
+
 PORT_KIND = "http"
 PORT_VERSION = 1
 
 
 class NodeEndpoint:
-    """`on_event`: told where it answers. Whoever makes it hands it what happens, by `tell`."""
+    """Whoever makes it hands it what happens, by `tell`."""
 
-    def __init__(self, config: HttpConfig, home: Home, on_event: OnEvent) -> None:
+    def __init__(self, config: HttpConfig, home: Home) -> None:
         self._config = config
         self._home = home
-        self._on_event = on_event
+        self._tell_owner: TellOwner = lambda kind, message, data: None
         self._endpoint: Endpoint | None = None
         self._nursery: trio.Nursery | None = None
         self._commands: CommandHandler | None = None
@@ -41,10 +42,13 @@ class NodeEndpoint:
         if self._endpoint is not None:
             self._endpoint.tell(event)
 
-    async def begin(self, nursery: trio.Nursery, commands: CommandHandler) -> None:
-        """Answer with `commands` in this nursery, at once when that is configured. Errors as
-        `serving`."""
+    async def begin(
+        self, nursery: trio.Nursery, commands: CommandHandler, tell_owner: TellOwner
+    ) -> None:
+        """Answer with `commands` in this nursery, at once when that is configured. tell_owner(kind,
+        message, data): told where. Errors as `serving`."""
         self._nursery, self._commands = nursery, commands
+        self._tell_owner = tell_owner
         if self._config.listen or self._config.web:
             await self._opened()
         if self._config.listen and self._endpoint is not None:
@@ -90,12 +94,12 @@ class NodeEndpoint:
 
     def _tell_page(self, endpoint: Endpoint) -> None:
         # Without the token, which is in no log.
-        text = f"the page is at {endpoint.url}; openfl-node web has the link with the token"
+        text = f"the page is at {endpoint.url} (its link: openfl-node web)"
         self._tell("web-listening", text, endpoint)
 
     def _tell(self, kind: str, text: str, endpoint: Endpoint) -> None:
         where = {"url": endpoint.url, "token_file": str(endpoint.token_file)}
-        self._on_event(NodeEvent(time.time(), "info", kind, text, where))
+        self._tell_owner(kind, text, where)
 
 
 def _kept_port(file: Path) -> int:

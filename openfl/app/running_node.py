@@ -86,7 +86,7 @@ async def _open_parts(
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
     from openfl.network.libp2p.network import parse_peer_multiaddr
 
-    endpoint = NodeEndpoint(config.http, home, on_event)
+    endpoint = NodeEndpoint(config.http, home)
     on_event = _both(on_event, endpoint.tell)
     identity = load_or_create_identity(home.identity_file)
     invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
@@ -146,7 +146,7 @@ async def _open_parts(
             trio.open_nursery() as nursery,
             serve_control(home.root, commands),
         ):
-            await endpoint.begin(nursery, commands)
+            await endpoint.begin(nursery, commands, node.tell_owner)
             nursery.start_soon(node.run)
             try:
                 yield node

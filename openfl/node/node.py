@@ -128,6 +128,10 @@ class Node:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
 
+    def tell_owner(self, kind: str, message: str, data: dict[str, Any]) -> None:
+        """Tell of something good that happened around the node, as it tells of itself."""
+        self._log.tell("info", kind, message, data)
+
     def known_groups(self) -> tuple[GroupView, ...]:
         """The groups that this node knows of by now; nobody is asked."""
         return self._views.known_groups()
