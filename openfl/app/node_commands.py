@@ -74,6 +74,8 @@ def node_commands(
                 return await page()
             case "web" if web is not None:
                 return await web()
+            case "try":
+                return (await node.try_group(str(arguments.get("group", "")))).to_plain()
             case "switch":
                 group, pin = str(arguments.get("group", "")), bool(arguments.get("pin", False))
                 return (await node.switch(group, pin)).to_plain()

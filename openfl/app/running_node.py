@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from openfl.app.control_socket import serve_control
+from openfl.app.doctor.commands import with_diagnosis
 from openfl.app.first_user import user_to_recommend_to
 from openfl.app.network_setup import OnEvent, behind_router, on_lan, open_network
 from openfl.app.node_commands import node_commands
@@ -37,6 +38,7 @@ from openfl.learning.kinds import load_workload
 from openfl.learning.workload import Workload
 from openfl.node import Node, assemble_node
 from openfl.node.fault_points import FaultPoints
+from openfl.node.listeners import EventListeners
 from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import node_settings
@@ -45,6 +47,7 @@ from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 from openfl.storage.invitations import load_invitation
 from openfl.storage.labels import HomeLabels
+from openfl.storage.moved import require_not_moved
 
 FINISH_SECONDS = 3.0
 """A node closes within five seconds: this, and what the network needs."""
@@ -63,6 +66,7 @@ async def running_node(
     """See `openfl.app.open_node.open_node`. `folder`: the node's home. What is raised may be in the
     groups of nurseries."""
     home = Home(folder)
+    require_not_moved(home)
     config = with_remembered_kind(with_remembered_data(config, home), home)
     if workload is None:
         resumed = group_to_resume(config, home)
@@ -87,7 +91,8 @@ async def _open_parts(
     from openfl.network.libp2p.network import parse_peer_multiaddr
 
     endpoint = NodeEndpoint(config.http, home)
-    on_event = _both(on_event, endpoint.tell)
+    listeners = EventListeners(_both(on_event, endpoint.tell))
+    on_event = listeners.tell
     identity = load_or_create_identity(home.identity_file)
     invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
@@ -136,7 +141,7 @@ async def _open_parts(
                 kept_course,
             ),
             node_settings(config, home.root, pin, invitations),
-            on_event,
+            listeners,
             Environment(faults=faults),
             privacy,
         )
@@ -144,7 +149,7 @@ async def _open_parts(
         commands = node_commands(node, partial(user_to_recommend_to, config), endpoint.page)
         async with (
             trio.open_nursery() as nursery,
-            serve_control(home.root, commands),
+            serve_control(home.root, with_diagnosis(commands, node, network, discovery)),
         ):
             await endpoint.begin(nursery, commands, node.tell_owner)
             nursery.start_soon(node.run)

@@ -73,6 +73,20 @@ class LogConfig:
         "text for people, json for programs (one object a line).",
         choices=("text", "json"),
     )
+    file_megabytes: float = setting(
+        5.0,
+        "How large node.log may become before it is put aside as node.log.1.",
+        unit="MB",
+        minimum=0.1,
+        maximum=100,
+    )
+    files: int = setting(
+        3,
+        "How many files of the log are kept: node.log and those put aside. The oldest goes first.",
+        unit="files",
+        minimum=2,
+        maximum=100,
+    )
 
 
 @dataclass(frozen=True, slots=True)

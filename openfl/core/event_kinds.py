@@ -160,7 +160,15 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
         _info("pinned", "the owner pins the node to its group, or frees it", "pinned"),
         _warning("not-asked", "a group is founded, though no peer told which there are"),
     ),
+    "Listening": (
+        _warning(
+            "events-missed",
+            "a listener did not take its events in time: the oldest are dropped; it alone is told",
+            "missed",
+        ),
+    ),
     "The home folder": (
+        _info("temporary-home", "`openfl.run` was given no home: it is removed at the end", "home"),
         _warning("state-damaged", "a file of state was of no use, and is moved aside"),
         _warning("state-refused", "saved contributions are invalid, and left out"),
         _error("not-saved", "the disk takes nothing; told once"),
