@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openfl.app.control_socket import CommandHandler
     from openfl.app.http.serving import Endpoint
 
-TellOwner = Callable[[str, str, dict[str, Any]], None]
+TellOwner = Callable[[Any, str, str, dict[str, Any]], None]
 
 PORT_KIND = "http"
 PORT_VERSION = 1
@@ -31,7 +31,7 @@ class NodeEndpoint:
     def __init__(self, config: HttpConfig, home: Home) -> None:
         self._config = config
         self._home = home
-        self._tell_owner: TellOwner = lambda kind, message, data: None
+        self._say: TellOwner = lambda level, kind, message, data: None
         self._endpoint: Endpoint | None = None
         self._nursery: trio.Nursery | None = None
         self._commands: CommandHandler | None = None
@@ -42,13 +42,11 @@ class NodeEndpoint:
         if self._endpoint is not None:
             self._endpoint.tell(event)
 
-    async def begin(
-        self, nursery: trio.Nursery, commands: CommandHandler, tell_owner: TellOwner
-    ) -> None:
-        """Answer with `commands` in this nursery, at once when that is configured. tell_owner(kind,
-        message, data): told where. Errors as `serving`."""
+    async def begin(self, nursery: trio.Nursery, commands: CommandHandler, say: TellOwner) -> None:
+        """Answer with `commands` in this nursery, at once when that is configured. say: as
+        `Node.tell`, told where. Errors as `serving`."""
         self._nursery, self._commands = nursery, commands
-        self._tell_owner = tell_owner
+        self._say = say
         if self._config.listen or self._config.web:
             await self._opened()
         if self._config.listen and self._endpoint is not None:
@@ -67,12 +65,13 @@ class NodeEndpoint:
 
     async def _opened(self) -> Endpoint:
         async with self._opening:
-            endpoint = self._endpoint
-            if endpoint is None:
-                if self._nursery is None:
-                    raise StateError("the node is starting: try again in a moment")
-                endpoint = self._endpoint = await self._nursery.start(self._serve)
-        return endpoint
+            if self._endpoint is not None:
+                return self._endpoint
+            if self._nursery is None:
+                raise StateError("the node is starting: try again in a moment")
+            opened: Endpoint = await self._nursery.start(self._serve)
+            self._endpoint = opened
+            return opened
 
     async def _serve(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         # Here: a node that answers nobody by HTTP does not load what that needs.
@@ -90,16 +89,16 @@ class NodeEndpoint:
 
     def _tell_players(self, endpoint: Endpoint) -> None:
         text = f"players are answered at {endpoint.url}; the token is in {endpoint.token_file}"
-        self._tell("http-listening", text, endpoint)
+        self._say("info", "http-listening", text, _where(endpoint))
 
     def _tell_page(self, endpoint: Endpoint) -> None:
         # Without the token, which is in no log.
         text = f"the page is at {endpoint.url} (its link: openfl-node web)"
-        self._tell("web-listening", text, endpoint)
+        self._say("info", "web-listening", text, _where(endpoint))
 
-    def _tell(self, kind: str, text: str, endpoint: Endpoint) -> None:
-        where = {"url": endpoint.url, "token_file": str(endpoint.token_file)}
-        self._tell_owner(kind, text, where)
+
+def _where(endpoint: Endpoint) -> dict[str, Any]:
+    return {"url": endpoint.url, "token_file": str(endpoint.token_file)}
 
 
 def _kept_port(file: Path) -> int:

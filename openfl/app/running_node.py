@@ -151,7 +151,7 @@ async def _open_parts(
             trio.open_nursery() as nursery,
             serve_control(home.root, with_diagnosis(commands, node, network, discovery)),
         ):
-            await endpoint.begin(nursery, commands, node.tell_owner)
+            await endpoint.begin(nursery, commands, node.tell)
             nursery.start_soon(node.run)
             try:
                 yield node

@@ -6,7 +6,7 @@ comparison with training alone, the watch over its peers, and the saying of leav
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -154,9 +154,15 @@ class Node:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
 
-    def tell_owner(self, kind: str, message: str, data: dict[str, Any]) -> None:
-        """Tell of something good that happened around the node, as it tells of itself."""
-        self._log.tell("info", kind, message, data)
+    def tell(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        kind: str,
+        message: str,
+        data: dict[str, Any],
+    ) -> None:
+        """Tell the owner what has happened around the node, as it tells of itself."""
+        self._log.tell(level, kind, message, data)
 
     def known_groups(self) -> tuple[GroupView, ...]:
         """The groups that this node knows of by now; nobody is asked."""
