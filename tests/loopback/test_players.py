@@ -597,7 +597,8 @@ async def test_a_node_that_ends_waits_for_no_client(home: Path) -> None:
 @pytest.mark.slow
 def test_the_option_of_start_and_an_address_that_needs_a_certificate(tmp_path: Path) -> None:
     (folder,) = deal_homes(tmp_path, "a")
-    node = RunningNode(folder, "--http", HERE, "--rounds", "1", "--set", "training.when_done=serve")
+    serve = ("--rounds", "1", "--set", "training.when_done=serve")
+    node = RunningNode(folder, "--http", HERE, "--web", *serve)
     with ending([node]):
         told = node.wait_for("http-listening")
         token = Path(told["data"]["token_file"]).read_text().strip()
@@ -605,6 +606,11 @@ def test_the_option_of_start_and_an_address_that_needs_a_certificate(tmp_path: P
             f"{told['data']['url']}/rest/ping", params=salted(token), trust_env=False, timeout=None
         )
         assert answer.json()["subsonic-response"]["status"] == "ok"
+        page = node.wait_for("web-listening")
+        assert page["data"] == told["data"], "one address for both"
+        assert token not in page["message"]
+        shown = httpx.get(f"{page['data']['url']}/", trust_env=False, timeout=None)
+        assert shown.headers["content-type"] == "text/html; charset=utf-8"
         for line in (folder / "node.log").read_text().splitlines():
             assert token not in line
     assert token not in json.dumps(node.events)
