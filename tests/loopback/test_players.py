@@ -375,6 +375,23 @@ async def test_half_a_request_is_not_waited_for_for_ever(
                 await rest_of(stream)  # returns
 
 
+@pytest.mark.parametrize("end", ["says no more", "is gone"])
+async def test_half_a_form_ends_its_connection_and_fills_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.05)
+    async with endpoint(tmp_path) as (at, _):
+        host = at.url.removeprefix("http://")
+        head = f"POST /rest/ping HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10\r\n\r\nf=js"
+        with within():
+            stream = await connected(at)
+            await stream.send_all(head.encode())
+            if end == "is gone":
+                await stream.send_eof()
+            assert await rest_of(stream) == b""
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
 async def test_more_connections_than_there_may_be_are_closed_and_room_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
