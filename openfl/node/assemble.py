@@ -10,6 +10,7 @@ import numpy as np
 from openfl.learning.workload import Workload
 from openfl.node.beginning import Beginning
 from openfl.node.compute import ThreadCompute
+from openfl.node.course_recorder import CourseRecorder
 from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
@@ -106,6 +107,9 @@ def assemble_node(
         saver,
         log,
     )
+    course = CourseRecorder(
+        network, current_group, solo, saved.kept_course, saved.course, saver, log, unix_time
+    )
     factory = MembershipFactory(
         links=links,
         learning=learning,
@@ -162,6 +166,7 @@ def assemble_node(
         late_join.run,
         pending_leaves.say_all,
         labels.run,
+        course.run,
     )
     for protocol in (wire.SNAPSHOT_PROTOCOL, wire.SUMMARY_PROTOCOL, wire.PULL_PROTOCOL):
         answer = current_group.answerer(protocol)
@@ -169,7 +174,7 @@ def assemble_node(
     beginning = Beginning(
         discovery, workload, first_group, factory, current_group, saver, log, saved.resume
     )
-    return Node(links, current_group, beginning, tasks, moves, views, saver, log, listeners)
+    return Node(links, current_group, beginning, tasks, moves, views, saver, log, course, listeners)
 
 
 def _patience(links: Links, settings: NodeSettings) -> tuple[Task, ...]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import trio
 
+from openfl.core.contribution import PeerId
+from openfl.core.course import Course
 from openfl.core.event_backlog import KEPT_EVENTS
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
@@ -17,6 +19,7 @@ from openfl.learning.factorization.similar import SimilarSongs
 from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.network.base import Network
 from openfl.node.beginning import Beginning
+from openfl.node.course_recorder import CourseRecorder
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
 from openfl.node.learning_views import SongsNow
@@ -45,6 +48,7 @@ class Node:
         views: NodeViews,
         saver: StateSaver,
         log: EventLog,
+        course: CourseRecorder,
         listeners: EventListeners,
     ) -> None:
         self.stop_asked = trio.Event()
@@ -58,6 +62,7 @@ class Node:
         self._views = views
         self._saver = saver
         self._log = log
+        self._course = course
         self._listeners = listeners
 
     @property
@@ -117,6 +122,7 @@ class Node:
             self._log.tell("info", "left", text, {"for_good": True})
         else:
             await self._saver.save(membership.saved(), membership.session.model())
+        await self._course.save()
         await self._saver.remember(self._links.discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
@@ -124,6 +130,11 @@ class Node:
     def snapshot(self) -> NodeSnapshot:
         """Everything a viewer needs, now."""
         return self._views.node()
+
+    def clocks(self) -> dict[PeerId, float]:
+        """Peer -> seconds by which its clock is ahead of this node's, as far as what it signed
+        tells. A claim: it is for people, and decides nothing."""
+        return self._views.clocks()
 
     def events(self, kept: int = KEPT_EVENTS) -> EventStream:
         """What the node tells from now on, for `async for event in node.events()`.
@@ -142,6 +153,24 @@ class Node:
     async def groups(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
+
+    def known_groups(self) -> tuple[GroupView, ...]:
+        """The groups that this node knows of by now; nobody is asked."""
+        return self._views.known_groups()
+
+    @property
+    def course(self) -> Course:
+        """How the node has fared over its whole life."""
+        return self._course.course
+
+    async def try_group(self, reference: str) -> GroupView:
+        """Measure now what another group's model is worth to this node's own data, as it does by
+        itself now and then; nothing else changes. `gain` of the answer has it.
+
+        GroupError when the group is unknown, ambiguous, unfit for this node's data, or gives
+        nothing to judge.
+        """
+        return await self._moves.try_group(reference)
 
     def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the
