@@ -206,6 +206,7 @@ def _goes_on(program: str, home: Path, kind: str, before: dict[str, Any]) -> Non
     more = ("--listen", "/ip4/127.0.0.1/tcp/0", "--log-format", "json")
     environment = {**offline(), "OPENFL_NETWORK_MDNS": "false"}
     kinds: list[str] = []
+    peer, reached = "", 0
     with subprocess.Popen(
         [program, "start", *options, *more], stdout=subprocess.PIPE, text=True, env=environment
     ) as node:

@@ -214,3 +214,49 @@ def test_what_fails_is_told_with_the_end_of_what_it_said(tmp_path: Path) -> None
     command = (sys.executable, "-c", "import sys; sys.exit('one\\ntwo')")
     with pytest.raises(try_wheel.Failed, match=r"\Apip check failed: one / two\Z"):
         try_wheel.run(*command, cwd=tmp_path, what="pip check")
+
+
+PRETENDER = """\
+#!{python}
+import json, pathlib, sys
+wrong = {wrong!r}
+home = pathlib.Path(sys.argv[sys.argv.index("--home") + 1])
+told = json.loads((home / "status.json").read_text())
+if sys.argv[1] == "status":
+    told["home"] = str(home)
+    if wrong == "status":
+        told["round"] += 1
+    print(json.dumps(told))
+    sys.exit()
+peer = "another" if wrong == "peer" else told["peer_id"]
+print(json.dumps({{"event": "listening", "data": {{"peer_id": peer}}}}))
+if wrong == "damaged":
+    print(json.dumps({{"event": "state-damaged", "data": {{}}}}))
+if wrong != "silent":
+    print(json.dumps({{"event": "round", "data": {{"round": told["round"] + 1}}}}), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("", ""),
+        ("status", "the home rating of the version before is told otherwise now"),
+        ("peer", "the home rating goes on as another in round"),
+        ("damaged", "the home rating of the version before is called damaged"),
+        ("silent", "the home rating of the version before does not go on"),
+    ],
+)
+def test_homes_of_the_version_before_must_go_on_where_they_were(
+    wrong: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "openfl-node"
+    program.write_text(PRETENDER.format(python=sys.executable, wrong=wrong))
+    program.chmod(0o755)
+    if not said:
+        try_wheel.upgrade(tmp_path, tmp_path)
+        return
+    with pytest.raises(try_wheel.Failed) as caught:
+        try_wheel.upgrade(tmp_path, tmp_path)
+    assert str(caught.value).startswith(said)
