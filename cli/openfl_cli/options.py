@@ -72,9 +72,20 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_bootstrap(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """`--bootstrap MULTIADDR`, which may be repeated: a list, empty when not given."""
+    """`--bootstrap ADDRESS`, which may be repeated: a list, empty when not given. What is
+    `host:port` in it becomes a whole address by `openfl_cli.bootstraps.whole_addresses`."""
     parser.add_argument(
-        "--bootstrap", metavar="MULTIADDR", action="append", default=[], help=help_text
+        "--bootstrap", metavar="ADDRESS", action="append", default=[], help=help_text
+    )
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust-on-first-use`, for commands that take HOST:PORT as an address."""
+    parser.add_argument(
+        "--trust-on-first-use",
+        action="store_true",
+        help="take whoever answers at HOST:PORT for the node that is meant, without asking",
     )
 
 

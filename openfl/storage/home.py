@@ -71,6 +71,11 @@ class Home:
         return self.root / "peers.json"
 
     @property
+    def moved_file(self) -> Path:
+        """There when this node lives elsewhere now (`openfl.storage.moved`)."""
+        return self.root / "moved.json"
+
+    @property
     def control_socket(self) -> Path:
         """Where commands reach the running node."""
         return self.root / "control.sock"
@@ -95,8 +100,8 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
-        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels` or a
-        group's id."""
+        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels`, `course` or
+        a group's id."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:

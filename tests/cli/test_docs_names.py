@@ -121,7 +121,7 @@ def test_every_setting_named_exists(path: Path) -> None:
 def test_every_command_and_option_named_exists(path: Path) -> None:
     unknown = []
     for text in code(path):
-        for called in re.finditer(r"(?<![\w/.'-])openfl-node ([\w-][^|;&>)#]*)", text):
+        for called in re.finditer(r"(?<![\w/.'-])openfl-node ([\w-][^|;&>()#]*)", text):
             words = re.sub(r"^(?:--home \S+ )+", "", called[1]).split()
             command = words[0] if words and words[0].islower() else "COMMAND"
             if command.startswith("-"):

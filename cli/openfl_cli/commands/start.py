@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-bad-rows", action="store_true", help="leave out rows of PATH that cannot be used"
     )
     options.add_bootstrap(
-        parser, "any running node's address, to join its network; may be repeated"
+        parser,
+        "any running node's address, or HOST:PORT, to join its network; may be repeated",
     )
     parser.add_argument(
         "--bootstrap-timeout",
@@ -95,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to listen, for example /ip4/0.0.0.0/tcp/4001 (default: any free port, kept)",
     )
     parser.add_argument(
+        "--host",
+        metavar="HOST[:PORT]",
+        help="the same in short: an IP address or a name of this machine, and a port, such as"
+        " localhost or 192.0.2.7:4001",
+    )
+    parser.add_argument(
         "--mdns",
         action="store_true",
         help="find nodes on the same LAN, and be found, without any address",
@@ -108,6 +115,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--relay",
         action="store_true",
         help="let nodes behind routers be reached through this one",
+    )
+    parser.add_argument(
+        "--web",
+        metavar="IP:PORT",
+        nargs="?",
+        const="",
+        help="show the node in a browser, too (docs/web.md); its link: openfl-node web",
     )
     parser.add_argument(
         "--http",
@@ -151,11 +165,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app.home_folder import Home, require_not_moved
+
     home = options.home_folder(arguments)
     if arguments.pin and arguments.auto_switch:
         raise UsageError("--pin and --auto-switch say opposite things: leave one out")
     if arguments.detach and arguments.stop_with_stdin:
         raise UsageError("--detach and --stop-with-stdin: nobody is left to end it: leave one out")
+    require_not_moved(Home(home))  # before anything is read for a node that will not start
+    with_places(arguments, home)
+    if arguments.web and arguments.http and arguments.web != arguments.http:
+        raise UsageError("--web and --http are one address: give it to one of them")
     config = options.effective_config(arguments, home, overrides(arguments))
     if arguments.check:
         return exit_codes.SUCCESS
@@ -218,7 +238,10 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "data.skip_bad_rows": True if arguments.skip_bad_rows else None,
             "network.bootstrap": tuple(arguments.bootstrap) or None,
             "network.bootstrap_timeout_seconds": arguments.bootstrap_timeout,
-            "network.listen": tuple(arguments.listen) or None,
+            # With a host, what the file says of addresses does not count.
+            "network.listen": () if arguments.host else tuple(arguments.listen) or None,
+            "network.host": arguments.host,
+            "network.port": getattr(arguments, "port", None),
             "network.mdns": True if arguments.mdns else None,
             "network.upnp": True if arguments.upnp else None,
             "network.relay": True if arguments.relay else None,
@@ -226,7 +249,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
             "switching.auto": arguments.auto_switch,
-            "http.listen": arguments.http,
+            "http.web": None if arguments.web is None else True,
+            "http.listen": arguments.web or arguments.http,
             "http.cert_file": arguments.http_cert,
             "http.key_file": arguments.http_key,
             "training.rounds": arguments.rounds,
@@ -239,6 +263,21 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         }.items()
         if value is not None
     }
+
+
+def with_places(arguments: argparse.Namespace, home: Path) -> None:
+    """Have `--host` and `--bootstrap` say what the configuration wants: an IP address and a port,
+    and whole addresses. UsageError, NetworkError."""
+    if arguments.host is not None:
+        if arguments.listen:
+            raise UsageError("--host and --listen both say where to listen: leave one out")
+        from openfl.app.listen_host import host_and_port
+
+        arguments.host, arguments.port = host_and_port(arguments.host)
+    if arguments.bootstrap:
+        from openfl_cli.bootstraps import whole_addresses
+
+        arguments.bootstrap = whole_addresses(arguments, home)
 
 
 def usable_terminal() -> bool:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         from openfl_cli.view import NodeView
 
-        options.stdout_console().print(NodeView(snapshot, running))
+        options.stdout_console().print(NodeView(snapshot, running), crop=False)
     return exit_codes.SUCCESS
 
 
