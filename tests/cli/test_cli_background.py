@@ -84,6 +84,14 @@ def test_what_is_kept_of_a_start_is_all_but_its_home_and_how_it_runs(
     assert start_arguments(argv) == kept
 
 
+def test_a_place_that_was_confirmed_is_remembered_with_its_peer() -> None:
+    argv = ["start", "--bootstrap", "a:1", "--http", "a:1", "--bootstrap=b:2", "--bootstrap", "/c"]
+    start = LastStart.of(argv, "/", {}, whole={"a:1": "/A", "b:2": "/B", "/c": "/c"})
+    assert start.arguments == (
+        *("--bootstrap", "/A", "--http", "a:1", "--bootstrap=/B", "--bootstrap", "/c"),
+    )
+
+
 def test_every_start_is_remembered_with_its_folder_and_variables(
     runtime: FakeRuntime, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
