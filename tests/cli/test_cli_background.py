@@ -216,11 +216,16 @@ def test_a_service_is_restarted_by_its_manager(
     control: FakeControl,
     spawned: Spawned,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     last_start.save(home, LastStart((), "/", {}, service))
+    monkeypatch.setattr("openfl_cli.service_managers.is_installed", lambda label: True)
     assert main.run(["restart"]) == exit_codes.STATE
     assert hint in capsys.readouterr().err
     assert spawned.started == []
+    monkeypatch.setattr("openfl_cli.service_managers.is_installed", lambda label: False)
+    assert main.run(["restart"]) == exit_codes.SUCCESS
+    assert len(spawned.started) == 1
 
 
 def test_stop_waits_until_the_node_has_gone(
