@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from openfl.core.errors import NotRunningError, StateError, UsageError
 from openfl_cli import exit_codes, options
 from openfl_cli.last_start import LastStart
+from openfl_cli.text import to_json
 
 if TYPE_CHECKING:
     from openfl.core.telemetry import NodeSnapshot
@@ -100,7 +101,7 @@ def tell_ready(descriptor: int, snapshot: NodeSnapshot) -> None:
     error, which is theirs."""
     message = {"peer_id": snapshot.peer_id, "multiaddrs": list(snapshot.multiaddrs)}
     with contextlib.suppress(OSError):  # nobody waits any more: the node goes on
-        os.write(descriptor, json.dumps(message).encode() + b"\n")
+        os.write(descriptor, to_json(message).encode() + b"\n")
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     os.close(nothing)
@@ -127,8 +128,6 @@ def _tell_started(home: Path, pid: int, ready: dict[str, Any], as_json: bool) ->
 
     log = Home(home).log_file
     if as_json:
-        from openfl_cli.text import to_json
-
         text = f"listening on {', '.join(ready['multiaddrs'])}"
         line = {"time": time.time(), "level": "info", "event": "listening", "message": text}
         print(to_json({**line, "data": {**ready, "process": pid, "log": str(log)}}))

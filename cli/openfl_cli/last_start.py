@@ -12,6 +12,7 @@ from typing import Any
 from openfl.app.home_folder import Home
 from openfl.core.errors import StateError
 from openfl.core.files import open_own
+from openfl_cli.text import to_json
 
 FORMAT = 1
 MAX_BYTES = 1_000_000
@@ -105,7 +106,7 @@ def save(home: Path, start: LastStart) -> None:
         "environment": dict(start.environment),
         "service": start.service,
     }
-    atomic_write(Home(home).start_file, json.dumps(plain, indent=1).encode() + b"\n")
+    atomic_write(Home(home).start_file, to_json(plain, indent=1).encode() + b"\n")
 
 
 def load(home: Path) -> LastStart | None:

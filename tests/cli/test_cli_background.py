@@ -84,6 +84,12 @@ def test_what_is_kept_of_a_start_is_all_but_its_home_and_how_it_runs(
     assert start_arguments(argv) == kept
 
 
+def test_names_that_are_not_text_are_remembered_too(home: Path) -> None:
+    start = LastStart(("--data", os.fsdecode(b"\xff.csv"), "--group", "ünïcode"), "/")
+    last_start.save(home, start)
+    assert last_start.load(home) == start
+
+
 def test_a_place_that_was_confirmed_is_remembered_with_its_peer() -> None:
     argv = ["start", "--bootstrap", "a:1", "--http", "a:1", "--bootstrap=b:2", "--bootstrap", "/c"]
     start = LastStart.of(argv, "/", {}, whole={"a:1": "/A", "b:2": "/B", "/c": "/c"})
