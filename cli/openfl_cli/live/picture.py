@@ -385,7 +385,7 @@ def _bottom(scene: Scene, state: ViewState, width: int, ascii_only: bool) -> lis
         cursor = "_" if ascii_only else "▏"
         typed = clean(state.filter_of(state.focus))
         line = Text.assemble(("filter ", "bold"), state.focus, ": ", (f"{typed}{cursor}", "bold"))
-        return [line.append("  Enter keeps it, Esc does not", "dim")]
+        return [line.append("  Enter keeps it, Esc drops it", "dim")]
     if state.said:
         return _wrapped([Text(state.said, "bold")], width)[:3]
     if state.busy:
