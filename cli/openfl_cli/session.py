@@ -12,7 +12,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,8 @@ class Session:
     leave: bool = False
     stop_with_stdin: bool = False
     pin: bool | None = None
+    opened: Callable[[NodeSnapshot], None] = lambda snapshot: None
+    """Called in a thread once the node listens, and the home folder is its own."""
     reporter: Reporter = field(init=False)
     _node: Node | None = None
     _log: LogFile | None = None
@@ -81,7 +83,8 @@ class Session:
                 nursery.start_soon(self._watch_signals, signals, nursery.cancel_scope)
                 if self.stop_with_stdin:
                     nursery.start_soon(self._watch_stdin, nursery.cancel_scope)
-                with log_to_file(self.home, self.config.log.level) as self._log:
+                log = self.config.log
+                with log_to_file(self.home, log.level, log.file_megabytes, log.files) as self._log:
                     await self._live()
                 nursery.cancel_scope.cancel()
         return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
@@ -95,6 +98,7 @@ class Session:
             self._node = node
             self._user = await trio.to_thread.run_sync(user_to_recommend_to, self.config)
             self._tell_addresses(node.snapshot())
+            await trio.to_thread.run_sync(self.opened, node.snapshot())
             if self._stop_asked:
                 node.request_stop(self.leave)
             async with trio.open_nursery() as nursery:
@@ -133,6 +137,8 @@ class Session:
         """Once; at the end when the screen is in the way."""
         if plain is not None and not self._recommended:
             self._recommended = True
+            if self._log is not None:
+                self._log.recommendations(plain)
             self.reporter.recommendations(plain, time.time())
 
     def _tell_stopped(self, last: NodeSnapshot) -> None:
@@ -166,6 +172,15 @@ class Session:
             self._left = True
         if not self._screen.up:
             self.reporter.event(event)
+            if event.kind == "web-listening":
+                self._tell_link(str(event.data.get("url", "")))
+
+    def _tell_link(self, url: str) -> None:
+        """To somebody at a terminal only: it holds the token, which belongs in no log."""
+        if sys.stdout.isatty() and self.config.log.format == "text":
+            from openfl_cli.page_link import page_link
+
+            print(f"  {page_link(self.home, url)}", flush=True)
 
     def _tell_addresses(self, snapshot: NodeSnapshot) -> None:
         if not self._addresses_told:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from openfl.core.contribution import GroupId
+from openfl.core.contribution import GroupId, PeerId
 from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.network.base import Network
 from openfl.node.current_group import CurrentGroup
@@ -101,6 +101,12 @@ class NodeViews:
             useful_after=None if self._useful_at is None else self._useful_at - self._started_at,
             interval_seconds=0.0 if session is None else session.interval_seconds,
         )
+
+    def clocks(self) -> dict[PeerId, float]:
+        """See `Node.clocks`."""
+        clocks = dict(self._groups.clocks(self._unix_time()))
+        clocks.pop(self._network.peer_id, None)
+        return clocks
 
     async def groups(self) -> tuple[GroupView, ...]:
         """See `Node.groups`."""

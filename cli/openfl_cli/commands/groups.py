@@ -72,7 +72,10 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
             options.note(f"no other group is known: {shot.directory.text}")
         return groups
     except NotRunningError:
-        overrides = {"network.bootstrap": tuple(arguments.bootstrap)} if arguments.bootstrap else {}
+        from openfl_cli.bootstraps import whole_addresses
+
+        bootstrap = tuple(whole_addresses(arguments, home))
+        overrides = {"network.bootstrap": bootstrap} if bootstrap else {}
         config = options.effective_config(arguments, home, overrides)
         if not config.network.bootstrap:
             raise UsageError(
