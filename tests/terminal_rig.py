@@ -41,7 +41,7 @@ KEYS: Mapping[str, str] = {
     "ctrl-\\": "\x1c",
 }
 ALTERNATE = re.compile(r"\x1b\[\?1049([hl])")
-PROMPT = "ready> "
+PROMPT = "ready>"
 
 
 class Terminal:
@@ -53,7 +53,7 @@ class Terminal:
         self.raw = ""
         self._undecoded = b""
         self._unfed = ""
-        inherited = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": PROMPT}
+        inherited = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": f"{PROMPT} "}
         inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         inherited["PATH"] = os.environ["PATH"]
         inherited["HOME"] = os.environ.get("HOME", "/")
