@@ -14,6 +14,7 @@ import io
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,11 @@ from rich.terminal_theme import TerminalTheme
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from openfl.core.telemetry import NodeSnapshot  # noqa: E402
-from openfl_cli.view import NodeView  # noqa: E402
+from rich.text import Text  # noqa: E402
+
+from openfl.core.telemetry import GroupView, NodeSnapshot  # noqa: E402
+from openfl_cli.live.picture import Scene, draw  # noqa: E402
+from openfl_cli.live.state import ViewState  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 SNAPSHOT = FOLDER / "snapshot.json"
@@ -63,11 +67,30 @@ def drawn(plain: dict[str, Any]) -> str:
         markup=False,
         emoji=False,
     )
-    console.print(NodeView(NodeSnapshot.from_plain(plain), height=LINES))
+    shot = NodeSnapshot.from_plain(plain)
+    for line in draw(Scene(shot, (own_group(shot),)), ViewState(), COLUMNS, LINES, False).lines:
+        console.print(line if isinstance(line, Text) else "", no_wrap=True, overflow="ignore")
     text = console.export_svg(
         title="openfl-node start", theme=DARK, code_format=FRAME, unique_id="view"
     )
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def own_group(shot: NodeSnapshot) -> GroupView:
+    """The one group that these nodes know, as its members' fits tell."""
+    fits = [member.fit for member in shot.members if member.fit is not None]
+    return GroupView(
+        id=shot.group_id,
+        name=shot.group_name,
+        task=shot.task,
+        members=len(shot.members),
+        fit_metric=shot.metric,
+        fit_best=min(fits),
+        fit_median=statistics.median(fits),
+        age_seconds=0.0,
+        mine=True,
+        compatible=True,
+    )
 
 
 def take_snapshot() -> dict[str, Any]:
