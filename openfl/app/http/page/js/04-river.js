@@ -40,6 +40,16 @@ function placesOf(data) {
   return { slots, most, alive };
 }
 
+// The parts of a list of [x, value] in which values are known.
+function stretches(points) {
+  const parts = [[]];
+  for (const point of points) {
+    if (isNumber(point[1])) parts.at(-1).push(point);
+    else if (parts.at(-1).length) parts.push([]);
+  }
+  return parts.filter((part) => part.length);
+}
+
 function streamPath(places, xs, x, y) {
   let path = "", before = null;
   places.forEach((place, n) => {
@@ -120,10 +130,10 @@ function river(label, spec, onPick = null) {
         svg("text", { class: "bed-name", x: atEnd ? frame.right : lane.dim ? frame.left : begin, y: tops.get(lane.key) - 8, "text-anchor": atEnd ? "end" : "start" }, name),
       ];
     });
-    const swells = Object.entries(widths).map(([key, runs]) => {
-      const band = runs.map(([at, members]) => [at, middle(key) - (members * gap) / 2, middle(key) + (members * gap) / 2]);
+    const swells = Object.entries(widths).flatMap(([key, points]) => stretches(points).map((stretch) => {
+      const band = stretch.map(([at, members]) => [at, middle(key) - (members * gap) / 2, middle(key) + (members * gap) / 2]);
       return svg("path", { class: "swell", d: bandPath(band, x, (value) => value) });
-    });
+    }));
     const streams = crowd ? crowdPaths(data, tops, gap, x) : data.nodes.map((node, n) => {
       const places = Object.keys(widths).length ? slots[n].map((place) => place && { ...place, middle: true }) : slots[n];
       const at = (place) => (place.middle ? middle(place.lane) : y(place));
