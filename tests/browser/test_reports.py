@@ -308,7 +308,7 @@ def test_runs_without_groups_show_what_happened_to_them(browser: Browser, tmp_pa
     told = browser.text()
     for words in ("one place, all data", "each alone", "6 join", "4 crash", "cut into 2", "healed"):
         assert words in told, words
-    browser.look("churn")
+    browser.glance("churn")
     assert browser.asked_elsewhere(address) == []
     assert browser.complaints == []
 
@@ -331,6 +331,6 @@ def test_a_document_with_nothing_in_it_yet_is_a_page_too(browser: Browser, tmp_p
     }
     opened(browser, tmp_path / "empty.html", page)
     assert "It has not judged its model yet." in browser.text()
-    browser.look("empty")
+    browser.glance("empty")
     browser.listen()
     assert browser.complaints == []

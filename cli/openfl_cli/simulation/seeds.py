@@ -16,9 +16,9 @@ from openfl_cli.text import human_bytes, metric_label, metric_value
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one quantity at the end of the runs. key: its name for scripts; name: for people; head: the
-    same as short as the table of a run has it. spread: the standard deviation (divisor n - 1; 0 of
-    one run). unit: `B`, `part` or nothing."""
+    """Of one quantity at the end of the runs. key: its name for scripts; name: for people; head: as
+    short as the table of a run has it. spread: the standard deviation (divisor n - 1; 0 of one
+    run). unit: `B`, `part` or nothing."""
 
     key: str
     name: str

@@ -135,7 +135,7 @@ function simulationGroups(state) {
       x, xName: run.xName ?? "round", xText: String, lanes, picked,
       nodes: run.nodes.map((node, n) => ({ ...node, short: node.short ?? String(n + 1) })),
       marks: (page.events ?? []).map((event) => ({ x: event.round, text: seen(event.text, 24) })),
-      hint: run.nodes.length > MOST_STREAMS ? "As thick as there are nodes; colours and letters are tastes." : "One line is one node; its number and taste stand at its end. Point at a line, or choose a node.",
+      hint: run.nodes.length > MOST_STREAMS ? "As thick as there are nodes; colours and letters are tastes." : `One line is one node; its number ${tastes ? "and taste stand" : "stands"} at its end. Point at a line, or choose a node.`,
       says: (n) => nodeStory(run, n, run.moves),
     };
   }, (n) => pick(picked === n ? null : n));
@@ -166,13 +166,13 @@ function simulationGroups(state) {
   runChoice.addEventListener("change", () => { run = runs[Number(runChoice.value)]; choose(); });
   nodeChoice.addEventListener("change", () => pick(nodeChoice.value === "" ? null : Number(nodeChoice.value)));
   choose();
-  const host = section("groups", "Groups and moves",
-    el("p", { class: "lead" }, groupsText(run, tastes)),
+  const host = section("groups", page.scenario.several ? "Groups and moves" : "The nodes",
+    el("p", { class: "lead" }, page.scenario.several ? groupsText(run, tastes) : nodesText(run)),
     el("div", { class: "ask" }, runs.length > 1 ? [el("label", { for: "run" }, "Run"), runChoice] : null, el("label", { for: "node" }, "Follow"), nodeChoice),
     el("div", { class: "figure-box" }, legend, chart.host), story,
     page.runs.some((each) => each.rounds.some((record) => isNumber(record.purity))) ? purityCharts(page) : null,
-    el("h3", {}, "Groups at the end"), ends, matrix.host,
-    el("h3", {}, "Why they moved"), moveBox);
+    el("h3", {}, page.scenario.several ? "Groups at the end" : "At the end"), ends, matrix.host,
+    page.scenario.several ? [el("h3", {}, "Why they moved"), moveBox] : null);
   return { host, update: () => chart.update() };
 }
 
@@ -207,6 +207,11 @@ function groupsText(run, tastes) {
   return `The nodes began in ${countOf(begun.size, "group")} and ended in ${whole(ended.size)}. ${movers ? `${countOf(movers, "node")} moved, ${countOf(run.moves.length, "time")} in all.` : "Nobody moved."}${tastes ? ` Of the groups at the end ${pure === ended.size ? "each is" : `${pure} ${pure === 1 ? "is" : "are"}`} of one taste only.` : ""}`;
 }
 
+function nodesText(run) {
+  const last = run.nodes.filter((node) => (node.path.at(-1)?.[1] ?? null) !== null).length, ever = run.nodes.filter((node) => node.path.some(([, group]) => group !== null)).length;
+  return `All nodes are in one group. ${last === ever ? `All ${whole(ever)} were there at the end.` : `Of ${whole(ever)} that came ${whole(last)} were there at the end.`}`;
+}
+
 function groupTable(run, tastes) {
   const rows = endGroups(run).map(([group, inside]) => {
     const last = inside.map((n) => run.nodes[n].values?.findLast(isNumber)).filter(isNumber);
@@ -231,7 +236,7 @@ function teachersText(run, n) {
 
 function matrixSection() {
   const drawing = svg("svg", { class: "chart matrix", role: "img" }), stage = el("div", { class: "stage" }, drawing), readout = el("p", { class: "readout" });
-  const host = el("div", {}, el("h3", {}, "Who learned from whom"), el("p", {}, "The darker, the more rounds two nodes spent in one group, each learning from what the other taught. Nodes of one taste stand beside each other."), el("div", { class: "figure-box" }, stage, readout));
+  const host = el("div", {}, el("h3", {}, "Who learned from whom"), el("p", {}, "The darker, the more rounds two nodes spent in one group, each learning from what the other taught. Nodes of one taste, where there are tastes, stand beside each other."), el("div", { class: "figure-box" }, stage, readout));
   let run = null;
   const { redraw } = responsive(stage, (width) => {
     if (!run) return;
