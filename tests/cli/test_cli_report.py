@@ -113,6 +113,10 @@ def test_a_report_of_a_simulation_has_its_moves_reasons_and_references(tmp_path:
             assert (len(node["path"]) > 1) == (number in moved)
             assert not ended or node["path"][-1][1] == ended[-1]
             assert len(node["values"]) == 9
+            taught = dict(node["teachers"])
+            assert number not in taught
+            assert taught
+            assert all(0 < rounds <= 9 for rounds in taught.values())
             assert node["community"] in (0, 1, 2)
 
 

@@ -12,7 +12,7 @@ const measured = (page) => page.scenario.measured ?? "test";
 const BANDED = ["together", "c2", "c3", "c4", "c5", "c6"];
 
 const bySeries = (runs) => Map.groupBy ? Map.groupBy(runs, (run) => run.series) : runs.reduce((map, run) => map.set(run.series, [...(map.get(run.series) ?? []), run]), new Map());
-const nodeName = (node) => `${node.name}${isNumber(node.community) ? ` (taste ${letterOf(node.community)})` : ""}`;
+const nodeName = (node) => `${seen(node.name, 40)}${isNumber(node.community) ? ` of taste ${letterOf(node.community)}` : ""}`;
 
 // Mean and spread over the runs of one series, by round; of one run its values.
 function overRuns(runs, valueOf) {
@@ -228,36 +228,40 @@ function groupTable(run, tastes) {
 
 // --- who learned from whom ------------------------------------------------------------------------
 
-// Rounds that two nodes were in one group: so long what one taught was in what the other learned.
-function sharedRounds(page, run) {
+const tellsTeachers = (run) => run.nodes.some((node) => node.teachers?.length);
+
+// For each node in how many rounds its model had what each other node taught; where that was not
+// noted, how long the two were in one group.
+function learnedFrom(page, run) {
+  if (tellsTeachers(run)) return run.nodes.map((node) => { const rounds = new Map(node.teachers); return run.nodes.map((_, n) => rounds.get(n) ?? 0); });
   const step = page.scenario.step ?? 1;
   const lanes = run.rounds.map((record) => run.nodes.map((node) => laneAt(node.path, record.round)));
   return run.nodes.map((_, a) => run.nodes.map((_, b) => lanes.filter((row) => row[a] !== null && row[a] === row[b]).length * step));
 }
 
 function teachersText(page, run, n) {
-  const shared = sharedRounds(page, run)[n], order = run.nodes.map((_, other) => other).filter((other) => other !== n && shared[other] > 0).sort((a, b) => shared[b] - shared[a]);
+  const shared = learnedFrom(page, run)[n], order = run.nodes.map((_, other) => other).filter((other) => other !== n && shared[other] > 0).sort((a, b) => shared[b] - shared[a]);
   if (!order.length) return "It learned from nobody.";
-  return `It learned most from ${listText(order.slice(0, 5).map((other) => `${nodeName(run.nodes[other])}, ${countOf(shared[other], unitOf(page))}`))}.`;
+  return `It ${tellsTeachers(run) ? "learned most from" : "was longest in one group with"} ${listText(order.slice(0, 5).map((other) => `${nodeName(run.nodes[other])} (${countOf(shared[other], unitOf(page))})`))}.`;
 }
 
 function matrixSection(page) {
   const drawing = svg("svg", { class: "chart matrix", role: "img" }), stage = el("div", { class: "stage" }, drawing), readout = el("p", { class: "readout" });
-  const host = el("div", {}, el("h3", {}, "Who learned from whom"), el("p", {}, "The darker, the longer two nodes were in one group, each learning from what the other taught. Nodes of one taste, where there are tastes, stand beside each other."), el("div", { class: "figure-box" }, stage, readout));
+  const words = el("p", {}), host = el("div", {}, el("h3", {}, "Who learned from whom"), words, el("div", { class: "figure-box" }, stage, readout));
   let run = null;
   const { redraw } = responsive(stage, (width) => {
     if (!run) return;
-    const order = run.nodes.map((_, n) => n).sort((a, b) => (run.nodes[a].community ?? 0) - (run.nodes[b].community ?? 0) || a - b), shared = sharedRounds(page, run), most = Math.max(1, ...shared.flatMap((row, a) => row.filter((_, b) => a !== b)));
+    const order = run.nodes.map((_, n) => n).sort((a, b) => (run.nodes[a].community ?? 0) - (run.nodes[b].community ?? 0) || a - b), shared = learnedFrom(page, run), most = Math.max(1, ...shared.flatMap((row, a) => row.filter((_, b) => a !== b)));
     const left = 44, cell = Math.max(5, Math.min(26, (width - left - 4) / order.length)), size = left + cell * order.length;
     const label = (n) => `${run.nodes[n].short ?? n + 1}${letterOf(run.nodes[n].community)}`;
     drawing.setAttribute("width", Math.min(width, size + 4));
     drawing.setAttribute("height", size + 4);
     drawing.setAttribute("viewBox", `0 0 ${size + 4} ${size + 4}`);
-    drawing.setAttribute("aria-label", "How long each two nodes were in one group");
+    drawing.setAttribute("aria-label", "Who learned from whom, and for how long");
     const cells = order.flatMap((a, row) => order.map((b, column) => {
       if (a === b) return svg("rect", { class: "self", x: left + column * cell, y: left + row * cell, width: cell - 1, height: cell - 1 });
       const square = svg("rect", { class: "cell", x: left + column * cell, y: left + row * cell, width: cell - 1, height: cell - 1, "fill-opacity": (0.04 + 0.96 * (shared[a][b] / most)).toFixed(3) });
-      square.addEventListener("pointerenter", () => setText(readout, `${nodeName(run.nodes[a])} and ${nodeName(run.nodes[b])}: ${countOf(shared[a][b], unitOf(page))} in one group`));
+      square.addEventListener("pointerenter", () => setText(readout, tellsTeachers(run) ? `${nodeName(run.nodes[a])} learned from ${nodeName(run.nodes[b])} in ${countOf(shared[a][b], unitOf(page))}` : `${nodeName(run.nodes[a])} and ${nodeName(run.nodes[b])}: ${countOf(shared[a][b], unitOf(page))} in one group`));
       return square;
     }));
     const edges = order.flatMap((n, at) => (at && run.nodes[n].community !== run.nodes[order[at - 1]].community ? [svg("path", { class: "edge", d: `M${left + at * cell - 0.5} ${left}V${size}M${left} ${left + at * cell - 0.5}H${size}` })] : []));
@@ -265,7 +269,7 @@ function matrixSection(page) {
     setContent(drawing, cells, edges, names);
     setText(readout, `Between 0 and ${countOf(most, unitOf(page))}. Point at a square to read it; the numbers of one node are in its story above.`);
   });
-  return { host, show: (of) => { run = of; host.hidden = of.nodes.length > MOST_MATRIX || of.nodes.length < 3; redraw(); } };
+  return { host, show: (of) => { run = of; setText(words, tellsTeachers(of) ? "A row is a node that learned, a column one it learned from: the darker, the more rounds it had what the other taught in its model. Whom it left out is not counted." : "The darker, the longer two nodes were in one group, each hearing what the other taught."); host.hidden = of.nodes.length > MOST_MATRIX || of.nodes.length < 3; redraw(); } };
 }
 
 // --- the rest -------------------------------------------------------------------------------------
