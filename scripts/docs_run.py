@@ -13,7 +13,8 @@ say what is not to be read on the page:
                                   place of the word
     <!-- exit code N -->          it ends with that
 
-ADDRESS is the address of a node of a small network that is there for all pages. A block of output
+ADDRESS is the address of a node of a small network that is there for all pages, whose members have
+ratings; LISTENERS that of one whose member has listened to music. A block of output
 
     <!-- captured 2026-11-28 at 1a2b3c4; again within 5 %; free: round, heard -->
 
@@ -67,7 +68,7 @@ at() { local home="$MACHINES/$1"; shift; mkdir -p "$home"; HOME="$home" "$@"; }
 BLOCK_SECONDS = 300
 """Only a block that hangs takes so long."""
 ASSIGNED = re.compile(r"^\s*(?:export )?([A-Za-z_]\w*)=", re.MULTILINE)
-ADDRESS = re.compile(r"(?<![\w$])ADDRESS(?![\w=])")
+FRIENDS = re.compile(r"(?<![\w$])(ADDRESS|LISTENERS)(?![\w=])")
 
 
 @dataclass(frozen=True)
@@ -241,22 +242,25 @@ class Friends:
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
-        self._address = ""
+        self._addresses: dict[str, str] = {}
 
-    @property
-    def address(self) -> str:
-        if not self._address:
+    def address(self, word: str) -> str:
+        """Of the network that ADDRESS or LISTENERS stands for."""
+        if word not in self._addresses:
             people = self._stack.enter_context(reader())
             code, said = people.types(
                 "openfl-node start --home first --data mine.csv\n"
                 "ADDRESS=$(openfl-node id --home first --address)\n"
                 "openfl-node start --home second --data ratings.csv --bootstrap $ADDRESS\n"
                 "reached second 1 2\necho $ADDRESS"
+                if word == "ADDRESS"
+                else "openfl-node start --home first --data my_spotify_data.zip\n"
+                "openfl-node id --home first --address"
             )
             if code:
                 raise RuntimeError(f"the small network does not come up: {said}")
-            self._address = said.split()[-1]
-        return self._address
+            self._addresses[word] = said.split()[-1]
+        return self._addresses[word]
 
 
 def follow(path: Path, friends: Friends, slow: bool = False) -> Iterator[Ran]:
@@ -322,12 +326,11 @@ def _typed(
     """Type it with what stands on this machine for the words of the page."""
     for replaced in marks(block, "with"):
         word, _, text = replaced.partition("=")
-        code, said = person.types(f'echo "{text}"')
+        code, said = person.types(f'exec 2>/dev/null; echo "{text}"')
         if code:
             return code, said
         script = re.sub(rf"(?<![\w$]){re.escape(word)}(?![\w=])", said.strip(), script)
-    if ADDRESS.search(script):
-        script = ADDRESS.sub(friends.address, script)
+    script = FRIENDS.sub(lambda found: friends.address(found[1]), script)
     return person.types(script, *marks(block, "at")[:1])
 
 
