@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench bench-peers lock defects docs docs-check docs-cli docs-config docs-defects docs-events docs-items docs-phases docs-output pictures build release clean distclean
+.PHONY: help setup demo test test-browser test-busy test-tools test-bare torch test-torch interop beside fuzz check format bench bench-peers lock defects docs docs-check docs-cli docs-config docs-defects docs-events docs-items docs-phases docs-output pictures build release clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -34,6 +34,9 @@ test-busy: setup test-tools ## The same beside two spinning processes for each c
 test-tools: # What tests in network namespaces need, where it may be installed
 	@sh scripts/test_tools.sh
 
+test-bare: ## Try it all in a bare Debian, killed and started again; root, a quarter of an hour
+	@sh scripts/bare_debian.sh
+
 torch: setup ## Install PyTorch and scikit-learn: `make test` then runs the tests that need them
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 
@@ -42,6 +45,9 @@ test-torch: torch ## Install them, and run those tests alone
 
 interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
+
+test-browser: setup ## Run the tests of the page in headless Chromium; apt-get installs it as root
+	@sh scripts/browser.sh $(ARGS)
 
 REF ?= 6461329
 beside: setup ## A node of commit REF and one of this version learn in one group

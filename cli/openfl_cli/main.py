@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -108,9 +109,20 @@ def _run(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help()
         return exit_codes.SUCCESS
+    require_posix()
     postpone_libp2p()  # for whichever command imports it: this process is ours
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     code: int = arguments.run(arguments)
     return code
+
+
+def require_posix() -> None:
+    """UsageError on Windows itself, before anything is imported that is not there."""
+    if sys.platform == "win32":
+        raise UsageError(
+            "a node needs what Windows itself lacks: locks, sockets and terminals of POSIX. It"
+            " runs in WSL: type `wsl --install`, open Ubuntu, and go on there as on Linux"
+        )
 
 
 def _code_of(error: BaseException) -> int:
@@ -154,5 +166,9 @@ def _say(line: str) -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        from openfl_cli import completion
+
+        completion.answer(build_parser())
     output.prepare()
     sys.exit(run())

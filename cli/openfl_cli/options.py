@@ -72,9 +72,20 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_bootstrap(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """`--bootstrap MULTIADDR`, which may be repeated: a list, empty when not given."""
+    """`--bootstrap ADDRESS`, which may be repeated: a list, empty when not given. What is
+    `host:port` in it becomes a whole address by `openfl_cli.bootstraps.whole_addresses`."""
     parser.add_argument(
-        "--bootstrap", metavar="MULTIADDR", action="append", default=[], help=help_text
+        "--bootstrap", metavar="ADDRESS", action="append", default=[], help=help_text
+    )
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust-on-first-use`, for commands that take HOST:PORT as an address."""
+    parser.add_argument(
+        "--trust-on-first-use",
+        action="store_true",
+        help="take whoever answers at HOST:PORT for the node that is meant, without asking",
     )
 
 
@@ -88,6 +99,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_pin(parser: argparse.ArgumentParser) -> None:
     """`--pin`, for commands that move the node."""
     parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
+
+
+def add_stop_timeout(parser: argparse.ArgumentParser) -> None:
+    """`--timeout SECONDS`, for commands that stop the node."""
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        metavar="SECONDS",
+        default=15.0,
+        help="how long it may take to stop (default: 15)",
+    )
 
 
 def positive(text: str) -> int:

@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING
 from openfl.core.errors import DecodeError, GroupError, StateError, UsageError
 from openfl.core.files import open_own
 from openfl.storage.home import Home
+from openfl.storage.moved import require_not_moved
 
 if TYPE_CHECKING:
     from openfl.core.contribution import PeerId
 
-__all__ = ["Home", "Invited", "invite", "is_locked", "make_peer_id", "peer_id", "write_network_key"]
+__all__ = [
+    "Home",
+    "Invited",
+    "invite",
+    "is_locked",
+    "make_peer_id",
+    "peer_id",
+    "require_not_moved",
+    "write_network_key",
+]
 
 
 def is_locked(home: Path) -> bool:

@@ -14,6 +14,8 @@ from openfl.config.load import (
     all_settings,
     env_name,
     load_config,
+    parse_value,
+    require_setting,
     value_of,
     with_values,
 )
@@ -61,7 +63,9 @@ __all__ = [
     "effective_values",
     "env_name",
     "load_config",
+    "parse_value",
     "reference_markdown",
+    "require_setting",
     "to_toml",
     "toml_value",
     "value_of",

@@ -145,10 +145,12 @@ def load_config(
     overrides: Mapping[str, Any],
     *,
     cwd: Path | None = None,
+    text: str | None = None,
 ) -> Config:
     """The effective configuration.
 
-    `file`: a TOML file that must exist, or None. `overrides`: "section.key" -> value, typed (a
+    `file`: a TOML file that must exist, or None; `text`: what it is to hold, instead of what it
+    holds. `overrides`: "section.key" -> value, typed (a
     str is also taken in the form of an environment variable); None means not given. Relative paths
     in the file are taken from its folder, the others from `cwd` (default: the working folder).
     ConfigError lists every problem, one a line.
@@ -166,15 +168,7 @@ def load_config(
         from_text = isinstance(raw, str) and origin.kind != "file"
         try:
             value = described.parse(str(raw)) if from_text else described.check(raw)
-        except Problem as problem:
-            problems.append(f"{label}: {problem}")
-            failed.add(key)
-            return
-        try:
-            if described.path and isinstance(value, str) and value:
-                value = _absolute(folder, value, environ)
-            elif described.path and isinstance(value, tuple):
-                value = tuple(_absolute(folder, v, environ) for v in value)
+            value = _from_folder(described, value, folder, environ)
         except Problem as problem:
             problems.append(f"{label}: {problem}")
             failed.add(key)
@@ -184,7 +178,7 @@ def load_config(
 
     if file is not None:
         folder = here / file.parent
-        for key, raw in _read_file(file, settings, problems):
+        for key, raw in _read_file(file, settings, problems, text):
             take(key, raw, Origin("file", str(file)), f"{file}: {key}", folder)
     for name in sorted(environ):
         if is_service_variable(name, environ[name]):
@@ -210,6 +204,33 @@ def load_config(
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def require_setting(key: str) -> Setting:
+    """What "section.key" is; ConfigError when there is no such setting."""
+    settings = all_settings()
+    if key not in settings:
+        raise ConfigError(_unknown_key(key, settings))
+    return settings[key]
+
+
+def parse_value(
+    key: str, texts: Sequence[str], environ: Mapping[str, str], *, cwd: Path | None = None
+) -> Value:
+    """The checked value of "section.key" that somebody typed: one text, of a list also several
+    (one alone is taken apart at its commas). Relative paths are taken from `cwd` (default: the
+    working folder). ConfigError: there is no such key, or it cannot have that value."""
+    described = require_setting(key)
+    try:
+        if len(texts) == 1:
+            value = described.parse(texts[0])
+        elif isinstance(described.default, tuple):
+            value = described.check(list(texts))
+        else:
+            raise Problem(f"must be one value, got {len(texts)}")
+        return _from_folder(described, value, cwd or _working_folder(), environ)
+    except Problem as problem:
+        raise ConfigError(f"{key}: {problem}") from None
 
 
 def _working_folder() -> Path:
@@ -297,12 +318,14 @@ def _blame(config: Config, keys: tuple[str, ...]) -> str:
 
 
 def _read_file(
-    file: Path, settings: Mapping[str, Setting], problems: list[str]
+    file: Path, settings: Mapping[str, Setting], problems: list[str], text: str | None
 ) -> Iterator[tuple[str, object]]:
-    """(key, value) of each known setting in the file; everything else goes to `problems`."""
+    """(key, value) of each known setting in the file, or in `text`; everything else goes to
+    `problems`."""
     try:
-        # utf-8-sig: editors on Windows put a byte order mark in front, which TOML does not know.
-        text = read_named(file).decode("utf-8-sig")
+        if text is None:
+            # utf-8-sig: editors on Windows put a byte order mark in front, unknown to TOML.
+            text = read_named(file).decode("utf-8-sig")
     except FileNotFoundError:
         problems.append(f"{file}: no such file")
         return
@@ -389,6 +412,17 @@ def _closest(word: str, words: list[str]) -> str | None:
 
 def _did_you_mean(suggestion: str | None) -> str:
     return f" (did you mean {suggestion}?)" if suggestion else ""
+
+
+def _from_folder(
+    described: Setting, value: Value, folder: Path, environ: Mapping[str, str]
+) -> Value:
+    """`value`; the paths of one that is of paths are absolute then."""
+    if described.path and isinstance(value, str) and value:
+        return _absolute(folder, value, environ)
+    if described.path and isinstance(value, tuple):
+        return tuple(_absolute(folder, path, environ) for path in value)
+    return value
 
 
 def _absolute(folder: Path, path: str, environ: Mapping[str, str]) -> str:

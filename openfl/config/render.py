@@ -114,7 +114,9 @@ def _reference_lines() -> Iterator[str]:
     yield ""
     yield from _wrapped(
         "Every setting has a sensible default: a node runs without a configuration file."
-        " `openfl-node init` writes a commented `config.toml` into the home folder;"
+        " `openfl-node config reference` prints a file in which each is explained, and"
+        " `openfl-node init --full` writes it into the home folder as `config.toml`;"
+        " `openfl-node config set KEY VALUE` changes one and leaves the rest of the file as it is;"
         " `openfl-node config show` prints every setting in force and where its value came from."
         " Unknown keys, wrong types and values out of range are errors, reported all at once.",
     )
@@ -158,6 +160,11 @@ def _reference_lines() -> Iterator[str]:
                     f" {described.unit} | {described.meaning} |"
                 )
     yield from ("", "## Coming from the first prototype", "")
+    yield from _wrapped(
+        "`openfl-node config import config.json` takes its file over: these eleven settings, and"
+        " says of each that it cannot take why not."
+    )
+    yield ""
     yield "| there | here | note |"
     yield "|---|---|---|"
     for old, key, note in _PROTOTYPE_TABLE:

@@ -71,6 +71,11 @@ class Home:
         return self.root / "peers.json"
 
     @property
+    def moved_file(self) -> Path:
+        """There when this node lives elsewhere now (`openfl.storage.moved`)."""
+        return self.root / "moved.json"
+
+    @property
     def control_socket(self) -> Path:
         """Where commands reach the running node."""
         return self.root / "control.sock"
@@ -79,6 +84,11 @@ class Home:
     def log_file(self) -> Path:
         """What the node said."""
         return self.root / "node.log"
+
+    @property
+    def start_file(self) -> Path:
+        """How the node was last started, for whoever starts it again."""
+        return self.root / "last-start.json"
 
     @property
     def lock_file(self) -> Path:
@@ -90,8 +100,8 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
-        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels` or a
-        group's id."""
+        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels`, `course` or
+        a group's id."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:

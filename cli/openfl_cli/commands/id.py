@@ -22,14 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--address", action="store_true", help="print one address only, to be used as --bootstrap"
     )
+    form.add_argument(
+        "--fingerprint",
+        action="store_true",
+        help="print the peer id in a form that is easily compared, and nothing else",
+    )
     form.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from openfl.app import home_folder
+    from openfl.core.fingerprints import fingerprint
     from openfl_cli import ask
 
     home = options.home_folder(arguments)
+    if arguments.fingerprint and (saved := home_folder.peer_id(home)) is not None:
+        print(fingerprint(saved))
+        return exit_codes.SUCCESS
     try:
         snapshot, running = ask.snapshot(home)
         peer_id, multiaddrs = str(snapshot.peer_id), list(snapshot.multiaddrs)
@@ -47,7 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(multiaddrs[0])
         return exit_codes.SUCCESS
     if arguments.json:
-        options.print_json({"peer_id": peer_id, "multiaddrs": multiaddrs, "running": running})
+        options.print_json(
+            {
+                "peer_id": peer_id,
+                "multiaddrs": multiaddrs,
+                "running": running,
+                "fingerprint": fingerprint(peer_id),
+            }
+        )
         return exit_codes.SUCCESS
     print(peer_id)
     for address in multiaddrs:
