@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from openfl.core.telemetry import NodeSnapshot  # noqa: E402
-from openfl_cli.view import NodeView  # noqa: E402
+from openfl_cli.live.picture import Scene, draw  # noqa: E402
+from openfl_cli.live.state import ViewState  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 SNAPSHOT = FOLDER / "snapshot.json"
@@ -63,7 +64,9 @@ def drawn(plain: dict[str, Any]) -> str:
         markup=False,
         emoji=False,
     )
-    console.print(NodeView(NodeSnapshot.from_plain(plain), height=LINES))
+    scene = Scene(NodeSnapshot.from_plain(plain), ())
+    for line in draw(scene, ViewState(), COLUMNS, LINES, ascii_only=False).lines:
+        console.print(line, no_wrap=True, crop=True)
     text = console.export_svg(
         title="openfl-node start", theme=DARK, code_format=FRAME, unique_id="view"
     )
@@ -84,9 +87,9 @@ def take_snapshot() -> dict[str, Any]:
         for n in (1, 2, 3)
     )
     with reader({"OPENFL_TRAINING_INTERVAL_SECONDS": "2"}) as person:
-        code, said = person.types(f"{deal}{nodes}reached nodes/3 {ROUNDS} {MEMBERS}")
+        code, _, errors = person.types(f"{deal}{nodes}reached nodes/3 {ROUNDS} {MEMBERS}")
         if code:
-            raise SystemExit(f"pictures: {said}")
+            raise SystemExit(f"pictures: {errors}")
         from openfl_cli.ask import running_node
 
         plain: dict[str, Any] = running_node(person.folder / "nodes" / "3", "snapshot")
