@@ -20,7 +20,8 @@ ratings; LISTENERS that of one whose member has listened to music. A block of ou
 
 is printed again there, by its `$ COMMAND` lines, or by what `again: COMMAND` above it says (`again:
 node N`: what the Nth node that the page started has said; `again: block`: what the block of shell
-before it printed), and compared as scripts/docs_compare.py explains. Shown is stdout; of a command that fails also stderr, and a last line `exit code N`.
+before it printed), and compared as scripts/docs_compare.py explains. Shown is stdout; of a command
+that fails also stderr, and a last line `exit code N`.
 
     python scripts/docs_run.py [--slow] [--print] [PAGE...]
 
@@ -169,7 +170,7 @@ class Reader:
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "100",
             "OPENFL_NETWORK_HOST": "127.0.0.1",
-            "OPENFL_TRAINING_INTERVAL_SECONDS": "0.5",
+            "OPENFL_TRAINING_INTERVAL_SECONDS": "0.3",
             **(settings or {}),
         }
 
@@ -312,7 +313,9 @@ def _again(
     return Ran(block, "\n".join(wrong), tuple(printed))
 
 
-def _before(block: docs_output.Block, person: Reader, friends: Friends) -> tuple[int, str, str] | None:
+def _before(
+    block: docs_output.Block, person: Reader, friends: Friends
+) -> tuple[int, str, str] | None:
     """Run what is to be done before a block; None when all went well."""
     for command in marks(block, "first"):
         code, text, errors = _typed(block, command, person, friends)
