@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-busy test-tools torch test-torch interop beside fuzz check format bench bench-peers lock defects docs-config docs-defects docs-events docs-items docs-phases docs-output build release clean distclean
+.PHONY: help setup demo test test-browser test-busy test-tools test-bare torch test-torch interop beside fuzz check format bench bench-peers lock defects docs docs-check docs-cli docs-config docs-defects docs-events docs-items docs-phases docs-output pictures build release licences clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -34,14 +34,21 @@ test-busy: setup test-tools ## The same beside two spinning processes for each c
 test-tools: # What tests in network namespaces need, where it may be installed
 	@sh scripts/test_tools.sh
 
+test-bare: ## Try it all in a bare Debian, killed and started again; root, a quarter of an hour
+	@sh scripts/bare_debian.sh
+
 torch: setup ## Install PyTorch and scikit-learn: `make test` then runs the tests that need them
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/torch.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch-build.txt
 
 test-torch: torch ## Install them, and run those tests alone
 	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
 
 interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
+
+test-browser: setup ## Run the tests of the page in headless Chromium; apt-get installs it as root
+	@sh scripts/browser.sh $(ARGS)
 
 REF ?= 6461329
 beside: setup ## A node of commit REF and one of this version learn in one group
@@ -80,8 +87,18 @@ bench-peers: setup ## Run the comparison with other projects, each in an environ
 defects: setup ## Say which workarounds the installed py-libp2p still needs; takes some minutes
 	@$(BIN)/python scripts/defects.py $(ARGS)
 
-lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
+lock: ## Pin the newest versions that pyproject.toml allows in requirements/*.txt
 	@sh scripts/lock.sh
+
+docs: setup ## Build the documentation as a site in site/, where a warning is an error
+	@sh scripts/docs_site.sh $(ARGS)
+
+docs-check: setup ## Run all shell in the documents, and compare all output: what takes long, too
+	@$(BIN)/python scripts/docs_output.py --check
+	@$(BIN)/python scripts/docs_run.py --slow
+
+docs-cli: setup ## Write docs/cli-reference.md from the parser of openfl-node
+	@$(BIN)/python scripts/docs_cli.py
 
 docs-events: setup ## Write docs/events.md from the kinds in openfl/core/event_kinds.py
 	@$(BIN)/python -c "from openfl.core.event_kinds import events_markdown as t; print(t(), end='')" \
@@ -104,11 +121,17 @@ docs-defects: setup ## Write docs/py-libp2p.md from the table in openfl/network/
 docs-output: setup ## Show in the documents what their commands print today; list older output
 	@$(BIN)/python scripts/docs_output.py
 
+pictures: setup ## Draw the pictures in docs/pictures
+	@$(BIN)/python scripts/pictures.py $(ARGS)
+
 build: setup ## Build the wheel and the source distribution into dist/
 	@$(BIN)/python -m hatchling build
 
 release: setup ## Check, test, build, commit and tag VERSION=x.y.z; pushes nothing
 	@$(BIN)/python scripts/release.py "$(VERSION)" $(ARGS)
+
+licences: setup ## List the licences of what a node needs; fails at one that is not known
+	@$(BIN)/python scripts/licences.py
 
 clean: ## Remove caches and build output
 	@rm -rf build dist site .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis \

@@ -341,8 +341,8 @@ def reasons(run: Run) -> list[str]:
             f" {dict(sorted(inside.items()))}: {selector.latest.action}, {selector.latest.why}"
         )
     moves = [
-        f"round {n}: node {i} of turn {turns[i]}: {a} -> {b}"
-        for n, i, a, b in run.engine.state.moves
+        f"round {m.round}: node {m.node} of turn {turns[m.node]}: {m.left} -> {m.entered}"
+        for m in run.engine.state.moves
     ]
     return lines + moves
 

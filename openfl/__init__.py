@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # type checkers take it for true, and nothing need be imp
 if TYPE_CHECKING:
     from openfl.aggregation.robust import Stack
     from openfl.aggregation.rules import by_centre, register_rule
+    from openfl.app.blocking import RunningNode, run
     from openfl.app.configuration import load_config
     from openfl.app.open_node import open_node
     from openfl.config.kinds.description import KindDescription
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
         UserError,
     )
     from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
+    from openfl.learning.factorization.recommend import Recommendations
+    from openfl.learning.factorization.similar import SimilarSongs
     from openfl.learning.factorization.wishes import Wishes
     from openfl.learning.kind import Kind
     from openfl.learning.kinds import register_kind
@@ -77,8 +80,11 @@ __all__ = [
     "OpenFLError",
     "OwnLosses",
     "PeerId",
+    "Recommendations",
     "RowBlock",
+    "RunningNode",
     "Sharding",
+    "SimilarSongs",
     "Stack",
     "StateError",
     "TableSchema",
@@ -95,6 +101,7 @@ __all__ = [
     "open_node",
     "register_kind",
     "register_rule",
+    "run",
     "setting",
     "torch_charter",
     "torch_problem",
@@ -103,6 +110,7 @@ __all__ = [
 _NAMES_OF = {
     "openfl.aggregation.robust": ("Stack",),
     "openfl.aggregation.rules": ("by_centre", "register_rule"),
+    "openfl.app.blocking": ("RunningNode", "run"),
     "openfl.app.configuration": ("load_config",),
     "openfl.app.open_node": ("open_node",),
     "openfl.config.sections": ("Config",),
@@ -131,6 +139,8 @@ _NAMES_OF = {
         "UserError",
     ),
     "openfl.core.telemetry": ("GroupView", "NodeEvent", "NodeSnapshot"),
+    "openfl.learning.factorization.recommend": ("Recommendations",),
+    "openfl.learning.factorization.similar": ("SimilarSongs",),
     "openfl.learning.factorization.wishes": ("Wishes",),
     "openfl.learning.kind": ("Kind",),
     "openfl.learning.kinds": ("register_kind",),

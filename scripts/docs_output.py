@@ -10,6 +10,9 @@ measurements says which of these it is:
                                  text or as a comment `<!-- ... -->`: printed on that day by that
                                  commit (of older figures, the commit that put them down)
 
+Some of what is captured is run again all the same, and compared within the bounds it states: see
+scripts/docs_run.py.
+
 Commands run one after another, block by block, in a folder that is empty but for `examples/`; so
 do the shell blocks below a line `<!-- run -->`, which make what the commands need. Shown is stdout;
 of a command that fails also stderr, and a last line `exit code N`. A line `...` stands for any
@@ -39,6 +42,7 @@ CODE = frozenset({"sh", "python", "toml", "cddl", "text"})
 FENCE = re.compile(r"^ *(`{3,}|~{3,})\s*(\S*)")
 OUTPUT = re.compile(r"^ *<!-- output(?:: (.+?))? -->$")
 RUN = re.compile(r"^ *<!-- run -->$")
+COMMENT = re.compile(r"^ *<!-- (.+) -->$")
 CAPTURED = re.compile(r"[Cc]aptured (\d{4}-\d\d-\d\d)\s+at\s+([0-9a-f]{7,12})\b")
 HEADING = re.compile(r"^#{1,6} ")
 FIGURE = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?")
@@ -62,6 +66,8 @@ class Block:
     captured: tuple[str, str] | None
     """Date and commit, when they are said between it and the block or heading before."""
     lines: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+    """What the comments say that stand in the lines right above it, without their `<!-- -->`."""
 
     @property
     def where(self) -> str:
@@ -96,11 +102,12 @@ def blocks(path: Path) -> Iterator[Block]:
     captured: tuple[str, str] | None = None
     above, open_fence, block, table = "", "", None, None
     paragraph = ""
+    marks: list[str] = []
     for number, line in enumerate([*path.read_text(encoding="utf-8").splitlines(), ""], start=1):
         if block is not None:
             if line.strip().startswith(open_fence) and not line.strip().strip(open_fence[0]):
                 yield block
-                block, above, captured, paragraph = None, line, None, ""
+                block, above, captured, paragraph, marks = None, line, None, "", []
             else:
                 block.lines.append(line)
             continue
@@ -119,7 +126,9 @@ def blocks(path: Path) -> Iterator[Block]:
             captured = (said[1], said[2])
         if fence := FENCE.match(line):
             open_fence = fence[1]
-            block = Block(path, number, fence[2], above, captured)
+            block = Block(path, number, fence[2], above, captured, marks=marks)
+        said_above = COMMENT.match(line)
+        marks = [*marks, said_above[1]] if said_above else []
         above = line
     if block is not None:
         raise ValueError(f"{block.where}: the block is never closed")

@@ -30,6 +30,7 @@ from openfl.network.simulated.network import SimulatedNetwork
 from openfl.node import Node, assemble_node
 from openfl.node.compute import InlineCompute
 from openfl.node.fault_points import FaultPoints
+from openfl.node.listeners import EventListeners
 from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import NodeSettings
@@ -197,7 +198,7 @@ class Village:
                                 bootstrap_seconds=bootstrap_seconds,
                                 tell_labels=tell_labels,
                             ),
-                            villager.events.append,
+                            EventListeners(villager.events.append),
                             Environment(
                                 rng,
                                 InlineCompute(STEP_COST_SECONDS),

@@ -46,10 +46,19 @@ def _spread(results: Sequence[Result], *names: str) -> Spread:
 
 
 def failures(results: Sequence[Result]) -> str:
+    """How many of the repetitions failed."""
+    failed = sum(r["status"] != "ok" for r in results)
+    return f"{failed} of {len(results)}" if failed else "none"
+
+
+def failure_lines(results: Sequence[Result]) -> list[str]:
     """What went wrong, each text once with how often."""
-    texts = [str(r["status"]) for r in results if r["status"] != "ok"]
-    each = [f"{texts.count(text)} x {text}" for text in dict.fromkeys(texts)]
-    return "; ".join(each).replace("|", "/") or "none"
+    lines = []
+    for nodes, system, own in _grouped(results):
+        texts = [str(r["status"]) for r in own if r["status"] != "ok"]
+        for text in dict.fromkeys(texts):
+            lines.append(f"- {system}, {nodes} processes, {texts.count(text)} x {text}")
+    return lines
 
 
 def together_rows(results: Sequence[Result]) -> list[list[str]]:
@@ -149,6 +158,8 @@ def report(measured: Mapping[str, Any]) -> str:
             "",
         ]
         lines += [table(TOGETHER, together_rows(together))]
+        if failed := failure_lines(together):
+            lines += ["", *failed]
         killed = kill_rows(together)
         if killed:
             lines += ["", "SIGKILL of one member:", "", table(KILL, killed)]

@@ -111,6 +111,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return exit_codes.SUCCESS
     require_posix()
     postpone_libp2p()  # for whichever command imports it: this process is ours
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     code: int = arguments.run(arguments)
     return code
 

@@ -101,6 +101,17 @@ def add_pin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pin", action="store_true", help="stay there whatever others offer")
 
 
+def add_stop_timeout(parser: argparse.ArgumentParser) -> None:
+    """`--timeout SECONDS`, for commands that stop the node."""
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        metavar="SECONDS",
+        default=15.0,
+        help="how long it may take to stop (default: 15)",
+    )
+
+
 def positive(text: str) -> int:
     """argparse type: a whole number of at least 1."""
     try:

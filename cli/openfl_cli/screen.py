@@ -1,25 +1,36 @@
-"""The live screen: redraws a `NodeView` twice a second on the terminal's alternate screen."""
+"""The terminal's alternate screen, on which the live view of a node is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import trio
 
 from openfl.core.telemetry import NodeSnapshot
-from openfl_cli.terminal import Keyboard, in_foreground, noticing_suspension, stop_this_process
+from openfl_cli.terminal import (
+    FROZEN_SECONDS,
+    Keyboard,
+    Tty,
+    in_foreground,
+    noticing_suspension,
+    restoring_at_quit,
+    stop_this_process,
+)
 from openfl_cli.threads import in_thread
 
 # rich is imported by what draws: a node that prints lines does without.
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from openfl_cli.view import NodeView
+    from openfl_cli.live.handle import Handle
 
-REDRAW_SECONDS = 0.5
-FROZEN_SECONDS = 1.0
+FOREGROUND_SECONDS = 0.5
+ENTER = "\x1b[?1049h\x1b[?25l\x1b[?1000h\x1b[?1006h\x1b[?2004h"
+"""The alternate screen, no cursor, the mouse wheel, pastes marked as such."""
+LEAVE = "\x1b[?2026l\x1b[?2004l\x1b[?1006l\x1b[?1000l\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
 def terminal() -> Console:
@@ -32,13 +43,15 @@ def terminal() -> Console:
 class Screen:
     """The terminal's alternate screen, while this process is in the foreground.
 
-    `up`: whether it is shown now. The keyboard is silenced from the first picture until the end of
-    the `with` block, at which all is as it was.
+    `up`: whether it is shown now. The keyboard is the view's from the first picture until the end
+    of the `with` block, at which all is as it was. `last`: how the node was when last asked.
     """
 
     def __init__(self) -> None:
         self.up = False
+        self.last: NodeSnapshot | None = None
         self._keyboard = Keyboard()
+        self._tty: Tty | None = None
 
     def __enter__(self) -> Screen:
         return self
@@ -46,54 +59,54 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._keyboard.restore()
+        self._restore()
 
-    async def show(self, current: Callable[[], Awaitable[NodeSnapshot]]) -> None:
-        """Draw what `current` gives, until cancelled. In the background nothing is drawn; Ctrl-Z
-        gives the terminal back first, and after `fg` the picture is there again."""
-        while True:
-            while not in_foreground():  # noqa: ASYNC110 - nothing announces it
-                await trio.sleep(REDRAW_SECONDS)
-            with noticing_suspension() as suspended:
-                self._keyboard.silence()
-                await self._draw(current, suspended)
-                self._keyboard.restore()
-            if suspended.is_set():
-                stop_this_process()
+    async def show(self, handle: Handle, ends_node: bool) -> None:
+        """Show the node, until its viewer leaves the view or this is cancelled. NotRunningError:
+        the node is no more. In the background nothing is drawn; Ctrl-Z gives the terminal back
+        first, and after `fg` the view is there again, as it was.
 
-    async def _draw(
-        self, current: Callable[[], Awaitable[NodeSnapshot]], suspended: trio.Event
-    ) -> None:
-        """Until `suspended`, or no longer in the foreground."""
-        from rich.live import Live
+        ends_node: leaving the view is asking the node to stop.
+        """
+        from openfl_cli.live.loop import LiveView
 
-        from openfl_cli.view import NodeView
-
-        console = terminal()
-
-        async def picture() -> NodeView:
-            # The height is told here because rich's Live does not pass it on.
-            return NodeView(await current(), height=console.height)
-
-        first = await picture()
-        self.up = True
+        tty = Tty()
+        view = LiveView(handle, tty, terminal(), ends_node)
         try:
-            with Live(
-                first,
-                console=console,
-                screen=True,
-                auto_refresh=False,  # rich's own refresh is a thread; this task is the clock
-                redirect_stdout=False,
-                redirect_stderr=False,
-            ) as live:
-                while in_foreground():
-                    await draw_in_thread(live.refresh)
-                    with trio.move_on_after(REDRAW_SECONDS):
-                        await suspended.wait()
-                        return
-                    live.update(await picture())
+            while True:
+                while not in_foreground():  # noqa: ASYNC110 - nothing announces it
+                    await trio.sleep(FOREGROUND_SECONDS)
+                await view.look()
+                with noticing_suspension() as suspended:
+                    with self._shown(tty), restoring_at_quit(self._restore):
+                        left = await view.run(suspended)
+                    self._keyboard.restore()
+                if left:
+                    return
+                if suspended.is_set():
+                    stop_this_process()
         finally:
-            self.up = False
+            self.last = view.last
+            tty.close()
+
+    @contextlib.contextmanager
+    def _shown(self, tty: Tty) -> Iterator[None]:
+        self._keyboard.silence(by_key=True)
+        self._tty, self.up = tty, True
+        tty.write_now(ENTER)
+        try:
+            yield
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        tty, self._tty, self.up = self._tty, None, False
+        if tty is not None:
+            tty.write_now(LEAVE)
+
+    def _restore(self) -> None:
+        self._give_back()
+        self._keyboard.restore()
 
 
 async def draw_in_thread(draw: Callable[[], None]) -> None:
@@ -106,7 +119,7 @@ async def draw_in_thread(draw: Callable[[], None]) -> None:
 
 
 def print_frame(snapshot: NodeSnapshot, running: bool = True) -> None:
-    """The last picture, left in the terminal's history."""
+    """The last picture, left in the terminal's history, with the addresses whole."""
     from openfl_cli.view import NodeView
 
-    terminal().print(NodeView(snapshot, running))
+    terminal().print(NodeView(snapshot, running), crop=False)

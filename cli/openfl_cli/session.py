@@ -12,7 +12,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from openfl.config import Config
 from openfl.core.errors import GroupError
 from openfl.core.telemetry import NodeEvent, NodeSnapshot
 from openfl_cli import collector, exit_codes, options
+from openfl_cli.live.handle import LocalHandle, OpenNode
 from openfl_cli.logs import LogFile, log_to_file
 from openfl_cli.reporters import JsonLines, Reporter, TextLines
 from openfl_cli.screen import Screen, print_frame
@@ -32,13 +33,10 @@ SIGNALS = tuple(
 )
 
 
-class Node(Protocol):
+class Node(OpenNode, Protocol):
     """What a session asks of a running node (openfl.app.open_node.open_node)."""
 
     stop_asked: trio.Event
-
-    def snapshot(self) -> NodeSnapshot:
-        """How the node is now."""
 
     async def wait_done(self) -> None:
         """Until it has done its rounds, or was asked to stop."""
@@ -60,6 +58,8 @@ class Session:
     leave: bool = False
     stop_with_stdin: bool = False
     pin: bool | None = None
+    opened: Callable[[NodeSnapshot], None] = lambda snapshot: None
+    """Called in a thread once the node listens, and the home folder is its own."""
     reporter: Reporter = field(init=False)
     _node: Node | None = None
     _log: LogFile | None = None
@@ -83,7 +83,8 @@ class Session:
                 nursery.start_soon(self._watch_signals, signals, nursery.cancel_scope)
                 if self.stop_with_stdin:
                     nursery.start_soon(self._watch_stdin, nursery.cancel_scope)
-                with log_to_file(self.home, self.config.log.level) as self._log:
+                log = self.config.log
+                with log_to_file(self.home, log.level, log.file_megabytes, log.files) as self._log:
                     await self._live()
                 nursery.cancel_scope.cancel()
         return exit_codes.INTERRUPTED if self._forced else exit_codes.SUCCESS
@@ -97,6 +98,7 @@ class Session:
             self._node = node
             self._user = await trio.to_thread.run_sync(user_to_recommend_to, self.config)
             self._tell_addresses(node.snapshot())
+            await trio.to_thread.run_sync(self.opened, node.snapshot())
             if self._stop_asked:
                 node.request_stop(self.leave)
             async with trio.open_nursery() as nursery:
@@ -135,6 +137,8 @@ class Session:
         """Once; at the end when the screen is in the way."""
         if plain is not None and not self._recommended:
             self._recommended = True
+            if self._log is not None:
+                self._log.recommendations(plain)
             self.reporter.recommendations(plain, time.time())
 
     def _tell_stopped(self, last: NodeSnapshot) -> None:
@@ -155,10 +159,7 @@ class Session:
         self._on_event(NodeEvent(time.time(), "info", "stopped", text, data))
 
     async def _draw(self, node: Node) -> None:
-        async def current() -> NodeSnapshot:
-            return node.snapshot()
-
-        await self._screen.show(current)
+        await self._screen.show(LocalHandle(node, self._ask_node_to_stop), ends_node=True)
 
     def _on_event(self, event: NodeEvent) -> None:
         if self._log is not None:
@@ -171,6 +172,15 @@ class Session:
             self._left = True
         if not self._screen.up:
             self.reporter.event(event)
+            if event.kind == "web-listening":
+                self._tell_link(str(event.data.get("url", "")))
+
+    def _tell_link(self, url: str) -> None:
+        """To somebody at a terminal only: it holds the token, which belongs in no log."""
+        if sys.stdout.isatty() and self.config.log.format == "text":
+            from openfl_cli.page_link import page_link
+
+            print(f"  {page_link(self.home, url)}", flush=True)
 
     def _tell_addresses(self, snapshot: NodeSnapshot) -> None:
         if not self._addresses_told:
@@ -191,11 +201,15 @@ class Session:
                 pass
         self._ask_to_stop(scope)
 
-    def _ask_to_stop(self, scope: trio.CancelScope) -> None:
+    def _ask_node_to_stop(self) -> None:
+        """By a key, as by the first signal: another does not wait any longer."""
         self._stop_asked = True
         if self._node is not None:
             self._node.request_stop(self.leave)
-        else:
+
+    def _ask_to_stop(self, scope: trio.CancelScope) -> None:
+        self._ask_node_to_stop()
+        if self._node is None:
             scope.cancel()  # nothing is open yet that could be lost
 
 

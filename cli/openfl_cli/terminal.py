@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, TextIO
 
 import trio
+
+FROZEN_SECONDS = 1.0
+"""How long a terminal that takes nothing is waited for."""
 
 
 def in_foreground(stream: TextIO | None = None) -> bool:
@@ -46,14 +50,20 @@ class Keyboard:
     def __init__(self) -> None:
         self._before: list[Any] | None = None
 
-    def silence(self) -> None:
-        """Nothing in the background: there the keyboard is the shell's."""
+    def silence(self, by_key: bool = False) -> None:
+        """Nothing in the background: there the keyboard is the shell's. by_key: each key can be
+        read at once, instead of lines."""
         if self._before is not None or not in_foreground():
             return
         with contextlib.suppress(termios.error):
             before = termios.tcgetattr(sys.stdout.fileno())
             quiet = list(before)
             quiet[3] &= ~termios.ECHO
+            if by_key:
+                # IEXTEN: or Ctrl-V would quote the next key, and Ctrl-O drop what is written.
+                quiet[3] &= ~(termios.ICANON | termios.IEXTEN)
+                quiet[6] = list(before[6])
+                quiet[6][termios.VMIN], quiet[6][termios.VTIME] = 1, 0
             termios.tcsetattr(sys.stdout.fileno(), termios.TCSANOW, quiet)
             self._before = before
 
@@ -74,6 +84,86 @@ class Keyboard:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self.restore()
+
+
+class Tty:
+    """The terminal under standard output, opened anew: it never blocks this process, and nobody who
+    shares the terminal notices. What cannot be written, because the terminal is gone, is lost."""
+
+    def __init__(self) -> None:
+        out = sys.stdout.fileno()
+        self._encoding = sys.stdout.encoding or "utf-8"
+        try:
+            flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+            self._descriptor = os.open(os.ttyname(out), flags)
+        except OSError:  # a terminal without a name here, as of a container's host
+            self._descriptor = os.dup(out)
+
+    def close(self) -> None:
+        """Afterwards it is of no use."""
+        os.close(self._descriptor)
+
+    def size(self) -> tuple[int, int]:
+        """(columns, lines); 80x24 where the terminal does not say."""
+        try:
+            columns, lines = os.get_terminal_size(self._descriptor)
+        except OSError:
+            columns, lines = 0, 0
+        return columns or 80, lines or 24
+
+    async def write(self, text: str) -> bool:
+        """False: not all of it was taken within `FROZEN_SECONDS`, as by a terminal that Ctrl-S
+        has stopped. It is not cut short by being cancelled."""
+        rest = text.encode(self._encoding, "replace")
+        deadline = trio.current_time() + FROZEN_SECONDS
+        with trio.CancelScope(deadline=deadline, shield=True):
+            while rest:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._descriptor)
+                except OSError:
+                    return False
+        return not rest
+
+    def write_now(self, text: str) -> None:
+        """For the last that is written: it lets a stopped terminal go on."""
+        rest = text.encode(self._encoding, "replace")
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcflow(self._descriptor, termios.TCOON)
+            while rest and select.select((), (self._descriptor,), (), FROZEN_SECONDS)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(self._descriptor, rest) :]
+
+    async def read(self, most: int) -> bytes:
+        """The next bytes that were typed; empty when the terminal is gone."""
+        while True:
+            await trio.lowlevel.wait_readable(self._descriptor)
+            try:
+                return os.read(self._descriptor, most)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
+
+
+@contextlib.contextmanager
+def restoring_at_quit(restore: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-\\ ends this process as ever, after `restore`."""
+    if signal.getsignal(signal.SIGQUIT) is not signal.SIG_DFL:
+        yield
+        return
+
+    def restore_and_quit(*_: object) -> None:
+        restore()
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGQUIT)
+
+    signal.signal(signal.SIGQUIT, restore_and_quit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -1,20 +1,20 @@
 """The picture of one node: a pure function of its `NodeSnapshot`.
 
 `NodeView(snapshot)` is a rich renderable. It asks nothing but the snapshot and the room it is
-given: it drops columns when narrow (from 60 columns up), puts members and peers side by side when
-wide, and shares out the lines when the height is bounded. Nothing depends on colour.
+given: it drops columns when narrow (from 60 columns up) and puts members and peers side by side
+when wide. Nothing depends on colour. The live view (`openfl_cli.live`) draws its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from openfl.core.fault_words import fault_words
 from openfl.core.telemetry import NodeEvent, NodeSnapshot, PrivacyView
 from openfl_cli.sparkline import sparkline
 from openfl_cli.text import (
@@ -32,10 +32,11 @@ from openfl_cli.text import (
 )
 
 SIDE_BY_SIDE_WIDTH = 112
-UNBOUNDED = 12
-"""Rows a list shows at most when the height is not bounded (`status`)."""
-BOUNDED_ADDRESSES = 2
-"""Multiaddrs shown when the height is bounded."""
+MOST_ROWS = 12
+"""Rows of a list that are shown at most."""
+WHY_SECONDS = 300.0
+"""A decision to move is told of for so long."""
+MOST_FAULTS = 3
 ROUNDS_TO_KNOW = 5
 CROWD = 8
 """Members from which on it is told that most of them are strangers."""
@@ -54,32 +55,29 @@ PHASES = {
 class NodeView:
     """Draws `snapshot`. `running` False says that it comes from disk.
 
-    `height`: lines there are; None takes them from rich's options, where they may be unbounded.
+    Addresses are lines as long as they are, so that they can be copied: print it with `crop=False`.
     """
 
     snapshot: NodeSnapshot
     running: bool = True
-    height: int | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, height = options.max_width, self.height or options.height
-        top = [*header(self.snapshot, self.running, width, bounded=height is not None)]
+        width = options.max_width
+        top = [*header(self.snapshot, self.running, width)]
         # What was so when it was saved is told by its last events.
         top += [*(notice_lines(self.snapshot) if self.running else ()), Text()]
         top += [*progress(self.snapshot, width, options.ascii_only), Text()]
         for line in top:
-            line.overflow = "fold"
+            if not line.no_wrap:
+                line.overflow = "fold"
         yield from top
-        used = sum(len(line.wrap(console, width)) for line in top)
-        yield from self._lists(width, None if height is None else max(0, height - used))
+        yield from self._lists(width)
 
-    def _lists(self, width: int, room: int | None) -> Iterable[RenderableType]:
+    def _lists(self, width: int) -> Iterable[RenderableType]:
         shot = self.snapshot
         wide = width >= SIDE_BY_SIDE_WIDTH
-        wanted = Rows(len(shot.members), len(shot.peers), len(shot.events))
-        rows = rows_that_fit(wanted, room, wide)
         each = (width - 2) // 2 if wide else width
-        members, peers = member_list(shot, rows.members, each), peer_list(shot, rows.peers, each)
+        members, peers = member_list(shot, MOST_ROWS, each), peer_list(shot, MOST_ROWS, each)
         if wide:
             both = Table.grid(padding=(0, 2, 0, 0))
             both.add_column(width=each)
@@ -88,11 +86,11 @@ class NodeView:
             yield both
         else:
             yield from (members, Text(), peers)
-        if rows.events:
-            yield from (Text(), event_lines(shot.events, rows.events))
+        if shot.events:
+            yield from (Text(), event_lines(shot.events, MOST_ROWS))
 
 
-def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False) -> list[Text]:
+def header(shot: NodeSnapshot, running: bool, width: int) -> list[Text]:
     """Who and where; the multiaddrs in full on lines of their own, to be copied."""
     state = PHASES.get(shot.phase, shot.phase) if running else "not running"
     left = Text.assemble(
@@ -111,11 +109,7 @@ def header(shot: NodeSnapshot, running: bool, width: int, bounded: bool = False)
     gap = width - left.cell_len - len(right)
     lines = [Text.assemble(left, " " * gap if gap >= 2 else "  ", (right, "dim"))]
     lines.append(Text.assemble(("home ", "dim"), clean(shot.home)))
-    shown = shot.multiaddrs[:BOUNDED_ADDRESSES] if bounded else shot.multiaddrs
-    lines += [Text(clean(address)) for address in shown]
-    if len(shown) < len(shot.multiaddrs):
-        hidden = len(shot.multiaddrs) - len(shown)
-        lines.append(Text(f"and {count_of(hidden, 'more address', 'more addresses')}", "dim"))
+    lines += [Text(clean(address), no_wrap=True, overflow="ignore") for address in shot.multiaddrs]
     return lines
 
 
@@ -174,17 +168,42 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
         f"{human_bytes(shot.published_bytes)} of own contributions"
     )
     lines.append(Text.assemble(("bytes  ", "dim"), traffic))
-    if shot.switching.why:
-        lines.append(Text.assemble(("why    ", "dim"), clean(shot.switching.why)))
+    if why := why_now(shot):
+        lines.append(Text.assemble(("why    ", "dim"), why))
     if is_among_strangers(shot):
-        text = f"{shot.strangers:,} of {len(shot.members):,} members have no history with this node"
-        lines.append(Text.assemble(("crowd  ", "dim"), (text, "yellow")))
-    faults = sum(shot.faults.values())
-    if faults:
-        worst = sorted(shot.faults.items(), key=lambda fault: (-fault[1], fault[0]))[:3]
-        named = ", ".join(f"{clean(name, 40)} {count}" for name, count in worst)
-        lines.append(Text.assemble(("faults ", "dim"), (f"{faults} survived: {named}", "yellow")))
+        lines.append(Text.assemble(("crowd  ", "dim"), (crowd_text(shot), "yellow")))
+    lines += [
+        Text.assemble(("faults ", "dim"), (words, "yellow"))
+        for words in survived(shot)[:MOST_FAULTS]
+    ]
+    more = len(shot.faults) - MOST_FAULTS
+    if more > 0:
+        words = f"and {count_of(more, 'other kind', 'other kinds')}, all survived"
+        lines.append(Text.assemble(("faults ", "dim"), (words, "yellow")))
     return lines
+
+
+def why_now(shot: NodeSnapshot) -> str:
+    """Why the node is where it is, when that is news; else empty (`decision_lines` has it)."""
+    decisions = shot.switching.decisions
+    news = [d for d in decisions if d.action != "stay" and shot.time - d.time < WHY_SECONDS]
+    return clean(news[-1].text) if news else ""
+
+
+def survived(shot: NodeSnapshot) -> list[str]:
+    """What was refused or survived, in words, the most frequent first."""
+    kinds = sorted(shot.faults.items(), key=lambda fault: (-fault[1], fault[0]))
+    return [f"{clean(fault_words(name), 200)}, {how_often(count)}" for name, count in kinds]
+
+
+def how_often(count: int) -> str:
+    """`once`, `twice`, `1,200 times`."""
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def crowd_text(shot: NodeSnapshot) -> str:
+    """How many of the members are strangers."""
+    return f"{shot.strangers:,} of {len(shot.members):,} members have no history with this node"
 
 
 def is_among_strangers(shot: NodeSnapshot) -> bool:
@@ -224,50 +243,6 @@ def bar(done: int, total: int, width: int, ascii_only: bool = False) -> str:
     filled = round(width * min(1.0, max(0.0, done / total)))
     full, empty = ("#", ".") if ascii_only else ("━", "─")
     return full * filled + empty * (width - filled)
-
-
-class Rows(NamedTuple):
-    """How many rows of each list are shown, or wanted."""
-
-    members: int
-    peers: int
-    events: int
-
-
-def lines_needed(shown: Rows, wanted: Rows, side_by_side: bool) -> int:
-    """Lines that the lists take with their titles, headings, `and n more` and gaps."""
-
-    def of_list(shown_rows: int, wanted_rows: int) -> int:
-        return 1 if not shown_rows else 2 + shown_rows + (shown_rows < wanted_rows)
-
-    members, peers = of_list(shown.members, wanted.members), of_list(shown.peers, wanted.peers)
-    lists = max(members, peers) if side_by_side else members + 1 + peers
-    return lists + (2 + shown.events if shown.events else 0)
-
-
-def rows_that_fit(wanted: Rows, room: int | None, side_by_side: bool) -> Rows:
-    """The rows to show in `room` lines (None: at most `UNBOUNDED` each).
-
-    Too much: first events shrink to three, then the longer list to three, then events go
-    altogether, then the lists; their titles, which carry the counts, always stay.
-    """
-    limit = UNBOUNDED if room is None else room
-    members, peers, events = (min(rows, limit) for rows in wanted)
-    if room is not None:
-        while lines_needed(Rows(members, peers, events), wanted, side_by_side) > room:
-            if events > 3:
-                events -= 1
-            elif events and max(members, peers) <= 3:
-                events = 0
-            elif not members and not peers:
-                break
-            elif side_by_side:
-                members, peers = (min(rows, max(members, peers) - 1) for rows in (members, peers))
-            elif members >= peers:
-                members -= 1
-            else:
-                peers -= 1
-    return Rows(members, peers, events)
 
 
 def member_list(shot: NodeSnapshot, rows: int, width: int) -> RenderableType:
@@ -344,7 +319,7 @@ def event_lines(events: Sequence[NodeEvent], rows: int) -> RenderableType:
 
 
 def _listing(title: Text, table: Table, shown: int, total: int) -> RenderableType:
-    title.no_wrap = True
+    title.no_wrap, title.overflow = True, "ellipsis"
     if not shown:
         return title
     more = [Text(f"and {total - shown} more", "dim")] if shown < total else []

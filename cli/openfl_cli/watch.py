@@ -1,4 +1,5 @@
-"""`status --watch`: follow a running node from another terminal, through its control socket."""
+"""Following a running node from another terminal, through its control socket: `top`, and
+`status --watch`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from openfl.core.errors import NotRunningError
 from openfl.core.telemetry import NodeSnapshot
 from openfl_cli import exit_codes, options
 from openfl_cli.ask import running_node
+from openfl_cli.live.handle import Handle, SocketHandle
 from openfl_cli.screen import Screen, print_frame
+from openfl_cli.session import heeded_signals
 from openfl_cli.status_json import status_json
 from openfl_cli.text import to_json
 from openfl_cli.threads import in_thread
@@ -23,36 +26,57 @@ LINES_EVERY_SECONDS = 1.0
 
 def watch(home: Path, as_json: bool) -> int:
     """Until the node stops or Ctrl-C. NotRunningError when none runs to begin with."""
-    last = NodeSnapshot.from_plain(running_node(home, "snapshot"))
-
-    async def current() -> NodeSnapshot:
-        nonlocal last
-        plain = await in_thread(partial(running_node, home, "snapshot"))
-        last = NodeSnapshot.from_plain(plain)
-        return last
+    if sys.stdout.isatty() and not as_json:
+        return attach(home)
+    running_node(home, "snapshot")
 
     async def lines() -> None:
         console = options.stdout_console()
         while True:
-            shot = await current()
+            shot = NodeSnapshot.from_plain(await in_thread(partial(running_node, home, "snapshot")))
             if as_json:
                 print(to_json(status_json(shot, running=True)), flush=True)
             else:
-                console.print(NodeView(shot))
+                console.print(NodeView(shot), crop=False)
                 print(flush=True)
             await trio.sleep(LINES_EVERY_SECONDS)
 
-    on_screen = sys.stdout.isatty() and not as_json
     try:
-        if on_screen:
-            with Screen() as screen:
-                trio.run(screen.show, current)
-        else:
-            trio.run(lines)
+        trio.run(lines)
     except KeyboardInterrupt:
         pass  # this is how watching ends
     except NotRunningError:
-        if on_screen:
-            print_frame(last, running=False)
         options.note("the node stopped")
     return exit_codes.SUCCESS
+
+
+def attach(home: Path) -> int:
+    """The live view of the node that runs in `home`, until its viewer leaves, a signal comes, or
+    the node stops. NotRunningError when none runs to begin with."""
+    running_node(home, "snapshot")
+    screen = Screen()
+    stopped = trio.run(_attached, SocketHandle(home), screen)
+    if stopped:
+        if screen.last is not None:
+            print_frame(screen.last, running=False)
+        options.note("the node stopped")
+    return exit_codes.SUCCESS
+
+
+async def _attached(handle: Handle, screen: Screen) -> bool:
+    """Whether the node was the first to end."""
+    stopped = False
+    with screen, heeded_signals() as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def end_at_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_at_signal)
+            try:
+                await screen.show(handle, ends_node=False)
+            except NotRunningError:
+                stopped = True
+            nursery.cancel_scope.cancel()
+    return stopped

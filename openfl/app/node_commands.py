@@ -3,28 +3,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import trio
 
 from openfl.app.control_socket import CommandHandler
 from openfl.app.first_user import NOBODY
-from openfl.core.errors import UsageError
+from openfl.app.page_document import page_document
+from openfl.core.errors import OpenFLError, UsageError
 from openfl.learning.factorization.wishes import Wishes
 from openfl.node import Node
 
 MAX_TOP = 1000
 MAX_NAME_CHARS = 1000
 """Of a user or a song that is asked for."""
+PAGE_TOP = 10
+"""Recommendations on the page."""
 AT_ONCE = 2
 """Questions that are worked on at the same time."""
 
 
-def node_commands(node: Node, usual_user: Callable[[], str] = str) -> CommandHandler:
+def node_commands(
+    node: Node,
+    usual_user: Callable[[], str] = str,
+    web: Callable[[], Awaitable[Mapping[str, Any]]] | None = None,
+) -> CommandHandler:
     """The handler of the node's control socket; docs/cli.md describes what commands get. It raises
     UsageError for a command or argument that the node does not know, and what the node raises.
-    usual_user: whom to recommend to when nobody is named, "" for nobody; runs in a thread."""
+    usual_user: whom to recommend to when nobody is named, "" for nobody; runs in a thread. web:
+    where the page is, which it opens first if need be."""
 
     limiter = trio.CapacityLimiter(AT_ONCE)
 
@@ -37,12 +46,36 @@ def node_commands(node: Node, usual_user: Callable[[], str] = str) -> CommandHan
             limiter=limiter,
         )
 
+    async def page() -> Any:
+        try:
+            recommendations = await handle("recommend", {"top": PAGE_TOP, "why": True})
+        except OpenFLError:
+            recommendations = None  # nobody to recommend to, or nothing yet
+        return page_document(
+            node.snapshot().to_plain(),
+            node.course.to_plain(),
+            [view.to_plain() for view in node.known_groups()],
+            recommendations,
+            time.time(),
+        )
+
     async def handle(command: str, arguments: Mapping[str, Any]) -> Any:
         match command:
             case "snapshot":
                 return node.snapshot().to_plain()
             case "groups":
-                return [view.to_plain() for view in await node.groups()]
+                ask = bool(arguments.get("ask", True))
+                groups = await node.groups() if ask else node.known_groups()
+                return [view.to_plain() for view in groups]
+            case "course":
+                newest = bool(arguments.get("newest", False))
+                return node.course.newest_to_plain() if newest else node.course.to_plain()
+            case "page":
+                return await page()
+            case "web" if web is not None:
+                return await web()
+            case "try":
+                return (await node.try_group(str(arguments.get("group", "")))).to_plain()
             case "switch":
                 group, pin = str(arguments.get("group", "")), bool(arguments.get("pin", False))
                 return (await node.switch(group, pin)).to_plain()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,7 @@ from openfl.learning.model_file import (
     load_model,
     load_named_model,
 )
+from openfl.storage.course import peek_course
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 from openfl.storage.labels import peek_labels
@@ -60,6 +62,12 @@ def offline_snapshot(home: Path) -> NodeSnapshot | None:
     """The node as it last saved itself; None when it never did. StateError: it is of another
     version."""
     return last_snapshot(Home(home))
+
+
+def offline_course(home: Path) -> dict[str, Any]:
+    """How the node has fared, `{"points": [...], "moves": [...]}`, as it last saved it; without any
+    when it never did."""
+    return peek_course(Home(home)).to_plain()
 
 
 def offline_recommend(

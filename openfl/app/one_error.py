@@ -51,6 +51,12 @@ def _one_of(
     return None
 
 
+def is_cancelled(error: BaseException) -> bool:
+    """Whether `error` is nothing but a cancellation: with a nursery in the block, that comes in a
+    group."""
+    return all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(error))
+
+
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
+from openfl.app.event_logging import log_event
 from openfl.app.lazy_imports import set_up
-from openfl.app.one_error import one_error
+from openfl.app.one_error import is_cancelled, one_error
 
 if TYPE_CHECKING:
     from openfl.config import Config
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @contextlib.asynccontextmanager
 async def open_node(
     config: Config,
-    home: Path,
-    on_event: Callable[[NodeEvent], None],
+    home: str | os.PathLike[str],
+    on_event: Callable[[NodeEvent], None] | None = None,
     workload: Workload | None = None,
     *,
     pin: bool | None = None,
@@ -32,8 +32,10 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """A running node for as long as the block is open; it is saved and closed at the end.
 
-    The block is entered as soon as the node listens; joining goes on in the background. `on_event`
-    is called, in trio's thread, with everything that the owner should know.
+    The block is entered as soon as the node listens; joining goes on in the background. `home`: the
+    node's folder, made when it is not there. `on_event` is called, in trio's thread, with all
+    that the owner should know, and must not block; without it, that goes to Python's logging
+    (`openfl.events`), which shows warnings and errors.
 
     What the block raises comes out as it is: the same exception, not in a group. When the node
     cannot start or go on, the block is cancelled and one UserError (DataError, NetworkError,
@@ -50,11 +52,17 @@ async def open_node(
     from openfl.app.running_node import running_node
 
     with one_error() as of_block:
-        async with running_node(config, home, on_event, workload, pin=pin, faults=faults) as node:
+        async with running_node(
+            config,
+            Path(home),
+            log_event if on_event is None else on_event,
+            workload,
+            pin=pin,
+            faults=faults,
+        ) as node:
             try:
                 yield node
-            except trio.Cancelled:
-                raise
             except BaseException as error:
-                of_block.append(error)
+                if not is_cancelled(error):
+                    of_block.append(error)
                 raise

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import trio
 
-from openfl.app.control_socket import CommandHandler, serve_control
+from openfl.app.control_socket import serve_control
+from openfl.app.doctor.commands import with_diagnosis
 from openfl.app.first_user import user_to_recommend_to
 from openfl.app.network_setup import OnEvent, behind_router, on_lan, open_network
 from openfl.app.node_commands import node_commands
+from openfl.app.node_endpoint import NodeEndpoint
 from openfl.app.resuming import (
     data_files,
     group_asked_for,
@@ -36,9 +38,11 @@ from openfl.learning.kinds import load_workload
 from openfl.learning.workload import Workload
 from openfl.node import Node, assemble_node
 from openfl.node.fault_points import FaultPoints
+from openfl.node.listeners import EventListeners
 from openfl.node.parts import Environment, Links, SavedNode
 from openfl.node.privacy_budget import PrivacyBudget
 from openfl.node.settings import node_settings
+from openfl.storage.course import HomeCourse
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
 from openfl.storage.invitations import load_invitation
@@ -86,6 +90,9 @@ async def _open_parts(
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
     from openfl.network.libp2p.network import parse_peer_multiaddr
 
+    endpoint = NodeEndpoint(config.http, home)
+    listeners = EventListeners(_both(on_event, endpoint.tell))
+    on_event = listeners.tell
     identity = load_or_create_identity(home.identity_file)
     invitations = tuple(load_invitation(Path(path)) for path in config.group.invitation_files)
     bootstrap = [parse_peer_multiaddr(text) for text in config.network.bootstrap]
@@ -120,22 +127,31 @@ async def _open_parts(
 
         for problem in [*problems, *more]:
             tell_damage(problem)
+        kept_course = HomeCourse(home, tell_damage)
+        course = await kept_course.load()
         node = assemble_node(
             Links(network, Libp2pSealer(identity), discovery),
             workload,
-            SavedNode(storage, resume, storage.standing, HomeLabels(home, tell_damage)),
+            SavedNode(
+                storage,
+                resume,
+                storage.standing,
+                HomeLabels(home, tell_damage),
+                course,
+                kept_course,
+            ),
             node_settings(config, home.root, pin, invitations),
-            on_event,
+            listeners,
             Environment(faults=faults),
             privacy,
         )
         storage.attach(workload, node.snapshot, data_files(config))
-        commands = node_commands(node, partial(user_to_recommend_to, config))
+        commands = node_commands(node, partial(user_to_recommend_to, config), endpoint.page)
         async with (
             trio.open_nursery() as nursery,
-            serve_control(home.root, commands),
-            _answering_players(config, home, commands, on_event),
+            serve_control(home.root, with_diagnosis(commands, node, network, discovery)),
         ):
+            await endpoint.begin(nursery, commands, node.tell)
             nursery.start_soon(node.run)
             try:
                 yield node
@@ -148,23 +164,12 @@ async def _open_parts(
                 nursery.cancel_scope.cancel()
 
 
-@contextlib.asynccontextmanager
-async def _answering_players(
-    config: Config, home: Home, commands: CommandHandler, on_event: OnEvent
-) -> AsyncIterator[None]:
-    """Answers on `http.listen` while the block is open, if there is one; errors as
-    `serving_players`."""
-    if not config.http.listen:
-        yield
-        return
-    # Here: a node that answers nobody by HTTP does not load what that needs.
-    from openfl.app.http.serving import serving_players
+def _both(first: OnEvent, second: OnEvent) -> OnEvent:
+    def tell(event: NodeEvent) -> None:
+        first(event)
+        second(event)
 
-    async with serving_players(config.http, home.root, commands) as endpoint:
-        where = {"url": endpoint.url, "token_file": str(endpoint.token_file)}
-        text = f"players are answered at {endpoint.url}; the token is in {endpoint.token_file}"
-        on_event(NodeEvent(time.time(), "info", "http-listening", text, where))
-        yield
+    return tell
 
 
 async def _open_budget(config: Config, home: Home) -> PrivacyBudget | None:

@@ -14,12 +14,18 @@ from openfl.app.lazy_imports import set_up
 if TYPE_CHECKING:
     from openfl.app.discover_groups import discover_groups
     from openfl.app.network_setup import load_key_of
-    from openfl.app.offline import offline_recommend, offline_similar, offline_snapshot
+    from openfl.app.offline import (
+        offline_course,
+        offline_recommend,
+        offline_similar,
+        offline_snapshot,
+    )
     from openfl.app.open_node import open_node
 
 __all__ = [
     "discover_groups",
     "load_key_of",
+    "offline_course",
     "offline_recommend",
     "offline_similar",
     "offline_snapshot",
@@ -29,6 +35,7 @@ __all__ = [
 _MODULES = {
     "discover_groups": "discover_groups",
     "load_key_of": "network_setup",
+    "offline_course": "offline",
     "offline_recommend": "offline",
     "offline_similar": "offline",
     "offline_snapshot": "offline",

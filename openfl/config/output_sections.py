@@ -34,7 +34,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    """Where music players and scripts may ask this node; off unless `listen` is set."""
+    """Where a browser, music players and scripts may ask this node; off unless `listen` or `web` is
+    set. There is one such address, for all of them."""
 
     listen: str = setting(
         "",
@@ -42,6 +43,11 @@ class HttpConfig:
         " such address. Without a certificate it must be one of this machine alone.",
         allowed="IP:PORT",
         check_text=endpoint_problem,
+    )
+    web: bool = setting(
+        False,
+        "Serve the page that shows the node in a browser. Without `listen` on 127.0.0.1, on a port"
+        " that is kept.",
     )
     cert_file: str = setting(
         "",
@@ -66,6 +72,20 @@ class LogConfig:
         "text",
         "text for people, json for programs (one object a line).",
         choices=("text", "json"),
+    )
+    file_megabytes: float = setting(
+        5.0,
+        "How large node.log may become before it is put aside as node.log.1.",
+        unit="MB",
+        minimum=0.1,
+        maximum=100,
+    )
+    files: int = setting(
+        3,
+        "How many files of the log are kept: node.log and those put aside. The oldest goes first.",
+        unit="files",
+        minimum=2,
+        maximum=100,
     )
 
 

@@ -42,6 +42,11 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
     "The network": (
         _info("listening", "the node listens, before it joins", "multiaddrs", "peer_id"),
         _info("http-listening", "players can ask at `http.listen`", "url", "token_file"),
+        _info(
+            "web-listening",
+            "the page is served; `openfl-node web` has its link",
+            *("url", "token_file"),
+        ),
         _info("dialled", "a known address answered at the start"),
         _warning("unreachable", "a known address did not answer at the start"),
         _warning(
@@ -146,12 +151,24 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
     ),
     "Moving between groups": (
         _info("stayed", "the node looked around, and stays", "gain", "why"),
-        _info("switched", "the node is in another group", "from", "to", "group", "by_itself"),
+        _info(
+            "switched",
+            "the node is in another group",
+            *("from", "to", "group", "by_itself", "action"),
+        ),
         _warning("not-moved", "a move failed; the node is where it was", "gain", "why"),
         _info("pinned", "the owner pins the node to its group, or frees it", "pinned"),
         _warning("not-asked", "a group is founded, though no peer told which there are"),
     ),
+    "Listening": (
+        _warning(
+            "events-missed",
+            "a listener did not take its events in time: the oldest are dropped; it alone is told",
+            "missed",
+        ),
+    ),
     "The home folder": (
+        _info("temporary-home", "`openfl.run` was given no home: it is removed at the end", "home"),
         _warning("state-damaged", "a file of state was of no use, and is moved aside"),
         _warning("state-refused", "saved contributions are invalid, and left out"),
         _error("not-saved", "the disk takes nothing; told once"),

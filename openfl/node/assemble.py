@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from openfl.core.telemetry import NodeEvent
 from openfl.learning.workload import Workload
 from openfl.node.beginning import Beginning
 from openfl.node.compute import ThreadCompute
+from openfl.node.course_recorder import CourseRecorder
 from openfl.node.current_group import CurrentGroup
 from openfl.node.eligibility import Eligibility
 from openfl.node.event_log import EventLog
@@ -22,6 +21,7 @@ from openfl.node.items_watch import ItemsWatch
 from openfl.node.label_driver import LabelDriver
 from openfl.node.late_join import LateJoin, give_up_without_bootstrap
 from openfl.node.learning_views import LearningViews
+from openfl.node.listeners import EventListeners
 from openfl.node.membership import Membership
 from openfl.node.membership_factory import MembershipFactory
 from openfl.node.moves import Moves
@@ -56,15 +56,15 @@ def assemble_node(
     workload: Workload,
     saved: SavedNode,
     settings: NodeSettings,
-    on_event: Callable[[NodeEvent], None],
+    listeners: EventListeners,
     environment: Environment,
     privacy: PrivacyBudget | None = None,
 ) -> Node:
-    """A node that waits to be run; its network must be open. `on_event` is told of everything that
-    its owner should know; `privacy`: the budget that it teaches under, None without one."""
+    """A node that waits to be run; its network must be open. `listeners`: who is told of everything
+    that its owner should know; `privacy`: the budget that it teaches under, None without one."""
     network, discovery = links.network, links.discovery
     rng, unix_time = environment.rng, environment.unix_time
-    log = EventLog(unix_time, on_event)
+    log = EventLog(unix_time, listeners.tell)
     notices = Notices(discovery, log)
     current_group = CurrentGroup()
     eligibility = Eligibility(workload, links.sealer, unix_time, settings.invitations)
@@ -106,6 +106,9 @@ def assemble_node(
         saved.labels,
         saver,
         log,
+    )
+    course = CourseRecorder(
+        network, current_group, solo, saved.kept_course, saved.course, saver, log, unix_time
     )
     factory = MembershipFactory(
         links=links,
@@ -163,6 +166,7 @@ def assemble_node(
         late_join.run,
         pending_leaves.say_all,
         labels.run,
+        course.run,
     )
     for protocol in (wire.SNAPSHOT_PROTOCOL, wire.SUMMARY_PROTOCOL, wire.PULL_PROTOCOL):
         answer = current_group.answerer(protocol)
@@ -170,7 +174,7 @@ def assemble_node(
     beginning = Beginning(
         discovery, workload, first_group, factory, current_group, saver, log, saved.resume
     )
-    return Node(links, current_group, beginning, tasks, moves, views, saver, log)
+    return Node(links, current_group, beginning, tasks, moves, views, saver, log, course, listeners)
 
 
 def _patience(links: Links, settings: NodeSettings) -> tuple[Task, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
+from openfl.core.contribution import PeerId
 from openfl.core.telemetry import DirectoryView, GroupView, PeerView, SwitchingView
 from openfl.group.session import GroupSession
 from openfl.network.base import ConnectedPeer
@@ -31,6 +32,10 @@ class GroupViews:
     async def ask(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
         await self.finder.ask()
+        return self.known()
+
+    def known(self) -> tuple[GroupView, ...]:
+        """The groups that this node knows of by now."""
         return tuple(self.group(known) for known in self.finder.known())
 
     def group(self, known: KnownCard) -> GroupView:
@@ -61,6 +66,15 @@ class GroupViews:
     def directory(self) -> DirectoryView:
         """What came of asking which groups there are."""
         return self.finder.asked
+
+    def clocks(self, unix_now: float) -> Mapping[PeerId, float]:
+        """Peer -> seconds by which its clock is ahead of this node's, as the cards that it has
+        signed tell; what they took on their way makes it seem behind by as much."""
+        now = trio.current_time()
+        return {
+            known.card.issuer: known.card.issued_at - (unix_now - known.age(now))
+            for known in self.finder.directory.all_cards()
+        }
 
     @property
     def switching(self) -> SwitchingView:

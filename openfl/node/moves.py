@@ -1,5 +1,6 @@
 """`Moves`: orders to be in another group, from the owner or by the node's own decision. Each is
-checked, and carried out by `MoveDriver`, one at a time."""
+checked, and carried out by `MoveDriver`, one at a time. So is the owner's order to try one first,
+which moves nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from openfl.node.switch_driver import MoveDriver
 from openfl.node.switcher import Switcher
 from openfl.switching.chooser import move_order
 from openfl.switching.directory import KnownCard
-from openfl.switching.policy import Decision
+from openfl.switching.policy import Candidate, Decision
 from openfl.switching.seed import MoveOrder
 from openfl.wire.charters import charter_problem
 
@@ -74,6 +75,20 @@ class Moves:
             text = f"switched from group {old.name} to {charter.name}"
             await self._driver.carry_out(MoveOrder(charter, "switch", text, pin))
             return self._view(known)
+
+    async def try_group(self, reference: str) -> GroupView:
+        """See `Node.try_group`."""
+        known = await self._find(reference)
+        charter = known.card.charter
+        if self._current_group.is_in(charter.group_id):
+            raise GroupError(f"this node is in group {charter.name}")
+        problem = self._eligibility.problem(charter)
+        if problem is not None:
+            raise GroupError(f"group {charter.name} does not fit this node: {problem}")
+        standing = self._finder.directory.standing(charter.group_id)
+        candidate = Candidate(charter.group_id, charter.name, known.card.members, standing)
+        await self._switcher.try_group(candidate)
+        return self._view(known)
 
     async def found(self, name: str, pin: bool) -> GroupView:
         """See `Node.found_group`."""

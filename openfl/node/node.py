@@ -6,19 +6,24 @@ comparison with training alone, the watch over its peers, and the saying of leav
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
+from openfl.core.contribution import PeerId
+from openfl.core.course import Course
+from openfl.core.event_backlog import KEPT_EVENTS
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl.learning.factorization.recommend import Recommendations
 from openfl.learning.factorization.similar import SimilarSongs
 from openfl.learning.factorization.wishes import NO_WISHES, Wishes
 from openfl.network.base import Network
 from openfl.node.beginning import Beginning
+from openfl.node.course_recorder import CourseRecorder
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
 from openfl.node.learning_views import SongsNow
+from openfl.node.listeners import EventListeners, EventStream, Listener
 from openfl.node.moves import Moves
 from openfl.node.node_tasks import NodeTasks
 from openfl.node.parts import Links
@@ -43,6 +48,8 @@ class Node:
         views: NodeViews,
         saver: StateSaver,
         log: EventLog,
+        course: CourseRecorder,
+        listeners: EventListeners,
     ) -> None:
         self.stop_asked = trio.Event()
         """Set once the owner of the node is asked to close it."""
@@ -55,6 +62,8 @@ class Node:
         self._views = views
         self._saver = saver
         self._log = log
+        self._course = course
+        self._listeners = listeners
 
     @property
     def network(self) -> Network:
@@ -94,9 +103,11 @@ class Node:
         """Ask the owner of the node to close it; `leave`: withdraw from the group first."""
         self._leave_on_stop = self._leave_on_stop or leave
         self.stop_asked.set()
+        self._listeners.end()
 
     async def finish(self) -> None:
         """Before closing: save, and leave the group when that was asked for."""
+        self._listeners.end()
         self._current_group.own_phase = "stopping"
         with trio.move_on_after(FINISH_MOVE_SECONDS):
             await self._moves.wait_over()  # or it has been given up
@@ -111,6 +122,7 @@ class Node:
             self._log.tell("info", "left", text, {"for_good": True})
         else:
             await self._saver.save(membership.saved(), membership.session.model())
+        await self._course.save()
         await self._saver.remember(self._links.discovery.remembered())
 
     # --- what others ask of it --------------------------------------------------------------------
@@ -119,9 +131,56 @@ class Node:
         """Everything a viewer needs, now."""
         return self._views.node()
 
+    def clocks(self) -> dict[PeerId, float]:
+        """Peer -> seconds by which its clock is ahead of this node's, as far as what it signed
+        tells. A claim: it is for people, and decides nothing."""
+        return self._views.clocks()
+
+    def events(self, kept: int = KEPT_EVENTS) -> EventStream:
+        """What the node tells from now on, for `async for event in node.events()`.
+
+        Any number of listeners, each with a stream of its own. The node waits for none of them: of
+        what one has not taken, the newest `kept` events stay, and one event `events-missed` says
+        how many do not (`data["missed"]`). The stream ends when the node is closed or asked to
+        stop; what comes of closing is told to `on_event` only. ValueError: `kept` < 1.
+        """
+        return EventStream(self._listeners, kept)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of everything from now on, for as long as it is held by somebody."""
+        self._listeners.add(listener)
+
     async def groups(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
+
+    def tell(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        kind: str,
+        message: str,
+        data: dict[str, Any],
+    ) -> None:
+        """Tell the owner what has happened around the node, as it tells of itself."""
+        self._log.tell(level, kind, message, data)
+
+    def known_groups(self) -> tuple[GroupView, ...]:
+        """The groups that this node knows of by now; nobody is asked."""
+        return self._views.known_groups()
+
+    @property
+    def course(self) -> Course:
+        """How the node has fared over its whole life."""
+        return self._course.course
+
+    async def try_group(self, reference: str) -> GroupView:
+        """Measure now what another group's model is worth to this node's own data, as it does by
+        itself now and then; nothing else changes. `gain` of the answer has it.
+
+        GroupError when the group is unknown, ambiguous, unfit for this node's data, or gives
+        nothing to judge.
+        """
+        return await self._moves.try_group(reference)
 
     def recommend(self, user: str, top: int, wishes: Wishes = NO_WISHES) -> Recommendations:
         """The `top` best items for `user` by the group's model as it is now; GroupError while the

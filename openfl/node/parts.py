@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from openfl.core.course import Course
 from openfl.discovery.discovery import Discovery
 from openfl.learning.workload import Workload
 from openfl.network.base import Network, Sealer
@@ -15,7 +16,7 @@ from openfl.node.compute import Compute
 from openfl.node.eligibility import Eligibility
 from openfl.node.fault_points import FaultPoints
 from openfl.node.privacy_budget import PrivacyBudget
-from openfl.storage.base import KeptLabels, NodeStorage, Standing
+from openfl.storage.base import KeptCourse, KeptLabels, NodeStorage, Standing
 from openfl.storage.membership import SavedMembership
 
 
@@ -32,12 +33,15 @@ class Links:
 class SavedNode:
     """What a node keeps on disk, and what an earlier run has left there. resume: the membership to
     go on with; None begins anew. standing: how the node stood with other groups. labels: what
-    others told of what items are called; None keeps none."""
+    others told of what items are called; None keeps none. course: of the node's life so far, and
+    where it is kept from now on; None keeps none."""
 
     storage: NodeStorage
     resume: SavedMembership | None = None
     standing: Standing | None = None
     labels: KeptLabels | None = None
+    course: Course = field(default_factory=Course)
+    kept_course: KeptCourse | None = None
 
 
 @dataclass(frozen=True, slots=True)

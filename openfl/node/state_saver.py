@@ -13,12 +13,13 @@ from typing import Any
 import trio
 
 from openfl.core.contribution import Charter, GroupId, ModelView
+from openfl.core.course import Course
 from openfl.core.errors import StateError
 from openfl.group.labels import Heard
 from openfl.network.base import PeerAddress
 from openfl.node.current_group import CurrentGroup
 from openfl.node.event_log import EventLog
-from openfl.storage.base import KeptLabels, NodeStorage, OwedLeave, Standing
+from openfl.storage.base import KeptCourse, KeptLabels, NodeStorage, OwedLeave, Standing
 from openfl.storage.membership import SavedMembership
 
 MAX_OWED = 8
@@ -107,6 +108,13 @@ class StateSaver:
         """Keep what others told of what items are called."""
         try:
             await kept.save(heard)
+        except StateError as error:
+            self._tell_failed(error)
+
+    async def save_course(self, kept: KeptCourse, course: Course) -> None:
+        """Keep the course of the node's life."""
+        try:
+            await kept.save(course.to_state())
         except StateError as error:
             self._tell_failed(error)
 

@@ -335,6 +335,7 @@ class MoveDriver:
             "to": order.charter.group_id,
             "group": order.charter.name,
             "by_itself": order.by_itself,
+            "action": order.action,
         }
         self.log.tell("info", "switched", order.text, data)
         self.finder.changed()

@@ -15,14 +15,20 @@ import numpy as np
 import trio
 
 from openfl.core.contribution import Charter, GroupId
-from openfl.core.errors import UserError
+from openfl.core.errors import GroupError, UserError
 from openfl.core.telemetry import DecisionView, SwitchingView
 from openfl.learning.own_losses import JudgesByOwn
 from openfl.node.membership import Membership
 from openfl.node.switch_driver import LookDriver
 from openfl.storage.base import Standing
 from openfl.switching.chooser import Chooser, here_of
-from openfl.switching.policy import Decision, Finding, LookOrder, SelectionSettings
+from openfl.switching.policy import (
+    Candidate,
+    Decision,
+    Finding,
+    LookOrder,
+    SelectionSettings,
+)
 from openfl.switching.seed import MoveOrder
 
 MAX_DECISIONS = 20
@@ -69,6 +75,7 @@ class Switcher:
         self._tell = tell
         self._order: LookOrder | None = None
         self._look_wanted = trio.Event()
+        self._one_look = trio.Lock()
         self._decisions: deque[DecisionView] = deque(maxlen=MAX_DECISIONS)
 
     # --- what the node says -----------------------------------------------------------------------
@@ -160,12 +167,29 @@ class Switcher:
         if place is None:
             return
         charter = place.session.charter
-        result = await self._looks.look(self._chooser.standpoint(place.session, order), order)
+        async with self._one_look:
+            result = await self._looks.look(self._chooser.standpoint(place.session, order), order)
         if self._host.place() is not place:
             return  # the owner has said otherwise meanwhile
         decision = self._chooser.decide(here_of(place.session), order, result)
         if decision is not None:
             await self._do(decision, charter)
+
+    async def try_group(self, candidate: Candidate) -> None:
+        """Look at this group now, because the owner asks; `finding` has what came of it, and
+        nothing is decided by it. GroupError: why nothing came of it."""
+        order = LookOrder((candidate,))
+        async with self._one_look:
+            place = self._host.place()
+            if place is None:
+                raise GroupError("this node is in no group yet that others could be compared with")
+            result = await self._looks.look(self._chooser.standpoint(place.session, order), order)
+        if self._host.place() is not place:
+            raise GroupError(f"this node has moved while {candidate.name} was tried: try it again")
+        if not result.findings:
+            why = result.gave_nothing.get(candidate.group_id, "it gave nothing to judge")
+            raise GroupError(f"group {candidate.name} could not be tried: {why}")
+        self._chooser.tried(result.findings[0])
 
     async def _do(self, decision: Decision, old: Charter) -> None:
         data = {"gain": decision.gain, "why": decision.why}

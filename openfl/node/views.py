@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from openfl.core.contribution import GroupId
+from openfl.core.contribution import GroupId, PeerId
 from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
 from openfl.network.base import Network
 from openfl.node.current_group import CurrentGroup
@@ -102,9 +102,19 @@ class NodeViews:
             interval_seconds=0.0 if session is None else session.interval_seconds,
         )
 
+    def clocks(self) -> dict[PeerId, float]:
+        """See `Node.clocks`."""
+        clocks = dict(self._groups.clocks(self._unix_time()))
+        clocks.pop(self._network.peer_id, None)
+        return clocks
+
     async def groups(self) -> tuple[GroupView, ...]:
         """See `Node.groups`."""
         return await self._groups.ask()
+
+    def known_groups(self) -> tuple[GroupView, ...]:
+        """See `Node.known_groups`."""
+        return self._groups.known()
 
     def songs(self) -> SongsNow:
         """See `Node.songs`."""

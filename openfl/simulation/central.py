@@ -49,6 +49,19 @@ def train_centrally(
     return Central({"validation": validation.pooled, "test": test.pooled}, by_node)
 
 
+def train_alone_each(
+    population: Population, charter: Charter, members: Sequence[SimulatedMember]
+) -> Fits:
+    """How the honest nodes would do if each had its own data alone, trained in the same way."""
+    return Fits.of(
+        [
+            member.task.evaluate(_trained(population, charter, [member.index]), "test")
+            for member in members
+            if member.honest
+        ]
+    )
+
+
 def references(
     scenario: Scenario, population: Population, members: Sequence[SimulatedMember]
 ) -> References:

@@ -28,6 +28,7 @@ from openfl.group import events as ev
 from openfl.group.session import GroupSession
 from openfl.group.settings import SessionSettings, SessionStart
 from openfl.learning.comparison import Fit, fit_of
+from openfl.simulation.courses import Courses
 from openfl.simulation.faults import FaultActions, inject
 from openfl.simulation.measuring import measure
 from openfl.simulation.medium import FullMedium, Handle, Medium
@@ -109,6 +110,7 @@ class Engine:
         self.driver: SwitchDriver = StayPut() if driver is None else driver
         self.requests = SimulatedRequests(state.agenda, state.links, state.member_of, self._respond)
         self.records: list[RoundRecord] = []
+        self.courses = Courses(len(members))
         self._central = central
         self._on_record = on_record
         self._interval = scenario.training.interval_seconds
@@ -154,6 +156,7 @@ class Engine:
         if state.began is not None:
             return
         state.began = state.now
+        self.courses.note_places(0, state.members)
         for number in range(1, self.scenario.run.rounds + 1):
             self._plan(state.began + number * self._interval, self._tick, number)
         for fault in self.scenario.events:
@@ -171,7 +174,13 @@ class Engine:
     def _record(self, number: int) -> None:
         state = self.state
         record = measure(
-            number, state.time, state.members, self.medium.view, self._central, self._judged(number)
+            number,
+            state.time,
+            state.members,
+            self.medium.view,
+            self._central,
+            self._judged(number),
+            self.courses,
         )
         record = replace(
             record,

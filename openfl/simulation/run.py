@@ -12,7 +12,7 @@ from openfl.core.contribution import Charter, Contribution
 from openfl.core.errors import ConfigError
 from openfl.network.base import Sealer
 from openfl.simulation.attacks import ATTACKS
-from openfl.simulation.central import references, train_centrally
+from openfl.simulation.central import references, train_alone_each, train_centrally
 from openfl.simulation.dataset import load_dataset
 from openfl.simulation.engine import Engine, MediumOf
 from openfl.simulation.grouped_medium import GroupedMedium
@@ -20,7 +20,7 @@ from openfl.simulation.grouping import first_charters, grouping_of
 from openfl.simulation.medium import FullMedium
 from openfl.simulation.member import Hostility, SimulatedMember
 from openfl.simulation.population import Population, population_of
-from openfl.simulation.records import Grouping, RoundRecord, Summary
+from openfl.simulation.records import Fits, Grouping, RoundRecord, Summary
 from openfl.simulation.scenario import Scenario
 from openfl.simulation.sealing import StandInSealer
 from openfl.simulation.shared_medium import SharedMedium
@@ -34,11 +34,13 @@ SealerOf = Callable[[int, int], Sealer]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that is over. engine: as it was at the end."""
+    """A run that is over. engine: as it was at the end. alone: how the honest nodes would do if
+    each had its own data alone; None: that was not asked for."""
 
     summary: Summary
     records: tuple[RoundRecord, ...]
     engine: Engine
+    alone: Fits | None = None
 
 
 def load_population(scenario: Scenario, sample_folder: Callable[[], Path]) -> Population:
@@ -52,9 +54,10 @@ def simulate(
     population: Population,
     on_record: Callable[[RoundRecord], None] = lambda record: None,
     sealer_of: SealerOf = StandInSealer,
+    alone: bool = False,
 ) -> Outcome:
-    """Run it. ConfigError when the population has not `run.nodes` nodes; DataError when nothing can
-    be learned from its data."""
+    """Run it. alone: work out as well how each node would do alone. ConfigError when the population
+    has not `run.nodes` nodes; DataError when nothing can be learned from its data."""
     if len(population) != scenario.run.nodes:
         raise ConfigError(
             f"run.nodes: is {scenario.run.nodes}, but the population has {len(population)} nodes"
@@ -78,7 +81,8 @@ def simulate(
         engine = Engine(scenario, members, central.by_node, on_record, medium)
         engine.run()
     summary = replace(summary_of(scenario, engine, central.pooled), grouping=grouping)
-    return Outcome(summary, tuple(engine.records), engine)
+    by_itself = train_alone_each(population, members[0].charter, members) if alone else None
+    return Outcome(summary, tuple(engine.records), engine, by_itself)
 
 
 def charter_of(scenario: Scenario, population: Population) -> Charter:

@@ -12,6 +12,7 @@ from openfl.core.contribution import PeerId
 from openfl.group.reader import Reader, StrictReader
 from openfl.network.base import Sealer
 from openfl.simulation.agenda import Agenda
+from openfl.simulation.courses import NodeMove
 from openfl.simulation.links import Links
 from openfl.simulation.member import SimulatedMember
 from openfl.simulation.scenario import Scenario
@@ -26,8 +27,8 @@ class RunState:
         self.scenario = scenario
         self.members = list(members)
         """The membership that each node has now, by index of the node."""
-        self.moves: list[tuple[int, int, str, str]] = []
-        """(round interval, node, from, to) of each change of group, with names of groups."""
+        self.moves: list[NodeMove] = []
+        """Each change of group."""
         self.agenda = Agenda()
         self.rng = np.random.default_rng([seed, 3])
         self.links = Links(
@@ -73,10 +74,11 @@ class RunState:
         """The membership that the node of that identity has now."""
         return self._by_peer[peer]
 
-    def install(self, member: SimulatedMember) -> None:
+    def install(self, member: SimulatedMember, action: str, why: str) -> None:
         """From now on `member` is its node's one membership: the node has changed its group."""
-        left = self.members[member.index].charter.name
-        self.moves.append((self.interval_number, member.index, left, member.charter.name))
+        left, entered = self.members[member.index].charter.name, member.charter.name
+        made = NodeMove(self.interval_number, member.index, left, entered, action, why)
+        self.moves.append(made)
         self.members[member.index] = member
         self._by_peer[member.peer_id] = member
 

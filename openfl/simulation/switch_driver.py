@@ -355,7 +355,7 @@ class SimulatedSwitching:
     def _perform(self, moving: _Moving, effects: Sequence[ev.MoveEffect[SimulatedMember]]) -> None:
         """There is no disk: what is written is written at once, and nothing is owed, for no node
         ends within a step."""
-        index, engine = moving.old.index, self._engine
+        index, engine, decision = moving.old.index, self._engine, moving.decision
         node = self.nodes[index]
         for effect in effects:
             match effect:
@@ -370,7 +370,7 @@ class SimulatedSwitching:
                 case ev.SaveMembership() | ev.Commit():
                     self._perform(moving, moving.move.handle(ev.Written()))
                 case ev.Enter():
-                    self._state.install(effect.membership)
+                    self._state.install(effect.membership, decision.action, decision.why)
                     node.chooser.arrived(effect.order)
                 case ev.TakePart():
                     engine.start(effect.membership)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from openfl.core.contribution import Charter, GroupId, ModelView
+from openfl.core.course import Course
 from openfl.group.labels import Heard
 from openfl.network.base import PeerAddress
 from openfl.storage.membership import SavedMembership
@@ -50,6 +51,19 @@ class KeptLabels(Protocol):
 
     async def save(self, heard: Heard) -> None:
         """Keep these in the place of those. StateError when that fails."""
+        ...
+
+
+class KeptCourse(Protocol):
+    """Keeps the course of a node's life."""
+
+    async def load(self) -> Course:
+        """The course that was kept; an empty one when there is none. StateError when the file
+        cannot be read."""
+        ...
+
+    async def save(self, plain: dict[str, Any]) -> None:
+        """Keep what `Course.to_state` made. StateError when that fails."""
         ...
 
 

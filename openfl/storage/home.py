@@ -86,6 +86,11 @@ class Home:
         return self.root / "node.log"
 
     @property
+    def start_file(self) -> Path:
+        """How the node was last started, for whoever starts it again."""
+        return self.root / "last-start.json"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the node that runs here."""
         return self.root / "lock"
@@ -95,8 +100,8 @@ class Home:
         return self.root / Path(configured).expanduser()
 
     def state_file(self, name: str) -> Path:
-        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels` or a
-        group's id."""
+        """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels`, `course` or
+        a group's id."""
         return self.state_folder / f"{name}.state"
 
     def check(self) -> None:

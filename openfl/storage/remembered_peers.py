@@ -73,14 +73,31 @@ class RememberedPeers:
             return cls(), StateRead()
         except OSError as error:
             raise StateError(f"{path}: cannot be read: {reason(error)}") from error
+        peers = cls._decoded(data)
+        if peers is None:
+            return cls(), set_aside(path, "corrupt", "is not a list of remembered peers", now)
+        return peers, StateRead(content=True, version=1)
+
+    @classmethod
+    def peek(cls, path: Path) -> RememberedPeers | None:
+        """The peers that `load` would find, none when there is no file; None when it is damaged,
+        and it stays where it is. OSError when it cannot be read."""
+        try:
+            return cls._decoded(read_own(path, _MAX_PEERS_FILE_BYTES))
+        except FileNotFoundError:
+            return cls()
+
+    @classmethod
+    def _decoded(cls, data: bytes) -> RememberedPeers | None:
+        """None when it is no list of peers."""
         try:
             if len(data) > _MAX_PEERS_FILE_BYTES:
                 raise ValueError("too large")
             peers = tuple(_peer_from_plain(plain) for plain in json.loads(data)["peers"])
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return cls(), set_aside(path, "corrupt", "is not a list of remembered peers", now)
+            return None
         newest_first = sorted(peers, key=lambda peer: -peer.seen_at)
-        return cls(tuple(newest_first[:MAX_REMEMBERED_PEERS])), StateRead(content=True, version=1)
+        return cls(tuple(newest_first[:MAX_REMEMBERED_PEERS]))
 
 
 def _peer_from_plain(plain: Any) -> RememberedPeer:

@@ -87,6 +87,18 @@ def peek_state(path: Path, kind: str, version: int) -> Any:
     return envelope["content"] if usable else None
 
 
+def state_problem(path: Path) -> str | None:
+    """What is wrong with a state file, of whatever kind, which stays where it is; None when nothing
+    is, or there is none."""
+    try:
+        _, damage = _open_envelope(read_own(path, MAX_STATE_BYTES))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be read: {reason(error)}"
+    return damage
+
+
 def _open_envelope(data: bytes) -> tuple[dict[str, Any], str | None]:
     """(envelope, None), or ({}, what is wrong)."""
     if len(data) > MAX_STATE_BYTES:

@@ -84,6 +84,10 @@ GROUP = GroupView(
     compatible=True,
 )
 
+OTHER_GROUP = dataclasses.replace(
+    GROUP, id="ab" * 16, name="jazz", members=9, fit_median=0.9, fit_best=0.85, mine=False
+)
+
 
 class FakeRecommendations:
     def __init__(self, user: str, top: int, kind: str = "known", notes: tuple[str, ...] = ()):
@@ -120,6 +124,20 @@ class FakeNode:
 
     def snapshot(self) -> NodeSnapshot:
         return make_snapshot(phase=self.phase, events=50)
+
+    def known_groups(self) -> tuple[GroupView, ...]:
+        return (GROUP, OTHER_GROUP)
+
+    async def groups(self) -> tuple[GroupView, ...]:
+        return self.known_groups()
+
+    async def try_group(self, reference: str) -> GroupView:
+        assert reference == OTHER_GROUP.id
+        return dataclasses.replace(OTHER_GROUP, gain=0.042, gain_error=0.01, tried_rounds_ago=0)
+
+    async def switch(self, reference: str, pin: bool = False) -> GroupView:
+        assert reference == OTHER_GROUP.id
+        return OTHER_GROUP
 
     async def wait_done(self) -> None:
         self.on_wait(self)

@@ -34,7 +34,8 @@ def test_a_run_prints_a_table_and_says_how_it_ended(capsys: pytest.CaptureFixtur
 def test_json_is_one_object_a_round_and_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate("quick", "--json", "--seed", "3", *SMALL) == exit_codes.SUCCESS
     out, err = capsys.readouterr()
-    first, second, summary = map(json.loads, out.splitlines())
+    first, second, course, summary = map(json.loads, out.splitlines())
+    assert (course["kind"], len(course["nodes"]), course["moves"]) == ("course", 4, [])
     assert (first["kind"], first["round"], second["round"]) == ("round", 1, 2)
     assert {"time", "validation", "test", "against_central", "published_bytes"} <= set(first)
     assert (summary["kind"], summary["seed"], summary["nodes"]) == ("summary", 3, 4)

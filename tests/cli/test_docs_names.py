@@ -121,7 +121,7 @@ def test_every_setting_named_exists(path: Path) -> None:
 def test_every_command_and_option_named_exists(path: Path) -> None:
     unknown = []
     for text in code(path):
-        for called in re.finditer(r"(?<![\w/.'-])openfl-node ([\w-][^|;&>)#]*)", text):
+        for called in re.finditer(r"(?<![\w/.'-])openfl-node ([\w-][^|;&>()#]*)", text):
             words = re.sub(r"^(?:--home \S+ )+", "", called[1]).split()
             command = words[0] if words and words[0].islower() else "COMMAND"
             if command.startswith("-"):
@@ -129,8 +129,10 @@ def test_every_command_and_option_named_exists(path: Path) -> None:
             if command not in commands():
                 unknown.append(called[0])
                 continue
-            used = re.findall(r"(?<![\w-])--[a-z][a-z-]*", called[1])
-            unknown += [f"{command} {name}" for name in used if name not in commands()[command]]
+            # Behind `--` of `service install` stand options of `start`.
+            for part, of in zip(called[1].split(" -- "), (command, "start"), strict=False):
+                used = re.findall(r"(?<![\w-])--[a-z][a-z-]*", part)
+                unknown += [f"{of} {name}" for name in used if name not in commands()[of]]
     assert unknown == []
 
 

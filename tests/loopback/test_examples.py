@@ -25,12 +25,38 @@ def run_example(name: str, *arguments: str) -> str:
     return ran.stdout
 
 
-def test_the_program_in_the_document_for_who_embeds_a_node_runs(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+def programs(document: str) -> list[str]:
+    """Its blocks of Python that are whole programs."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if block.startswith("import ")]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["script", "trio"])
+def test_the_programs_in_the_document_for_who_embeds_a_node_run(
+    number: int, tmp_path: Path
+) -> None:
+    program = programs("embedding.md")[number]
+    assert ("trio" in program) == (number == 1)
     (tmp_path / "embedded.py").write_text(program)
     printed = run_example(str(tmp_path / "embedded.py"))
     assert printed.splitlines()[-2:] == ["embedded, round 3, 2 members"] * 2
+
+
+@pytest.mark.parametrize("name", ["embed_trio.py", "embed_asyncio.py"])
+def test_a_node_in_another_program_tells_its_rounds_and_recommends(name: str) -> None:
+    printed = run_example(name).splitlines()
+    assert "round 3, 2 members" in printed
+    assert [line for line in printed if re.fullmatch(r"for listener 1: \d+, \d+, \d+", line)]
+
+
+def test_three_nodes_train_a_classifier_of_scikit_learn_better_than_each_alone() -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn: `make torch`")
+    printed = run_example("sklearn_linear.py")
+    found = re.findall(r"log loss ([\d.]+) together, ([\d.]+) alone", printed)
+    assert len(found) == 3
+    for together, alone in found:
+        assert float(together) < float(alone)
 
 
 def test_two_nodes_with_a_task_of_their_own_learn_more_together_than_alone() -> None:

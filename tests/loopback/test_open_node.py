@@ -83,6 +83,23 @@ async def test_a_user_error_of_the_node_comes_out_alone(
     assert ended == ["cancelled"]
 
 
+async def test_so_it_does_with_tasks_of_the_block(
+    opened: Callable[[], Any], fails: Callable[[Exception], trio.Event]
+) -> None:
+    error = GroupError("does not fit")
+    now = fails(error)
+
+    async def use() -> None:
+        async with opened() as node, trio.open_nursery() as nursery:
+            nursery.start_soon(node.wait_done)
+            nursery.start_soon(trio.sleep_forever)
+            now.set()
+
+    with pytest.raises(GroupError) as caught:
+        await use()
+    assert caught.value is error
+
+
 async def test_both_come_out_when_the_node_fails_and_so_does_the_block(
     opened: Callable[[], Any], fails: Callable[[Exception], trio.Event]
 ) -> None:

@@ -10,7 +10,6 @@ import logging
 import random
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ import pytest
 import trio
 
 from openfl.app.http import serving
-from openfl.app.http.serving import Endpoint, serving_players
+from openfl.app.http.serving import Endpoint
 from openfl.app.open_node import open_node
 from openfl.config import Config, HttpConfig, load_config
 from openfl.core.errors import ConfigError, GroupError, NetworkError, UsageError
@@ -30,9 +29,6 @@ from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.process_rig import RunningNode, deal_homes, ending
 from tests.situation import until_seen, within
-
-for package in ("hypercorn", "starlette"):
-    pytest.importorskip(package, reason='needs the extra: pip install "openfl-node[players]"')
 
 HERE = "127.0.0.1:0"
 SONGS = {"items": [{"song_id": "17", "title": "Iron Man", "artist": "Black Sabbath"}]}
@@ -55,7 +51,7 @@ async def commands(command: str, arguments: Mapping[str, Any]) -> Any:
 async def endpoint(
     home: Path, listen: str = HERE, **settings: str
 ) -> AsyncIterator[tuple[Endpoint, str]]:
-    async with serving_players(HttpConfig(listen, **settings), home, commands) as found:
+    async with serving.serving(HttpConfig(listen, **settings), home, commands) as found:
         yield found, found.token_file.read_text().strip()
 
 
@@ -165,7 +161,6 @@ async def test_a_page_is_not_answered_whatever_it_knows(tmp_path: Path) -> None:
 async def test_there_is_nothing_else(tmp_path: Path) -> None:
     async with endpoint(tmp_path) as (at, token), client(at, token) as ask:
         for path in (
-            "/",
             "/api",
             "/api/stop",
             "/api/switch",
@@ -364,7 +359,7 @@ async def test_http_2_that_was_not_asked_for_is_no_request(tmp_path: Path) -> No
         with within():
             stream = await connected(at)
             await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-            assert (await rest_of(stream)).startswith(b"HTTP/1.1 4")
+            assert (await rest_of(stream)).startswith(b"HTTP/1.1 505 ")
 
 
 async def test_half_a_request_is_not_waited_for_for_ever(
@@ -378,6 +373,23 @@ async def test_half_a_request_is_not_waited_for_for_ever(
                 if sent:
                     await stream.send_all(sent)
                 await rest_of(stream)  # returns
+
+
+@pytest.mark.parametrize("end", ["says no more", "is gone"])
+async def test_half_a_form_ends_its_connection_and_fills_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.05)
+    async with endpoint(tmp_path) as (at, _):
+        host = at.url.removeprefix("http://")
+        head = f"POST /rest/ping HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10\r\n\r\nf=js"
+        with within():
+            stream = await connected(at)
+            await stream.send_all(head.encode())
+            if end == "is gone":
+                await stream.send_eof()
+            assert await rest_of(stream) == b""
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 async def test_more_connections_than_there_may_be_are_closed_and_room_is_made_again(
@@ -416,7 +428,7 @@ async def test_a_client_that_does_not_read_holds_up_no_end(
         return "x" * 30_000_000  # more than any buffer on the way
 
     with within():
-        async with serving_players(HttpConfig(HERE), tmp_path, endless) as at:
+        async with serving.serving(HttpConfig(HERE), tmp_path, endless) as at:
             token = at.token_file.read_text().strip()
             stream = await connected(at)
             host = at.url.removeprefix("http://")
@@ -440,15 +452,6 @@ async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"http.listen {listen}: the port is in use; stop what uses it, or choose another"
     )
-
-
-async def test_without_the_extra_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "hypercorn.config", None)
-    with pytest.raises(ConfigError, match=r'pip install "openfl-node\[players\]"'):
-        async with endpoint(tmp_path):
-            pass
 
 
 def certificate(folder: Path) -> tuple[str, str]:
@@ -611,7 +614,8 @@ async def test_a_node_that_ends_waits_for_no_client(home: Path) -> None:
 @pytest.mark.slow
 def test_the_option_of_start_and_an_address_that_needs_a_certificate(tmp_path: Path) -> None:
     (folder,) = deal_homes(tmp_path, "a")
-    node = RunningNode(folder, "--http", HERE, "--rounds", "1", "--set", "training.when_done=serve")
+    serve = ("--rounds", "1", "--set", "training.when_done=serve")
+    node = RunningNode(folder, "--http", HERE, "--web", *serve)
     with ending([node]):
         told = node.wait_for("http-listening")
         token = Path(told["data"]["token_file"]).read_text().strip()
@@ -619,6 +623,11 @@ def test_the_option_of_start_and_an_address_that_needs_a_certificate(tmp_path: P
             f"{told['data']['url']}/rest/ping", params=salted(token), trust_env=False, timeout=None
         )
         assert answer.json()["subsonic-response"]["status"] == "ok"
+        page = node.wait_for("web-listening")
+        assert page["data"] == told["data"], "one address for both"
+        assert token not in page["message"]
+        shown = httpx.get(f"{page['data']['url']}/", trust_env=False, timeout=None)
+        assert shown.headers["content-type"] == "text/html; charset=utf-8"
         for line in (folder / "node.log").read_text().splitlines():
             assert token not in line
     assert token not in json.dumps(node.events)

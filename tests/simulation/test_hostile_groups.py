@@ -130,7 +130,7 @@ def run(
 
 def moves_to(run: Run, name: str) -> list[tuple[int, int]]:
     """(round interval, node)"""
-    return [(number, index) for number, index, _, to in run.engine.state.moves if to == name]
+    return [(m.round, m.node) for m in run.engine.state.moves if m.entered == name]
 
 
 def test_tempting_cards_attract_nobody_when_the_model_is_bad() -> None:
@@ -153,7 +153,7 @@ def test_a_group_that_shows_strangers_another_model_than_members_is_left_and_not
     victims = {index for _, index in moves_to(done, LURE)}
     assert victims, "somebody was deceived, else this test shows nothing"
     for victim in victims:
-        own = [(number, to) for number, index, _, to in done.engine.state.moves if index == victim]
+        own = [(m.round, m.entered) for m in done.engine.state.moves if m.node == victim]
         (came, _), *rest = own
         assert rest, "left again"
         assert rest[0][0] - came <= 3

@@ -298,6 +298,17 @@ async def test_a_node_that_switches_is_a_member_of_the_new_group_only(
         done = mover.round
         await until(lambda: mover.round > done + 3)
         assert stayer.teachers() == {stayer.peer_id}
+        course = mover.node.course
+        assert [(move.left, move.to, move.action) for move in course.moves] == [
+            (None, "music", "joined"),
+            ("music", "films", "switch"),
+        ]
+        assert course.moves[1].why == "switched from group music to films"
+        groups = [point.group for point in course.points]
+        assert groups == sorted(groups, reverse=True), "music first, then films"
+        assert {"music", "films"} == set(groups)
+        assert course.points[-1].members == len(everyone)
+        assert course.points[-1].validation is not None
 
 
 async def test_a_switch_to_a_group_whose_members_are_gone_changes_nothing(

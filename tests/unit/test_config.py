@@ -539,6 +539,7 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "recommend.user": "ann",
     "recommend.count": 3,
     "http.listen": "[::1]:8010",
+    "http.web": True,
     "http.cert_file": "/somewhere/cert.pem",
     "http.key_file": "/somewhere/key.pem",
     "model.file": "other.safetensors",

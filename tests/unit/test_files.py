@@ -29,6 +29,8 @@ from openfl.storage.invitations import load_invitation
 from openfl.storage.last_run import NODE_KIND, NODE_VERSION
 from openfl.storage.remembered_peers import RememberedPeers
 from openfl.storage.state_files import peek_state, read_state
+from openfl_cli import last_start
+from openfl_cli.log_reading import LogReader
 from openfl_cli.logs import log_to_file
 
 NOBODY = 54321
@@ -119,9 +121,15 @@ def read_node_state(home: Home) -> None:
     read_state(home.state_file("node"), NODE_KIND, NODE_VERSION, now=0.0)
 
 
+def read_log(home: Home) -> None:
+    LogReader(home.root).last(None, None)
+
+
 OWN = {
     "lock": take_lock,
     "node.log": keep_log,
+    "node.log.1": read_log,
+    "last-start.json": lambda home: last_start.load(home.root),
     "identity.key": lambda home: load_or_create_identity(home.identity_file),
     "peers.json": lambda home: RememberedPeers.load(home.peers_file, now=0.0),
     "state/node.state": read_node_state,

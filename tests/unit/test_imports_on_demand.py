@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ALWAYS_LATER = (
+    "openfl.app.http.api",
+    "openfl.app.http.connection",
     "openfl.app.http.serving",
     "openfl.learning.classification.task",
     "openfl.learning.implicit.task",
@@ -19,10 +21,8 @@ ALWAYS_LATER = (
     "openfl.sources",
     "Crypto",
     "dns",
-    "hypercorn",
     "miniupnpc",
     "rich",
-    "starlette",
     "torch",
     "zeroconf",
 )
@@ -80,10 +80,13 @@ def test_a_node_with_usual_settings_loads_nothing_for_what_is_off(tmp_path: Path
         ({"task.kind": "implicit"}, {"openfl.learning.implicit.task"}),
         ({"network.mdns": True}, {"openfl.network.lan.mdns", "zeroconf"}),
         ({"network.upnp": True}, {"openfl.network.lan.upnp"}),
-        ({"http.listen": "127.0.0.1:0"}, {"openfl.app.http.serving", "hypercorn"}),
+        ({"http.listen": "127.0.0.1:0"}, {"openfl.app.http.serving"}),
+        ({"http.web": True}, {"openfl.app.http.serving"}),
     ],
 )
 def test_what_is_switched_on_is_loaded(
     tmp_path: Path, settings: dict[str, object], needed: set[str]
 ) -> None:
-    assert needed <= loaded(tmp_path, **settings)
+    found = loaded(tmp_path, **settings)
+    assert needed <= found
+    assert not found & {"openfl.app.http.api", "openfl.app.http.connection"}, "nobody has come"

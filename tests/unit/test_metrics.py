@@ -1,125 +1,154 @@
-"""RMSE and ranking metrics against cases worked out by hand."""
+"""/metrics: what Prometheus reads there, and the dashboard and alerts made for it."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
+import re
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-import scipy.sparse as sp
+from prometheus_client.parser import text_string_to_metric_families
 
-from openfl.learning import metrics
-from openfl.learning.metrics import best_columns, mean_with_error, ndcg, rank, recall, rmse
+from openfl import __version__
+from openfl.app.http.metrics import METRICS, metrics_text
+from openfl.core.telemetry import NodeSnapshot, Notice, PrivacyView, SwitchingView
+from tests.cli.cli_fakes import PEER_IDS, make_snapshot
 
-LOG3 = 1 / math.log2(3)
-
-
-def table(*rows: list[float]) -> sp.csr_array:
-    return sp.csr_array(np.array(rows, dtype=float))
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_rmse_and_its_error_are_those_of_the_squares() -> None:
-    value, error = rmse(np.array([1.0, 2.0, 5.0]), np.array([1.0, 4.0, 4.0]))  # 0, 4, 1
-    assert value == pytest.approx(math.sqrt(5 / 3))
-    spread = math.sqrt(((0 - 5 / 3) ** 2 + (4 - 5 / 3) ** 2 + (1 - 5 / 3) ** 2) / 2)
-    assert error == pytest.approx(spread / math.sqrt(3) / (2 * value))
+def read(snapshot: NodeSnapshot) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """(name, labels) -> value, as Prometheus' own parser has it."""
+    text = metrics_text(snapshot.to_plain())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
-def test_rmse_of_one_example_has_a_finite_error_and_of_none_nothing() -> None:
-    assert rmse(np.array([1.0]), np.array([3.0])) == (2.0, 2.0)
-    assert rmse(np.array([3.0]), np.array([3.0])) == (0.0, 0.0)
-    assert all(math.isnan(number) for number in rmse(np.empty(0), np.empty(0)))
+def value(found: dict[Any, float], name: str, **labels: str) -> float:
+    return found[name, tuple(sorted(labels.items()))]
 
 
-def test_a_mean_of_one_example_has_a_finite_error_and_of_none_nothing() -> None:
-    mean, error = mean_with_error(np.array([1.0, 2.0, 6.0]))
-    assert (mean, error) == (3.0, pytest.approx(math.sqrt(7 / 3)))
-    assert mean_with_error(np.array([2.0])) == (2.0, 2.0)
-    assert mean_with_error(np.array([-2.0])) == (-2.0, 2.0)
-    assert all(math.isnan(number) for number in mean_with_error(np.empty(0)))
+def test_a_nodes_numbers_are_read_by_prometheus_own_parser() -> None:
+    found = read(
+        make_snapshot(
+            faults={"gossip-rejected": 3},
+            notices=(Notice("waiting", "nobody is there"),),
+            switching=SwitchingView(moves=2, pinned=True),
+            privacy=PrivacyView(0.5, 2.0, 1e-5, 1.0, 1.0, 3, 9),
+            useful_after=1.5,
+        )
+    )
+    assert value(found, "openfl_info", version=__version__) == 1
+    assert value(found, "openfl_round") == 7
+    assert value(found, "openfl_validation", metric="rmse") == 0.8123
+    assert value(found, "openfl_alone", metric="rmse") == 0.9011
+    assert value(found, "openfl_members") == 4
+    assert value(found, "openfl_peers") == 3
+    assert value(found, "openfl_deltas_merged_total") == 34
+    assert value(found, "openfl_faults_total", kind="gossip-rejected") == 3
+    assert value(found, "openfl_moves_total") == 2
+    assert value(found, "openfl_pinned") == 1
+    assert value(found, "openfl_bytes_total", direction="sent") == 1_234_567
+    assert value(found, "openfl_bytes_total", direction="received") == 3_456_789
+    assert value(found, "openfl_notices", kind="waiting") == 1
+    assert value(found, "openfl_phase", phase="learning") == 1
+    assert value(found, "openfl_phase", phase="joining") == 0
+    assert value(found, "openfl_privacy_epsilon_spent") == 0.5
+    assert value(found, "openfl_useful_after_seconds") == 1.5
+    assert value(found, "process_resident_memory_bytes") == 121_000_000
+    assert value(found, "process_open_fds") == 20
+    assert value(found, "process_cpu_seconds_total") > 0
 
 
-def test_the_best_columns_come_best_first_and_ties_go_to_the_smaller() -> None:
-    scores = np.array([[0.1, 0.9, 0.5, 0.9], [1.0, 1.0, 1.0, 1.0], [0.0, -1.0, 2.0, 1.0]])
-    assert best_columns(scores, 2).tolist() == [[1, 3], [0, 1], [2, 3]]
-    assert best_columns(scores, 9).tolist() == [[1, 3, 2, 0], [0, 1, 2, 3], [2, 3, 0, 1]]
+def test_what_is_not_known_is_left_out() -> None:
+    names = {
+        name
+        for name, _ in read(
+            make_snapshot(validation=None, alone=math.nan, resources=None, metric="rmse")
+        )
+    }
+    assert not names & {
+        "openfl_validation",
+        "openfl_alone",
+        "openfl_privacy_epsilon",
+        "openfl_useful_after_seconds",
+        "process_open_fds",
+        "openfl_notices",
+    }
+    assert read(make_snapshot(metric="", validation=None)), "a node that is in no group yet"
 
 
-def test_the_best_columns_are_those_of_a_stable_sort() -> None:
-    scores = np.random.default_rng(0).integers(0, 6, size=(50, 40)).astype(float)
-    expected = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-    assert np.array_equal(best_columns(scores, 10), expected)
+def test_no_peer_group_or_other_word_of_strangers_is_a_label() -> None:
+    snapshot = make_snapshot(members=40, group_name='evil"} 1\nopenfl_round 99')
+    odd = dataclasses.replace(
+        snapshot, metric='rmse"} 1\n', faults={"ok": 1, 'a"b\n': 2, PEER_IDS[0]: 3}
+    )
+    for shot in (snapshot, odd):
+        text = metrics_text(shot.to_plain())
+        assert "12D3KooW" not in text
+        assert snapshot.group_id not in text
+        assert "evil" not in text
+        assert value(read(shot), "openfl_round") == 7
+    assert value(read(odd), "openfl_faults_total", kind="ok") == 1
+    assert [name for name, _ in read(odd)].count("openfl_faults_total") == 1
 
 
-def test_ndcg_by_hand() -> None:
-    hits = np.array([[True, False, True], [False, True, False], [True, True, True], [False] * 3])
-    found = ndcg(hits, np.array([2, 1, 5, 1]), top=3)
-    assert found == pytest.approx([(1 + 0.5) / (1 + LOG3), LOG3, 1.0, 0.0])
+def test_names_are_as_prometheus_wants_them() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+    for metric in METRICS:
+        assert re.fullmatch(r"(openfl|process)_[a-z_]+", metric.name)
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert metric.text.endswith(".")
 
 
-def test_ndcg_of_a_list_shorter_than_asked_for_is_measured_against_a_full_one() -> None:
-    assert ndcg(np.array([[True]]), np.array([2]), top=3) == pytest.approx([1 / (1 + LOG3)])
+# --- what is made for it --------------------------------------------------------------------------
 
 
-def test_recall_is_the_part_of_all_that_was_to_be_found() -> None:
-    hits = np.array([[True, False, True], [False, True, False]])
-    assert recall(hits, np.array([4, 1])).tolist() == [0.5, 1.0]
+def expressions() -> list[str]:
+    """Of all panels and alerts that come with OpenFL."""
+    dashboard = json.loads((ROOT / "packaging/grafana/openfl.json").read_text())
+    found = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    rules = (ROOT / "packaging/prometheus/openfl-rules.yml").read_text()
+    return [*found, *re.findall(r"^\s+expr: (.+)$", rules, re.MULTILINE)]
 
 
-FALLING = [5.0, 4.0, 3.0, 2.0, 1.0]
-SCORES = np.array([FALLING, FALLING[::-1], FALLING])
-SEEN = table([1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0])
-HELD = table([0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0])
+@pytest.mark.parametrize("expression", expressions())
+def test_each_panel_and_alert_asks_for_what_there_is(expression: str) -> None:
+    asked = re.findall(r"\b(?:openfl|process)_[a-z_]+", expression)
+    assert asked
+    assert set(asked) <= {metric.name for metric in METRICS}
 
 
-def test_a_report_by_hand() -> None:
-    """User 0 is offered 1, 2 and hits second; user 1 3, 2 and hits first; user 2 has no figure."""
-    report = rank(lambda start, end: SCORES[start:end], SEEN, HELD, top=2)
-    second, first = LOG3 / 1, 1 / (1 + LOG3)
-    assert report.ndcg == pytest.approx((second + first) / 2)
-    assert report.ndcg_error == pytest.approx(abs(second - first) / math.sqrt(2) / math.sqrt(2))
-    assert report.recall == pytest.approx((1 + 0.5) / 2)
-    assert report.coverage == pytest.approx(3 / 5)
-    assert report.users == 2
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    dashboard = json.loads((ROOT / "packaging/grafana/openfl.json").read_text())
+    assert dashboard["schemaVersion"] >= 39
+    assert dashboard["uid"] == "openfl-node"
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, f"{panel['title']} lies on another"
+        taken |= cells
+        assert panel["title"]
+        for target in panel.get("targets", ()):
+            assert target["datasource"]["uid"] == "${datasource}"
 
 
-def test_without_the_songs_seen_left_out_the_report_is_another() -> None:
-    report = rank(lambda start, end: SCORES[start:end], SEEN * 0, HELD, top=2)
-    assert report.recall == pytest.approx((0 + 0.5) / 2)
-
-
-def test_held_out_songs_that_are_no_column_count_as_missed() -> None:
-    known = rank(lambda s, e: SCORES[s:e], SEEN, HELD, relevant=np.array([1, 2, 0]), top=2)
-    more = rank(lambda s, e: SCORES[s:e], SEEN, HELD, relevant=np.array([2, 2, 1]), top=2)
-    assert known == rank(lambda s, e: SCORES[s:e], SEEN, HELD, top=2)
-    assert more.recall == pytest.approx((0.5 + 0.5 + 0) / 3)
-    assert more.users == 3
-
-
-def test_a_song_seen_is_never_offered_even_when_nothing_else_is_left() -> None:
-    everything = table([1, 1, 1, 1, 0])
-    report = rank(lambda s, e: SCORES[:1], everything, table([0, 1, 0, 0, 1]), top=3)
-    assert report.recall == pytest.approx(1 / 2)
-    assert report.coverage == pytest.approx(1 / 5)
-
-
-def test_one_user_alone_has_a_finite_error() -> None:
-    report = rank(lambda s, e: SCORES[s:e], SEEN[:1], HELD[:1], top=2)
-    assert (report.users, report.ndcg_error) == (1, 0.5)
-
-
-def test_nobody_with_anything_held_out_is_no_figure() -> None:
-    report = rank(lambda s, e: SCORES[s:e], SEEN, HELD * 0, relevant=np.zeros(3, int), top=2)
-    assert report.users == 0
-    assert math.isnan(report.ndcg)
-    assert math.isnan(report.coverage)
-
-
-def test_batches_do_not_change_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(1)
-    scores = rng.normal(size=(37, 60))
-    held = sp.csr_array((rng.random((37, 60)) < 0.05).astype(float))
-    seen = sp.csr_array((rng.random((37, 60)) < 0.2).astype(float))
-    whole = rank(lambda s, e: scores[s:e], seen, held)
-    monkeypatch.setattr(metrics, "BATCH_CELLS", 200)
-    assert rank(lambda s, e: scores[s:e], seen, held) == whole
+def test_every_metric_is_told_in_the_document() -> None:
+    text = (ROOT / "docs/metrics.md").read_text()
+    for metric in METRICS:
+        assert f"`{metric.name}" in text

@@ -119,12 +119,15 @@ def result(system: str, **changed: object) -> dict[str, object]:
     return told | {"milliseconds_a_round": 80.0, "kilobytes_a_round": None, "kill": None} | changed
 
 
-def test_failures_are_in_the_table_as_they_are() -> None:
+def test_failures_are_counted_in_the_table_and_told_below_it() -> None:
     failed = result("b", status="crashed | on line 1", seconds=None, processor_until_then=None)
     rows = report.together_rows([result("a"), failed, failed, result("a", seconds=6.0)])
     assert rows == [
         ["2", "a 1", "5.0 (4.0-6.0)", "1.0 (1.0-1.0)", "80 (80-80)", "-", "1.5 (1.5-1.5)", "none"],
-        ["2", "b 1", "-", "1.0 (1.0-1.0)", "80 (80-80)", "-", "-", "2 x crashed / on line 1"],
+        ["2", "b 1", "-", "1.0 (1.0-1.0)", "80 (80-80)", "-", "-", "2 of 2"],
+    ]
+    assert report.failure_lines([result("a"), failed, failed]) == [
+        "- b, 2 processes, 2 x crashed | on line 1"
     ]
     lines = report.table(report.TOGETHER, rows).splitlines()
     assert len({len(line) for line in lines}) == 1

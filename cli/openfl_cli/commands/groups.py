@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openfl.core.errors import NotRunningError, UsageError
 from openfl_cli import exit_codes, options
+from openfl_cli.group_words import fit_for_me, name_doubts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,29 +112,6 @@ def as_json(groups: Sequence[GroupView]) -> list[dict[str, Any]]:
         }
         for group in groups
     ]
-
-
-def fit_for_me(group: GroupView) -> str:
-    """By how much this node's own error is lower or higher there, and the standard error."""
-    if group.mine:
-        return "here"
-    if group.gain is None or group.gain_error is None:
-        return "not tried" if group.compatible else "-"
-    word = "worse" if group.gain < 0 else "better"
-    return f"{abs(100 * group.gain):.1f} % {word} \u00b1 {100 * group.gain_error:.1f}"
-
-
-def name_doubts(name: str, likeness: Mapping[str, int]) -> list[str]:
-    """Reasons not to take the name for what it looks like. likeness: skeleton -> how many of the
-    groups listed have it."""
-    from openfl.core.names import mixed_scripts, skeleton
-
-    doubts = []
-    if mixed := mixed_scripts(name):
-        doubts.append(f"a word of its name mixes {' and '.join(mixed)} letters")
-    if likeness[skeleton(name)] > 1:
-        doubts.append("another has such a name: go by the id")
-    return doubts
 
 
 def as_table(groups: Sequence[GroupView]) -> Table:

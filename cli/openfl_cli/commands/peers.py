@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openfl_cli import exit_codes, options
+from openfl_cli.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,11 +22,18 @@ our mesh: the few peers that messages of our group are passed on to directly. Wh
 running, lists the peers it remembers."""
 EXAMPLES = """\
   openfl-node peers
+  openfl-node start --home b --data b.csv --bootstrap $(openfl-node peers --addresses | head -1)
   openfl-node peers --json | jq -r '.[].peer_id'"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_json(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--addresses",
+        action="store_true",
+        help="print whole addresses only, one a line, each to be used as --bootstrap",
+    )
+    options.add_json(form)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,6 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     snapshot, _ = ask.snapshot(home)
     if arguments.json:
         options.print_json(as_json(snapshot.peers))
+        return exit_codes.SUCCESS
+    if arguments.addresses:
+        for peer in snapshot.peers:
+            for address in whole_addresses(peer):
+                print(clean(address, 1000))
         return exit_codes.SUCCESS
     if not snapshot.peers:
         print("no peers")
@@ -49,6 +62,7 @@ def as_json(peers: Sequence[PeerView]) -> list[dict[str, Any]]:
         {
             "peer_id": peer.peer_id,
             "multiaddrs": list(peer.multiaddrs),
+            "addresses": whole_addresses(peer),
             "groups": list(peer.groups),
             "in_mesh": peer.in_mesh,
             "relayed": peer.relayed,
@@ -57,11 +71,15 @@ def as_json(peers: Sequence[PeerView]) -> list[dict[str, Any]]:
     ]
 
 
+def whole_addresses(peer: PeerView) -> list[str]:
+    """The peer's multiaddrs with its id at the end, as `--bootstrap` takes them."""
+    end = f"/p2p/{peer.peer_id}"
+    return [a if a.endswith(end) else f"{a}{end}" for a in peer.multiaddrs]
+
+
 def as_table(peers: Sequence[PeerView]) -> Table:
     """Full peer ids and addresses: people copy them from here."""
     from rich.table import Table
-
-    from openfl_cli.text import clean
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("peer", "mesh", "groups", "addresses"):

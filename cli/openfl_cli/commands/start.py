@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openfl.core.errors import UsageError
-from openfl_cli import collector, exit_codes, options
+from openfl.core.errors import StateError, UsageError
+from openfl_cli import collector, exit_codes, last_start, options
+from openfl_cli.last_start import LastStart, working_folder
 from openfl_cli.output import go_on_without_output
 from openfl_cli.own_exports import with_exports
 
 if TYPE_CHECKING:
     from openfl.config import Config
+    from openfl.core.telemetry import NodeSnapshot
 
 NAME = "start"
 HELP = "run a node: join the network, train, exchange, recommend"
@@ -26,12 +30,14 @@ it tries other groups' models on its own ratings, and moves to a group that pred
 better (`openfl-node status --why` tells why it is where it is).
 
 On a terminal it shows a live view; without one, or with --no-view, it prints a line for each event.
-It ends after --rounds with recommendations, or runs until Ctrl-C or `openfl-node stop`."""
+It ends after --rounds with recommendations, or runs until Ctrl-C or `openfl-node stop`. With
+--detach it runs in the background: the command returns as soon as the node listens."""
 EXAMPLES = """\
   openfl-node start --data my_spotify_data.zip
   openfl-node start --data ratings.csv
   openfl-node start --data ratings.csv --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...
   openfl-node start --home ~/nodes/b --listen /ip4/0.0.0.0/tcp/4001 --rounds 30
+  openfl-node start --detach --data ratings.csv
   openfl-node start --no-view --log-format json --set training.when_done=serve"""
 
 
@@ -111,6 +117,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let nodes behind routers be reached through this one",
     )
     parser.add_argument(
+        "--web",
+        metavar="IP:PORT",
+        nargs="?",
+        const="",
+        help="show the node in a browser, too (docs/web.md); its link: openfl-node web",
+    )
+    parser.add_argument(
         "--http",
         metavar="IP:PORT",
         help="answer music players and scripts there, for example 127.0.0.1:8010 (docs/players.md)",
@@ -135,7 +148,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave", action="store_true", help="withdraw our contributions from the group at the end"
     )
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="run in the background, and return once the node listens (logs, stop, restart)",
+    )
     options.add_config(parser)
+    # Of `restart` and `service`: whether options and configuration are right, and nothing more.
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
+    # Of `start --detach`: where to write who listens where.
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+    # Of `service install`: as which service it runs.
+    parser.add_argument("--service", default="", help=argparse.SUPPRESS)
     # For programs that start nodes: a node whose parent died must not stay behind.
     parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
 
@@ -146,19 +170,32 @@ def run(arguments: argparse.Namespace) -> int:
     home = options.home_folder(arguments)
     if arguments.pin and arguments.auto_switch:
         raise UsageError("--pin and --auto-switch say opposite things: leave one out")
+    if arguments.detach and arguments.stop_with_stdin:
+        raise UsageError("--detach and --stop-with-stdin: nobody is left to end it: leave one out")
     require_not_moved(Home(home))  # before anything is read for a node that will not start
+    places = list(arguments.bootstrap)
     with_places(arguments, home)
+    whole = dict(zip(places, arguments.bootstrap, strict=True))
+    if arguments.web and arguments.http and arguments.web != arguments.http:
+        raise UsageError("--web and --http are one address: give it to one of them")
     config = options.effective_config(arguments, home, overrides(arguments))
+    if arguments.check:
+        return exit_codes.SUCCESS
+    begun = LastStart.of(arguments.argv, working_folder(), os.environ, arguments.service, whole)
+    if arguments.detach:
+        from openfl_cli.background import start_detached
+
+        return start_detached(home, begun, config.log.format == "json")
     ready = with_exports(arguments, config, home)
     if isinstance(ready, int):
         return ready
     config = ready
     go_on_without_output()
     with collector.resting():
-        return _run_node(arguments, config, home)
+        return _run_node(arguments, config, home, begun)
 
 
-def _run_node(arguments: argparse.Namespace, config: Config, home: Path) -> int:
+def _run_node(arguments: argparse.Namespace, config: Config, home: Path, begun: LastStart) -> int:
     try:
         # Heavy (libp2p, trio): only now that the command line and the configuration are good.
         import trio
@@ -166,6 +203,16 @@ def _run_node(arguments: argparse.Namespace, config: Config, home: Path) -> int:
         from openfl_cli.session import Session
         from openfl_cli.task_tree import told_at_signal
         from openfl_cli.terminal import never_stop_for_output
+
+        def opened(snapshot: NodeSnapshot) -> None:
+            try:
+                last_start.save(home, begun)
+            except StateError as error:  # the node will say that nothing is saved
+                logging.getLogger("openfl.node").warning("%s", error)
+            if arguments.ready_fd is not None:
+                from openfl_cli.background import tell_ready
+
+                tell_ready(arguments.ready_fd, snapshot)
 
         never_stop_for_output()
         on_screen = config.view.enabled and config.log.format == "text" and sys.stdout.isatty()
@@ -176,6 +223,7 @@ def _run_node(arguments: argparse.Namespace, config: Config, home: Path) -> int:
             leave=arguments.leave,
             stop_with_stdin=arguments.stop_with_stdin,
             pin=True if arguments.pin else False if arguments.auto_switch else None,
+            opened=opened,
         )
         with told_at_signal():
             return trio.run(session.run)
@@ -203,7 +251,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             "group.closed": True if arguments.closed else None,
             "group.invitation_files": tuple(arguments.invitation) or None,
             "switching.auto": arguments.auto_switch,
-            "http.listen": arguments.http,
+            "http.web": None if arguments.web is None else True,
+            "http.listen": arguments.web or arguments.http,
             "http.cert_file": arguments.http_cert,
             "http.key_file": arguments.http_key,
             "training.rounds": arguments.rounds,
@@ -230,11 +279,10 @@ def with_places(arguments: argparse.Namespace, home: Path) -> None:
     if arguments.bootstrap:
         from openfl_cli.bootstraps import whole_addresses
 
-        arguments.bootstrap = whole_addresses(arguments, home)
+        remember = not arguments.check
+        arguments.bootstrap = whole_addresses(arguments, home, remember=remember)
 
 
 def usable_terminal() -> bool:
     """Whether the terminal can move its cursor."""
-    import os
-
     return os.environ.get("TERM", "") not in ("", "dumb", "unknown")

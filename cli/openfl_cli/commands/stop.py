@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import time
 
-from openfl.core.errors import StateError
 from openfl_cli import exit_codes, options
 
 NAME = "stop"
@@ -16,25 +14,18 @@ it taught its group stays there; --leave withdraws it, for when you do not mean 
 EXAMPLES = """\
   openfl-node stop
   openfl-node stop --leave"""
-WAIT_SECONDS = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave", action="store_true", help="withdraw this node's contributions from its group"
     )
+    options.add_stop_timeout(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from openfl.app import home_folder
-    from openfl_cli import ask
+    from openfl_cli.background import stop_node
 
-    home = options.home_folder(arguments)
-    ask.running_node(home, "stop", leave=arguments.leave)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while home_folder.is_locked(home):
-        if time.monotonic() > deadline:
-            raise StateError(f"the node in {home} is still stopping after {WAIT_SECONDS:g} s")
-        time.sleep(0.05)
+    stop_node(options.home_folder(arguments), arguments.leave, arguments.timeout)
     print("stopped")
     return exit_codes.SUCCESS

@@ -1,5 +1,6 @@
-"""Answers for music players and scripts on this machine, by HTTP; off unless `http.listen` is set.
+"""A node's page, its metrics, and answers for music players and scripts, by HTTP.
 
-Only `openfl.app.http.serving` is imported from elsewhere, and only when it is on: the servers it
-stands on are the extra `players`.
+Off unless `http.listen` or `http.web` is set, or `openfl-node web` asks for it. Only
+`openfl.app.http.serving` is imported from elsewhere, and only when it is on; what answers is loaded
+when somebody connects.
 """

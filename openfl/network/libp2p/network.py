@@ -44,6 +44,7 @@ from openfl.network.libp2p.addresses import (
 from openfl.network.libp2p.clock import use_steady_time
 from openfl.network.libp2p.connection_gate import ConnectionGate
 from openfl.network.libp2p.dht import PlainPeerStore, make_dht, multihash
+from openfl.network.libp2p.diagnosis import Diagnosis
 from openfl.network.libp2p.envelope import key_pair_of
 from openfl.network.libp2p.gossip.pubsub import HardenedPubsub
 from openfl.network.libp2p.gossip.router import HardenedGossipSub
@@ -57,12 +58,7 @@ from openfl.network.libp2p.nat.roaming import close_what_is_stranded
 from openfl.network.libp2p.request_response import RequestResponse
 from openfl.network.libp2p.settings import Libp2pSettings
 from openfl.network.libp2p.swarm import DialFailed, HardenedHost, HardenedSwarm
-from openfl.network.libp2p.transport import (
-    Faults,
-    TcpTransport,
-    Traffic,
-    shielded,
-)
+from openfl.network.libp2p.transport import Faults, TcpTransport, Traffic, shielded
 from openfl.network.libp2p.unread import upper
 from openfl.network.libp2p.upgrading import YamuxUpgrader
 from openfl.network.offenders import Offenders
@@ -103,6 +99,7 @@ class Libp2pNetwork:
         self._pubsub: HardenedPubsub
         self._gossip: HardenedGossipSub
         self._nursery: trio.Nursery
+        self.diagnosis: Diagnosis
 
     # Life
 
@@ -166,6 +163,7 @@ class Libp2pNetwork:
             self._host, self._swarm, transport, self._faults, self._settings.reachability
         )
         self._reachability.start()
+        self.diagnosis = Diagnosis(self._host, self._swarm, self._reachability)
         self._puncher = HolePuncher(self._host, self._swarm, transport, self._faults)
         if self._settings.hole_punching and bound:
             self._puncher.start()

@@ -28,6 +28,8 @@ from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, PeerId, Status, S
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
+from openfl.core.contribution import PeerId as PeerName
+from openfl.core.reach import VoteView
 from openfl.network.libp2p.access import protect
 from openfl.network.libp2p.addresses import order_addresses, relay_of
 from openfl.network.libp2p.nat.circuit import (
@@ -97,6 +99,20 @@ class Reachability:
         self._ask_not_before: dict[ID, float] = {}
         self._reserve_not_before: dict[ID, float] = {}
         self._dial_backs = trio.CapacityLimiter(MAX_DIAL_BACKS)
+
+    @property
+    def mode(self) -> Mode:
+        """How it was set: auto finds out."""
+        return self._mode
+
+    def votes(self) -> tuple[VoteView, ...]:
+        """What peers have found out, and when; those that count."""
+        now = trio.current_time()
+        return tuple(
+            VoteView(PeerName(str(peer)), reached, now - at)
+            for peer, (reached, at) in self._votes.items()
+            if now - at < VOTE_SECONDS
+        )
 
     @property
     def private(self) -> bool | None:

@@ -1,0 +1,111 @@
+"""`CourseRecorder`: writes down how the node fares, and keeps it between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from openfl.core.course import MAX_TEXT_CHARS, Course, MoveMade, Point
+from openfl.core.telemetry import NodeEvent
+from openfl.network.base import Network
+from openfl.node.current_group import CurrentGroup
+from openfl.node.event_log import EventLog
+from openfl.node.group_view import metric_value
+from openfl.node.solo import SoloTraining
+from openfl.node.state_saver import StateSaver
+from openfl.storage.base import KeptCourse
+
+SAVE_PAUSE_SECONDS = 30.0
+"""Between two saves: a node that dies loses so much of its course at most. It is for pictures, so
+it does not have to be written as often as what the group relies on."""
+
+
+class CourseRecorder:
+    """Hears of the node's rounds and moves in `log`. kept: None keeps nothing."""
+
+    def __init__(
+        self,
+        network: Network,
+        current_group: CurrentGroup,
+        solo: SoloTraining,
+        kept: KeptCourse | None,
+        course: Course,
+        saver: StateSaver,
+        log: EventLog,
+        unix_time: Callable[[], float],
+    ) -> None:
+        self._network = network
+        self._current_group = current_group
+        self._solo = solo
+        self._kept = kept
+        self._course = course
+        self._saver = saver
+        self._unix_time = unix_time
+        last = course.last
+        self._sent_before = 0 if last is None else last.bytes_sent
+        self._received_before = 0 if last is None else last.bytes_received
+        self._group = None if last is None else last.group
+        self._begun = False
+        self._changed = trio.Event()
+        log.observers.append(self._heard)
+
+    @property
+    def course(self) -> Course:
+        """As far as it has come."""
+        return self._course
+
+    def _heard(self, event: NodeEvent) -> None:
+        if event.kind == "round":
+            self._add_point(event)
+        elif event.kind == "switched":
+            self._moved(str(event.data.get("action", "switch")), event.message)
+        elif event.kind == "joined" and self._group is None:
+            self._moved("joined", event.message)
+
+    def _add_point(self, round_over: NodeEvent) -> None:
+        session = self._current_group.current.session
+        if not self._begun and self._group != session.charter.name:
+            # Started with the name of another group than in the last run, or of an older version.
+            self._moved("switch" if self._group else "joined", f"in group {session.charter.name}")
+        self._begun = True
+        alone, statistics = self._solo.result, self._network.statistics()
+        self._course.add(
+            Point(
+                time=self._unix_time(),
+                round=session.round,
+                group=session.charter.name,
+                validation=metric_value(session.validation),
+                alone=None if alone is None else metric_value(alone.validation),
+                members=int(round_over.data.get("members", 1)),
+                bytes_sent=self._sent_before + statistics.bytes_sent,
+                bytes_received=self._received_before + statistics.bytes_received,
+            )
+        )
+        self._changed.set()
+
+    def _moved(self, action: str, why: str) -> None:
+        session = self._current_group.current.session
+        left, self._group = self._group, session.charter.name
+        if left == self._group:
+            return
+        move = MoveMade(
+            self._unix_time(), session.round, left, self._group, action, why[:MAX_TEXT_CHARS]
+        )
+        self._course.moved(move)
+        self._changed.set()
+
+    # --- on disk ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep it on disk, until cancelled."""
+        while self._kept is not None:
+            await self._changed.wait()
+            await self.save()
+            await trio.sleep(SAVE_PAUSE_SECONDS)
+
+    async def save(self) -> None:
+        """Keep it now, if there is anything new."""
+        if self._kept is not None and self._changed.is_set():
+            self._changed = trio.Event()
+            await self._saver.save_course(self._kept, self._course)
