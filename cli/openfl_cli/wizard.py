@@ -264,7 +264,4 @@ def next_steps(home: Path, answers: Answers) -> Iterator[str]:
     """What to type now."""
     data = "" if "data.ratings_file" in answers else " --data PATH"
     yield f"start it with: openfl-node start{options.home_option(home)}{data}"
-    yield (
-        "or as a service, which runs whenever the machine does: openfl-node service install"
-        f"{options.home_option(home)}"
-    )
+    yield f"or as a service: openfl-node service install{options.home_option(home)}"
