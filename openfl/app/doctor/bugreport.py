@@ -346,7 +346,8 @@ def _home(subject: Subject) -> list[dict[str, Any]]:
 
 
 _KNOWN_NAMES = re.compile(
-    r"(config\.toml(\.bak)?|identity\.key|peers\.json|control\.sock|lock|node\.log(\.\d+)?|data|state"
+    r"(config\.toml(\.bak)?|last-start\.json|identity\.key|peers\.json|control\.sock|lock"
+    r"|node\.log(\.\d+)?|data|state"
     r"|model\.safetensors|players\.token|(node|last|labels|privacy)\.state(\.[\w-]+)?"
     r"|[0-9a-f]{32}\.state(\.[\w-]+)?)"
 )
