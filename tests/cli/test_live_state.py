@@ -225,6 +225,13 @@ def test_quitting_asks_only_when_others_use_the_node() -> None:
     assert pressed("q", sight=ALONE)[1] == [Order("stop")]
 
 
+def test_q_closes_what_lies_over_the_panes_and_ends_nothing() -> None:
+    for key in ("?", "w"):
+        for sight in (SIGHT, ALONE, TOP):
+            assert pressed(key, "q", sight=sight)[1] == []
+            assert pressed(key, "q", sight=sight)[0].over == ""
+
+
 def test_leaving_the_view_of_another_process_ends_no_node() -> None:
     assert pressed("q", sight=TOP)[1] == [Order("leave")]
 

@@ -145,7 +145,7 @@ def _at(state: ViewState, what: str, place: int) -> ViewState:
 def _command(state: ViewState, key: Key, sight: Sight) -> Pressed:
     match key:
         case "q":
-            return _quit(state, sight)
+            return (_back(state), None) if state.over else _quit(state, sight)
         case "x":
             return replace(state, question=_end_question("stop", sight)), None
         case "esc" | "left" | "backspace":
