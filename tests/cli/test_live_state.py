@@ -145,6 +145,8 @@ def test_a_filter_is_typed_kept_and_given_up() -> None:
     assert pressed("/", "clear", "enter", state=kept)[0].filter_of("members") == ""
     assert press(kept, "esc", SIGHT)[0].filter_of("members") == ""
     assert kept.filter_of("events") == ""
+    both, _ = pressed("enter", "esc", state=kept)
+    assert (both.filter_of("members"), both.zoomed) == ("", True)
 
 
 def test_a_filter_is_bounded_and_takes_what_is_pasted() -> None:

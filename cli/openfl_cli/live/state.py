@@ -195,11 +195,9 @@ def _end_question(kind: Literal["quit", "stop"], sight: Sight) -> Question:
 def _back(state: ViewState) -> ViewState:
     if state.over:
         return replace(state, over="")
-    if state.zoomed:
-        return replace(state, zoomed=False)
     if state.filter_of(state.focus):
-        return replace(state, filters={**state.filters, state.focus: ""})
-    return state
+        return _at(replace(state, filters={**state.filters, state.focus: ""}), state.focus, 0)
+    return replace(state, zoomed=False)
 
 
 def _overlaid(state: ViewState, over: Overlay) -> ViewState:
