@@ -74,8 +74,9 @@ for path in ${CARRY:-}; do
     mkdir -p "$folder$(dirname "$path")"
     cp -rL "$path" "$folder$(dirname "$path")/"
 done
-rm -rf "$folder/root/openfl"
 mkdir -p "$folder/root/openfl"
+# What an earlier run has set up is brought up to date by `make`, as it would be.
+find "$folder/root/openfl" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
 git archive HEAD | tar -x -C "$folder/root/openfl"
 
 say "what is there: $(ls "$folder"/usr/bin/python3 "$folder"/usr/bin/make 2>/dev/null | tr '\n' ' ')"

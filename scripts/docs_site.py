@@ -39,8 +39,11 @@ ELSEWHERE = re.compile(
     r"|url\([\"']?((?:https?:)?//[^\"')]+)"
 )
 GROUPS = {
-    "A node": ("open_node", "load_config", "Config", "Node"),
-    "What a node tells": ("NodeSnapshot", "NodeEvent", "GroupView", "Wishes"),
+    "A node": ("run", "RunningNode", "open_node", "Node", "load_config", "Config"),
+    "What a node tells": (
+        *("NodeSnapshot", "NodeEvent", "GroupView"),
+        *("Recommendations", "SimilarSongs", "Wishes"),
+    ),
     "Learning tasks": (
         *("LearningTask", "Workload", "TaskWorkload", "Charter", "TableSchema", "Contribution"),
         *("RowBlock", "ModelView", "Evaluation", "OwnLosses", "GroupId", "PeerId"),

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openfl.core.errors import NotRunningError, StateError
+from openfl.core.errors import NotRunningError, StateError, UsageError
 from openfl_cli import exit_codes, options
 from openfl_cli.last_start import LastStart
+from openfl_cli.text import to_json
 
 if TYPE_CHECKING:
     from openfl.core.telemetry import NodeSnapshot
@@ -34,9 +35,18 @@ def importable(environ: dict[str, str]) -> dict[str, str]:
     return {**environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-def check_start(home: Path, start: LastStart) -> int:
+def check_start(home: Path, start: LastStart, user: str = "") -> int:
     """The exit code that such a start would end with for its options or its configuration; why, is
-    said already. StateError when it cannot be tried."""
+    said already. user: who would start it, when root asks. StateError when it cannot be tried."""
+    import pwd
+
+    identity: dict[str, Any] = {}
+    try:
+        if user and os.geteuid() == 0:
+            of_user = pwd.getpwnam(user)
+            identity = {"user": of_user.pw_uid, "group": of_user.pw_gid, "extra_groups": ()}
+    except KeyError:
+        raise UsageError(f"--run-as {user}: there is no such user") from None
     try:
         return subprocess.run(
             [*command_of_start(home, start.arguments), "--check"],
@@ -44,6 +54,7 @@ def check_start(home: Path, start: LastStart) -> int:
             cwd=start.folder,
             env=importable(start.environment_over(os.environ)),
             check=False,
+            **identity,
         ).returncode
     except OSError as error:
         raise _not_run(start, error) from None
@@ -90,7 +101,7 @@ def tell_ready(descriptor: int, snapshot: NodeSnapshot) -> None:
     error, which is theirs."""
     message = {"peer_id": snapshot.peer_id, "multiaddrs": list(snapshot.multiaddrs)}
     with contextlib.suppress(OSError):  # nobody waits any more: the node goes on
-        os.write(descriptor, json.dumps(message).encode() + b"\n")
+        os.write(descriptor, to_json(message).encode() + b"\n")
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     os.close(nothing)
@@ -117,8 +128,6 @@ def _tell_started(home: Path, pid: int, ready: dict[str, Any], as_json: bool) ->
 
     log = Home(home).log_file
     if as_json:
-        from openfl_cli.text import to_json
-
         text = f"listening on {', '.join(ready['multiaddrs'])}"
         line = {"time": time.time(), "level": "info", "event": "listening", "message": text}
         print(to_json({**line, "data": {**ready, "process": pid, "log": str(log)}}))

@@ -12,6 +12,7 @@ from typing import Any
 from openfl.app.home_folder import Home
 from openfl.core.errors import StateError
 from openfl.core.files import open_own
+from openfl_cli.text import to_json
 
 FORMAT = 1
 MAX_BYTES = 1_000_000
@@ -38,19 +39,35 @@ class LastStart:
         folder: str,
         environ: Mapping[str, str],
         service: str = "",
+        whole: Mapping[str, str] | None = None,
     ) -> LastStart:
-        """argv: the command line behind `openfl-node`, `start` included."""
+        """argv: the command line behind `openfl-node`, `start` included. whole: `host:port` given
+        as a bootstrap -> the address with the peer that was confirmed there, to be taken instead:
+        nobody confirms it again."""
         kept = {
             name: text
             for name, text in sorted(environ.items())
             if name.startswith("OPENFL_") and name not in _NOT_KEPT
         }
-        return cls(tuple(start_arguments(argv)), folder, kept, service)
+        arguments = _with_whole(start_arguments(argv), whole or {})
+        return cls(tuple(arguments), folder, kept, service)
 
     def environment_over(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with these variables in the place of its own that begin with OPENFL_."""
         others = {name: text for name, text in environ.items() if not name.startswith("OPENFL_")}
         return {**others, **self.environment}
+
+
+def _with_whole(arguments: list[str], whole: Mapping[str, str]) -> list[str]:
+    words = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        option, equals, text = word.partition("=")
+        if before == "--bootstrap":
+            word = whole.get(word, word)
+        elif equals and option == "--bootstrap":
+            word = f"{option}={whole.get(text, text)}"
+        words.append(word)
+    return words
 
 
 def start_arguments(argv: Sequence[str]) -> list[str]:
@@ -89,7 +106,7 @@ def save(home: Path, start: LastStart) -> None:
         "environment": dict(start.environment),
         "service": start.service,
     }
-    atomic_write(Home(home).start_file, json.dumps(plain, indent=1).encode() + b"\n")
+    atomic_write(Home(home).start_file, to_json(plain, indent=1).encode() + b"\n")
 
 
 def load(home: Path) -> LastStart | None:

@@ -275,6 +275,14 @@ def manager(system: bool) -> Manager:
     return _Launchd(system) if sys.platform == "darwin" else _Systemd(system)
 
 
+def is_installed(label: str) -> bool:
+    """Whether the service that a node was told it is (`Manager.label`) is still there."""
+    of, _, name = label.partition(":")
+    if of == "launchd":
+        return any(_Launchd(system).file_of(name).exists() for system in (False, True))
+    return _Systemd(of == "system").file_of(name).exists()
+
+
 def _lingers() -> bool:
     import getpass
 

@@ -84,6 +84,20 @@ def test_what_is_kept_of_a_start_is_all_but_its_home_and_how_it_runs(
     assert start_arguments(argv) == kept
 
 
+def test_names_that_are_not_text_are_remembered_too(home: Path) -> None:
+    start = LastStart(("--data", os.fsdecode(b"\xff.csv"), "--group", "ünïcode"), "/")
+    last_start.save(home, start)
+    assert last_start.load(home) == start
+
+
+def test_a_place_that_was_confirmed_is_remembered_with_its_peer() -> None:
+    argv = ["start", "--bootstrap", "a:1", "--http", "a:1", "--bootstrap=b:2", "--bootstrap", "/c"]
+    start = LastStart.of(argv, "/", {}, whole={"a:1": "/A", "b:2": "/B", "/c": "/c"})
+    assert start.arguments == (
+        *("--bootstrap", "/A", "--http", "a:1", "--bootstrap=/B", "--bootstrap", "/c"),
+    )
+
+
 def test_every_start_is_remembered_with_its_folder_and_variables(
     runtime: FakeRuntime, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,11 +222,16 @@ def test_a_service_is_restarted_by_its_manager(
     control: FakeControl,
     spawned: Spawned,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     last_start.save(home, LastStart((), "/", {}, service))
+    monkeypatch.setattr("openfl_cli.service_managers.is_installed", lambda label: True)
     assert main.run(["restart"]) == exit_codes.STATE
     assert hint in capsys.readouterr().err
     assert spawned.started == []
+    monkeypatch.setattr("openfl_cli.service_managers.is_installed", lambda label: False)
+    assert main.run(["restart"]) == exit_codes.SUCCESS
+    assert len(spawned.started) == 1
 
 
 def test_stop_waits_until_the_node_has_gone(

@@ -25,7 +25,6 @@ from openfl.core.names import is_unseen
 from openfl.core.telemetry import DirectoryView, MemberView
 from openfl.storage.home import Home
 from openfl_cli import exit_codes, main
-from openfl_cli.commands import stop
 
 BOOTSTRAP = f"/ip4/192.0.2.7/tcp/4001/p2p/{PEER_IDS[1]}"
 
@@ -480,9 +479,8 @@ def test_stop_sees_whether_a_node_holds_the_home(tmp_path: Path) -> None:
 def test_stop_does_not_claim_what_did_not_happen(
     running: FakeControl, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stop, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(home_folder, "is_locked", lambda home: True)
-    output_of(capsys, "stop", code=exit_codes.STATE)
+    output_of(capsys, "stop", "--timeout", "0.01", code=exit_codes.STATE)
 
 
 def test_stop_where_nothing_runs_says_so(

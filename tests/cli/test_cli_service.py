@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import plistlib
+import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr("openfl.storage.home.owner_problem", lambda owner: None)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(background, "check_start", lambda home, start: exit_codes.SUCCESS)
+    monkeypatch.setattr(background, "check_start", lambda *_: exit_codes.SUCCESS)
     return fake
 
 
@@ -298,7 +299,7 @@ def test_without_systemd_nothing_is_written_and_it_is_said_what_to_do(
 def test_what_could_not_start_is_not_installed(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "check_start", lambda home, start: exit_codes.CONFIG)
+    monkeypatch.setattr(background, "check_start", lambda *_: exit_codes.CONFIG)
     assert main.run(["service", "install"]) == exit_codes.CONFIG
     assert main.run(["service", "install", "--print"]) == exit_codes.CONFIG
     assert not unit_of(tmp_path).exists()
@@ -317,7 +318,7 @@ def test_a_home_whose_node_runs_by_hand_gets_no_service(
         assert "stop it first: openfl-node stop" in capsys.readouterr().err
         assert not unit_of(tmp_path).exists()
         # Its own service may be written anew.
-        last_start.save(clean_environment, LastStart((), "/", {}, "user:openfl-node"))
+        machine.answers["systemctl --user is-active"] = (0, "active")
         assert main.run(["service", "install"]) == exit_codes.SUCCESS
 
 
@@ -347,8 +348,8 @@ def test_removing_ends_it_and_leaves_the_home(
     assert main.run(["service", "remove"]) == exit_codes.STATE
     assert "there is no service openfl-node" in capsys.readouterr().err
     assert main.run(["service", "install", "--name", "mine"]) == exit_codes.SUCCESS
+    assert service_managers.is_installed("user:mine")
     clean_environment.mkdir(exist_ok=True)
-    last_start.save(clean_environment, LastStart((), "/", {}, "user:mine"))
     machine.ran.clear()
     assert main.run(["service", "remove", "--name", "mine"]) == exit_codes.SUCCESS
     assert machine.changes() == [
@@ -357,9 +358,7 @@ def test_removing_ends_it_and_leaves_the_home(
     ]
     assert not unit_of(tmp_path, "mine").exists()
     assert clean_environment.exists()
-    after = last_start.load(clean_environment)
-    assert after is not None
-    assert after.service == ""  # `restart` may start it again
+    assert not service_managers.is_installed("user:mine")  # `restart` may start it again
 
 
 def test_what_the_manager_refuses_is_said(
@@ -406,6 +405,33 @@ def test_root_installs_it_for_the_machine_as_the_owner_of_the_home(
     assert unit["User"] == "nobody"
     assert unit["ReadWritePaths"] == str(clean_environment)
     assert " --service system:openfl-node " in unit["ExecStart"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a home away")
+def test_root_looks_after_the_service_of_another_user(
+    clean_environment: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real check, as that user; the home is not root's to write into."""
+    monkeypatch.setattr(service_managers, "BOOTED", Path("/nonexistent"))
+    place = Home(clean_environment)
+    place.prepare()
+    with place.lock():
+        nobody = pwd.getpwnam("nobody")
+        for path in (place.root, place.lock_file):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        monkeypatch.setattr(background, "check_start", lambda *_: exit_codes.SUCCESS)
+        assert main.run(["service", "install", "--print", "--", "--pin"]) == exit_codes.SUCCESS
+        assert "\nUser=nobody\n" in capfd.readouterr().out
+        assert main.run(["service", "status", "--json"]) == exit_codes.UNMET
+        assert json.loads(capfd.readouterr().out)["running"] is True
+    assert main.run(["service", "status", "--json"]) == exit_codes.UNMET
+    assert json.loads(capfd.readouterr().out)["running"] is False
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root asks for others")
+def test_a_user_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--run-as nobody-else: there is no such user"):
+        background.check_start(tmp_path, LastStart((), "/"), "nobody-else")
 
 
 def test_on_macos_launchd_is_told(

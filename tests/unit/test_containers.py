@@ -61,8 +61,8 @@ def test_the_image_is_made_in_stages_and_runs_as_a_user_of_its_own() -> None:
     assert stages == ["${PYTHON} AS build", "${PYTHON}"]
     text = CONTAINERFILE.read_text(encoding="utf-8")
     last = text[text.rindex("\nFROM ") :]
-    assert re.search(r"^USER openfl$", last, re.MULTILINE)
-    assert f"--home-dir {HOME} " in last
+    assert re.search(r"^USER 10001$", last, re.MULTILINE)
+    assert f"useradd --system --uid 10001 --home-dir {HOME} " in last
     assert instructions("VOLUME") == [HOME]
     assert f"OPENFL_HOME={HOME}" in last
     assert "build-essential" not in last  # nobody compiles where the node runs

@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from openfl.app.home_folder import is_locked
     from openfl_cli import background, last_start
+    from openfl_cli.service_managers import is_installed
+    from openfl_cli.services import restart_hint
 
     home = options.home_folder(arguments)
     start, runs = last_start.load(home), is_locked(home)
@@ -42,9 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise NotRunningError(
             f"no node was started in {home} yet; begin with: openfl-node start --detach"
         )
-    if start.service:
-        from openfl_cli.services import restart_hint
-
+    if start.service and is_installed(start.service):
         raise StateError(
             f"the node in {home} runs as the service {start.service}:"
             f" restart it with: {restart_hint(start.service)}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,10 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from openfl.app.home_folder import Home
     from openfl_cli.service_managers import manager
     from openfl_cli.services import check_name, name_for
 
-    home = options.home_folder(arguments)
+    # Not `options.home_folder`: for root it may be the home of the user that the node runs as.
+    home = Home.find(arguments.home, os.environ).root
     usual = not options.home_option(home)
     name = check_name(arguments.name) if arguments.name else name_for(home, usual)
     of_machine = manager(system=os.geteuid() == 0)
@@ -77,29 +81,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _install(arguments: argparse.Namespace, home: Path, name: str, of_machine: Manager) -> int:
-    from openfl.app.home_folder import is_locked
-    from openfl_cli import last_start
     from openfl_cli.background import check_start
-    from openfl_cli.last_start import LastStart, working_folder
 
-    before = last_start.load(home)
-    if arguments.start:
-        start = LastStart.of(["start", *arguments.start], working_folder(), os.environ)
-    else:
-        start = before or LastStart.of(["start"], working_folder(), os.environ)
-    if "--detach" in arguments.start:
-        raise UsageError("--detach: a service is in the background anyway: leave it out")
-    code = check_start(home, start)
+    start = _start(arguments, home)
+    service = _service(home, name, start, of_machine, arguments.run_as)
+    code = check_start(home, start, service.user)
     if code:
         return code
-    service = _service(home, name, start, of_machine, arguments.run_as)
     if arguments.print:
         print(of_machine.text_of(service), end="")
         return exit_codes.SUCCESS
     of_machine.require()
     _require_free(home, name, of_machine)
-    is_of_this = before is not None and before.service == of_machine.label(name)
-    if is_locked(home) and not is_of_this:
+    if _runs(home) and not of_machine.state(name).active:
         raise StateError(
             f"a node runs in {home} already; stop it first: openfl-node stop"
             f"{options.home_option(home)}"
@@ -117,11 +111,43 @@ def _install(arguments: argparse.Namespace, home: Path, name: str, of_machine: M
     return exit_codes.SUCCESS
 
 
-def _remove(home: Path, name: str, of_machine: Manager) -> int:
-    from dataclasses import replace
-
+def _start(arguments: argparse.Namespace, home: Path) -> LastStart:
+    """How the service is to start its node."""
     from openfl_cli import last_start
+    from openfl_cli.last_start import LastStart, working_folder
 
+    if "--detach" in arguments.start:
+        raise UsageError("--detach: a service is in the background anyway: leave it out")
+    if arguments.start:
+        return LastStart.of(["start", *arguments.start], working_folder(), os.environ)
+    try:
+        last = last_start.load(home)
+    except StateError as error:
+        raise StateError(f"{error}; or give the options of start behind --") from None
+    return last or LastStart.of(["start"], working_folder(), os.environ)
+
+
+def _runs(home: Path) -> bool:
+    """Whether a node runs there, whoever's home it is."""
+    from openfl.app.home_folder import is_locked
+
+    with contextlib.suppress(OSError):
+        return is_locked(home)
+    # Somebody else's, which root may look at: only whether it is locked, not what is in it.
+    try:
+        lock = os.open(home / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _remove(home: Path, name: str, of_machine: Manager) -> int:
     path = of_machine.file_of(name)
     if not path.exists():
         raise StateError(f"there is no service {name} ({path}); which one is it? (--name)")
@@ -133,17 +159,12 @@ def _remove(home: Path, name: str, of_machine: Manager) -> int:
     except OSError as error:
         raise StateError(f"{path}: cannot be removed: {error.strerror or error}") from None
     of_machine.forget()
-    start = last_start.load(home)
-    if start is not None and start.service:
-        last_start.save(home, replace(start, service=""))
     print(f"removed  {path}")
     print(f"the node's home stays: {home}")
     return exit_codes.SUCCESS
 
 
 def _status(arguments: argparse.Namespace, home: Path, name: str, of_machine: Manager) -> int:
-    from openfl.app.home_folder import is_locked
-
     path = of_machine.file_of(name)
     ours = path.exists() and of_machine.home_of(name) == str(home)
     state = of_machine.state(name) if ours else None
@@ -157,12 +178,12 @@ def _status(arguments: argparse.Namespace, home: Path, name: str, of_machine: Ma
                 "installed": ours,
                 "enabled": state is not None and state.enabled,
                 "active": active,
-                "running": is_locked(home),
+                "running": _runs(home),
             }
         )
     elif state is None:
         print(f"not installed: there is no service {name} for {home}")
-        if is_locked(home):
+        if _runs(home):
             print("a node runs in this home folder, started by hand")
     else:
         print(f"{name}: {state.words} ({path})")

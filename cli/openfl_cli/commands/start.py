@@ -173,13 +173,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.detach and arguments.stop_with_stdin:
         raise UsageError("--detach and --stop-with-stdin: nobody is left to end it: leave one out")
     require_not_moved(Home(home))  # before anything is read for a node that will not start
+    places = list(arguments.bootstrap)
     with_places(arguments, home)
+    whole = dict(zip(places, arguments.bootstrap, strict=True))
     if arguments.web and arguments.http and arguments.web != arguments.http:
         raise UsageError("--web and --http are one address: give it to one of them")
     config = options.effective_config(arguments, home, overrides(arguments))
     if arguments.check:
         return exit_codes.SUCCESS
-    begun = LastStart.of(arguments.argv, working_folder(), os.environ, arguments.service)
+    begun = LastStart.of(arguments.argv, working_folder(), os.environ, arguments.service, whole)
     if arguments.detach:
         from openfl_cli.background import start_detached
 
@@ -277,7 +279,8 @@ def with_places(arguments: argparse.Namespace, home: Path) -> None:
     if arguments.bootstrap:
         from openfl_cli.bootstraps import whole_addresses
 
-        arguments.bootstrap = whole_addresses(arguments, home)
+        remember = not arguments.check
+        arguments.bootstrap = whole_addresses(arguments, home, remember=remember)
 
 
 def usable_terminal() -> bool:

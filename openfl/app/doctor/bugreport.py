@@ -323,7 +323,7 @@ def _findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
 def _home(subject: Subject) -> list[dict[str, Any]]:
     root = subject.home.root
     now = subject.probes.unix_time()
-    told = []
+    told: list[dict[str, Any]] = []
     for folder in (root, subject.home.state_folder):
         try:
             names = sorted(os.listdir(folder))
@@ -347,7 +347,7 @@ def _home(subject: Subject) -> list[dict[str, Any]]:
 
 _KNOWN_NAMES = re.compile(
     r"(config\.toml(\.bak)?|identity\.key|peers\.json|control\.sock|lock|node\.log(\.\d+)?|data|state"
-    r"|model\.safetensors|players\.token|(node|last|labels|privacy)\.state(\.[\w-]+)?"
+    r"|model\.safetensors|players\.token|page\.html|(node|last|labels|privacy|course|http)\.state(\.[\w-]+)?"
     r"|[0-9a-f]{32}\.state(\.[\w-]+)?)"
 )
 
