@@ -346,8 +346,9 @@ def _home(subject: Subject) -> list[dict[str, Any]]:
 
 
 _KNOWN_NAMES = re.compile(
-    r"(config\.toml(\.bak)?|identity\.key|(peers|moved|last-start)\.json|control\.sock|lock|node\.log(\.\d+)?|data|state"
-    r"|model\.safetensors|players\.token|page\.html|(node|last|labels|privacy|course|http)\.state(\.[\w-]+)?"
+    r"(config\.toml(\.bak)?|identity\.key|(peers|moved|last-start)\.json|control\.sock|lock"
+    r"|node\.log(\.\d+)?|data|state|model\.safetensors|players\.token|page\.html"
+    r"|(node|last|labels|privacy|course|http)\.state(\.[\w-]+)?"
     r"|[0-9a-f]{32}\.state(\.[\w-]+)?)"
 )
 
