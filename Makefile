@@ -13,7 +13,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help setup demo test test-browser test-busy test-tools test-bare torch test-torch interop beside fuzz check format bench bench-peers lock defects docs docs-check docs-cli docs-config docs-defects docs-events docs-items docs-phases docs-output pictures build release clean distclean
+.PHONY: help setup demo test test-browser test-busy test-tools test-bare torch test-torch interop beside fuzz check format bench bench-peers lock defects docs docs-check docs-cli docs-config docs-defects docs-events docs-items docs-phases docs-output pictures build release licences clean distclean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -38,7 +38,8 @@ test-bare: ## Try it all in a bare Debian, killed and started again; root, a qua
 	@sh scripts/bare_debian.sh
 
 torch: setup ## Install PyTorch and scikit-learn: `make test` then runs the tests that need them
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/torch.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch-build.txt
 
 test-torch: torch ## Install them, and run those tests alone
 	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
@@ -86,7 +87,7 @@ bench-peers: setup ## Run the comparison with other projects, each in an environ
 defects: setup ## Say which workarounds the installed py-libp2p still needs; takes some minutes
 	@$(BIN)/python scripts/defects.py $(ARGS)
 
-lock: ## Pin the newest versions that pyproject.toml allows in requirements/lock.txt
+lock: ## Pin the newest versions that pyproject.toml allows in requirements/*.txt
 	@sh scripts/lock.sh
 
 docs: setup ## Build the documentation as a site in site/, where a warning is an error
@@ -128,6 +129,9 @@ build: setup ## Build the wheel and the source distribution into dist/
 
 release: setup ## Check, test, build, commit and tag VERSION=x.y.z; pushes nothing
 	@$(BIN)/python scripts/release.py "$(VERSION)" $(ARGS)
+
+licences: setup ## List the licences of what a node needs; fails at one that is not known
+	@$(BIN)/python scripts/licences.py
 
 clean: ## Remove caches and build output
 	@rm -rf build dist site .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis \

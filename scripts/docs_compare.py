@@ -95,6 +95,8 @@ def parsed(lines: Sequence[str], free: frozenset[str]) -> list[Line]:
             head = []
         elif _is_head(line, free):
             head = cells(line)
+        elif len(cells(line)) == 1:
+            head = []  # a sentence below the table
         elif head:
             text = _without_columns(line, head, free)
         if not line.strip():

@@ -13,13 +13,15 @@ say what is not to be read on the page:
                                   place of the word
     <!-- exit code N -->          it ends with that
 
-ADDRESS is the address of a node of a small network that is there for all pages. A block of output
+ADDRESS is the address of a node of a small network that is there for all pages, whose members have
+ratings; LISTENERS that of one whose member has listened to music. A block of output
 
     <!-- captured 2026-11-28 at 1a2b3c4; again within 5 %; free: round, heard -->
 
 is printed again there, by its `$ COMMAND` lines, or by what `again: COMMAND` above it says (`again:
 node N`: what the Nth node that the page started has said; `again: block`: what the block of shell
-before it printed), and compared as scripts/docs_compare.py explains.
+before it printed), and compared as scripts/docs_compare.py explains. Shown is stdout; of a command
+that fails also stderr, and a last line `exit code N`.
 
     python scripts/docs_run.py [--slow] [--print] [PAGE...]
 
@@ -67,7 +69,7 @@ at() { local home="$MACHINES/$1"; shift; mkdir -p "$home"; HOME="$home" "$@"; }
 BLOCK_SECONDS = 300
 """Only a block that hangs takes so long."""
 ASSIGNED = re.compile(r"^\s*(?:export )?([A-Za-z_]\w*)=", re.MULTILINE)
-ADDRESS = re.compile(r"(?<![\w$])ADDRESS(?![\w=])")
+FRIENDS = re.compile(r"(?<![\w$])(ADDRESS|LISTENERS)(?![\w=])")
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,12 @@ class Reader:
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "100",
             "OPENFL_NETWORK_HOST": "127.0.0.1",
-            "OPENFL_TRAINING_INTERVAL_SECONDS": "0.5",
+            "OPENFL_TRAINING_INTERVAL_SECONDS": "0.3",
             **(settings or {}),
         }
 
-    def types(self, script: str, at: str = "") -> tuple[int, str]:
-        """The exit code of a few lines of shell, and all that they print."""
+    def types(self, script: str, at: str = "") -> tuple[int, str, str]:
+        """The exit code of a few lines of shell, their stdout and their stderr."""
         names = sorted({*ASSIGNED.findall(script)})
         keep = (
             f"declare -p {' '.join(names)} >>'{self._state}' 2>/dev/null || true\n" if names else ""
@@ -190,16 +192,17 @@ class Reader:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             start_new_session=True,
         ) as ran:
             try:
-                text, _ = ran.communicate(timeout=BLOCK_SECONDS)
+                texts = ran.communicate(timeout=BLOCK_SECONDS)
             except BaseException:
                 os.killpg(ran.pid, signal.SIGKILL)
                 raise
-        return ran.returncode, text.replace(str(self.folder), "/home/ann/openfl")
+        text, errors = (said.replace(str(self.folder), "/home/ann/openfl") for said in texts)
+        return ran.returncode, text, errors
 
     def node_said(self, number: int) -> str:
         """What the node in that terminal, from 1, has printed so far."""
@@ -241,22 +244,25 @@ class Friends:
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
-        self._address = ""
+        self._addresses: dict[str, str] = {}
 
-    @property
-    def address(self) -> str:
-        if not self._address:
+    def address(self, word: str) -> str:
+        """Of the network that ADDRESS or LISTENERS stands for."""
+        if word not in self._addresses:
             people = self._stack.enter_context(reader())
-            code, said = people.types(
+            code, said, errors = people.types(
                 "openfl-node start --home first --data mine.csv\n"
                 "ADDRESS=$(openfl-node id --home first --address)\n"
                 "openfl-node start --home second --data ratings.csv --bootstrap $ADDRESS\n"
                 "reached second 1 2\necho $ADDRESS"
+                if word == "ADDRESS"
+                else "openfl-node start --home first --data my_spotify_data.zip\n"
+                "openfl-node id --home first --address"
             )
             if code:
-                raise RuntimeError(f"the small network does not come up: {said}")
-            self._address = said.split()[-1]
-        return self._address
+                raise RuntimeError(f"the small network does not come up: {errors}")
+            self._addresses[word] = said.split()[-1]
+        return self._addresses[word]
 
 
 def follow(path: Path, friends: Friends, slow: bool = False) -> Iterator[Ran]:
@@ -278,18 +284,18 @@ def _run(block: docs_output.Block, person: Reader, friends: Friends) -> Ran:
     began = time.monotonic()
     said = _before(block, person, friends) or _typed(block, "\n".join(block.lines), person, friends)
     wanted = [int(mark.split()[-1]) for mark in block.marks if re.fullmatch(r"exit code \d+", mark)]
-    code, text = said
+    code, text, errors = said
     person.block_printed = text
     if code == (wanted[0] if wanted else 0):
         return Ran(block, "", (f"{time.monotonic() - began:.1f} s",))
-    return Ran(block, f"exit code {code}: {text.strip()[-1500:]}")
+    return Ran(block, f"exit code {code}: {(text + errors).strip()[-1500:]}")
 
 
 def _again(
     block: docs_output.Block, person: Reader, friends: Friends, allowed: docs_compare.Bounds
 ) -> Ran:
     if failed := _before(block, person, friends):
-        return Ran(block, f"exit code {failed[0]}: {failed[1].strip()[-1500:]}")
+        return Ran(block, f"exit code {failed[0]}: {failed[2].strip()[-1500:]}")
     printed: list[str] = []
     commands = marks(block, "again") or [line[2:] for line in block.lines if line[:2] == "$ "]
     for command in commands:
@@ -298,8 +304,8 @@ def _again(
         elif command == "block":
             text = person.block_printed
         else:
-            code, text = _typed(block, command, person, friends)
-            text += f"exit code {code}\n" if code else ""
+            code, text, errors = _typed(block, command, person, friends)
+            text += f"{errors}exit code {code}\n" if code else ""
         if not marks(block, "again"):
             printed.append(f"$ {command}")
         printed += text.splitlines()
@@ -307,27 +313,28 @@ def _again(
     return Ran(block, "\n".join(wrong), tuple(printed))
 
 
-def _before(block: docs_output.Block, person: Reader, friends: Friends) -> tuple[int, str] | None:
+def _before(
+    block: docs_output.Block, person: Reader, friends: Friends
+) -> tuple[int, str, str] | None:
     """Run what is to be done before a block; None when all went well."""
     for command in marks(block, "first"):
-        code, text = _typed(block, command, person, friends)
+        code, text, errors = _typed(block, command, person, friends)
         if code:
-            return code, f"first: {command}: {text}"
+            return code, text, f"first: {command}: {errors}"
     return None
 
 
 def _typed(
     block: docs_output.Block, script: str, person: Reader, friends: Friends
-) -> tuple[int, str]:
+) -> tuple[int, str, str]:
     """Type it with what stands on this machine for the words of the page."""
     for replaced in marks(block, "with"):
         word, _, text = replaced.partition("=")
-        code, said = person.types(f'echo "{text}"')
+        code, said, errors = person.types(f'echo "{text}"')
         if code:
-            return code, said
+            return code, said, errors
         script = re.sub(rf"(?<![\w$]){re.escape(word)}(?![\w=])", said.strip(), script)
-    if ADDRESS.search(script):
-        script = ADDRESS.sub(friends.address, script)
+    script = FRIENDS.sub(lambda found: friends.address(found[1]), script)
     return person.types(script, *marks(block, "at")[:1])
 
 

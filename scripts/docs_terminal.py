@@ -22,6 +22,8 @@ MOMENT_SECONDS = 3.0
 FOLLOWS = frozenset({"--watch", "--follow", "-f"})
 NODE = (sys.executable, "-m", "openfl_cli")
 HUNG_SECONDS = 200.0
+GONE_SECONDS = 20.0
+"""A node that listens answers at once; one that has not by then has ended."""
 
 
 def command_of(words: list[str]) -> str:
@@ -74,13 +76,15 @@ def until(home: Path, round_number: int, members: int) -> int:
     from openfl_cli.ask import running_node
 
     seen: object = None
-    ends = time.monotonic() + HUNG_SECONDS
-    while time.monotonic() < ends:
+    ends = gone = time.monotonic() + HUNG_SECONDS
+    while time.monotonic() < min(ends, gone):
         try:
             plain = running_node(home, "snapshot")
         except NotRunningError as error:
             seen = error
+            gone = min(gone, time.monotonic() + GONE_SECONDS)
         else:
+            gone = ends
             seen = (plain["round"], len(plain["members"]))
             if plain["round"] >= round_number and len(plain["members"]) >= members:
                 return 0

@@ -2,7 +2,7 @@
 
     python scripts/pictures.py            view.svg, from the snapshot that is kept beside it
     python scripts/pictures.py --anew     the same from a new snapshot: four nodes learn a while
-    python scripts/pictures.py --page     page.png, of a report: needs Chromium
+    python scripts/pictures.py --page     page.png, the page of such a node: needs Chromium
 
 `snapshot.json` is what a real node said of itself; only its addresses and its home were replaced. A
 test compares view.svg with what the view draws of it today.
@@ -10,13 +10,14 @@ test compares view.svg with what the view draws of it today.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from openfl.core.telemetry import NodeSnapshot  # noqa: E402
-from openfl_cli.view import NodeView  # noqa: E402
+from openfl_cli.ask import running_node  # noqa: E402
+from openfl_cli.live.picture import Scene, draw  # noqa: E402
+from openfl_cli.live.state import ViewState  # noqa: E402
+from scripts.docs_run import Reader, reader  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 SNAPSHOT = FOLDER / "snapshot.json"
 VIEW = FOLDER / "view.svg"
 PAGE = FOLDER / "page.png"
 COLUMNS, LINES = 100, 30
+WIDTH, HEIGHT = 1000, 860
 ROUNDS, MEMBERS = 14, 4
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DARK = TerminalTheme(
@@ -63,20 +68,22 @@ def drawn(plain: dict[str, Any]) -> str:
         markup=False,
         emoji=False,
     )
-    console.print(NodeView(NodeSnapshot.from_plain(plain), height=LINES))
+    scene = Scene(NodeSnapshot.from_plain(plain), ())
+    for line in draw(scene, ViewState(), COLUMNS, LINES, ascii_only=False).lines:
+        console.print(line, no_wrap=True, crop=True)
     text = console.export_svg(
         title="openfl-node start", theme=DARK, code_format=FRAME, unique_id="view"
     )
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def take_snapshot() -> dict[str, Any]:
-    """What one of four real nodes says of itself after some rounds."""
-    from scripts.docs_run import reader
-
+@contextlib.contextmanager
+def four_nodes() -> Iterator[Reader]:
+    """Four real nodes that have learned together for some rounds; the fourth is `nodes/3`."""
     deal = (
-        "for n in 0 1 2 3; do mkdir -p nodes/$n; awk -F, -v n=$n 'NR == 1 || $1 % 4 == n'"
-        " examples/music/ratings.csv > nodes/$n/ratings.csv; done\n"
+        "for n in 0 1 2 3; do mkdir -p nodes/$n; cp examples/music/songs.csv nodes/$n/;"
+        " awk -F, -v n=$n 'NR == 1 || $1 % 4 == n' examples/music/ratings.csv"
+        " > nodes/$n/ratings.csv; done\n"
     )
     nodes = "openfl-node start --home nodes/0 --data nodes/0/ratings.csv\n"
     nodes += "ADDRESS=$(openfl-node id --home nodes/0 --address)\n" + "".join(
@@ -84,11 +91,15 @@ def take_snapshot() -> dict[str, Any]:
         for n in (1, 2, 3)
     )
     with reader({"OPENFL_TRAINING_INTERVAL_SECONDS": "2"}) as person:
-        code, said = person.types(f"{deal}{nodes}reached nodes/3 {ROUNDS} {MEMBERS}")
+        code, _, errors = person.types(f"{deal}{nodes}reached nodes/3 {ROUNDS} {MEMBERS}")
         if code:
-            raise SystemExit(f"pictures: {said}")
-        from openfl_cli.ask import running_node
+            raise SystemExit(f"pictures: {errors}")
+        yield person
 
+
+def take_snapshot() -> dict[str, Any]:
+    """What one of four real nodes says of itself after some rounds."""
+    with four_nodes() as person:
         plain: dict[str, Any] = running_node(person.folder / "nodes" / "3", "snapshot")
         return anonymous(plain, person.folder)
 
@@ -111,7 +122,11 @@ def photograph(page: Path, picture: Path) -> None:
     subprocess.run(
         [
             *(browser, "--headless=new", "--no-sandbox", "--hide-scrollbars"),
-            *("--proxy-server=127.0.0.1:9", "--window-size=1100,900", "--virtual-time-budget=3000"),
+            *(
+                "--proxy-server=127.0.0.1:9",
+                f"--window-size={WIDTH},{HEIGHT}",
+                "--virtual-time-budget=3000",
+            ),
             *(f"--screenshot={picture}", page.as_uri()),
         ],
         check=True,
@@ -119,19 +134,21 @@ def photograph(page: Path, picture: Path) -> None:
     )
 
 
-def photograph_report() -> None:
-    """The page that `openfl-node report --html` writes of a simulation."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.html")
-        command = ("simulate", "communities", "--nodes", "9", "--html", str(report))
-        subprocess.run([sys.executable, "-m", "openfl_cli", *command], check=True)
-        photograph(report, PAGE)
+def photograph_page() -> None:
+    """The page of one of four real nodes, as `openfl-node report --html` writes it."""
+    with four_nodes() as person:
+        code, _, errors = person.types("openfl-node report --home nodes/3 --html page.html")
+        if code:
+            raise SystemExit(f"pictures: {errors}")
+        page = person.folder / "page.html"
+        page.write_text(page.read_text("utf-8").replace(str(person.folder), "/home/ann/openfl"))
+        photograph(page, PAGE)
 
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     if "--page" in sys.argv:
-        photograph_report()
+        photograph_page()
         return 0
     if "--anew" in sys.argv or not SNAPSHOT.exists():
         SNAPSHOT.write_text(json.dumps(take_snapshot(), indent=1) + "\n", encoding="utf-8")

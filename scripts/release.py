@@ -6,15 +6,20 @@
 2. `make check` and `make test`.
 3. Wheel and source distribution are built from what is committed, with the new version and the
    dated changelog, in a folder of their own, and looked into; the wheel is installed and run.
-4. Only then are `openfl/__init__.py` and `CHANGELOG.md` written and committed, the commit tagged,
-   and the two files put into dist/.
+4. scripts/try_wheel.py installs the wheel with every supported Python that is here, runs the demo
+   and homes of the version before in it, and writes a bill of materials and the licences. It
+   fetches what a node needs from the package index, by hash.
+5. Only then are `openfl/__init__.py` and `CHANGELOG.md` written and committed, the commit tagged,
+   and all files put into dist/, with their SHA-256.
 
---dry-run leaves the fourth step out. --skip-checks leaves the second out: to try the rest.
+--dry-run leaves the fifth step out. --skip-checks leaves the second out, --skip-trial the fourth:
+to try the rest, or without a network.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -271,6 +276,23 @@ def installed_problems(wheel: Path, version: str, work: Path) -> list[str]:
     return []
 
 
+def papers_of(root: Path, wheel: Path) -> list[Path]:
+    """The bill of materials and the list of licences, beside the wheel; Refused when the wheel does
+    not stand the trial of scripts/try_wheel.py, which says how far it is."""
+    script = root / "scripts" / "try_wheel.py"
+    command = [sys.executable, str(script), str(wheel), "--sbom-folder", str(wheel.parent)]
+    done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Refused(_last_line(done.stderr).removeprefix("release: "))
+    return sorted((*wheel.parent.glob("*.cdx.json"), *wheel.parent.glob("*.licences.txt")))
+
+
+def sums_of(files: Sequence[Path]) -> str:
+    """The text of SHA256SUMS, as `sha256sum --check` reads it."""
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+
+
 def modules_of(root: Path) -> tuple[list[str], list[str]]:
     """The Python files as the wheel has them, and as the source distribution has them."""
     files = git(root, "ls-files", "openfl/*.py", "cli/openfl_cli/*.py").split("\n")
@@ -319,9 +341,17 @@ def publish_here(root: Path, version: str, day: date, built: Sequence[Path]) -> 
     (root / "dist").mkdir(exist_ok=True)
     for file in built:
         shutil.copy(file, root / "dist")
+    (root / "dist" / "SHA256SUMS").write_text(sums_of(built), encoding="utf-8")
 
 
-def release(root: Path, version: str, day: date, dry_run: bool, skip_checks: bool) -> None:
+def release(
+    root: Path,
+    version: str,
+    day: date,
+    dry_run: bool,
+    skip_checks: bool,
+    skip_trial: bool = False,
+) -> None:
     """The whole of it; Refused when anything is in the way."""
     if problems := problems_of(root, version):
         raise Refused(*problems)
@@ -342,10 +372,15 @@ def release(root: Path, version: str, day: date, dry_run: bool, skip_checks: boo
             raise Refused(*problems)
         for file in (wheel, sdist):
             say(f"built and looked into {file.name} ({file.stat().st_size / 1000:,.0f} kB)")
+        papers: list[Path] = []
+        if skip_trial:
+            say("the trial of the wheel is left out, and with it the bill of materials")
+        else:
+            papers = papers_of(root, wheel)
         if dry_run:
             say("a dry run: nothing was written, committed or tagged")
             return
-        publish_here(root, version, day, (wheel, sdist))
+        publish_here(root, version, day, (wheel, sdist, *papers))
     say(f"committed and tagged v{version}; the files are in dist/. What is left is yours to do:")
     say(f"  git push origin {BRANCH} v{version}")
 
@@ -363,11 +398,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--skip-checks", action="store_true", help="without make check and make test"
     )
+    parser.add_argument("--skip-trial", action="store_true", help="without scripts/try_wheel.py")
     options = parser.parse_args(arguments)
     root = Path(__file__).resolve().parents[1]
     try:
         today = datetime.now(UTC).date()
-        release(root, options.version, today, options.dry_run, options.skip_checks)
+        release(
+            root,
+            options.version,
+            today,
+            options.dry_run,
+            options.skip_checks,
+            options.skip_trial,
+        )
     except Refused as refused:
         for problem in refused.problems:
             print(f"release: {problem}", file=sys.stderr)

@@ -26,12 +26,14 @@ def change(
         Home(home).prepare()
     changed = change_config(file, changes, os.environ)
     for key, value in changes.items() if told else ():
-        what = "is unset" if value is None else f"= {toml_value(value)}"
-        print(f"{key} {what}  ({changed.file})")
+        print(f"{key} {'is unset' if value is None else f'= {toml_value(value)}'}")
+    if told:
+        print(f"written  {changed.file}")
     for key in changes:
         if env_name(key) in os.environ:
             options.note(f"{env_name(key)} is set, and wins over the file")
     for problem in changed.still_wrong:
         options.note(f"still wrong: {problem}")
     if is_locked(home):
-        options.note("the node that runs goes on as it was started: stop it and start it again")
+        again = f"openfl-node restart{options.home_option(home)}"
+        options.note(f"the node that runs goes on as it was started, until: {again}")

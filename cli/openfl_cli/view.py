@@ -171,7 +171,7 @@ def progress(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
     if why := why_now(shot):
         lines.append(Text.assemble(("why    ", "dim"), why))
     if is_among_strangers(shot):
-        lines.append(crowd_line(shot))
+        lines.append(Text.assemble(("crowd  ", "dim"), (crowd_text(shot), "yellow")))
     lines += [
         Text.assemble(("faults ", "dim"), (words, "yellow"))
         for words in survived(shot)[:MOST_FAULTS]
@@ -201,10 +201,9 @@ def how_often(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
 
 
-def crowd_line(shot: NodeSnapshot) -> Text:
+def crowd_text(shot: NodeSnapshot) -> str:
     """How many of the members are strangers."""
-    text = f"{shot.strangers:,} of {len(shot.members):,} members have no history with this node"
-    return Text.assemble(("crowd  ", "dim"), (text, "yellow"))
+    return f"{shot.strangers:,} of {len(shot.members):,} members have no history with this node"
 
 
 def is_among_strangers(shot: NodeSnapshot) -> bool:

@@ -120,6 +120,7 @@ class RunningNode:
         self._scope = trio.CancelScope()
         self._calls: trio.Nursery
         self._answering = False
+        self._unwanted = False
         self._lock = threading.Lock()
         self._pending: set[Future[Any]] = set()
         self._over = False
@@ -138,14 +139,15 @@ class RunningNode:
             set_up()
             import openfl.app.running_node  # noqa: F401
         _running.add(self)
-        self._thread.start()
         try:
+            self._thread.start()
             self._listening.result()
-        except BaseException:
+        except BaseException as error:
             self._failure_told = True
-            if not self._finished.is_set():  # Ctrl-C
+            if isinstance(error, KeyboardInterrupt):  # at any moment, while the thread goes on
                 self._give_up()
                 self._finished.wait()
+                self._thread.join()
             raise
 
     def _in_thread(self) -> None:
@@ -169,6 +171,8 @@ class RunningNode:
         from openfl.app.open_node import open_node
 
         self._token = trio.lowlevel.current_trio_token()
+        if self._unwanted:
+            return
         with self._scope:
             if self.temporary_home:
                 text = f"no home was given: {self.home} is removed when this node is closed"
@@ -202,7 +206,8 @@ class RunningNode:
             answer.set_exception(self._ended())
 
     def _give_up(self) -> None:
-        """Close a node that may not listen yet."""
+        """Close a node that may not listen yet, or not even have an event loop."""
+        self._unwanted = True
         with contextlib.suppress(AttributeError, trio.RunFinishedError):
             self._token.run_sync_soon(self._scope.cancel)
 
@@ -228,6 +233,7 @@ class RunningNode:
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._node.request_stop, leave)
         self._finished.wait()
+        self._thread.join()
 
     def __enter__(self) -> Self:
         return self

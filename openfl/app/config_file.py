@@ -46,6 +46,8 @@ def change_config(
             text = without_setting(text, key) if value is None else with_setting(text, key, value)
         except KeyError:
             raise ConfigError(f"{key}: is not set in {file}") from None
+        except RecursionError:
+            raise ConfigError(f"{file}: not a configuration: nested too deeply") from None
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
     old = [] if before is None else problems_of(file, before, environ)

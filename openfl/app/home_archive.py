@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -40,7 +41,7 @@ _NAMES: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"identity\.key", 4 * _KB),
         (r"peers\.json", 4 * _MB),
         (r"players\.token", 4 * _KB),
-        (r"network\.key", 4 * _KB),
+        (r"swarm\.key", 4 * _KB),
         (r"model\.safetensors", 8 * _GB),
         (r"invitations/[0-9]{1,3}-[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", 64 * _KB),
         (r"state/[a-z0-9][a-z0-9_-]{0,63}\.state", _GB),
@@ -94,11 +95,11 @@ def write_archive(file: BinaryIO, manifest: Manifest, contents: Mapping[str, Pat
                     digest.update(chunk)
                     member.write(chunk)
             if digest.hexdigest() != files[name][1]:
-                raise StateError(f"{content}: was changed while it was read; try again")
+                raise StateError(f"{name}: was changed while it was read; try again")
 
 
 def _info(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
+    info = zipfile.ZipInfo(name, time.localtime()[:6])
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o600) << 16
     return info
@@ -112,7 +113,7 @@ def _measured(name: str, content: Path | bytes) -> tuple[int, str]:
         size += len(chunk)
         digest.update(chunk)
     if size > most:
-        raise StateError(f"{content}: is larger than an archive may hold ({most:,} bytes)")
+        raise StateError(f"{name}: is larger than an archive may hold ({most:,} bytes)")
     return size, digest.hexdigest()
 
 

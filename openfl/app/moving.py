@@ -202,7 +202,7 @@ def _config_with_new_paths(home: Home, found: _Collected, with_data: bool) -> by
     if invitations:
         text = with_setting(text, "group.invitation_files", tuple(invitations))
     if config.network.psk_file:
-        name = found.add_outside("", Path(config.network.psk_file), "network.key")
+        name = found.add_outside("", Path(config.network.psk_file), "swarm.key")
         if name is not None:
             text = with_setting(text, "network.psk_file", name)
     for key, path in (

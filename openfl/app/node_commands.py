@@ -48,7 +48,7 @@ def node_commands(
 
     async def page() -> Any:
         try:
-            recommendations = await handle("recommend", {"top": PAGE_TOP})
+            recommendations = await handle("recommend", {"top": PAGE_TOP, "why": True})
         except OpenFLError:
             recommendations = None  # nobody to recommend to, or nothing yet
         return page_document(

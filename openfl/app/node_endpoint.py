@@ -3,13 +3,12 @@ is first asked for."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from openfl.app.network_setup import OnEvent
 from openfl.config import HttpConfig
 from openfl.core.errors import StateError
 from openfl.core.telemetry import NodeEvent
@@ -20,17 +19,19 @@ if TYPE_CHECKING:
     from openfl.app.control_socket import CommandHandler
     from openfl.app.http.serving import Endpoint
 
+TellOwner = Callable[[Any, str, str, dict[str, Any]], None]
+
 PORT_KIND = "http"
 PORT_VERSION = 1
 
 
 class NodeEndpoint:
-    """`on_event`: told where it answers. Whoever makes it hands it what happens, by `tell`."""
+    """Whoever makes it hands it what happens, by `tell`."""
 
-    def __init__(self, config: HttpConfig, home: Home, on_event: OnEvent) -> None:
+    def __init__(self, config: HttpConfig, home: Home) -> None:
         self._config = config
         self._home = home
-        self._on_event = on_event
+        self._say: TellOwner = lambda level, kind, message, data: None
         self._endpoint: Endpoint | None = None
         self._nursery: trio.Nursery | None = None
         self._commands: CommandHandler | None = None
@@ -41,10 +42,11 @@ class NodeEndpoint:
         if self._endpoint is not None:
             self._endpoint.tell(event)
 
-    async def begin(self, nursery: trio.Nursery, commands: CommandHandler) -> None:
-        """Answer with `commands` in this nursery, at once when that is configured. Errors as
-        `serving`."""
+    async def begin(self, nursery: trio.Nursery, commands: CommandHandler, say: TellOwner) -> None:
+        """Answer with `commands` in this nursery, at once when that is configured. say: as
+        `Node.tell`, told where. Errors as `serving`."""
         self._nursery, self._commands = nursery, commands
+        self._say = say
         if self._config.listen or self._config.web:
             await self._opened()
         if self._config.listen and self._endpoint is not None:
@@ -63,12 +65,13 @@ class NodeEndpoint:
 
     async def _opened(self) -> Endpoint:
         async with self._opening:
-            endpoint = self._endpoint
-            if endpoint is None:
-                if self._nursery is None:
-                    raise StateError("the node is starting: try again in a moment")
-                endpoint = self._endpoint = await self._nursery.start(self._serve)
-        return endpoint
+            if self._endpoint is not None:
+                return self._endpoint
+            if self._nursery is None:
+                raise StateError("the node is starting: try again in a moment")
+            opened: Endpoint = await self._nursery.start(self._serve)
+            self._endpoint = opened
+            return opened
 
     async def _serve(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         # Here: a node that answers nobody by HTTP does not load what that needs.
@@ -86,16 +89,16 @@ class NodeEndpoint:
 
     def _tell_players(self, endpoint: Endpoint) -> None:
         text = f"players are answered at {endpoint.url}; the token is in {endpoint.token_file}"
-        self._tell("http-listening", text, endpoint)
+        self._say("info", "http-listening", text, _where(endpoint))
 
     def _tell_page(self, endpoint: Endpoint) -> None:
         # Without the token, which is in no log.
-        text = f"the page is at {endpoint.url}; openfl-node web has the link with the token"
-        self._tell("web-listening", text, endpoint)
+        text = f"the page is at {endpoint.url} (its link: openfl-node web)"
+        self._say("info", "web-listening", text, _where(endpoint))
 
-    def _tell(self, kind: str, text: str, endpoint: Endpoint) -> None:
-        where = {"url": endpoint.url, "token_file": str(endpoint.token_file)}
-        self._on_event(NodeEvent(time.time(), "info", kind, text, where))
+
+def _where(endpoint: Endpoint) -> dict[str, Any]:
+    return {"url": endpoint.url, "token_file": str(endpoint.token_file)}
 
 
 def _kept_port(file: Path) -> int:

@@ -90,7 +90,7 @@ async def _open_parts(
     from openfl.network.libp2p.envelope import Libp2pSealer, load_or_create_identity
     from openfl.network.libp2p.network import parse_peer_multiaddr
 
-    endpoint = NodeEndpoint(config.http, home, on_event)
+    endpoint = NodeEndpoint(config.http, home)
     listeners = EventListeners(_both(on_event, endpoint.tell))
     on_event = listeners.tell
     identity = load_or_create_identity(home.identity_file)
@@ -151,7 +151,7 @@ async def _open_parts(
             trio.open_nursery() as nursery,
             serve_control(home.root, with_diagnosis(commands, node, network, discovery)),
         ):
-            await endpoint.begin(nursery, commands)
+            await endpoint.begin(nursery, commands, node.tell)
             nursery.start_soon(node.run)
             try:
                 yield node

@@ -10,6 +10,7 @@ import copy
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,12 @@ def _ways_to_unset(text: str, key: str) -> Iterator[str]:
             default = _shown_default(lines[number - 1], name)
             yield "".join([*lines[:number], *default, *lines[number + 1 :]])
     import tomlkit  # here: only whoever changes a file needs it
+    from tomlkit.exceptions import TOMLKitError
 
-    document: Any = tomlkit.parse(text)
-    _take_out(document, key)
-    yield document.as_string()
+    with suppress(TOMLKitError, KeyError, TypeError, ValueError):
+        document: Any = tomlkit.parse(text)
+        _take_out(document, key)
+        yield document.as_string()
 
 
 def _shown_default(explanation: str, name: str) -> list[str]:
@@ -170,16 +173,19 @@ def _section(lines: list[str], section: str) -> tuple[int | None, int]:
 
 def _by_tomlkit(text: str, key: str, value: Value) -> Iterator[str]:
     import tomlkit  # here: only whoever changes a file needs it
+    from tomlkit.exceptions import TOMLKitError
 
-    document: Any = tomlkit.parse(text)
-    item = tomlkit.parse(f"x = {toml_value(value)}")["x"]
-    *tables, name = key.split(".")
-    table = document
-    while tables and tables[0] in table:
-        table = table[tables.pop(0)]
-    name = ".".join([*tables, name])
-    if "." in name:
-        table.append(tomlkit.key(name.split(".")), item)
-    else:
-        table[name] = item
-    yield document.as_string()
+    # Of a form that it does not take, there is no way by it.
+    with suppress(TOMLKitError, KeyError, TypeError, ValueError):
+        document: Any = tomlkit.parse(text)
+        item = tomlkit.parse(f"x = {toml_value(value)}")["x"]
+        *tables, name = key.split(".")
+        table = document
+        while tables and tables[0] in table:
+            table = table[tables.pop(0)]
+        name = ".".join([*tables, name])
+        if "." in name:
+            table.append(tomlkit.key(name.split(".")), item)
+        else:
+            table[name] = item
+        yield document.as_string()

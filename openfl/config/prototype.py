@@ -51,6 +51,7 @@ def read_prototype(file: Path, environ: Mapping[str, str]) -> FromPrototype:
     left: dict[str, str] = {}
     remarks: dict[str, str] = {}
     addresses: list[str] = []
+    value: object
     for name, raw in _object(file).items():
         key = KEYS.get(_plain(name))
         if key is None:

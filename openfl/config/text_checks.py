@@ -9,6 +9,7 @@ from openfl.core.names import normal
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _SCALE = re.compile(rf"({_NUMBER})-({_NUMBER})")
+_PLACE = re.compile(r"[^/\s]+:\d{1,5}")
 _PEER_ID = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
 
 
@@ -55,6 +56,11 @@ def peer_multiaddr_problem(text: str) -> str | None:
     """A multiaddr that says whom to expect there: the last part is a peer id."""
     parts = text.split("/")
     if multiaddr_problem(text) is not None or len(parts) < 5 or parts[-2] not in ("p2p", "ipfs"):
+        if _PLACE.fullmatch(text):
+            return (
+                "must say who is there, too: `openfl-node bootstrap add` asks that of a host and"
+                " port"
+            )
         return (
             "must be a multiaddr ending in a peer id, such as /ip4/192.0.2.7/tcp/4001/p2p/12D3..."
         )

@@ -6,7 +6,7 @@ comparison with training alone, the watch over its peers, and the saying of leav
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -153,6 +153,16 @@ class Node:
     async def groups(self) -> tuple[GroupView, ...]:
         """The groups the network knows of, asked of connected peers now."""
         return await self._views.groups()
+
+    def tell(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        kind: str,
+        message: str,
+        data: dict[str, Any],
+    ) -> None:
+        """Tell the owner what has happened around the node, as it tells of itself."""
+        self._log.tell(level, kind, message, data)
 
     def known_groups(self) -> tuple[GroupView, ...]:
         """The groups that this node knows of by now; nobody is asked."""

@@ -189,7 +189,7 @@ class Switcher:
         if not result.findings:
             why = result.gave_nothing.get(candidate.group_id, "it gave nothing to judge")
             raise GroupError(f"group {candidate.name} could not be tried: {why}")
-        self._chooser.selector.tried(result.findings[0])
+        self._chooser.tried(result.findings[0])
 
     async def _do(self, decision: Decision, old: Charter) -> None:
         data = {"gain": decision.gain, "why": decision.why}

@@ -36,6 +36,7 @@ def measure(
         courses.note_places(number, members)
         by_node = {m.index: e.value for m, e in zip(judged, tested, strict=True) if e.count}
         courses.note_values(by_node)
+        courses.note_teachers(members)
     return RoundRecord(
         round=number,
         time=time,

@@ -112,6 +112,11 @@ class Chooser:
         move for does."""
         return self.selector.expected_gain(here, finding) > -UNCLEAR
 
+    def tried(self, finding: Finding) -> None:
+        """Keep what the owner had this node find out of a group; nothing is decided by it."""
+        group_id = finding.candidate.group_id
+        self.selector.findings[group_id] = replace(finding, round=self.selector.rounds)
+
     def not_done(self, decision: Decision, error: str) -> Decision:
         """What was decided could not be done; the decision that this leaves."""
         self.selector.latest = replace(decision, action="stay", why=f"{decision.why}, but {error}")

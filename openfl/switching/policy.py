@@ -310,13 +310,6 @@ class Selector:
             self._fleeing, self._promise = False, None  # what it left for this is no better now
         return self.latest
 
-    def tried(self, finding: Finding) -> Finding:
-        """Keep what its owner had this node find out of a group; nothing is decided by it."""
-        kept = replace(finding, round=self.rounds)
-        self.findings[finding.candidate.group_id] = kept
-        self._note_tried(finding.candidate.group_id)
-        return kept
-
     def expected_gain(self, here: Here, finding: Finding) -> float:
         """The gain to be expected of a move there (`GainPrior.expected`). This node is counted
         where it is, as those do who look at its group from there: of two nodes that look at each

@@ -122,6 +122,8 @@ class Browser:
             return
         import base64
 
+        self.run("scrollTo(0, 0)")
+        self.settle()
         size = self.run("return [innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": size[0], "height": min(size[1], 12_000), "scale": 1}
         shot = self.driver.execute_cdp_cmd(
@@ -168,6 +170,13 @@ class Browser:
                 assert self.violations() == [], f"{name}, {scheme}, {size}"
                 assert self.too_wide() == [], f"{name}, {scheme}, {size}"
         self.colours("light")
+
+    def glance(self, name: str) -> None:
+        """The page narrow alone: of one that differs little from one that was looked at."""
+        self.resize("narrow")
+        self.picture(f"{name}-narrow")
+        assert self.violations() == [], name
+        assert self.too_wide() == [], name
 
     def listen(self) -> None:
         """Read what has come since in its two logs."""

@@ -45,6 +45,20 @@ def link_of(home: Path) -> str:
     return openfl_node("web", "--no-open", "--home", str(home)).strip()
 
 
+def phase_in_report(home: Path, folder: Path) -> str:
+    """What `openfl-node report` writes of the node; it must have rounds and recommend songs."""
+    path = folder / "report.html"
+    openfl_node("report", "--home", str(home), "--html", str(path))
+    inlined = path.read_text("utf-8").partition('id="document">')[2].partition("</script>")[0]
+    document = json.loads(inlined)
+    assert document["course"]["points"]
+    assert [move["action"] for move in document["course"]["moves"]] == ["joined"]
+    assert len(document["recommendations"]["items"]) == 10
+    assert document["recommendations"]["items"][0]["why"]
+    phase: str = document["snapshot"]["phase"]
+    return phase
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     homes = deal_homes(tmp_path_factory.mktemp("homes"), "ab")
@@ -220,10 +234,12 @@ def test_it_says_that_the_node_has_stopped_and_finds_it_again(scene: Scene, tmp_
         link = link_of(home)
         browser.open(link)
         browser.until(lambda: browser.text("#stand") == "Live", "live")
+        assert phase_in_report(home, tmp_path) == "learning"
         openfl_node("stop", "--home", str(home))
         until(lambda: node.process.poll() is not None, "the node ends")
         browser.until(lambda: "has stopped" in browser.text("#stand"), "it says so")
         assert browser.find_all("#learning .line"), "what it last told stays"
+    assert phase_in_report(home, tmp_path) == "stopped"
     again = RunningNode(home, "--web", interval="0.5")
     with ending([again]):
         again.wait_for("web-listening")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def node_page() -> dict[str, Any]:
         for at, left, to, action, why in (
             (0, None, "red", "joined", "the group that was asked for"),
             (12, "red", "green", "switch", "the owner asked for it"),
-            (22, "green", "blue", "move", "blue is 8.1 % better than green on its own data"),
+            (22, "green", "blue", "move", "moved from green to blue: blue should be 8.1 % better"),
         )
     ]
     events = [
@@ -215,11 +214,10 @@ def test_the_report_of_a_node_says_what_it_learned_and_why_it_moved(
     text = browser.text()
     for told in (
         "Node ..AAAAAA in blue",
-        "29 % better than alone",
+        "26 % better than alone",
         "this page does not change",
         "You sent it from red to green",
-        "Moved from green to blue",
-        "Why: blue is 8.1 % better than green on its own data.",
+        "Moved from green to blue. Why: blue should be 8.1 % better.",
         "Why it is where it is: Nothing that was tried is better than blue.",
         "left out: it does harm: without it the error is 4.0 % lower",
         "nothing is heard of 2 members",
@@ -302,19 +300,16 @@ def test_of_communities_one_sees_who_learned_from_whom_and_why_they_moved(
 
 
 def test_runs_without_groups_show_what_happened_to_them(browser: Browser, tmp_path: Path) -> None:
-    path, lines = tmp_path / "churn.html", tmp_path / "churn.jsonl"
+    path = tmp_path / "churn.html"
     small = ("--nodes", "12", "--set", "data.users=80", "--set", "data.source=synthetic")
-    begun = time.monotonic()
     assert main.run(["simulate", "churn", *small, "--html", str(path)]) == exit_codes.SUCCESS
-    assert time.monotonic() >= begun
     address = shown(browser, path)
     told = browser.text()
     for words in ("one place, all data", "each alone", "6 join", "4 crash", "cut into 2", "healed"):
         assert words in told, words
-    browser.look("churn")
+    browser.glance("churn")
     assert browser.asked_elsewhere(address) == []
     assert browser.complaints == []
-    assert not lines.exists()
 
 
 def test_a_document_with_nothing_in_it_yet_is_a_page_too(browser: Browser, tmp_path: Path) -> None:
@@ -335,6 +330,6 @@ def test_a_document_with_nothing_in_it_yet_is_a_page_too(browser: Browser, tmp_p
     }
     opened(browser, tmp_path / "empty.html", page)
     assert "It has not judged its model yet." in browser.text()
-    browser.look("empty")
+    browser.glance("empty")
     browser.listen()
     assert browser.complaints == []

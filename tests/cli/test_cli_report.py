@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from openfl.app import runtime
 from openfl.core.errors import DataError
-from openfl_cli import exit_codes, main
+from openfl_cli import ask, exit_codes, main
 from openfl_cli.report.runs import read_runs, runs_document
 from openfl_cli.simulation.seeds import spreads_of
+from tests.cli.cli_fakes import make_snapshot
 
 SMALL = ("--nodes", "4", "--rounds", "2", "--set", "data.source=synthetic")
 SMALL += ("--set", "data.users=40", "--set", "data.items=40", "--set", "data.ratings_per_user=15")
@@ -113,6 +116,10 @@ def test_a_report_of_a_simulation_has_its_moves_reasons_and_references(tmp_path:
             assert (len(node["path"]) > 1) == (number in moved)
             assert not ended or node["path"][-1][1] == ended[-1]
             assert len(node["values"]) == 9
+            taught = dict(node["teachers"])
+            assert number not in taught
+            assert taught
+            assert all(0 < rounds <= 9 for rounds in taught.values())
             assert node["community"] in (0, 1, 2)
 
 
@@ -154,6 +161,34 @@ def test_several_files_are_several_lines(
     page = runs_document(read_runs(files), 0.0, "1")
     assert [run["series"] for run in page["runs"]] == ["mean", "median"]
     assert page["references"] == []
+
+
+def test_the_running_node_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def running_node(home: Path, command_: str, seconds: float = 0) -> Any:
+        asked.append((home, command_))
+        return {"kind": "node", "title": "Node", "value": float("nan")}
+
+    monkeypatch.setattr(ask, "running_node", running_node)
+    path = tmp_path / "node.html"
+    assert command("--home", str(tmp_path), "report", "--html", str(path)) == exit_codes.SUCCESS
+    assert asked == [(tmp_path, "page")]
+    assert document_in(path) == {"kind": "node", "title": "Node", "value": None}
+
+
+def test_of_a_node_that_runs_no_more_it_shows_what_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshot = replace(make_snapshot(), time=5.0)
+    monkeypatch.setattr(runtime, "offline_snapshot", lambda home: snapshot)
+    path = tmp_path / "node.html"
+    assert command("--home", str(tmp_path), "report", "--html", str(path)) == exit_codes.SUCCESS
+    assert "this is what it last saved" in capsys.readouterr().err
+    page = document_in(path)
+    assert (page["made_at"], page["snapshot"]["phase"]) == (5.0, "stopped")
+    assert page["course"] == {"points": [], "moves": []}
+    assert page["recommendations"] is None, "there is no model to recommend from"
 
 
 @pytest.mark.parametrize(

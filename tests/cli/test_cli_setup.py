@@ -41,7 +41,7 @@ def test_a_setting_is_set_shown_and_put_back(
 ) -> None:
     file = home / "config.toml"
     assert output_of(capsys, "config", "set", "network.port", "4001") == (
-        f"network.port = 4001  ({file})\n"
+        f"network.port = 4001\nwritten  {file}\n"
     )
     assert output_of(capsys, "config", "get", "network.port") == "4001\n"
     assert json.loads(output_of(capsys, "config", "get", "network.port", "--json")) == {
@@ -103,7 +103,7 @@ def test_what_hides_a_setting_and_when_it_counts_is_said(
         assert main.run(["config", "set", "network.port", "4001"]) == 0
     said = capsys.readouterr().err
     assert "OPENFL_NETWORK_PORT is set, and wins over the file" in said
-    assert "stop it and start it again" in said
+    assert "goes on as it was started, until: openfl-node restart" in said
 
 
 def test_the_reference_is_a_file_that_changes_nothing(
@@ -187,7 +187,7 @@ def test_addresses_are_added_listed_and_removed(
     assert output_of(capsys, "bootstrap", "add", ADDRESS) == f"added    {ADDRESS}\n"
     output_of(capsys, "bootstrap", "add", ADDRESS)
     assert of_file(home) == (ADDRESS,)
-    assert output_of(capsys, "bootstrap", "list") == f"not running    {ADDRESS}\n"
+    assert output_of(capsys, "bootstrap", "list") == f"{'-':<15}{ADDRESS}\n"
     said = output_of(capsys, "bootstrap", "remove", OTHER, code=exit_codes.USAGE)
     assert "no such address" in said
     assert output_of(capsys, "bootstrap", "remove", "192.0.2.7:4001") == f"removed  {ADDRESS}\n"

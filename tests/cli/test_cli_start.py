@@ -397,7 +397,7 @@ def test_on_a_terminal_the_live_view_is_drawn_and_the_last_picture_stays(
     shown = in_a_terminal(runtime_script(clean_environment), columns=100, lines=28)
     assert "\x1b[?1049h" in shown  # the alternate screen was entered
     before, _, after = shown.partition("\x1b[?1049l")  # and left
-    assert "4 members of the group" in plain(before)
+    assert "4 members ──" in plain(before)
     assert "round 49" in plain(before)  # the newest event is not cut off at the bottom
     assert "4 members of the group" in plain(after)
     assert "For first:" in after

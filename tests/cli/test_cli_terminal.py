@@ -124,7 +124,7 @@ def test_keys_typed_at_the_view_are_not_run_and_the_terminal_is_as_before(
 ) -> None:
     shell.type("$NODE\r")
     shell.wait_for(SCREEN)
-    shell.wait_for("members of the group")
+    shell.wait_for("q quit")
     shell.type(f"touch {shell.folder}/typed\r")
     if end == "bug":
         (shell.folder / "bug").touch()

@@ -375,6 +375,23 @@ async def test_half_a_request_is_not_waited_for_for_ever(
                 await rest_of(stream)  # returns
 
 
+@pytest.mark.parametrize("end", ["says no more", "is gone"])
+async def test_half_a_form_ends_its_connection_and_fills_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.05)
+    async with endpoint(tmp_path) as (at, _):
+        host = at.url.removeprefix("http://")
+        head = f"POST /rest/ping HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10\r\n\r\nf=js"
+        with within():
+            stream = await connected(at)
+            await stream.send_all(head.encode())
+            if end == "is gone":
+                await stream.send_eof()
+            assert await rest_of(stream) == b""
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
 async def test_more_connections_than_there_may_be_are_closed_and_room_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -597,7 +614,8 @@ async def test_a_node_that_ends_waits_for_no_client(home: Path) -> None:
 @pytest.mark.slow
 def test_the_option_of_start_and_an_address_that_needs_a_certificate(tmp_path: Path) -> None:
     (folder,) = deal_homes(tmp_path, "a")
-    node = RunningNode(folder, "--http", HERE, "--rounds", "1", "--set", "training.when_done=serve")
+    serve = ("--rounds", "1", "--set", "training.when_done=serve")
+    node = RunningNode(folder, "--http", HERE, "--web", *serve)
     with ending([node]):
         told = node.wait_for("http-listening")
         token = Path(told["data"]["token_file"]).read_text().strip()
@@ -605,6 +623,11 @@ def test_the_option_of_start_and_an_address_that_needs_a_certificate(tmp_path: P
             f"{told['data']['url']}/rest/ping", params=salted(token), trust_env=False, timeout=None
         )
         assert answer.json()["subsonic-response"]["status"] == "ok"
+        page = node.wait_for("web-listening")
+        assert page["data"] == told["data"], "one address for both"
+        assert token not in page["message"]
+        shown = httpx.get(f"{page['data']['url']}/", trust_env=False, timeout=None)
+        assert shown.headers["content-type"] == "text/html; charset=utf-8"
         for line in (folder / "node.log").read_text().splitlines():
             assert token not in line
     assert token not in json.dumps(node.events)

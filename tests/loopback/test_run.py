@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 import trio
 
 import openfl
+from openfl.app import blocking
+from openfl.app.blocking import RunningNode
 from openfl.node import Node
 from tests.patience import PATIENCE_SECONDS
 from tests.process_rig import environment
@@ -241,6 +244,47 @@ def test_ctrl_c_while_waiting_closes_the_node(settings: Settings) -> None:
         use()
     keyboard.join()
     assert nodes[0].snapshot().phase == "stopped"
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def tell(event: openfl.NodeEvent) -> None:
+        if event.kind == "temporary-home":  # before anything is opened
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        openfl.run(settings, on_event=tell)
+    assert [*(tmp_path / "temporary").iterdir()] == []
+    assert "openfl node" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_ctrl_c_before_it_has_an_event_loop_leaves_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Future[None]):
+        def result(self, timeout: float | None = None) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(blocking, "Future", Interrupted)
+    in_thread, go_on = RunningNode._in_thread, threading.Event()
+
+    def late(self: RunningNode) -> None:
+        go_on.wait(PATIENCE_SECONDS)
+        in_thread(self)
+
+    def give_up(self: RunningNode) -> None:
+        first(self)
+        go_on.set()
+
+    first = RunningNode._give_up
+    monkeypatch.setattr(RunningNode, "_in_thread", late)
+    monkeypatch.setattr(RunningNode, "_give_up", give_up)
+    with pytest.raises(KeyboardInterrupt):
+        openfl.run(settings)
 
 
 # --- from where it is asked -----------------------------------------------------------------------

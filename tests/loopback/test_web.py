@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -324,6 +325,24 @@ async def test_a_reader_that_misses_what_happened_is_dropped() -> None:
             for number in range(streams.MAX_WAITING + 1):
                 feed.tell(make_event(number))
             gate.set()
+
+
+async def test_a_bug_in_what_is_shown_ends_the_stream_and_no_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(streams, "SNAPSHOT_SECONDS", 0.01)
+    commands = Commands()
+    async with endpoint(tmp_path, commands) as (at, token):
+        async with reading(at, token) as page:
+            await page.next("snapshot")
+            commands.snapshot = object()
+            assert (await page.next("end"))[0] == "end"
+        commands.snapshot = SNAPSHOT
+        async with reading(at, token) as page:
+            assert (await page.next("snapshot"))[0] == "snapshot"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == "what pages are shown"
+    assert token not in caplog.text
 
 
 async def test_a_stream_outlives_what_bounds_other_answers_and_is_kept_alive(

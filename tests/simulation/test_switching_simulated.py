@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from openfl.app.node_commands import node_commands
 from openfl.config import load_config
+from openfl.core.errors import GroupError
 from openfl.learning.rating.workload import RatingWorkload
 from openfl.network.simulated.internet import seed_trio
 from openfl.node.fault_points import FaultPoints
@@ -133,6 +137,73 @@ async def test_a_node_that_may_not_move_by_itself_stays(
         await settle(node, 20)
         assert node.group == town.nodes[2].group
         assert "switched off" in node.node.snapshot().switching.why
+
+
+async def test_the_owner_has_a_group_tried_and_nothing_moves(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    """The node never looks around by itself here."""
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        node = await town.start(part(6), group="blues", selection=AT_REST)
+        await settle(node, 6)
+        before, ask = node.group, node_commands(node.node)
+        known = {group["name"]: group for group in await ask("groups", {"ask": False})}
+        assert (known["jazz"]["gain"], known["jazz"]["tried_rounds_ago"]) == (None, None)
+        kin = await ask("try", {"group": "jazz"})
+        assert kin["gain"] > 2 * kin["gain_error"] > 0
+        assert (kin["name"], kin["mine"], kin["tried_rounds_ago"]) == ("jazz", False, 0)
+        # It is what lists show from now on, and not all there is to moving.
+        (listed,) = (g for g in await ask("groups", {"ask": False}) if g["name"] == "jazz")
+        assert (listed["gain"], listed["gain_error"]) == (kin["gain"], kin["gain_error"])
+        await settle(node, 6)
+        view = node.node.snapshot().switching
+        assert (node.group, view.moves, view.decisions) == (before, 0, ())
+        stranger = await town.nodes[0].node.try_group(before[0])
+        assert stranger.gain is not None
+        assert stranger.gain < 0
+
+
+async def test_why_a_group_cannot_be_tried_is_said(part: Part, autojump_clock: MockClock) -> None:
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        jazz, blues = town.nodes[:2], town.nodes[2:]
+        node = await town.start(part(6), group="blues", selection=AT_REST)
+        await settle(node, 3)
+        ask = node_commands(node.node)
+        for group, why in (
+            ("blues", "this node is in group blues"),
+            ("metal", "no group 'metal' is known: openfl-node groups lists"),
+            ("", "no group '' is known"),
+        ):
+            with pytest.raises(GroupError, match=why):
+                await ask("try", {"group": group})
+        await until(lambda: any(g.name == "jazz" for g in node.node.known_groups()))
+        for member in jazz:
+            await town.stop(member)
+        with pytest.raises(GroupError, match="group jazz could not be tried: "):
+            await ask("try", {"group": "jazz"})
+        assert node.group == blues[0].group
+
+
+async def test_two_looks_at_groups_do_not_run_into_each_other(
+    part: Part, autojump_clock: MockClock
+) -> None:
+    async with village() as town:
+        await strangers_and_kin(town, part)
+        jazz = town.nodes[0]
+        node = await town.start(part(6), group="blues", selection=CURIOUS)
+        tries: list[float | None] = []
+
+        async def tried() -> None:
+            with contextlib.suppress(GroupError):  # it moves there meanwhile
+                tries.append((await node.node.try_group("jazz")).gain)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(tried)
+        assert all(gain is None or gain > 0 for gain in tries)
+        await until(lambda: node.group == jazz.group, 60.0)
 
 
 async def test_nine_nodes_of_three_communities_in_random_groups_sort_themselves_out(

@@ -98,6 +98,34 @@ def test_a_file_is_only_written_when_the_loader_would_take_it(tmp_path: Path) ->
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("network = 3\n", "network.port"),
+        ("[[network]]\nport = 1\n", "network.port"),
+        ("data = {columns = 1}\n", "data.columns.user"),
+        ("[network\n", "network.port"),
+        ("[network]\nport = 1\nport = 2\n", "network.port"),
+        (f"a = {'[' * 2000}{']' * 2000}\n", "network.port"),
+    ],
+)
+def test_a_file_of_no_form_of_ours_is_refused_and_stays(
+    text: str, key: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    for value in (2, None):
+        with pytest.raises(ConfigError):
+            change_config(file, {key: value}, {})
+    assert file.read_text() == text
+
+
+def test_a_host_and_port_in_the_file_is_told_how_to_become_an_address(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    with pytest.raises(ConfigError, match="bootstrap add"):
+        change_config(file, {"network.bootstrap": ("localhost:4001",)}, {})
+
+
 def test_a_file_that_is_wrong_already_can_be_mended_step_by_step(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[network]\nport = -1\nprot = 2\n")

@@ -16,6 +16,7 @@ import trio
 from openfl.app.home_archive import MANIFEST
 from openfl.app.home_folder import make_peer_id, peer_id, require_not_moved
 from openfl.app.moving import export_home, import_home, undo_move
+from openfl.app.open_node import open_node
 from openfl.config import load_config
 from openfl.core.errors import StateError
 from openfl.core.model_view import DenseModel
@@ -121,6 +122,18 @@ def test_a_home_that_has_moved_rests_until_it_is_told_otherwise(tmp_path: Path) 
     require_not_moved(home)
     with pytest.raises(StateError, match="has not moved"):
         undo_move(home.root)
+
+
+def test_a_program_cannot_start_it_there_either(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "old")
+    export_home(home.root, tmp_path / "node.zip", move=True)
+
+    async def start() -> None:
+        async with open_node(load_config(None, {}, {}), home.root, lambda event: None):
+            raise AssertionError("it runs")
+
+    with pytest.raises(StateError, match="has moved on"):
+        trio.run(start)
 
 
 def test_a_damaged_note_of_a_move_is_a_note_of_a_move(tmp_path: Path) -> None:

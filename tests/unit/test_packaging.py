@@ -131,17 +131,102 @@ def test_each_requirement_is_pinned_within_its_range(requirement: Requirement) -
     assert requirement.specifier.contains(version), "run `make lock`"
 
 
+@pytest.mark.parametrize(
+    ("group", "file"), [("docs", "docs"), ("pytorch", "torch"), ("release", "release")]
+)
+def test_so_is_what_the_other_groups_need(group: str, file: str) -> None:
+    text = (ROOT / "requirements" / f"{file}.txt").read_text(encoding="utf-8")
+    versions = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, flags=re.MULTILINE))
+    for line in PYPROJECT["dependency-groups"][group]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(versions[wanted.name]), "run `make lock`"
+    if group == "pytorch":  # in one environment with the others
+        assert {name: versions[name] for name in {*versions} & {*pinned()}}.items() <= (
+            pinned().items()
+        )
+
+
 def test_every_package_is_pinned_once_for_all_pythons_and_platforms() -> None:
     names = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK, flags=re.MULTILINE)
     assert len(names) == len(set(names)) > 50
 
 
-def test_every_pinned_package_has_a_hash_and_no_address() -> None:
-    blocks = re.split(r"^(?=[a-z0-9-]+==)", LOCK, flags=re.MULTILINE)[1:]
+@pytest.mark.parametrize("file", ["docs", "lock", "release", "torch"])
+def test_every_pinned_package_has_a_hash_and_no_address(file: str) -> None:
+    text = (ROOT / "requirements" / f"{file}.txt").read_text(encoding="utf-8")
+    blocks = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE)[1:]
+    assert len(blocks) > 10
     assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
-    assert "://" not in LOCK
-    assert "--index" not in LOCK
-    assert "--find-links" not in LOCK
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
+
+
+def test_what_is_installed_for_ci_is_installed_by_hash_but_for_pytorch_itself() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    setup = (ROOT / "scripts" / "setup.sh").read_text(encoding="utf-8")
+    trial = (ROOT / "scripts" / "try_wheel.py").read_text(encoding="utf-8")
+    of_torch = re.findall(r"^\t.*pip install (.*)$", makefile, re.MULTILINE)
+    assert [
+        line for line in of_torch if "--require-hashes" not in line and "atheris" not in line
+    ] == ["--quiet --disable-pip-version-check -r requirements/torch-build.txt"]
+    pinned_only = 'install --no-deps --require-hashes -r "$lock"'
+    assert pinned_only in setup
+    assert "--no-build-isolation" in setup, "the build takes nothing but what is pinned"
+    assert trial.count("--require-hashes") == 2
+    build = (ROOT / "requirements" / "torch-build.txt").read_text(encoding="utf-8")
+    (torch,) = [line for line in build.splitlines() if line and not line.startswith("#")]
+    assert re.fullmatch(r"torch==[\d.]+", torch)
+
+
+# --- workflows ----------------------------------------------------------------------------------
+
+WORKFLOWS = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+}
+
+
+def steps_of(workflow: str) -> list[str]:
+    """What its steps run."""
+    return re.findall(r"^ +(?:- )?run: (.+)$", workflow, re.MULTILINE)
+
+
+def test_the_workflows_run_what_contributors_run() -> None:
+    assert {*WORKFLOWS} == {"ci.yml", "release.yml"}
+    (all_of_ci,) = steps_of(WORKFLOWS["ci.yml"])
+    assert all_of_ci.endswith(" bash .ci/run")
+    of_release = steps_of(WORKFLOWS["release.yml"])
+    assert of_release[0] == all_of_ci
+    assert any("make build" in step for step in of_release)
+    assert any("scripts/try_wheel.py dist/*.whl --sbom-folder dist" in step for step in of_release)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"\bmake ([a-z-]+)", (ROOT / ".ci" / "run").read_text()):
+        assert f"\n{target}: " in makefile
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_takes_actions_by_their_digest_and_may_do_little(name: str) -> None:
+    text = WORKFLOWS[name]
+    used = re.findall(r"uses: (.+)$", text, re.MULTILINE)
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", action), action
+    assert "\npermissions:\n  contents: read\n" in text
+    assert "secrets." not in text
+    assert "\t" not in text
+    assert text.count("persist-credentials: false") == text.count("actions/checkout@")
+    assert text.count("timeout-minutes:") == text.count("runs-on:")
+    wide = re.findall(r"^ +([a-z-]+): write", text, re.MULTILINE)
+    assert wide == (["id-token", "attestations"] if name == "release.yml" else [])
+
+
+def test_the_workflows_try_every_python_that_is_supported() -> None:
+    supported = re.findall(r"Python :: (3\.\d+)", str(PYPROJECT["project"]["classifiers"]))
+    (matrix,) = re.findall(r"python: \[(.*)\]", WORKFLOWS["ci.yml"])
+    assert re.findall(r"3\.\d+", matrix) == supported
+    tried = re.findall(r"^ +(3\.\d+)$", WORKFLOWS["release.yml"], re.MULTILINE)
+    assert sorted(tried) == supported
 
 
 # --- what contributors are given ----------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -220,7 +221,15 @@ def test_a_section_that_is_named_already_is_dated_too() -> None:
 # --- a release ---------------------------------------------------------------------------------
 
 
-def test_a_release_is_built_committed_and_tagged(whole: Path) -> None:
+def test_a_release_is_built_committed_and_tagged(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def papers_of(root: Path, wheel: Path) -> list[Path]:
+        paper = wheel.parent / "openfl_node-9.8.7.cdx.json"
+        paper.write_text("{}")
+        return [paper]
+
+    monkeypatch.setattr(release, "papers_of", papers_of)
     release.release(whole, "9.8.7", DAY, dry_run=False, skip_checks=True)
     assert git(whole, "status", "--porcelain") == ""
     assert git(whole, "log", "--format=%s", "-1") == "Release 9.8.7\n"
@@ -245,20 +254,46 @@ def test_a_release_is_built_committed_and_tagged(whole: Path) -> None:
         assert b"## [9.8.7] - 2031-05-17" in changes.read()
     assert "openfl_node-9.8.7/scripts/release.py" in names
     assert not [name for name in names if "/.github" in name]
+    sums = (whole / "dist" / "SHA256SUMS").read_text().splitlines()
+    files = {path.name: path.read_bytes() for path in (whole / "dist").iterdir()}
+    del files["SHA256SUMS"]
+    assert {wheel.name, sdist.name, "openfl_node-9.8.7.cdx.json"} == {*files}
+    assert dict(reversed(line.split("  ")) for line in sums) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
 
 
 def test_a_dry_run_writes_nothing(whole: Path) -> None:
     head = git(whole, "rev-parse", "HEAD")
     ran = subprocess.run(
-        [sys.executable, "scripts/release.py", "9.8.7", "--dry-run", "--skip-checks"],
+        [
+            sys.executable,
+            "scripts/release.py",
+            "9.8.7",
+            "--dry-run",
+            "--skip-checks",
+            "--skip-trial",
+        ],
         cwd=whole,
         capture_output=True,
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
     assert "built and looked into openfl_node-9.8.7-py3-none-any.whl" in ran.stdout
+    assert "the trial of the wheel is left out" in ran.stdout
     assert ran.stdout.endswith("a dry run: nothing was written, committed or tagged\n")
     assert git(whole, "rev-parse", "HEAD") == head
+    assert git(whole, "tag", "--list") == ""
+    assert git(whole, "status", "--porcelain", "--ignored") == ""
+
+
+def test_a_wheel_that_does_not_stand_its_trial_is_not_released(whole: Path) -> None:
+    (whole / "scripts" / "try_wheel.py").write_text(
+        "import sys\nprint('release: pip check failed: no', file=sys.stderr)\nsys.exit(1)\n"
+    )
+    git(whole, "commit", "--quiet", "--all", "--message", "Another trial")
+    with pytest.raises(release.Refused, match=r"\Apip check failed: no\Z"):
+        release.release(whole, "9.8.7", DAY, dry_run=False, skip_checks=True)
     assert git(whole, "tag", "--list") == ""
     assert git(whole, "status", "--porcelain", "--ignored") == ""
 

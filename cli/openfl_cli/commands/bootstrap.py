@@ -152,6 +152,8 @@ def _list(arguments: argparse.Namespace) -> None:
     if not rows:
         print("no address is set: the node is the first of a network, or joins through peers that")
         print("it remembers (add one with: openfl-node bootstrap add ADDRESS)")
+    elif connected is None and not arguments.check:
+        options.note("the node does not run; --check asks at each address who is there")
     for row in rows:
         print(f"{_state(row):<15}{clean(row['address'])}")
         if row["problem"]:
@@ -162,7 +164,7 @@ def _state(row: dict[str, Any]) -> str:
     if row["answers"] is not None:
         return "answers" if row["answers"] else "no answer"
     if row["connected"] is None:
-        return "not running"
+        return "-"
     return "connected" if row["connected"] else "not connected"
 
 

@@ -36,7 +36,7 @@ EXAMPLES = """\
   openfl-node demo --nodes 8 --rounds 20
   openfl-node demo --keep          keep the nodes' folders, to look around in them
   openfl-node demo --json
-  openfl-node demo --communities --plot map.png
+  openfl-node demo --communities --html sorting.html
   openfl-node demo --people --data ratings.csv"""
 
 
@@ -96,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --communities or --people: write the group map (png, svg or pdf)",
     )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="with --communities or --people: write a report to look at in a browser",
+    )
     options.add_json(parser)
 
 
@@ -131,6 +137,8 @@ def check_together(arguments: argparse.Namespace) -> None:
         raise UsageError("--communities and --people are two demos: give one of them")
     if arguments.plot is not None and not (arguments.communities or arguments.people):
         raise UsageError("--plot draws the map of --communities or --people: give one of them")
+    if arguments.html is not None and not (arguments.communities or arguments.people):
+        raise UsageError("--html reports on --communities or --people: give one of them")
     if arguments.data is not None and not arguments.people:
         raise UsageError("--data is for the people of --people: give both")
 

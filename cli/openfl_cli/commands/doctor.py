@@ -63,6 +63,18 @@ def looked_at(arguments: argparse.Namespace) -> Subject:
     return look(home, options.config_file(arguments, home), os.environ, layers)
 
 
+def sound_subject(arguments: argparse.Namespace) -> Subject:
+    """The same for commands that need its configuration; ConfigError tells all that is wrong with
+    it."""
+    from openfl.core.errors import ConfigError
+
+    options.home_folder(arguments)  # StateError: it is somebody else's
+    subject = looked_at(arguments)
+    if subject.config_problems:
+        raise ConfigError("\n".join(subject.config_problems))
+    return subject
+
+
 def examined(
     arguments: argparse.Namespace, only: Sequence[str] = ()
 ) -> tuple[Subject, tuple[Finding, ...]]:

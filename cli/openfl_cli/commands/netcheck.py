@@ -38,10 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from openfl.app.doctor.netcheck import netcheck
     from openfl.config import with_values
-    from openfl_cli.commands.doctor import looked_at
+    from openfl_cli.commands.doctor import sound_subject
 
-    options.home_folder(arguments)  # whose node is it?
-    subject = looked_at(arguments)
+    subject = sound_subject(arguments)
     if arguments.bootstrap:
         from dataclasses import replace
 
@@ -50,8 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
         checked = options.effective_config(arguments, subject.home.root, given)
         values = {"network.bootstrap": checked.network.bootstrap}
         subject = replace(subject, config=with_values(subject.config, values))
-    elif subject.config_problems:
-        options.effective_config(arguments, subject.home.root)  # which tells them
 
     async def check() -> NetReport:
         return await netcheck(subject, upnp=arguments.upnp, mdns=arguments.mdns)
@@ -127,7 +124,7 @@ def _nat(report: NetReport) -> str:
     if report.reach.mode in set_by_hand:
         return set_by_hand[report.reach.mode]
     return {
-        "public": "public: peers that dialled back got here",
-        "private": "private: peers that dialled back did not get here",
+        "public": "yes: this node answered at one of its addresses",
+        "private": "no: this node could not be reached so",
         "unknown": "not known: no peer has tried yet",
     }[report.nat]

@@ -112,9 +112,9 @@ def _from_here(arguments: argparse.Namespace, told: _Told) -> None:
     import trio
 
     from openfl.app.doctor.pinging import ping_from_here
-    from openfl_cli.commands.doctor import looked_at
+    from openfl_cli.commands.doctor import sound_subject
 
-    subject = looked_at(arguments)
+    subject = sound_subject(arguments)
     trio.run(ping_from_here, subject, arguments.peer, arguments.count, arguments.interval, told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from openfl_cli.demo.acts_outcome import as_json, comparison_lines
 from openfl_cli.demo.children import ChildEnded
 from openfl_cli.demo.references import Reference, references
 from openfl_cli.demo.stage import demo_folder, make_homes, pictures, told
-from openfl_cli.demo.tastes import write_communities
+from openfl_cli.demo.tastes import NO_TASTE, write_communities
 from openfl_cli.demo.two_acts import ActsEnd, ActSettings, ActView, TwoActs, random_groups
 from openfl_cli.demo.two_acts_picture import ActPicture, closing_table, group_map, plot
 from openfl_cli.sample import sample_folder
@@ -27,7 +28,7 @@ from openfl_cli.text import clean
 
 def run_communities(arguments: argparse.Namespace) -> int:
     """`--communities`. LearningError when the nodes did not sort themselves out."""
-    check_plot(arguments.plot)
+    check_files(arguments)
     settings = settings_of(communities.USUAL, arguments)
     count = communities.COMMUNITIES
     if settings.nodes < 2 * count:
@@ -40,7 +41,10 @@ def run_communities(arguments: argparse.Namespace) -> int:
         found = references(homes, settings.node_settings, first_groups, tastes)
         may_end = partial(communities.may_end, tastes, found)
         acts = partial(TwoActs, settings, homes, shards, first_groups, may_end=may_end)
+        began = time.time()
         end = _play(acts, arguments.json)
+        if arguments.html is not None:
+            write_report(arguments.html, "Demo of communities", homes, end, began)
     first, last = (communities.purity(tastes, g) for g in (end.first_groups, end.groups))
     failures = communities.problems(end, found)
     plain = {**as_json(end, found, failures), "purity": last}
@@ -51,7 +55,7 @@ def run_communities(arguments: argparse.Namespace) -> int:
 
 def run_people(arguments: argparse.Namespace) -> int:
     """`--people`. LearningError when switching did not serve them."""
-    check_plot(arguments.plot)
+    check_files(arguments)
     settings = settings_of(people.USUAL, arguments)
     file = arguments.data or sample_folder() / "ratings.csv"
     with demo_folder(arguments.keep) as folder:
@@ -62,7 +66,10 @@ def run_people(arguments: argparse.Namespace) -> int:
         first_groups = random_groups(settings.nodes, settings.groups, settings.seed)
         found = references(homes, settings.node_settings, first_groups)
         acts = partial(TwoActs, settings, homes, shards, first_groups)
+        began = time.time()
         end = _play(acts, arguments.json)
+        if arguments.html is not None:
+            write_report(arguments.html, "Demo of people", homes, end, began)
     failures = people.problems(end, found)
     plain = as_json(end, found, failures)
     if not arguments.json:
@@ -84,12 +91,46 @@ def settings_of(usual: ActSettings, arguments: argparse.Namespace) -> ActSetting
     )
 
 
-def check_plot(path: Path | None) -> None:
-    """UsageError when the map cannot be drawn; to be asked before the nodes are started."""
-    if path is not None:
-        from openfl_cli.simulation.plot import check
+def check_files(arguments: argparse.Namespace) -> None:
+    """UsageError when the map cannot be drawn or the report cannot be written; to be asked before
+    the nodes are started."""
+    if arguments.plot is not None:
+        from openfl_cli.simulation import plot as picture
 
-        check(path)
+        picture.check(arguments.plot)
+    if arguments.html is not None:
+        from openfl_cli.report import file
+
+        file.check(arguments.html)
+
+
+def write_report(path: Path, title: str, homes: Sequence[Path], end: ActsEnd, began: float) -> None:
+    """What the nodes kept of their courses, as a page. began: the demo, in unix seconds.
+    LearningError when no node has done a round."""
+    from openfl import __version__
+    from openfl.app.offline import offline_course
+    from openfl_cli.report import file
+    from openfl_cli.report.nodes import About, Seen, nodes_document
+
+    nodes = [
+        Seen(
+            f"node-{number + 1}",
+            offline_course(home),
+            None if shard.community == NO_TASTE else shard.community,
+        )
+        for number, (home, shard) in enumerate(zip(homes, end.shards, strict=True))
+    ]
+    about = About(
+        title=title,
+        description="real nodes on one machine, put into groups by chance, then let go",
+        metric="rmse",
+        events=((began + end.let_go_seconds, "let go"),),
+    )
+    try:
+        document = nodes_document(about, nodes, time.time(), __version__)
+    except ValueError as error:
+        raise LearningError(f"{path} is not written: {error}") from None
+    file.write(path, document)
 
 
 def _play(acts: Callable[[Callable[[ActView], None]], TwoActs], quiet: bool) -> ActsEnd:
@@ -133,6 +174,8 @@ def _close(
         options.stdout_console().print(verdict(), soft_wrap=True)
     if arguments.plot is not None:
         options.note(f"the group map is in {arguments.plot}")
+    if arguments.html is not None:
+        options.note(f"wrote {arguments.html}")
     if failures:
         raise LearningError("; ".join(failures))
     return exit_codes.SUCCESS

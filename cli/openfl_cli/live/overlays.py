@@ -8,7 +8,7 @@ from rich.text import Text
 
 from openfl.core.telemetry import NodeSnapshot
 from openfl_cli.text import clean, clock, count_of
-from openfl_cli.view import crowd_line, is_among_strangers, privacy_line, survived
+from openfl_cli.view import crowd_text, is_among_strangers, privacy_line, survived
 
 KEYS: tuple[tuple[str, str], ...] = (
     ("Tab", "next pane: members, events, groups, traffic"),
@@ -86,7 +86,7 @@ def _standing(shot: NodeSnapshot) -> list[Text]:
     if shot.privacy is not None:
         lines.append(privacy_line(shot.privacy))
     if is_among_strangers(shot):
-        lines.append(crowd_line(shot))
+        lines.append(Text(crowd_text(shot), "yellow"))
     return lines
 
 

@@ -253,9 +253,9 @@ def traffic_listing(shot: NodeSnapshot, news: News, state: ViewState) -> Listing
     in_mesh = sum(peer.in_mesh for peer in shot.peers)
     title = Text.assemble(
         (how_many(len(rows), len(shot.peers), "peer"), "bold"),
-        (f", {in_mesh} in the mesh", ""),
-        f", {_amount(shot.bytes_sent, news.sent)} sent,",
-        f" {_amount(shot.bytes_received, news.received)} received",
+        f", {human_bytes(shot.bytes_sent)} sent, {human_bytes(shot.bytes_received)} received",
+        "" if news.sent is None else f", now {human_bytes(news.sent + (news.received or 0))}/s",
+        (f", {in_mesh} in the mesh", "dim"),
         (f", {human_bytes(shot.published_bytes)} own contributions", "dim"),
     )
 
@@ -278,11 +278,6 @@ def traffic_listing(shot: NodeSnapshot, news: News, state: ViewState) -> Listing
         return _styled(columns, cells, [""] * len(cells), width)
 
     return Listing("traffic", title, len(rows), draw)
-
-
-def _amount(total: int, rate: float | None) -> str:
-    now = "" if rate is None else f" ({human_bytes(rate)}/s)"
-    return f"{human_bytes(total)}{now}"
 
 
 def _peer_order(sort: str) -> Callable[[PeerView], tuple[bool, str, str]]:

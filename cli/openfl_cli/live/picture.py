@@ -41,9 +41,8 @@ from openfl_cli.view import (
     PHASES,
     SIDE_BY_SIDE_WIDTH,
     bar,
-    crowd_line,
+    crowd_text,
     is_among_strangers,
-    notice_lines,
     privacy_line,
     why_now,
 )
@@ -183,17 +182,18 @@ def _course(shot: NodeSnapshot, width: int, ascii_only: bool) -> list[Text]:
 def _details(scene: Scene, width: int, height: int, ascii_only: bool) -> list[Text]:
     """What is wrong, and what else there is to say, as far as the height allows."""
     shot = scene.shot
-    lines = notice_lines(shot)
+    told = [("note", clean(notice.text), "yellow") for notice in shot.notices]
     if why := why_now(shot):
-        lines.append(Text.assemble(("why    ", "dim"), why))
-    if shot.privacy is not None:
-        lines.append(privacy_line(shot.privacy))
+        told.append(("why", why, ""))
     if is_among_strangers(shot):
-        lines.append(crowd_line(shot))
+        told.append(("crowd", crowd_text(shot), "yellow"))
     if shot.items is not None and not shot.items.known:
-        lines.append(Text.assemble(("known   ", "dim"), (clean(shot.items.text), "yellow")))
+        told.append(("known", clean(shot.items.text), "yellow"))
     if scene.news.survived:
-        lines.append(Text.assemble(("lately  ", "dim"), scene.news.survived))
+        told.append(("lately", scene.news.survived, ""))
+    lines = [Text.assemble((f"{label:<8}", "dim"), (text, style)) for label, text, style in told]
+    if shot.privacy is not None:
+        lines.insert(len(shot.notices), privacy_line(shot.privacy))
     most = 1 if height < 24 else 2 if height < 30 else 6
     if len(lines) > most:
         hidden = len(lines) - most
@@ -385,14 +385,15 @@ def _bottom(scene: Scene, state: ViewState, width: int, ascii_only: bool) -> lis
         cursor = "_" if ascii_only else "▏"
         typed = clean(state.filter_of(state.focus))
         line = Text.assemble(("filter ", "bold"), state.focus, ": ", (f"{typed}{cursor}", "bold"))
-        return [line.append("  Enter keeps it, Esc does not", "dim")]
+        return [line.append("  Enter keeps it, Esc drops it", "dim")]
     if state.said:
         return _wrapped([Text(state.said, "bold")], width)[:3]
     if state.busy:
         return [Text(f"{state.busy}...", "bold yellow")]
-    keys = [("q", "quit" if scene.ends_node else "leave"), ("?", "help")]
-    if state.over or state.zoomed:
-        keys.insert(0, ("Esc", "back"))
+    keys = [("Esc", "back")] if state.over or state.zoomed else []
+    if not state.over:
+        keys.append(("q", "quit" if scene.ends_node else "leave"))
+    keys.append(("?", "help"))
     if not state.over:
         keys += [("Tab", "pane"), ("g", "groups"), ("/", "filter"), ("s", "sort")]
     if state.over in ("help", "why"):

@@ -180,6 +180,10 @@ def _checked_course(value: dict[str, Any]) -> dict[str, Any]:
                 raise TypeError
         for each in node["values"]:
             _number(each, unknown=True)
+        for teacher, rounds in node["teachers"]:
+            if not 0 <= teacher < len(value["nodes"]):
+                raise ValueError
+            _number(rounds)
         _number(node["community"], unknown=True)
         str.strip(node["name"])
     count = len(value["nodes"])

@@ -35,6 +35,7 @@ def course_of(scenario: Scenario, outcome: Outcome, communities: list[int]) -> d
                 "hostile": index in hostile,
                 "path": [list(place) for place in course.path],
                 "values": course.values,
+                "teachers": sorted(course.teachers.items()),
             }
             for index, course in enumerate(engine.courses.nodes)
         ]

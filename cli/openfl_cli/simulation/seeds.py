@@ -16,11 +16,13 @@ from openfl_cli.text import human_bytes, metric_label, metric_value
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one quantity at the end of the runs. key: its name for scripts; name: for people. spread:
-    the standard deviation (divisor n - 1; 0 of one run). unit: `B`, `part` or nothing."""
+    """Of one quantity at the end of the runs. key: its name for scripts; name: for people; head: as
+    short as the table of a run has it. spread: the standard deviation (divisor n - 1; 0 of one
+    run). unit: `B`, `part` or nothing."""
 
     key: str
     name: str
+    head: str
     unit: str
     values: tuple[float, ...]
 
@@ -45,7 +47,7 @@ class Spread:
     def to_plain(self) -> dict[str, Any]:
         """For JSON and for the report."""
         return {
-            **{key: value for key, value in asdict(self).items() if key != "values"},
+            **{key: value for key, value in asdict(self).items() if key not in ("head", "values")},
             "mean": self.mean,
             "spread": self.spread,
             "least": min(self.values),
@@ -59,21 +61,33 @@ def spreads_of(records: Sequence[Mapping[str, Any]]) -> list[Spread]:
     label = metric_label(str(records[0]["metric"]))
     several = any(len(r["groups"]) > 1 or r["moves"] for r in records)
     wanted = [
-        ("test", f"test {label}, all nodes", "", [r["test"]["pooled"] for r in records]),
-        ("mean", f"test {label}, mean node", "", [r["test"]["mean"] for r in records]),
-        ("worst", f"test {label}, worst node", "", [r["test"]["worst"] for r in records]),
-        ("against_central", "against central", "part", [r["against_central"] for r in records]),
-        ("published_bytes", "published/node", "B", [r["published_bytes"] for r in records]),
+        ("test", f"test {label}, all nodes", "test", "", [r["test"]["pooled"] for r in records]),
+        ("mean", f"test {label}, mean node", "mean", "", [r["test"]["mean"] for r in records]),
+        ("worst", f"test {label}, worst node", "worst", "", [r["test"]["worst"] for r in records]),
+        (
+            "against_central",
+            "against central",
+            "vs central",
+            "part",
+            [r["against_central"] for r in records],
+        ),
+        (
+            "published_bytes",
+            "published by a node",
+            "published/node",
+            "B",
+            [r["published_bytes"] for r in records],
+        ),
     ]
     if several:
         wanted += [
-            ("groups", "groups", "", [len(r["groups"]) for r in records]),
-            ("purity", "purity", "", [r["purity"] for r in records]),
-            ("moves", "moves", "", [r["moves"] for r in records]),
+            ("groups", "groups", "groups", "", [len(r["groups"]) for r in records]),
+            ("purity", "purity", "purity", "", [r["purity"] for r in records]),
+            ("moves", "moves", "moves", "", [r["moves"] for r in records]),
         ]
     return [
-        Spread(key, name, unit, tuple(float(value) for value in values))
-        for key, name, unit, values in wanted
+        Spread(key, name, head, unit, tuple(float(value) for value in values))
+        for key, name, head, unit, values in wanted
         if all(value is not None and math.isfinite(value) for value in values)
     ]
 
@@ -83,7 +97,7 @@ def seeds_table(seeds: Sequence[int], spreads: Sequence[Spread]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("seed", justify="right")
     for spread in spreads:
-        table.add_column(spread.name, justify="right")
+        table.add_column(spread.head, justify="right")
     for number, seed in enumerate(seeds):
         table.add_row(str(seed), *(spread.shown(spread.values[number]) for spread in spreads))
     table.add_section()

@@ -44,3 +44,8 @@ def warning(kind: str, what: str, do: str, where: str = "") -> Finding:
 def fine(what: str, where: str = "") -> Finding:
     """Nothing is wrong; see `fault`."""
     return Finding("", "fine", "fine", what, "", where)
+
+
+def peers(count: int) -> str:
+    """`1 peer`, `3 peers`."""
+    return "1 peer" if count == 1 else f"{count} peers"

@@ -20,6 +20,7 @@ from openfl.app.doctor.subject import Subject
 from openfl.core.contribution import PeerId
 from openfl.core.errors import NetworkError, NotRunningError, UserError
 from openfl.core.reach import ReachView
+from openfl.network.base import PeerAddress
 
 if TYPE_CHECKING:
     from openfl.network.libp2p.network import Libp2pNetwork
@@ -251,18 +252,15 @@ async def _lan() -> tuple[LanPeer, ...] | str:
     from openfl.network.libp2p.envelope import generate_identity, peer_id_of
 
     found: dict[PeerId, LanPeer] = {}
-    me = peer_id_of(generate_identity())
+
+    def heard(peer: PeerAddress) -> None:
+        found.setdefault(peer.peer_id, LanPeer(peer.peer_id, peer.multiaddrs))
+
     # It asks and hears, and has no address to tell.
-    lan = LanDiscovery(
-        me, lambda: (), lambda peer: found.setdefault(peer.peer_id, LanPeer(*_parts(peer)))
-    )
+    lan = LanDiscovery(peer_id_of(generate_identity()), lambda: (), heard)
     try:
         async with lan.running():
             await trio.sleep(LAN_SECONDS)
     except NetworkError as error:
         return str(error)
     return tuple(found.values())
-
-
-def _parts(peer: Any) -> tuple[PeerId, tuple[str, ...]]:
-    return peer.peer_id, peer.multiaddrs

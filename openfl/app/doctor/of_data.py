@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from openfl.app.data_paths import is_to_be_taken
+from openfl.app.data_paths import is_to_be_taken, read_options
 from openfl.app.doctor.finding import Finding, fault, fine, warning
 from openfl.app.doctor.subject import Subject
+from openfl.config import Config
 from openfl.core.errors import DataError, UserError
 from openfl.core.files import open_named
 from openfl.learning.kinds import load_workload
@@ -39,9 +40,7 @@ def data(subject: Subject) -> Iterator[Finding]:
         return
     try:
         if is_to_be_taken(config, [path]):
-            yield fine(
-                "an export or a table: what is in it says openfl-node data inspect", str(path)
-            )
+            yield _of_export(config, path)
             return
         workload = load_workload(config, subject.resumed)
     except DataError as error:
@@ -59,12 +58,28 @@ def data(subject: Subject) -> Iterator[Finding]:
         elif remark.level == "warning" and remark.kind not in NO_FAULT:
             yield warning(remark.kind, remark.text, "", str(path))
     if remarks and examples < FEW_EXAMPLES:
-        yield warning(
-            "data-little",
-            f"{examples} rows are too few to see whether learning together helps you",
-            "add more; docs/data.md says what can be read",
-            str(path),
-        )
+        yield _too_few(examples, path)
+
+
+def _of_export(config: Config, path: Path) -> Finding:
+    """Read as `data convert` would before a start; DataError."""
+    from openfl.sources.reading import read_paths
+
+    imported = read_paths([path], read_options(config))
+    titles = ", ".join(source.title for source in imported.sources)
+    rows = len(imported.collected)
+    if rows < FEW_EXAMPLES:
+        return _too_few(rows, path)
+    return fine(f"{titles}: {rows:,} rows", str(path))
+
+
+def _too_few(rows: int, path: Path) -> Finding:
+    return warning(
+        "data-little",
+        f"{rows} rows are too few to see whether learning together helps you",
+        "add more; docs/data.md says what can be read",
+        str(path),
+    )
 
 
 def _unopened(paths: list[Path]) -> Iterator[Finding]:
@@ -85,6 +100,6 @@ def _of_error(text: str) -> tuple[str, str, str]:
     """(kind, what, what to do) of a DataError."""
     if "UTF-8" in text:
         return "data-encoding", text, "have it written as UTF-8, or convert it: data convert"
-    if "rows cannot be used" in text:
+    if "rows cannot be used" in text or "--skip-bad-rows" in text:
         return "data-bad-rows", text, "correct them, or leave them out: start --skip-bad-rows"
     return "data-unusable", text, "docs/data.md says what can be read"

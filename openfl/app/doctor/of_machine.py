@@ -9,7 +9,7 @@ import statistics
 import sys
 from collections.abc import Iterator
 
-from openfl.app.doctor.finding import Finding, fault, fine, warning
+from openfl.app.doctor.finding import Finding, fault, fine, peers, warning
 from openfl.app.doctor.probes import PAUSE_SECONDS
 from openfl.app.doctor.subject import Subject
 from openfl.wire.names import KEY_SECONDS
@@ -48,14 +48,14 @@ def clock(subject: Subject) -> Iterator[Finding]:
     ahead = statistics.median(clocks) if clocks else 0.0
     if abs(ahead) > DIFFERENCE_SECONDS:
         word = "behind" if ahead > 0 else "ahead of"
-        text = f"it is {abs(ahead):,.0f} s {word} those of {len(clocks)} peers (the median of them)"
+        text = f"it is {abs(ahead):,.0f} s {word} that of {peers(len(clocks))} (the median of them)"
         if abs(ahead) > KEY_SECONDS / 3:
             text += ": strangers may not find this node in the DHT, and invitations expire wrongly"
         do = "see that the clock is kept by NTP (timedatectl); or theirs are wrong"
         trouble.append(warning("clock-differs", text, do))
     yield from trouble
     if not trouble:
-        heard = f", and agrees with {len(clocks)} peers" if clocks else ""
+        heard = f", and agrees with {peers(len(clocks))}" if clocks else ""
         yield fine(f"it runs evenly{heard}")
 
 
@@ -151,7 +151,7 @@ def installed() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not found"
     try:
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         found[str(blas["name"])] = str(blas["version"])
     except (KeyError, TypeError):
         found["BLAS"] = "not told"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import trio
 
 from openfl.app.doctor.brief_network import brief_network
-from openfl.app.doctor.finding import Finding, fault, fine, warning
+from openfl.app.doctor.finding import Finding, fault, fine, peers, warning
 from openfl.app.doctor.subject import Subject
 from openfl.config.text_checks import host_and_port
 from openfl.core.contribution import PeerId
@@ -98,9 +98,7 @@ def reach(subject: Subject) -> Iterator[Finding]:
         yield fine(f"over {len(told.circuits)} relay(s), where peers cannot dial it directly")
     elif told.private:
         failed = sum(not vote.reached for vote in told.votes)
-        who = (
-            f"{failed} of {len(told.votes)} peers tried to, in vain" if told.votes else "as is set"
-        )
+        who = f"{failed} of {peers(len(told.votes))} tried in vain" if told.votes else "as is set"
         wall = "a firewall drops what comes in" if beyond == "public" else "a router is in the way"
         yield warning(
             "nobody-can-dial",
@@ -112,11 +110,10 @@ def reach(subject: Subject) -> Iterator[Finding]:
     elif beyond == "nobody" and _others_are_elsewhere(subject):
         yield _only_here(told.listening)
     else:
-        votes = (
-            f"; {sum(v.reached for v in told.votes)} of {len(told.votes)} peers that tried it did"
-        )
-        what = {"public": "anybody", "lan": "this LAN", "nobody": "this machine"}[beyond]
-        yield fine(f"{what} can dial it, by its addresses{votes if told.votes else ''}")
+        reached, asked = sum(vote.reached for vote in told.votes), len(told.votes)
+        votes = f"; {reached} of {peers(asked)} that tried got through" if asked else ""
+        what = {"public": "anybody", "lan": "this LAN", "nobody": "this machine alone"}[beyond]
+        yield fine(f"by its addresses {what} can dial it{votes}")
 
 
 def _as_configured(subject: Subject) -> Iterator[Finding]:

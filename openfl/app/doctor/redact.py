@@ -25,6 +25,8 @@ OPAQUE = re.compile(
 )
 """Tokens, keys, invitations: long, and of letters and digits."""
 PATH = re.compile(r"(?<![\w/.:~>])(~|)(/[\w.@%+-]+(?:/[\w.@%+ -]*[\w.@%+-])*)")
+SOURCE = re.compile(r"File \"([^\"\n]+)\",")
+"""In a traceback."""
 PACKAGES = ("/site-packages/", "/dist-packages/", "/lib/python3")
 PROTOCOLS = re.compile(
     r"/(?:ip4|ip6|dns|dns4|dns6|dnsaddr|p2p|tcp|openfl|ipfs|libp2p|meshsub|floodsub|noise|tls|yamux"
@@ -67,6 +69,7 @@ class Redactor:
         """`text` without them."""
         for word, called in self._words:
             text = _replaced(text, word, called)
+        text = SOURCE.sub(lambda m: f"File {self._code(m[1])},", text)
         text = QUOTED.sub('"..."', text)
         text = PEER_ID.sub(lambda m: self.peer(m[0]), text)
         text = TAIL.sub(self._of_tail, text)
@@ -111,13 +114,17 @@ class Redactor:
         whole = match[0]
         if PROTOCOLS.match(match[2]):
             return whole
-        for packages in PACKAGES:
-            if packages in whole:  # of a traceback: code that everybody can read
-                return "<python>" + packages + whole.partition(packages)[2]
         if whole.count("/") < 2 and not match[1]:
             return whole
         suffix = re.search(r"\.[a-z]{1,5}$", whole)
         return f"<{self.name('path', whole)}{suffix[0] if suffix else ''}>"
+
+    def _code(self, path: str) -> str:
+        """A file of a traceback: which one, when everybody can read it."""
+        for packages in PACKAGES:
+            if packages in path:
+                return "<python>" + packages + path.partition(packages)[2]
+        return f"<{self.name('path', path)}>"
 
     def _opaque(self, match: re.Match[str]) -> str:
         return self.name("token", match[0])

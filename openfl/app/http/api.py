@@ -11,7 +11,7 @@ import trio
 
 from openfl.app.control_socket import CommandHandler
 from openfl.app.http import subsonic
-from openfl.app.http.asked import Answer, Request, json_answer
+from openfl.app.http.asked import Answer, ClientGone, Request, json_answer
 from openfl.app.http.guard import FORM_METHOD, FORM_PATHS, App, Guard, Receive, Scope, Send
 from openfl.app.http.metrics import MEDIA_TYPE, metrics_text
 from openfl.app.http.streams import Feed, TooManyReaders
@@ -253,6 +253,8 @@ async def _with_bugs_logged(
 ) -> Answer:
     try:
         return await answering(request)
+    except ClientGone:
+        raise  # nobody's bug, and nobody fills the log with it
     except Exception:
         # By its path alone: parameters may hold the token.
         log.exception("a question to %s", request.path)

@@ -11,6 +11,10 @@ from urllib.parse import parse_qsl
 from openfl.app.http.guard import Receive, Scope, Send
 
 
+class ClientGone(Exception):
+    """Whoever asked is not there for the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One that `Guard` has let through. parameters: in the order in which they came; one may come
@@ -38,10 +42,12 @@ class Request:
         )
 
     async def body(self) -> bytes:
-        """All of it; `Guard` has seen how long it is."""
+        """All of it; `Guard` has seen how long it is. ClientGone: it does not come."""
         body, more = b"", True
         while more:
             message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
             body += message.get("body", b"")
             more = message.get("more_body", False)
         return body

@@ -117,7 +117,12 @@ class _Connection:
         await self._app(scope, self._receive, send)
 
     async def _receive(self) -> MutableMapping[str, Any]:
-        event = await self._next_event()
+        event: Any = None
+        try:
+            with trio.move_on_after(self._bounds.idle):
+                event = await self._next_event()
+        except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
         if isinstance(event, h11.Data):
             return {"type": "http.request", "body": bytes(event.data), "more_body": True}
         if isinstance(event, h11.EndOfMessage):

@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from openfl.app.http.connection import Bounds
     from openfl.app.http.guard import App
     from openfl.app.http.streams import Feed
+
+    Answerer = Callable[[App, trio.abc.Stream, str, Bounds], Awaitable[None]]
 
 log = logging.getLogger("openfl.http")
 
@@ -106,18 +108,19 @@ class _Server:
         self._token = token
         self._hosts = hosts
         self._open = 0
-        self._loaded: tuple[App, Feed, Bounds] | None = None
+        self._answering: tuple[Answerer, App, Bounds] | None = None
+        self._feed: Feed | None = None
 
     def tell(self, event: NodeEvent) -> None:
         """See `Endpoint`."""
-        if self._loaded is not None:
-            self._loaded[1].tell(event)
+        if self._feed is not None:
+            self._feed.tell(event)
 
     async def end(self) -> None:
         """Tell pages that are looking that the node goes."""
-        if self._loaded is not None:
+        if self._feed is not None:
             with trio.CancelScope(shield=True):
-                await self._loaded[1].end(BYE_SECONDS)
+                await self._feed.end(BYE_SECONDS)
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """One connection, until it is closed."""
@@ -126,14 +129,15 @@ class _Server:
         if self._open >= MAX_CONNECTIONS:
             under.socket.close()
             return
+        try:
+            answer, app, bounds = self._load()
+        except Exception:
+            log.exception("what answers cannot be loaded")
+            under.socket.close()
+            return
         self._open += 1
         try:
-            # Here: nothing of it is needed as long as nobody comes.
-            from openfl.app.http.connection import answer
-
-            app, _, bounds = self._load()
-            scheme = "http" if under is stream else "https"
-            await answer(app, stream, scheme, bounds)
+            await answer(app, stream, "http" if under is stream else "https", bounds)
         except* _GONE:
             pass
         except* Exception:
@@ -144,18 +148,20 @@ class _Server:
             under.socket.close()
             self._open -= 1
 
-    def _load(self) -> tuple[App, Feed, Bounds]:
-        if self._loaded is None:
+    def _load(self) -> tuple[Answerer, App, Bounds]:
+        # Here: nothing of it is needed as long as nobody comes.
+        from openfl.app.http.connection import Bounds, answer
+
+        if self._answering is None:
             from openfl.app.http.api import node_app
-            from openfl.app.http.connection import Bounds
             from openfl.app.http.streams import Feed
 
             feed = Feed(self._commands)
-            self._nursery.start_soon(feed.run)
-            bounds = Bounds(IDLE_SECONDS, ANSWER_SECONDS, CONNECTION_SECONDS, MAX_HEAD_BYTES)
             app = node_app(self._commands, self._token, self._hosts, feed)
-            self._loaded = (app, feed, bounds)
-        return self._loaded
+            bounds = Bounds(IDLE_SECONDS, ANSWER_SECONDS, CONNECTION_SECONDS, MAX_HEAD_BYTES)
+            self._nursery.start_soon(feed.run)
+            self._answering, self._feed = (answer, app, bounds), feed
+        return self._answering
 
 
 def _tls(config: HttpConfig) -> ssl.SSLContext | None:

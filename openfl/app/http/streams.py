@@ -7,9 +7,10 @@ something that happened, or does not read at all, is dropped, and may come again
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +21,8 @@ from openfl.app.http.asked import start
 from openfl.app.http.guard import Send
 from openfl.core.errors import OpenFLError
 from openfl.core.telemetry import NodeEvent, json_plain
+
+log = logging.getLogger("openfl.http")
 
 MAX_READERS = 8
 MAX_WAITING = 256
@@ -46,15 +49,20 @@ class Reader:
         self._snapshot: bytes | None = None
         self._news = trio.Event()
         self.dropped = False
-        """It did not take what happened in time."""
+        """Because it did not take what happened in time, or nothing more can be told."""
 
     def put(self, message: bytes) -> None:
         """To be sent in its turn."""
         if len(self._waiting) >= MAX_WAITING:
-            self.dropped = True
-            self._waiting.clear()
+            self.drop()
         else:
             self._waiting.append(message)
+            self._news.set()
+
+    def drop(self) -> None:
+        """It is told nothing any more."""
+        self.dropped = True
+        self._waiting.clear()
         self._news.set()
 
     def show(self, snapshot: bytes) -> None:
@@ -98,8 +106,7 @@ class Feed:
             await self._somebody.wait()
             looks = 0
             while self._readers:
-                with contextlib.suppress(OpenFLError):  # it is on its way in or out
-                    await self._look(with_groups=looks % GROUPS_EVERY == 0)
+                await self._safely(self._look, looks % GROUPS_EVERY == 0)
                 looks += 1
                 with trio.move_on_after(SNAPSHOT_SECONDS):
                     await self._follow_course()
@@ -110,8 +117,18 @@ class Feed:
         while True:
             await self._happened.wait()
             self._happened = trio.Event()
-            with contextlib.suppress(OpenFLError):
-                await self._look_at_course()
+            await self._safely(self._look_at_course)
+
+    async def _safely(self, look: Callable[..., Awaitable[None]], *of: Any) -> None:
+        """A bug in what is shown ends no node: it is logged, and ends what is looked at."""
+        try:
+            await look(*of)
+        except OpenFLError:
+            pass  # the node is on its way in or out; the next look tells more
+        except Exception:
+            log.exception("what pages are shown")
+            for reader in self._readers:
+                reader.drop()
 
     async def end(self, seconds: float) -> None:
         """Say good-bye to all readers; return once they have it, or after so many seconds."""

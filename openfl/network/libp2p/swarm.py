@@ -363,8 +363,11 @@ class _Dial:
 
 def _reason(error: Exception, private: bool) -> str:
     text = str(error)
-    if "mismatch" in text.lower() or "mismatch" in str(error.__cause__).lower():
-        return "another peer answered there"
+    cause: BaseException | None = error
+    while cause is not None:  # the handshake's own error is some layers below
+        if "mismatch" in f"{type(cause).__name__} {cause}".lower():
+            return "another peer answered there"
+        cause = cause.__cause__
     if "upgrade security" in text:
         if private:
             return "the handshake failed (do both have the same network key?)"

@@ -25,6 +25,13 @@ function setContent(element, ...children) {
   element.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== ""));
 }
 
+// The same, only when `key` is another than the last time: what is selected stays selected.
+function setWhenChanged(element, key, ...children) {
+  if (element.shown === key) return;
+  element.shown = key;
+  setContent(element, ...children);
+}
+
 // Rows of `parent` for `items`; those that stay keep their element, and so the focus in it.
 function keyed(parent, items, keyOf, make, update = () => {}) {
   const old = new Map();

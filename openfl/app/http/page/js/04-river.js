@@ -40,6 +40,16 @@ function placesOf(data) {
   return { slots, most, alive };
 }
 
+// The parts of a list of [x, value] in which values are known.
+function stretches(points) {
+  const parts = [[]];
+  for (const point of points) {
+    if (isNumber(point[1])) parts.at(-1).push(point);
+    else if (parts.at(-1).length) parts.push([]);
+  }
+  return parts.filter((part) => part.length);
+}
+
 function streamPath(places, xs, x, y) {
   let path = "", before = null;
   places.forEach((place, n) => {
@@ -115,15 +125,15 @@ function river(label, spec, onPick = null) {
       const tall = Math.max(1, most.get(lane.key) ?? 0) * gap;
       const name = seen(lane.name, 40) + (lane.note ? ` · ${lane.note}` : "");
       const atEnd = begin > width * 0.6;
-      return [
-        svg("rect", { class: lane.dim ? "bed dim" : "bed", x: lane.dim ? frame.left : begin - 4, y: tops.get(lane.key) - 4, width: lane.dim ? frame.right - frame.left : Math.max(8, end - begin + 8), height: tall + 8, rx: 6 }),
-        svg("text", { class: "bed-name", x: atEnd ? frame.right : lane.dim ? frame.left : begin, y: tops.get(lane.key) - 8, "text-anchor": atEnd ? "end" : "start" }, name),
-      ];
+      return {
+        bed: svg("rect", { class: lane.dim ? "bed dim" : "bed", x: lane.dim ? frame.left : begin - 4, y: tops.get(lane.key) - 4, width: lane.dim ? frame.right - frame.left : Math.max(8, end - begin + 8), height: tall + 8, rx: 6 }),
+        name: svg("text", { class: "bed-name", x: atEnd ? frame.right : lane.dim ? frame.left : begin, y: tops.get(lane.key) - 8, "text-anchor": atEnd ? "end" : "start" }, name),
+      };
     });
-    const swells = Object.entries(widths).map(([key, runs]) => {
-      const band = runs.map(([at, members]) => [at, middle(key) - (members * gap) / 2, middle(key) + (members * gap) / 2]);
+    const swells = Object.entries(widths).flatMap(([key, points]) => stretches(points).map((stretch) => {
+      const band = stretch.map(([at, members]) => [at, middle(key) - (members * gap) / 2, middle(key) + (members * gap) / 2]);
       return svg("path", { class: "swell", d: bandPath(band, x, (value) => value) });
-    });
+    }));
     const streams = crowd ? crowdPaths(data, tops, gap, x) : data.nodes.map((node, n) => {
       const places = Object.keys(widths).length ? slots[n].map((place) => place && { ...place, middle: true }) : slots[n];
       const at = (place) => (place.middle ? middle(place.lane) : y(place));
@@ -140,9 +150,9 @@ function river(label, spec, onPick = null) {
     });
     const numbers = (data.numbered ?? []).map((move) => svg("g", { class: "number-mark" },
       svg("circle", { cx: x(move.x), cy: middle(move.to), r: 9 }), svg("text", { x: x(move.x), y: middle(move.to) + 4, "text-anchor": "middle" }, String(move.number))));
-    setContent(drawing, beds,
+    setContent(drawing, beds.map(({ bed }) => bed),
       axes({ ...frame, top: frame.top }, x, () => 0, { yTicks: [], xTicks: ticksOf(first, last, Math.max(2, Math.min(10, width / 80))).filter(Number.isInteger), xText: data.xText, xName: data.xName }),
-      markLines(frame, x, data.marks ?? []), swells, streams, numbers);
+      markLines(frame, x, data.marks ?? []), swells, streams, beds.map(({ name }) => name), numbers);
     setText(readout, data.picked === null || data.picked === undefined ? data.hint ?? "" : data.says(data.picked));
   }
   const { redraw } = responsive(stage, draw);

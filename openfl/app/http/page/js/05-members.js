@@ -102,7 +102,7 @@ function memberSection(state) {
     return [
       el("h3", {}, `Member ${shortPeer(member.peer_id)}`),
       el("p", {}, sentence(PARTS[member.part]), " ", member.left_out ? `Why: ${reason(member.left_out)}` : "", " ", sentence(LINKS[member.link]),
-        ` It is in round ${whole(member.round)}, was heard ${ageText(member.age_seconds)}, and ${whole(member.rows)} rows of the model are its words.`),
+        member.rows ? ` It has told of ${whole(member.rows)} rows of the model.` : ""),
       el("p", {}, el("code", {}, seen(member.peer_id, 120)), " ", copyButton(member.peer_id, "the peer id")),
       addresses.length ? el("ul", { class: "addresses" }, addresses.slice(0, 8).map((address) => el("li", {}, el("code", {}, seen(address, 200))))) : null,
     ];

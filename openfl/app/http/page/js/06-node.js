@@ -44,10 +44,11 @@ function heroSection(state) {
     const shot = state.page.snapshot, name = metricName(shot.metric);
     const against = comparison(shot.validation, shot.alone);
     if (against) {
-      setContent(big, "With the group it predicts ", el("strong", { class: against.better === false ? "worse" : "better" }, against.amount), against.better === null ? " as alone." : " than alone.");
+      setWhenChanged(big, against.text, "With the group it predicts ", el("strong", { class: against.better === false ? "worse" : "better" }, against.amount), against.better === null ? " as alone." : " than alone.");
       setText(how, `${name} ${metricValue(shot.validation)} with the group, ${metricValue(shot.alone)} with a model of this node's own data alone: ${metricMeaning(shot.metric)}, on data held back from training; lower is better.`);
     } else {
-      setText(big, isNumber(shot.validation) ? `Its error is ${metricValue(shot.validation)} (${name}).` : "It has not judged its model yet.");
+      const text = isNumber(shot.validation) ? `Its error is ${metricValue(shot.validation)} (${name}).` : "It has not judged its model yet.";
+      setWhenChanged(big, text, text);
       setText(how, isNumber(shot.validation) ? "What its own data alone would give is still being worked out." : `It is ${RUNNING[shot.phase] ?? "on its way"}; the first judgement comes with the first round.`);
     }
     const others = shot.members.filter((member) => !member.me).length;
@@ -139,19 +140,17 @@ function movesSection(state) {
   });
   function update() {
     const shot = state.page.snapshot;
-    setContent(now, el("strong", {}, "Why it is where it is: "), reason(shot.switching?.why || "it has had no reason to look elsewhere yet"));
+    const why = reason(shot.switching?.why || "it has had no reason to look elsewhere yet");
+    setWhenChanged(now, why, el("strong", {}, "Why it is where it is: "), why);
     const known = (state.page.groups ?? []).filter((group) => !group.mine);
     const rows = (state.page.groups ?? []).map((group) => [[named(group.name), group.mine ? " (here)" : ""], whole(group.members), metricValue(group.fit_median), group.mine ? "here" : !group.compatible ? `cannot join: ${seen(group.reason, 160)}` : isNumber(group.gain) ? `${percentText(group.gain)} ${group.gain < 0 ? "worse" : "better"}${isNumber(group.gain_error) ? ` (± ${(100 * group.gain_error).toFixed(1)})` : ""}` : "not tried"]);
-    const text = JSON.stringify([rows.map((row) => row.slice(1)), known.map((g) => g.name)]);
-    if (groups.shown === text) return;
-    groups.shown = text;
-    setContent(groups, known.length ? tableOf("Groups that are known", [{ name: "group" }, { name: "members", number: 1 }, { name: "their error", number: 1 }, { name: "for you it would be" }], rows) : el("p", { class: "note" }, "It knows of no other group."));
+    setWhenChanged(groups, JSON.stringify([rows.map((row) => row.slice(1)), known.map((g) => g.name)]), known.length ? tableOf("Groups that are known", [{ name: "group" }, { name: "members", number: 1 }, { name: "their error", number: 1 }, { name: "for you it would be" }], rows) : el("p", { class: "note" }, "It knows of no other group."));
   }
   function course() {
     const moves = numberedMoves(state.page), made = moves.filter((move) => move.number !== null);
     setText(words, made.length ? `It has changed its group ${made.length === 1 ? "once" : `${made.length} times`}, and each time for a reason.` : "It has not changed its group.");
     keyed(reasons, moves.toReversed(), (move) => `${move.number} ${move.time}`, (move) => el("li", move.number === null ? { class: "start" } : { value: move.number },
-      el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? `Why: ${reason(move.why)}` : ""),
+      el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? `Why: ${moveReason(move)}` : ""),
       el("p", { class: "note" }, `${whenText(move.time, state.page.made_at)}, round ${whole(move.round)}, ${ACTIONS[move.action] ?? seen(move.action, 20)}`)));
     chart.update();
     behind.refresh();
