@@ -210,7 +210,7 @@ function groupsText(run, tastes) {
   const first = run.nodes.flatMap((node) => node.path.map(([x]) => x)).reduce((a, b) => Math.min(a, b), 0), begun = at(first), ended = at(Infinity);
   const pure = [...ended.values()].filter((inside) => tasteCounts(run, inside).length === 1).length;
   const movers = new Set(run.moves.map((move) => move.node)).size;
-  return `The nodes began in ${countOf(begun.size, "group")} and ended in ${whole(ended.size)}. ${movers ? `${countOf(movers, "node")} moved, ${countOf(run.moves.length, "time")} in all.` : "Nobody moved."}${tastes ? ` Of the groups at the end ${pure === ended.size ? "each is" : `${pure} ${pure === 1 ? "is" : "are"}`} of one taste only.` : ""}`;
+  return `The nodes began in ${countOf(begun.size, "group")} and ended in ${whole(ended.size)}. ${movers ? `${countOf(movers, "node")} moved, ${countOf(run.moves.length, "time")} in all.` : "Nobody moved."}${tastes ? ` Of the groups at the end ${pure === ended.size ? "each is" : pure ? `${pure} ${pure === 1 ? "is" : "are"}` : "none is"} of one taste only.` : ""}`;
 }
 
 function nodesText(run) {
