@@ -125,7 +125,7 @@ function nodeStory(page, run, n) {
 
 function simulationGroups(state) {
   const { page } = state, runs = page.runs.filter((run) => run.nodes?.length);
-  if (!runs.length) return null;
+  if (!runs.length) return page.scenario.several ? { host: section("groups", "Groups and moves", el("p", { class: "lead" }, "Where each node was is not in the records of this run: of many nodes, or of an earlier version, they have sums alone."), purityCharts(page)) } : null;
   let run = runs[0], picked = null;
   const communities = [...new Set(run.nodes.map((node) => node.community).filter(isNumber))].sort((a, b) => a - b);
   const tastes = communities.length > 1;
