@@ -20,7 +20,8 @@ from pathlib import Path
 import openfl
 
 ROOT = Path(__file__).resolve().parents[1]
-LAID_OUT = ROOT / "build" / "docs"
+BUILD = ROOT / "build"
+LAID_OUT = BUILD / "docs"
 SITE = ROOT / "site"
 OTHERS = {
     "README.md": "readme.md",
@@ -114,7 +115,7 @@ def api_page() -> str:
 
 
 def lay_out() -> None:
-    """Write build/docs anew."""
+    """Write build/docs anew, and the configuration beside it."""
     shutil.rmtree(LAID_OUT, ignore_errors=True)
     shutil.copytree(ROOT / "docs", LAID_OUT, ignore=shutil.ignore_patterns("*.md"))
     places = sources()
@@ -123,6 +124,7 @@ def lay_out() -> None:
         written.parent.mkdir(parents=True, exist_ok=True)
         written.write_text(linked(page.read_text("utf-8"), page, places), encoding="utf-8")
     (LAID_OUT / "api.md").write_text(api_page(), encoding="utf-8")
+    shutil.copy(ROOT / "mkdocs.yml", BUILD)
 
 
 def fetched_from_elsewhere(site: Path) -> Iterator[str]:

@@ -16,9 +16,10 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$(cksum <$pins)" ]; then
     cksum <$pins >"$stamp"
 fi
 .venv/bin/python scripts/docs_site.py
-rm -rf site
-# No warning may pass, whether or not the tool calls it one.
-"$tools/bin/zensical" build --clean --strict
+# In build/, because Zensical keeps its cache in .cache beside the configuration, and empties it.
+rm -rf site build/site
+"$tools/bin/zensical" build --clean --strict --config-file build/mkdocs.yml
+mv build/site site
 .venv/bin/python scripts/docs_site.py --check
 echo "site/index.html: $(find site -name '*.html' | wc -l) pages"
 [ "${1:-}" != --serve ] || .venv/bin/python -m http.server --bind 127.0.0.1 --directory site 8000
