@@ -89,7 +89,8 @@ def _start(home: Path, bootstrap: str = "", view: bool = False) -> subprocess.Po
     command = [sys.executable, "-m", "openfl_cli", "start", "--home", str(home)]
     command += ["--data", str(home / "ratings.csv"), "--listen", "/ip4/127.0.0.1/tcp/0"]
     command += ["--no-auto-switch", *(["--bootstrap", bootstrap] if bootstrap else [])]
-    paths = os.pathsep.join(path for path in sys.path if path)
+    # Not this folder, which Python has put first: it holds an encodings.py.
+    paths = os.pathsep.join(path for path in sys.path[1:] if path)
     environment = {**os.environ, "PYTHONPATH": paths, "TERM": "xterm-256color"}
     if not view:
         return subprocess.Popen([*command, "--no-view"], stdout=subprocess.DEVNULL, env=environment)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the tests of the page in headless Chromium. First installs what they need: Debian's chromium and
-# chromium-driver with apt-get, where that is possible without a password, and axe-core, as
+# Runs the tests of the page in headless Chromium. First installs what they need: Debian's chromium,
+# chromium-driver and a font with apt-get, where that is possible without a password, and axe-core, as
 # package-lock.json pins it.
 #
 #   scripts/browser.sh [ARGUMENT OF PYTEST]...
@@ -24,11 +24,11 @@ lacks() {
 lacks
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && [ -z "${NO_SYSTEM_INSTALL:-}" ] &&
     command -v apt-get >/dev/null 2>&1; then
-    echo "tests in a browser: this machine lacks $missing; apt-get install chromium chromium-driver"
+    echo "tests in a browser: this machine lacks $missing; apt-get install chromium"
     mkdir -p .cache
     apt-get update >"$log" 2>&1 || true # without it, an older list of packages may do
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        chromium chromium-driver >>"$log" 2>&1 || echo "apt-get failed, see $log"
+        chromium chromium-driver fonts-dejavu-core >>"$log" 2>&1 || echo "apt-get failed, see $log"
     lacks
 fi
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the programs that only the tests need: those that make network namespaces, for partitions,
-# NAT, hole punching, UPnP and a LAN (tests/netns). With apt-get, where that is possible without a
+# NAT, hole punching, UPnP and a LAN (tests/netns), and systemd-analyze, which reads the units of
+# `openfl-node service` (tests/cli). With apt-get, where that is possible without a
 # password; elsewhere one line says what is missing, and the tests that need it are skipped.
 #
 #   NO_SYSTEM_INSTALL=1 scripts/test_tools.sh    never call apt-get, only say what is missing
@@ -18,7 +19,8 @@ PATH="$PATH:${SBIN-/usr/sbin:/sbin}" # not in the PATH of every root
 find_missing() {
     missing=
     packages=
-    for pair in ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux mount:mount; do
+    for pair in ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux mount:mount \
+        systemd-analyze:systemd; do
         if ! command -v "${pair%%:*}" >/dev/null 2>&1; then
             missing="${missing:+$missing, }${pair%%:*}"
             packages="$packages ${pair#*:}"
@@ -37,4 +39,4 @@ if [ -z "${NO_SYSTEM_INSTALL:-}" ] && command -v apt-get >/dev/null 2>&1; then
         >>"$log" 2>&1 || echo "tests: apt-get failed, see $log"
     find_missing
 fi
-[ -z "$missing" ] || echo "tests: without $missing those in network namespaces cannot run"
+[ -z "$missing" ] || echo "tests: without $missing those that use them cannot run"

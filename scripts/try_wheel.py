@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -247,9 +247,16 @@ def tool(name: str) -> str:
     return str(TOOLS / "bin" / name)
 
 
-def bill_of_materials(place: Path, file: Path) -> int:
-    """Write it for an environment, checked against its schema; how many packages it lists."""
+def bill_of_materials(place: Path, version: str, file: Path) -> int:
+    """Write it for an environment, checked against its schema; how many packages it lists. The
+    environment has no pip afterwards, which is no part of a node."""
     python = str(place / "bin" / "python")
+    run(
+        *(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip"),
+        cwd=ROOT,
+        what="pip uninstall pip",
+        env=offline(),
+    )
     options = ("--output-reproducible", "--validate", "--of", "JSON", "-o", str(file))
     project = ("--pyproject", str(ROOT / "pyproject.toml"), "--mc-type", "application")
     run(
@@ -257,9 +264,26 @@ def bill_of_materials(place: Path, file: Path) -> int:
         cwd=ROOT,
         what="writing the bill of materials",
     )
-    listed = {part["name"]: part for part in json.loads(file.read_text())["components"]}
-    if len(listed) < 10 or "libp2p" not in listed:
-        raise Failed(f"the bill of materials lists {len(listed)} packages only")
+    bill = json.loads(file.read_text(encoding="utf-8"))
+    # pyproject.toml leaves the version to the build.
+    purl = f"pkg:pypi/openfl-node@{version}"
+    bill["metadata"]["component"].update({"version": version, "purl": purl})
+    file.write_text(json.dumps(bill, indent=2) + "\n", encoding="utf-8")
+    return check_bill(bill, (place / "lib").glob("python3.*/site-packages/*.dist-info"))
+
+
+def check_bill(bill: dict[str, Any], installed: Iterable[Path]) -> int:
+    """How many packages it lists; Failed unless these are what is installed beside openfl-node, in
+    the same versions."""
+    listed = {(canonicalize_name(part["name"]), part["version"]) for part in bill["components"]}
+    there = set()
+    for info in installed:
+        name, _, version = info.name.removesuffix(".dist-info").partition("-")
+        there.add((canonicalize_name(name), version))
+    there = {package for package in there if package[0] != "openfl-node"}
+    if listed != there or not there:
+        differ = sorted(" ".join(package) for package in listed ^ there)
+        raise Failed(f"the bill of materials is not what is installed: {', '.join(differ)}")
     return len(listed)
 
 
@@ -280,17 +304,17 @@ def try_wheel(wheel: Path, chosen: Sequence[str], papers: Path | None) -> None:
             say(f"not found, so not tried: Python {', '.join(lacking)}")
         if not programs:
             raise Failed(f"no Python of {', '.join(VERSIONS)} is found")
-    for number, (version, program) in enumerate(programs.items()):
+    for number, (python, program) in enumerate(programs.items()):
         with tempfile.TemporaryDirectory(prefix="openfl-wheel-") as folder:
             work = Path(folder).resolve()
             place = install(wheel.resolve(), program, work)
             demo(place, work)
             upgrade(place, work)
-            say(f"Python {version}: installed by hash, demo offline, homes of 0.1.0 go on")
+            say(f"Python {python}: installed by hash, demo offline, homes of 0.1.0 go on")
             if number == 0 and papers is not None:
-                stem = "-".join(wheel.name.split("-")[:2])
+                stem, version = "-".join(wheel.name.split("-")[:2]), wheel.name.split("-")[1]
                 (papers / f"{stem}.licences.txt").write_text(licences(place), encoding="utf-8")
-                count = bill_of_materials(place, (papers / f"{stem}.cdx.json").resolve())
+                count = bill_of_materials(place, version, (papers / f"{stem}.cdx.json").resolve())
                 say(f"{stem}.cdx.json: {count} packages, whose licences are good")
 
 

@@ -35,9 +35,9 @@ def is_harmless(name: str) -> bool:
 
 def script(shell: str) -> str:
     """What the shell is to run, once in each session, for `openfl-node` to be completed."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    return str(argcomplete.shellcode([PROGRAM], shell=shell))
+    return shellcode([PROGRAM], shell=shell)
 
 
 def answer(parser: argparse.ArgumentParser) -> NoReturn:

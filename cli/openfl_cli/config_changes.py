@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +35,5 @@ def change(
     for problem in changed.still_wrong:
         options.note(f"still wrong: {problem}")
     if is_locked(home):
-        again = "stop it and start it again"
-        if importlib.util.find_spec("openfl_cli.commands.restart") is not None:
-            again = f"openfl-node restart{options.home_option(home)}"
-        options.note(f"the node that runs goes on as it was started: {again}")
+        again = f"openfl-node restart{options.home_option(home)}"
+        options.note(f"the node that runs goes on as it was started, until: {again}")

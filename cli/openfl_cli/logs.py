@@ -150,13 +150,14 @@ def _remove_more_than(log: Path, files: int) -> None:
 
 
 def _log_end(error: BaseException) -> None:
-    """What ends the node, unless it was asked to end (KeyboardInterrupt, a cancelled task)."""
+    """What ends the node, unless it was asked to end (KeyboardInterrupt, a cancelled task). In the
+    form of an event, so that a bug report leaves the text out: it may hold names."""
     reasons = [leaf for leaf in _leaves(error) if isinstance(leaf, Exception)]
     logger = logging.getLogger("openfl.node")
     if reasons and all(isinstance(reason, UserError) for reason in reasons):
-        logger.error("the node ends: %s", reasons[0])
+        logger.error("ended: %s", reasons[0])
     elif reasons:
-        logger.error("the node ends by a bug:", exc_info=error)
+        logger.error("ended: by a bug", exc_info=error)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

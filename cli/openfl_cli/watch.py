@@ -55,17 +55,17 @@ def attach(home: Path) -> int:
     the node stops. NotRunningError when none runs to begin with."""
     running_node(home, "snapshot")
     screen = Screen()
-    stopped = trio.run(_attached, SocketHandle(home), screen)
-    if stopped:
+    gone = trio.run(_attached, SocketHandle(home), screen)
+    if gone is not None:
         if screen.last is not None:
             print_frame(screen.last, running=False)
-        options.note("the node stopped")
+        options.note(f"the view has ended: {gone}")
     return exit_codes.SUCCESS
 
 
-async def _attached(handle: Handle, screen: Screen) -> bool:
-    """Whether the node was the first to end."""
-    stopped = False
+async def _attached(handle: Handle, screen: Screen) -> NotRunningError | None:
+    """Why the node could be asked no more; None: its viewer left."""
+    gone: NotRunningError | None = None
     with screen, heeded_signals() as signals:
         async with trio.open_nursery() as nursery:
 
@@ -76,7 +76,7 @@ async def _attached(handle: Handle, screen: Screen) -> bool:
             nursery.start_soon(end_at_signal)
             try:
                 await screen.show(handle, ends_node=False)
-            except NotRunningError:
-                stopped = True
+            except NotRunningError as error:
+                gone = error
             nursery.cancel_scope.cancel()
-    return stopped
+    return gone

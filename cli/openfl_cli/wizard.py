@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import errno
 import glob
-import importlib.util
 import os
 import re
 import shlex
@@ -265,8 +264,4 @@ def next_steps(home: Path, answers: Answers) -> Iterator[str]:
     """What to type now."""
     data = "" if "data.ratings_file" in answers else " --data PATH"
     yield f"start it with: openfl-node start{options.home_option(home)}{data}"
-    if importlib.util.find_spec("openfl_cli.commands.service") is not None:
-        yield (
-            "in the background, from each start of the machine on: openfl-node service install"
-            f"{options.home_option(home)}"
-        )
+    yield f"or as a service: openfl-node service install{options.home_option(home)}"

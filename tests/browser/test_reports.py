@@ -54,7 +54,7 @@ def node_page() -> dict[str, Any]:
         for at, left, to, action, why in (
             (0, None, "red", "joined", "the group that was asked for"),
             (12, "red", "green", "switch", "the owner asked for it"),
-            (22, "green", "blue", "move", "blue is 8.1 % better than green on its own data"),
+            (22, "green", "blue", "move", "moved from green to blue: blue should be 8.1 % better"),
         )
     ]
     events = [
@@ -217,8 +217,7 @@ def test_the_report_of_a_node_says_what_it_learned_and_why_it_moved(
         "26 % better than alone",
         "this page does not change",
         "You sent it from red to green",
-        "Moved from green to blue",
-        "Why: blue is 8.1 % better than green on its own data.",
+        "Moved from green to blue. Why: blue should be 8.1 % better.",
         "Why it is where it is: Nothing that was tried is better than blue.",
         "left out: it does harm: without it the error is 4.0 % lower",
         "nothing is heard of 2 members",

@@ -118,8 +118,8 @@ def test_what_ends_the_node_is_in_its_log(tmp_path: Path) -> None:
     reader = LogReader(tmp_path)
     mine, bug = reader.last(None, None)
     reader.close()
-    assert (mine.level, mine.message) == ("error", "the node ends: port 4001 is in use")
-    assert bug.message.splitlines()[0] == "the node ends by a bug:"
+    assert (mine.level, mine.message) == ("error", "ended: port 4001 is in use")
+    assert bug.message.splitlines()[0] == "ended: by a bug"
     assert "Traceback (most recent call last):" in bug.message
     assert bug.message.splitlines()[-1] == "ZeroDivisionError: a bug"
 

@@ -103,7 +103,7 @@ def test_what_hides_a_setting_and_when_it_counts_is_said(
         assert main.run(["config", "set", "network.port", "4001"]) == 0
     said = capsys.readouterr().err
     assert "OPENFL_NETWORK_PORT is set, and wins over the file" in said
-    assert "goes on as it was started: " in said
+    assert "goes on as it was started, until: openfl-node restart" in said
 
 
 def test_the_reference_is_a_file_that_changes_nothing(

@@ -145,6 +145,8 @@ def test_a_filter_is_typed_kept_and_given_up() -> None:
     assert pressed("/", "clear", "enter", state=kept)[0].filter_of("members") == ""
     assert press(kept, "esc", SIGHT)[0].filter_of("members") == ""
     assert kept.filter_of("events") == ""
+    both, _ = pressed("enter", "esc", state=kept)
+    assert (both.filter_of("members"), both.zoomed) == ("", True)
 
 
 def test_a_filter_is_bounded_and_takes_what_is_pasted() -> None:
@@ -223,6 +225,13 @@ def test_quitting_asks_only_when_others_use_the_node() -> None:
     assert pressed("q", "n") == (ViewState(), [])
     assert pressed("q", "q") == (ViewState(), [])
     assert pressed("q", sight=ALONE)[1] == [Order("stop")]
+
+
+def test_q_closes_what_lies_over_the_panes_and_ends_nothing() -> None:
+    for key in ("?", "w"):
+        for sight in (SIGHT, ALONE, TOP):
+            assert pressed(key, "q", sight=sight)[1] == []
+            assert pressed(key, "q", sight=sight)[0].over == ""
 
 
 def test_leaving_the_view_of_another_process_ends_no_node() -> None:

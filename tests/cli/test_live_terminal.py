@@ -210,7 +210,7 @@ def test_top_is_the_same_view_and_leaves_the_node_alone(tmp_path: Path) -> None:
             shell.wait_for("End this node? 3 other nodes use it.")
             shell.press("y")
             # What was seen last stays, and says that it is over.
-            shell.wait_for("the node stopped", PROMPT)
+            shell.wait_for("the view has ended: no node is running in", PROMPT)
             assert is_restored(shell)
             shell.run(f"{top}; echo code-$?")
             shell.wait_for("code-7")

@@ -37,7 +37,7 @@ def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) ->
         # start
         shell.run(
             f"cd {tmp_path}; {NODE} start --home c --data c/ratings.csv --group music"
-            f" --interval 0.3 --no-auto-switch --bootstrap {music.address}"
+            f" --interval 1 --no-auto-switch --bootstrap {music.address}"
         )
         seen = shell.wait_for("2 members", "2 groups", "2 peers", "this node", "q quit")
         lines = seen.splitlines()
@@ -52,13 +52,13 @@ def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) ->
         shell.press("esc", "tab")
         shell.wait_for("▸", "events", gone=("hold the picture still",))
         shell.press("enter")
-        shell.wait_for("listening", gone=("2 members",))
+        shell.wait_for("▸", "events", gone=("2 members",))
         shell.press("home", "end", "pageup", "pagedown", "up", "down", "wheel-up", "wheel-down")
-        shell.press("/", *"joined", "enter")
-        shell.wait_for("/joined", "joined group music")
+        shell.press("/", *"round", "enter")
+        shell.wait_for("/round", "rmse 0.")
         shell.press("esc", "s")
-        shell.wait_for("events: newest first", "Esc back")
-        shell.press("esc", "esc", "tab", "tab")
+        shell.wait_for("events: newest first", gone=("/round",))
+        shell.press("esc", "tab", "tab")
         shell.wait_for("▸ 2 peers")
         shell.press("tab", "w")
         shell.wait_for("moving by itself is switched off", "Data and members")
@@ -68,9 +68,8 @@ def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) ->
         shell.wait_for("up 0:", gone=("paused",))
         assert "paused" in held
         shell.press("c")
-        (address,) = re.findall(r"^/ip4/127\.0\.0\.1/tcp/\S+", shell.wait_for("is copied"), re.M)[
-            :1
-        ]
+        seen = shell.wait_for("is copied")
+        address = re.findall(r"^/ip4/127\.0\.0\.1/tcp/\S+", seen, re.MULTILINE)[0]
         assert len(address) == 80, "it goes on in the next row"
         shell.press("esc")
 
@@ -94,7 +93,7 @@ def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) ->
         shell.press("y")
         shell.wait_for("now in group jazz")
         shell.press("esc")
-        seen = shell.wait_for("2 members", "switched from group music to jazz")
+        seen = shell.wait_for("2 members", "2 groups")
         assert "  jazz  " in seen.splitlines()[0]
 
         # another terminal: recommend, top, stop
@@ -103,7 +102,7 @@ def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) ->
             other.wait_for("code-0", "For ", "expected")
             other.run(f"clear; {NODE} top --home c")
             seen = other.wait_for("2 members", "2 groups", "q leave")
-            assert seen.splitlines()[0][:40] == shell.lines[0][:40]
+            assert seen.splitlines()[0][:30] == shell.lines[0][:30]
             other.press("g", "down", "enter")
             other.wait_for("music: t tries it on your data")
             other.press("esc", "esc", "q")

@@ -77,7 +77,7 @@ def test_root_gets_the_browser_installed(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     assert machine.calls.read_text().splitlines() == [
         "update",
-        "install -y --no-install-recommends chromium chromium-driver",
+        "install -y --no-install-recommends chromium chromium-driver fonts-dejavu-core",
     ]
     assert done.stdout.splitlines()[-1] == "python -m pytest tests/browser"
 

@@ -80,7 +80,9 @@ def _log(home: Path, data: Path) -> list[str]:
         f"{at} WARNING openfl.node unreachable: /dns4/tell-tale-heart.example.org/tcp/1: refused",
         f"{at} INFO openfl.node data: 30 ratings of user {USER} from {data}",
         f"{at} INFO openfl.node joined: joined {GROUP}, 3 members",
-        f"{at} INFO openfl.node round: round 3: RMSE 0.8123",
+        f'{at} INFO openfl.node round: round 3: RMSE 0.8123\t{{"round": 3, "of": "{USER}"}}',
+        f'{at} INFO openfl.node recommendations: for {USER}\t{{"items": ["{SONG}"]}}',
+        f'{at} INFO openfl.node joined: joined {GROUP}\t{{"group": "{GROUP}", "members": 3}}',
         f"{at} DEBUG openfl.network connected {PEER_IDS[3]} at {PUBLIC_IP}:4001 [{IPV6}]",
         f"{at} ERROR openfl.app cannot open {home}/state/node.state for {TOKEN}",
         f"{at} ERROR libp2p.x invitation {INVITATION} of '{SONG}' by \"{USER}\"",
@@ -178,7 +180,7 @@ async def test_a_report_still_says_what_went_wrong(home: Path) -> None:
     log = members["node.log"].decode()
     assert f"connected {peer} at public-ip-1:4001" in log
     assert f"peer-connected: connected to peer {peer}" in log
-    assert "round: round 3: RMSE 0.8123" in log
+    assert 'round: round 3: RMSE 0.8123\t{"round": 3}' in log
     assert "data: (left out: may hold names)" in log
     assert "<python>/site-packages/openfl/x.py" in log
     assert "cannot open <home>/state/node.state" in log

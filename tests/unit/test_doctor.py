@@ -188,6 +188,7 @@ def _write(name: str, content: bytes) -> Plant:
         ("home", "identity-readable", "fault", _chmod("identity.key", 0o644)),
         ("home", "token-readable", "fault", _chmod("players.token", 0o640)),
         ("home", "home-open", "fault", lambda home: home.chmod(0o777)),
+        ("home", "home-moved", "fault", _write("moved.json", b"{}")),
         ("identity", "identity-damaged", "fault", _write("identity.key", b"nonsense")),
         ("identity", "identity-twice", "warning", _copy),
         ("state", "state-damaged", "fault", _write("state/last.state", b"torn")),

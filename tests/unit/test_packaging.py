@@ -131,7 +131,9 @@ def test_each_requirement_is_pinned_within_its_range(requirement: Requirement) -
     assert requirement.specifier.contains(version), "run `make lock`"
 
 
-@pytest.mark.parametrize(("group", "file"), [("pytorch", "torch"), ("release", "release")])
+@pytest.mark.parametrize(
+    ("group", "file"), [("docs", "docs"), ("pytorch", "torch"), ("release", "release")]
+)
 def test_so_is_what_the_other_groups_need(group: str, file: str) -> None:
     text = (ROOT / "requirements" / f"{file}.txt").read_text(encoding="utf-8")
     versions = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, flags=re.MULTILINE))
@@ -149,7 +151,7 @@ def test_every_package_is_pinned_once_for_all_pythons_and_platforms() -> None:
     assert len(names) == len(set(names)) > 50
 
 
-@pytest.mark.parametrize("file", ["lock", "torch", "release"])
+@pytest.mark.parametrize("file", ["docs", "lock", "release", "torch"])
 def test_every_pinned_package_has_a_hash_and_no_address(file: str) -> None:
     text = (ROOT / "requirements" / f"{file}.txt").read_text(encoding="utf-8")
     blocks = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE)[1:]

@@ -260,3 +260,16 @@ def test_homes_of_the_version_before_must_go_on_where_they_were(
     with pytest.raises(try_wheel.Failed) as caught:
         try_wheel.upgrade(tmp_path, tmp_path)
     assert str(caught.value).startswith(said)
+
+
+def test_a_bill_of_materials_lists_what_is_installed_and_nothing_else() -> None:
+    names = ("trio-0.35.0", "mypy_extensions-1.2.0", "openfl_node-1.4.0")
+    installed = [Path(f"{name}.dist-info") for name in names]
+    parts = [
+        {"name": "trio", "version": "0.35.0"},
+        {"name": "mypy-extensions", "version": "1.2.0"},
+    ]
+    assert try_wheel.check_bill({"components": parts}, installed) == 2
+    for wrong in (parts[:1], [*parts, {"name": "pip", "version": "25.0"}], []):
+        with pytest.raises(try_wheel.Failed, match="is not what is installed: "):
+            try_wheel.check_bill({"components": wrong}, installed)

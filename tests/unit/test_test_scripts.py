@@ -15,7 +15,7 @@ import pytest
 from tests.situation import until
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-NEEDED = ("ip", "nft", "unshare", "nsenter", "mount")
+NEEDED = ("ip", "nft", "unshare", "nsenter", "mount", "systemd-analyze")
 
 
 class Machine:
@@ -92,9 +92,7 @@ def test_where_nothing_can_be_installed_one_line_says_so(
     (machine.bin / "ip").unlink()
     if environment:
         machine.add_apt(brings="nft")
-    assert machine.run(**environment) == [
-        "tests: without ip, nft those in network namespaces cannot run"
-    ]
+    assert machine.run(**environment) == ["tests: without ip, nft those that use them cannot run"]
     assert not machine.calls.exists()
 
 
@@ -103,7 +101,7 @@ def test_a_failed_install_is_said_and_fails_nothing(machine: Machine) -> None:
     machine.add_apt()
     assert machine.run()[1:] == [
         "tests: apt-get failed, see .cache/test-tools.log",
-        "tests: without nft those in network namespaces cannot run",
+        "tests: without nft those that use them cannot run",
     ]
 
 

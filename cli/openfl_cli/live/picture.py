@@ -390,9 +390,10 @@ def _bottom(scene: Scene, state: ViewState, width: int, ascii_only: bool) -> lis
         return _wrapped([Text(state.said, "bold")], width)[:3]
     if state.busy:
         return [Text(f"{state.busy}...", "bold yellow")]
-    keys = [("q", "quit" if scene.ends_node else "leave"), ("?", "help")]
-    if state.over or state.zoomed:
-        keys.insert(0, ("Esc", "back"))
+    keys = [("Esc", "back")] if state.over or state.zoomed else []
+    if not state.over:
+        keys.append(("q", "quit" if scene.ends_node else "leave"))
+    keys.append(("?", "help"))
     if not state.over:
         keys += [("Tab", "pane"), ("g", "groups"), ("/", "filter"), ("s", "sort")]
     if state.over in ("help", "why"):

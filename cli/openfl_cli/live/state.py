@@ -145,7 +145,7 @@ def _at(state: ViewState, what: str, place: int) -> ViewState:
 def _command(state: ViewState, key: Key, sight: Sight) -> Pressed:
     match key:
         case "q":
-            return _quit(state, sight)
+            return (_back(state), None) if state.over else _quit(state, sight)
         case "x":
             return replace(state, question=_end_question("stop", sight)), None
         case "esc" | "left" | "backspace":
@@ -195,11 +195,9 @@ def _end_question(kind: Literal["quit", "stop"], sight: Sight) -> Question:
 def _back(state: ViewState) -> ViewState:
     if state.over:
         return replace(state, over="")
-    if state.zoomed:
-        return replace(state, zoomed=False)
     if state.filter_of(state.focus):
-        return replace(state, filters={**state.filters, state.focus: ""})
-    return state
+        return _at(replace(state, filters={**state.filters, state.focus: ""}), state.focus, 0)
+    return replace(state, zoomed=False)
 
 
 def _overlaid(state: ViewState, over: Overlay) -> ViewState:

@@ -346,8 +346,9 @@ def _home(subject: Subject) -> list[dict[str, Any]]:
 
 
 _KNOWN_NAMES = re.compile(
-    r"(config\.toml(\.bak)?|identity\.key|peers\.json|control\.sock|lock|node\.log(\.\d+)?|data|state"
-    r"|model\.safetensors|players\.token|page\.html|(node|last|labels|privacy|course|http)\.state(\.[\w-]+)?"
+    r"(config\.toml(\.bak)?|identity\.key|(peers|moved|last-start)\.json|control\.sock|lock"
+    r"|node\.log(\.\d+)?|data|state|model\.safetensors|players\.token|page\.html"
+    r"|(node|last|labels|privacy|course|http)\.state(\.[\w-]+)?"
     r"|[0-9a-f]{32}\.state(\.[\w-]+)?)"
 )
 
@@ -383,7 +384,18 @@ def log_lines(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
         if own is not None and own[1] not in _OPEN_KINDS:
             yield f"{match['head']}openfl.node {own[1]}: (left out: may hold names)"
         else:
-            yield match["head"] + redactor.text(match["rest"])
+            # What is behind the tab is the data of an event, as JSON.
+            text, tab, data = match["rest"].partition("\t")
+            yield match["head"] + redactor.text(text) + (_numbers_in(data) if tab else "")
+
+
+def _numbers_in(data: str) -> str:
+    try:
+        plain = json.loads(data)
+    except ValueError:
+        return ""  # cut off
+    numbers = _numbers(plain) if isinstance(plain, dict) else {}
+    return f"\t{json.dumps(numbers)}" if numbers else ""
 
 
 _OPEN_KINDS = frozenset(kind.kind for name in OPEN_SECTIONS for kind in SECTIONS[name])

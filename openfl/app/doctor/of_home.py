@@ -18,6 +18,7 @@ from openfl.core.atomic_files import read_own, reason
 from openfl.core.errors import StateError
 from openfl.core.files import owner_problem
 from openfl.storage.home import Home
+from openfl.storage.moved import is_moved
 from openfl.storage.remembered_peers import RememberedPeers
 from openfl.storage.state_files import state_problem
 
@@ -72,6 +73,13 @@ def home(subject: Subject) -> Iterator[Finding]:
             f"can be changed by everybody (mode {mode:04o}): they could put another identity there",
             f"chmod o-w {root}",
             str(root),
+        )
+    if is_moved(subject.home):
+        yield fault(
+            "home-moved",
+            "this node lives in another home now, and does not start here",
+            "start it there; or, when it runs nowhere else: openfl-node home undo-move",
+            str(subject.home.moved_file),
         )
     secrets = {
         subject.home.identity_file: "identity-readable",

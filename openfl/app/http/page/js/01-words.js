@@ -111,6 +111,13 @@ const reason = (text) => {
   return /[.!?…]$/.test(safe) || !safe ? safe : `${safe}.`;
 };
 
+// Of a move, without the groups, which are said beside it.
+function moveReason(move) {
+  const text = String(move.why ?? "");
+  const begin = [`moved from ${move.from} to ${move.to}: `, `founded ${move.to}, left ${move.from}: `].find((words) => text.startsWith(words));
+  return reason(begin ? text.slice(begin.length) : text);
+}
+
 const sentence = (text) => {
   const safe = text.trim();
   if (!safe) return "";

@@ -150,7 +150,7 @@ function movesSection(state) {
     const moves = numberedMoves(state.page), made = moves.filter((move) => move.number !== null);
     setText(words, made.length ? `It has changed its group ${made.length === 1 ? "once" : `${made.length} times`}, and each time for a reason.` : "It has not changed its group.");
     keyed(reasons, moves.toReversed(), (move) => `${move.number} ${move.time}`, (move) => el("li", move.number === null ? { class: "start" } : { value: move.number },
-      el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? `Why: ${reason(move.why)}` : ""),
+      el("p", {}, el("strong", {}, moveText(move)), ". ", move.why ? `Why: ${moveReason(move)}` : ""),
       el("p", { class: "note" }, `${whenText(move.time, state.page.made_at)}, round ${whole(move.round)}, ${ACTIONS[move.action] ?? seen(move.action, 20)}`)));
     chart.update();
     behind.refresh();

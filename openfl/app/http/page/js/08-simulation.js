@@ -158,13 +158,13 @@ function simulationGroups(state) {
     const judged = (node.values ?? []).filter(isNumber), course = judged.length > 1 ? comparison(judged.at(-1), judged[0]) : null;
     setContent(story, el("h3", {}, nodeName(node)), el("p", {}, nodeStory(page, run, picked), course ? ` Its error went from ${metricValue(judged[0])} to ${metricValue(judged.at(-1))}: ${percentText(course.part)} ${course.part >= 0 ? "better" : "worse"}.` : ""),
       el("p", {}, teachersText(page, run, picked)),
-      moves.length ? el("ol", { class: "reasons" }, moves.map((move) => el("li", {}, el("p", {}, el("strong", {}, `${At(page, move.round)}: `, "from ", named(move.from), " to ", named(move.to)), ". ", move.why ? `Why: ${reason(move.why)}` : "")))) : null);
+      moves.length ? el("ol", { class: "reasons" }, moves.map((move) => el("li", {}, el("p", {}, el("strong", {}, `${At(page, move.round)}: `, "from ", named(move.from), " to ", named(move.to)), ". ", move.why ? `Why: ${moveReason(move)}` : "")))) : null);
   }
   function choose() {
     picked = null;
     setContent(nodeChoice, el("option", { value: "" }, "all nodes"), run.nodes.map((node, n) => el("option", { value: n }, nodeName(node))));
     setContent(ends, groupTable(run, tastes));
-    const moves = run.moves.map((move) => [String(move.round), nodeName(run.nodes[move.node] ?? { name: "?" }), named(move.from), named(move.to), reason(move.why ?? "")]);
+    const moves = run.moves.map((move) => [String(move.round), nodeName(run.nodes[move.node] ?? { name: "?" }), named(move.from), named(move.to), moveReason(move)]);
     setContent(moveBox, moves.length ? tableOf("Every move and its reason", [{ name: unitOf(page), number: 1 }, { name: "node" }, { name: "from" }, { name: "to" }, { name: "why" }], moves) : el("p", { class: "note" }, "Nobody moved."));
     matrix.show(run, tastes);
     show();
