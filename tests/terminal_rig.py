@@ -159,7 +159,7 @@ def terminal(columns: int = 80, lines: int = 24, **environment: str) -> Iterator
     opened = Terminal(columns, lines, **environment)
     try:
         yield opened
-    except Exception as error:
+    except BaseException as error:
         error.add_note(f"on the screen:\n{opened.text}")
         raise
     finally:

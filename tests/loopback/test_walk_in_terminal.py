@@ -65,7 +65,7 @@ def test_from_the_wizard_to_stop(tmp_path: Path) -> None:
         shell.run("music")
         shell.wait_for("4/4", "any, or a port, with or without upnp [any]:")
         shell.run("")
-        shell.wait_for("config.toml", "start it with: openfl-node start --home", PROMPT)
+        shell.wait_for("wrote", "start it with: openfl-node start")
 
         # start
         shell.run(f"{NODE} start --home c --interval 1 --no-auto-switch")
@@ -130,7 +130,7 @@ def test_from_the_wizard_to_stop(tmp_path: Path) -> None:
         shell.press("q")
         shell.wait_for("End this node? ", "What it learned is saved. y/n")
         shell.press("y")
-        seen = shell.wait_for("go on with:", PROMPT)
+        seen = shell.wait_for("is saved in", PROMPT)
         assert "of group jazz is saved" in " ".join(seen.split())
         assert shell.raw.rindex(LEAVE) > shell.raw.rindex(ENTER)
         assert {"icanon", "echo"} <= shell.settings()
