@@ -93,6 +93,7 @@ class Tty:
     def __init__(self) -> None:
         out = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding or "utf-8"
+        self._one_writer = trio.Lock()
         try:
             flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
             self._descriptor = os.open(os.ttyname(out), flags)
@@ -117,13 +118,14 @@ class Tty:
         rest = text.encode(self._encoding, "replace")
         deadline = trio.current_time() + FROZEN_SECONDS
         with trio.CancelScope(deadline=deadline, shield=True):
-            while rest:
-                try:
-                    rest = rest[os.write(self._descriptor, rest) :]
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._descriptor)
-                except OSError:
-                    return False
+            async with self._one_writer:
+                while rest:
+                    try:
+                        rest = rest[os.write(self._descriptor, rest) :]
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(self._descriptor)
+                    except OSError:
+                        return False
         return not rest
 
     def write_now(self, text: str) -> None:

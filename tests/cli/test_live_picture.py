@@ -23,7 +23,7 @@ from openfl.core.telemetry import (
 )
 from openfl_cli.live.news import News
 from openfl_cli.live.picture import Picture, Scene, Whole, draw
-from openfl_cli.live.state import Question, Sight, ViewState, press
+from openfl_cli.live.state import Question, ViewState, press
 
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 60)]
 TRIED = replace(OTHER_GROUP, gain=0.042, gain_error=0.011, tried_rounds_ago=3)
@@ -124,6 +124,7 @@ def test_too_small_a_screen_says_how_large_it_has_to_be(width: int, height: int)
         picture = draw(SCENE, state, width, height, False)
         assert len(picture.lines) == height
         assert max(cell_len(line) for line in lines_of(picture, 999)) <= width
+        assert picture.sight.small
     if width >= 30:
         assert "too small: 60x20 at least" in screen(width, height)
 
@@ -300,7 +301,7 @@ def test_what_can_be_scrolled_is_known_to_the_keys() -> None:
     assert (sight.others, sight.ends_node) == (11, True)
     assert draw(SCENE, ViewState(over="help"), 80, 24, False).sight.most == {"help": 0}
     assert draw(SCENE, ViewState(over="help"), 60, 20, False).sight.most["help"] > 0
-    assert isinstance(sight, Sight)
+    assert not sight.small
 
 
 def test_a_node_that_has_nothing_yet_is_drawn() -> None:

@@ -254,6 +254,12 @@ def test_c_copies_the_first_address_then_the_others() -> None:
     assert after("c", sight=Sight()).said == "this node has no address yet"
 
 
+def test_on_a_screen_that_is_too_small_no_key_asks_what_nobody_sees() -> None:
+    for key in ("q", "x", "g", "?", "/", "y", "enter", "tab"):
+        assert pressed(key, sight=replace(ALONE, small=True)) == (ViewState(), [])
+    assert pressed("q", sight=replace(TOP, small=True))[1] == [Order("leave")]
+
+
 def test_ctrl_l_draws_everything_anew_whatever_is_open() -> None:
     asked = ViewState(question=Question("stop", "End?"))
     for state in (ViewState(), ViewState(typing=""), ViewState(over="help"), asked):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from openfl_cli.screen import ENTER, LEAVE
@@ -26,19 +29,46 @@ def wait_for_pattern(shell: Terminal, pattern: re.Pattern[str]) -> None:
         shell._read(1.0)
 
 
-def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def ending_detached(home: Path) -> Iterator[None]:
+    """A node in the background does not outlive the block, either."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            node = psutil.Process(int((home / "lock").read_text().split()[0]))
+            if "openfl_cli" in node.cmdline():  # the number may be somebody else's by now
+                node.kill()
+
+
+def test_from_the_wizard_to_stop(tmp_path: Path) -> None:
     first, jazz, _ = deal_homes(tmp_path, "abc")
     music = RunningNode(first, "--group", "music")
     nodes = [music]
-    with ending(nodes), terminal(80, 24, OPENFL_NETWORK_HOST="127.0.0.1") as shell:
+    with (
+        ending(nodes),
+        ending_detached(tmp_path / "c"),
+        terminal(80, 24, OPENFL_NETWORK_HOST="127.0.0.1") as shell,
+    ):
         nodes.append(RunningNode(jazz, "--group", "jazz", "--bootstrap", music.address))
         nodes[1].wait_for("round")
 
+        # the wizard
+        shell.run(f"cd {tmp_path}; {NODE} init --home c")
+        shell.wait_for("1/4", "file or folder [none yet]:")
+        shell.run("nowhere.csv")
+        shell.wait_for("there is no")
+        shell.run("c/ratings.csv")
+        shell.wait_for("ratings of 300 items", "address, lan or first [first]:")
+        shell.run(music.address)
+        shell.wait_for("name [the largest that fits]:")
+        shell.run("music")
+        shell.wait_for("4/4", "any, or a port, with or without upnp [any]:")
+        shell.run("")
+        shell.wait_for("config.toml", "start it with: openfl-node start --home", PROMPT)
+
         # start
-        shell.run(
-            f"cd {tmp_path}; {NODE} start --home c --data c/ratings.csv --group music"
-            f" --interval 1 --no-auto-switch --bootstrap {music.address}"
-        )
+        shell.run(f"{NODE} start --home c --interval 1 --no-auto-switch")
         seen = shell.wait_for("2 members", "2 groups", "2 peers", "this node", "q quit")
         lines = seen.splitlines()
         assert re.match(r"OpenFL 12D3….{6}  music  learning", lines[0])
@@ -96,23 +126,36 @@ def test_start_every_key_groups_try_switch_recommend_top_stop(tmp_path: Path) ->
         seen = shell.wait_for("2 members", "2 groups")
         assert "  jazz  " in seen.splitlines()[0]
 
-        # another terminal: recommend, top, stop
-        with terminal(80, 24) as other:
-            other.run(f"cd {tmp_path}; {NODE} recommend --home c --top 3; echo code-$?")
-            other.wait_for("code-0", "For ", "expected")
-            other.run(f"clear; {NODE} top --home c")
-            seen = other.wait_for("2 members", "2 groups", "q leave")
-            assert seen.splitlines()[0][:30] == shell.lines[0][:30]
-            other.press("g", "down", "enter")
-            other.wait_for("music: t tries it on your data")
-            other.press("esc", "esc", "q")
-            other.wait_for(PROMPT, gone=("q leave",))
-            assert {"icanon", "echo"} <= other.settings()
-            other.run(f"clear; {NODE} stop --home c; echo code-$?")
-            other.wait_for("code-0")
-
-        # the first terminal is as it was
+        # the end of the node, and the terminal as it was
+        shell.press("q")
+        shell.wait_for("End this node? ", "What it learned is saved. y/n")
+        shell.press("y")
         seen = shell.wait_for("go on with:", PROMPT)
         assert "of group jazz is saved" in " ".join(seen.split())
         assert shell.raw.rindex(LEAVE) > shell.raw.rindex(ENTER)
         assert {"icanon", "echo"} <= shell.settings()
+
+        # in the background: recommend, top
+        shell.run(f"clear; {NODE} start --home c --interval 1 --no-auto-switch --detach")
+        shell.wait_for("openfl-node logs", PROMPT)
+        shell.run(f"clear; {NODE} recommend --home c --top 3; echo code-$?")
+        shell.wait_for("code-0", "For ", "expected")
+        shell.run(f"clear; {NODE} top --home c")
+        seen = shell.wait_for("2 members", "2 groups", "  jazz  ", "q leave")
+        assert re.search(r"^address /ip4/127\.0\.0\.1/tcp/\d+/p2p/12D3…", seen, re.MULTILINE)
+        shell.press("g", "down", "enter")
+        shell.wait_for("music: t tries it on your data")
+        shell.press("esc", "esc", "q")
+        shell.wait_for(PROMPT, gone=("q leave",))
+        assert {"icanon", "echo"} <= shell.settings()
+
+        # logs -f in another terminal, while it is stopped
+        with terminal(80, 24) as other:
+            other.run(f"cd {tmp_path}; {NODE} logs -f --home c")
+            other.wait_for(" round ", "rmse 0.")
+            shell.run(f"clear; {NODE} stop --home c; echo code-$?")
+            shell.wait_for("code-0")
+            other.wait_for("is saved in")
+            other.press("ctrl-c")
+            other.run("echo code-$((40+2))")
+            other.wait_for("code-42")

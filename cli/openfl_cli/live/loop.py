@@ -17,7 +17,7 @@ from functools import partial
 import trio
 from rich.console import Console
 
-from openfl.core.errors import NotRunningError, UserError
+from openfl.core.errors import NotRunningError, OpenFLError, UserError
 from openfl.core.telemetry import GroupView, NodeSnapshot
 from openfl_cli.group_words import fit_for_me
 from openfl_cli.live.frame import Painter, changes
@@ -214,7 +214,7 @@ class LiveView:
         self._tell(busy=what)
         try:
             answer = said(await work())
-        except UserError as error:
+        except OpenFLError as error:
             answer = clean(str(error))
         finally:
             self._state = replace(self._state, busy="")

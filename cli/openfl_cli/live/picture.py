@@ -118,6 +118,7 @@ def _sight(
         others=max(len(shot.peers), len(shot.members) - 1),
         ends_node=scene.ends_node,
         addresses=tuple(map(clean, shot.multiaddrs)),
+        small=state is None,
     )
 
 

@@ -50,7 +50,8 @@ class Order:
 class Sight:
     """What is on the screen, as far as a key needs it. most: of each pane and overlay, how far it
     can be scrolled; page: rows of what is scrolled; groups: as listed, the first on top; others:
-    peers and members that use this node; ends_node: the node ends with its view."""
+    peers and members that use this node; ends_node: the node ends with its view. small: nothing
+    of it fits, so that no question could be seen."""
 
     most: Mapping[str, int] = field(default_factory=dict)
     page: int = 10
@@ -59,6 +60,7 @@ class Sight:
     others: int = 0
     ends_node: bool = True
     addresses: tuple[str, ...] = ()
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def press(state: ViewState, key: Key, sight: Sight) -> Pressed:
     state = replace(state, said="")
     if key == "redraw":
         return state, Order("redraw")
+    if sight.small:
+        return state, Order("leave") if key == "q" and not sight.ends_node else None
     if state.typing is not None:
         return _typed(state, key), None
     if isinstance(key, Pasted):
