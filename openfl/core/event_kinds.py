@@ -108,6 +108,12 @@ SECTIONS: Mapping[str, tuple[EventKind, ...]] = {
             "groups of the wanted name are announced, and nobody serves one",
             "groups",
         ),
+        _info(
+            "name-taken",
+            "the usual name is that of a group this node cannot join; its own is called otherwise",
+            "name",
+            "group",
+        ),
         _warning("unclear-name", "the group's name can be taken for another", "group"),
         _warning("not-invited", "the node has no invitation to its closed group that is good now"),
         EventKind(

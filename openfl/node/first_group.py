@@ -23,6 +23,7 @@ from openfl.switching.directory import KnownCard
 from openfl.switching.events import Served
 
 FIND_GROUP_SECONDS = 4.0
+_ADVICE = "; give this node another group with --group"
 
 
 async def join_network(discovery: Discovery, log: EventLog) -> None:
@@ -72,14 +73,35 @@ class FirstGroup:
     async def _wanted(self, here: GroupId) -> Charter:
         """The group to be in, of all that are known but `here`."""
         name = self.settings.group_name
+        if self.settings.any_group and self.settings.selection.enabled:
+            largest = await self._largest(self._own(name), here)
+            if largest is not None:
+                return largest
+        try:
+            return await self._of_name(name, here)
+        except GroupError as error:
+            if not self.settings.any_group or self.settings.invitations:
+                raise
+            # Nobody asked for this very name, which others have given to what does not fit here.
+            other = f"{name}-{self._own(name).task}"
+            charter = await self._of_name(other, here)
+            if not here:
+                text = f"{str(error).removesuffix(_ADVICE)}: it takes {other} instead"
+                self.log.tell("info", "name-taken", text, {"name": name, "group": other})
+            return charter
+
+    def _own(self, name: str) -> Charter:
+        """Of the group of that name that this node would found."""
         own = self.workload.found(name)
         if self.settings.closed or self.settings.invitations:
             # Whoever is invited is not to teach everybody while nobody of that group is there.
             own = replace(own, founder=self.network.peer_id)
-        if self.settings.any_group and self.settings.selection.enabled:
-            largest = await self._largest(own, here)
-            if largest is not None:
-                return largest
+        return own
+
+    async def _of_name(self, name: str, here: GroupId) -> Charter:
+        """The group to be in, of all of that name that are known but `here`. GroupError as
+        `choose`."""
+        own = self._own(name)
         found = [
             k
             for k in self.finder.find(name)
@@ -144,6 +166,5 @@ class FirstGroup:
         if closed:
             return own
         raise GroupError(
-            f"group {name} exists, but this node cannot join it ({'; '.join(problems)});"
-            " give this node another group with --group"
+            f"group {name} exists, but this node cannot join it ({'; '.join(problems)}){_ADVICE}"
         )

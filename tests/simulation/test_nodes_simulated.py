@@ -443,6 +443,26 @@ async def test_a_joiner_whose_ratings_do_not_fit_is_refused_and_mixes_nothing(
         assert third.failed is None
 
 
+async def test_whoever_named_no_group_is_not_refused_for_a_name_that_is_taken(
+    part: Part, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    file = tmp_path / "percent.csv"
+    lines = [f"u{u},s{s},{(u * 37 + s * 11) % 101}" for u in range(20) for s in range(20)]
+    file.write_text("user_id,song_id,rating\n" + "\n".join(lines) + "\n")
+    percent = RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(file)}))
+    async with village() as town:
+        first = await town.start(part(0))
+        await until(lambda: first.round >= 1)
+        second = await town.start(percent, any_group=True)
+        assert second.failed is None
+        assert second.group[1] == "music-rating"
+        assert len(second.times("name-taken")) == 1
+        third = await town.start(percent, any_group=True, number=7)
+        await until(lambda: third.peer_id in second.teachers())
+        assert third.group == second.group
+        assert first.teachers() == {first.peer_id}
+
+
 # --- the rig itself -------------------------------------------------------------------------------
 
 
