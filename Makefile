@@ -94,8 +94,8 @@ docs: setup ## Build the documentation as a site in site/, where a warning is an
 	@sh scripts/docs_site.sh $(ARGS)
 
 docs-check: setup ## Run all shell in the documents, and compare all output: what takes long, too
-	@$(BIN)/python scripts/docs_output.py --check
-	@$(BIN)/python scripts/docs_run.py --slow
+	@$(BIN)/python scripts/docs_output.py --check; code=$$?; \
+	$(BIN)/python scripts/docs_run.py --slow && exit $$code
 
 docs-cli: setup ## Write docs/cli-reference.md from the parser of openfl-node
 	@$(BIN)/python scripts/docs_cli.py

@@ -14,7 +14,7 @@ say() { printf '\n-- %s\n' "$*"; }
 fail() {
     printf 'bare: %s\n' "$*" >&2
     for log in "$home" "$other"; do
-        [ ! -e "$log/node.log" ] || tail -n 20 "$log/node.log" | cut -c 1-200 >&2
+        [ ! -e "$log/node.log" ] || tail -n 8 "$log/node.log" | cut -c 1-200 >&2
     done
     exit 1
 }
@@ -53,7 +53,7 @@ service() {
     done
 
     say "service install, where no systemd runs"
-    set -- --home $home --run-as openfl -- --data $place/0.csv --interval 0.5 --listen /ip4/127.0.0.1/tcp/0
+    set -- --home $home --run-as openfl -- --data $place/0.csv --interval 0.5 --set network.host=127.0.0.1
     code=0
     $node service install "$@" || code=$?
     [ $code = 6 ] || fail "exit code $code where no systemd runs"
@@ -65,7 +65,7 @@ service() {
     install -d -m 0700 -o openfl -g openfl $home
     supervise
     (cd $place && as_owner "$node" start --detach --home $other --data 1.csv --interval 0.5 \
-        --listen /ip4/127.0.0.1/tcp/0 --bootstrap "$(as_owner $node id --home $home --address)")
+        --set network.host=127.0.0.1 --bootstrap "$(as_owner $node id --home $home --address)")
     for each in $home $other; do
         as_owner $node wait --home $each --members 2 --round 10 --useful --timeout 120 || fail "not together"
         as_owner $node status --home $each --healthy || fail "not healthy"

@@ -287,7 +287,8 @@ def _run(block: docs_output.Block, person: Reader, friends: Friends) -> Ran:
     code, text, errors = said
     person.block_printed = text
     if code == (wanted[0] if wanted else 0):
-        return Ran(block, "", (f"{time.monotonic() - began:.1f} s",))
+        took = f"{time.monotonic() - began:.1f} s"
+        return Ran(block, "", (took, *text.splitlines()))
     return Ran(block, f"exit code {code}: {(text + errors).strip()[-1500:]}")
 
 

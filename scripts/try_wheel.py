@@ -248,13 +248,15 @@ def tool(name: str) -> str:
 
 
 def bill_of_materials(place: Path, version: str, file: Path) -> int:
-    """Write it for an environment, checked against its schema; how many packages it lists. The
-    environment has no pip afterwards, which is no part of a node."""
+    """Write it for an environment, checked against its schema; how many packages it lists. What
+    Python has put there itself and no node needs, such as pip, is gone afterwards."""
     python = str(place / "bin" / "python")
+    needed = needed_names(LOCK.read_text(encoding="utf-8"))
+    brought = [name for name in ("setuptools", "pip") if name not in needed]
     run(
-        *(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip"),
+        *(python, "-m", "pip", "uninstall", "--quiet", "--yes", *brought),
         cwd=ROOT,
-        what="pip uninstall pip",
+        what="pip uninstall",
         env=offline(),
     )
     options = ("--output-reproducible", "--validate", "--of", "JSON", "-o", str(file))

@@ -137,10 +137,16 @@ def _tell_started(home: Path, pid: int, ready: dict[str, Any], as_json: bool) ->
     print(f"peer id  {ready['peer_id']}")
     if ready["multiaddrs"]:
         print("address, for others to give as --bootstrap:")
-        print(f"  {ready['multiaddrs'][0]}")
+        print(f"  {_for_others(ready['multiaddrs'])}")
     print(f"log      {log}")
     print(f"follow   openfl-node logs -f{where}")
     print(f"stop     openfl-node stop{where}")
+
+
+def _for_others(multiaddrs: Sequence[str]) -> str:
+    """The first address that others can reach; when all are of this machine alone, the first."""
+    own = ("/ip4/127.", "/ip6/::1/")
+    return next((text for text in multiaddrs if not text.startswith(own)), multiaddrs[0])
 
 
 def process_of(home: Path) -> str:

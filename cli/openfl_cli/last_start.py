@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openfl.app.home_folder import Home
 from openfl.core.errors import StateError
-from openfl.core.files import open_own
 from openfl_cli.text import to_json
 
 FORMAT = 1
@@ -97,6 +95,8 @@ def working_folder() -> str:
 
 def save(home: Path, start: LastStart) -> None:
     """StateError when it cannot be written."""
+    # Here, as below: --help needs neither, nor does Windows have what they stand on.
+    from openfl.app.home_folder import Home
     from openfl.core.atomic_files import atomic_write
 
     plain = {
@@ -112,6 +112,9 @@ def save(home: Path, start: LastStart) -> None:
 def load(home: Path) -> LastStart | None:
     """None when no node was started here, or by an earlier version. StateError when it cannot be
     read."""
+    from openfl.app.home_folder import Home
+    from openfl.core.files import open_own
+
     path = Home(home).start_file
     try:
         with os.fdopen(open_own(path), "rb") as file:

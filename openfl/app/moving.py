@@ -126,7 +126,7 @@ def import_home(source: Path, root: Path) -> Imported:
             archive.extract(folder)
             if "identity.key" not in manifest.files:
                 raise archive.bad("holds no identity")
-            if peer_id_of((folder / "identity.key").read_bytes()) != manifest.peer_id:
+            if peer_id_of(read_named(folder / "identity.key")) != manifest.peer_id:
                 raise archive.bad("its identity is not the one it says")
             remarks = list(_check_config(folder, home))
             (folder / "state").mkdir(mode=0o700, exist_ok=True)
@@ -228,7 +228,7 @@ def _check_config(folder: Path, home: Home) -> Iterator[str]:
     if not file.exists():
         return
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_named(file).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise StateError("config.toml in it is not UTF-8 text; nothing was imported") from None
     problems = problems_of(home.config_file, text, os.environ)

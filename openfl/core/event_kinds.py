@@ -198,10 +198,10 @@ def events_markdown() -> str:
         "",
         "<!-- Written by `make docs-events` from openfl/core/event_kinds.py: change that. -->",
         "",
-        "What a node tells its owner: to `on_event` of [`open_node`](embedding.md), to the log,",
-        "and in the output of `openfl-node start` (`--log-format json`: an object a line). `kind`",
-        "is for scripts and stays what it is; `message` is for people and may change. Fields of",
-        "`data` are plain JSON values; one that says nothing may be missing.",
+        "What a node tells its owner: a [program of yours](embedding.md#events) by `events()` and",
+        "`on_event`, the log, and the output of `openfl-node start` (`--log-format json`: an",
+        "object a line). `kind` is for scripts and stays what it is; `message` is for people and",
+        "may change. Fields of `data` are plain JSON values; one that says nothing may be missing.",
     ]
     for heading, kinds in SECTIONS.items():
         lines += ["", f"## {heading}", "", "| kind | level | when | data |", "|---|---|---|---|"]

@@ -280,7 +280,8 @@ def raise_not_running() -> None:
 def test_whoever_starts_a_node_in_the_background_is_told_what_to_go_on_with(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ready = {"peer_id": PEER_IDS[0], "multiaddrs": ["/ip4/192.0.2.7/tcp/1", "/ip4/127.0.0.1/tcp/1"]}
+    addresses = ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1", "/ip4/192.0.2.7/tcp/1"]
+    ready = {"peer_id": PEER_IDS[0], "multiaddrs": addresses}
     background._tell_started(home, 123, ready, as_json=False)
     shown = capsys.readouterr().out
     assert "(process 123)" in shown
@@ -288,8 +289,11 @@ def test_whoever_starts_a_node_in_the_background_is_told_what_to_go_on_with(
     assert "\n  /ip4/192.0.2.7/tcp/1\n" in shown
     assert f"log      {home / 'node.log'}" in shown
     assert "openfl-node logs -f\n" in shown  # no --home: this is where a node lives anyway
-    background._tell_started(home / "b c", 123, ready, as_json=False)
-    assert f"openfl-node stop --home '{home}/b c'" in capsys.readouterr().out
+    alone = {**ready, "multiaddrs": addresses[:2]}
+    background._tell_started(home / "b c", 123, alone, as_json=False)
+    shown = capsys.readouterr().out
+    assert "\n  /ip4/127.0.0.1/tcp/1\n" in shown
+    assert f"openfl-node stop --home '{home}/b c'" in shown
     background._tell_started(home, 123, ready, as_json=True)
     line = json.loads(capsys.readouterr().out)
     assert set(line) == {"time", "level", "event", "message", "data"}

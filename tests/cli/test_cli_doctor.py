@@ -81,6 +81,17 @@ def test_only_the_check_that_is_asked_for_is_made(
     assert "clock" in capsys.readouterr().err
 
 
+def test_a_home_that_this_user_may_not_look_into_is_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert main.run(["doctor"]) == exit_codes.STATE
+    assert f"{home}: cannot be looked into: Permission denied" in capsys.readouterr().err
+
+
 def test_every_check_and_kind_of_finding_is_documented() -> None:
     text = (DOCS / "doctor.md").read_text(encoding="utf-8")
     assert [check.name for check in CHECKS if f"`{check.name}`" not in text] == []

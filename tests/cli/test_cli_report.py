@@ -7,13 +7,19 @@ import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from openfl.app import runtime
-from openfl.core.errors import DataError
+from openfl.core.course import Course, MoveMade, Point
+from openfl.core.errors import DataError, LearningError
+from openfl.storage.course import COURSE_KIND, COURSE_VERSION
+from openfl.storage.home import Home
+from openfl.storage.state_files import write_state
 from openfl_cli import ask, exit_codes, main
+from openfl_cli.demo.run_acts import write_report
 from openfl_cli.report.runs import read_runs, runs_document
 from openfl_cli.simulation.seeds import spreads_of
 from tests.cli.cli_fakes import make_snapshot
@@ -163,6 +169,36 @@ def test_several_files_are_several_lines(
     assert page["references"] == []
 
 
+def test_the_demo_reports_what_its_nodes_kept_of_their_courses(tmp_path: Path) -> None:
+    homes = [tmp_path / "node-1", tmp_path / "node-2", tmp_path / "node-3"]
+    for number, folder in enumerate(homes[:2]):
+        course = Course()
+        course.moved(MoveMade(1_000.0, 0, None, "red", "joined", "it was told to"))
+        for second in range(1, 9):
+            group = "blue" if number and second > 4 else "red"
+            if group == "blue" and second == 5:
+                course.moved(MoveMade(1_005.0, 5, "red", "blue", "move", "blue is better"))
+            course.add(Point(1_000.0 + second, second, group, 0.9, 1.0, 2, 10, 10))
+        home = Home(folder)
+        home.prepare()
+        write_state(home.state_file("course"), COURSE_KIND, COURSE_VERSION, course.to_state())
+    shards = [SimpleNamespace(community=number) for number in (0, 1, 1)]
+    end: Any = SimpleNamespace(shards=shards, let_go_seconds=3.0)
+    path = tmp_path / "demo.html"
+    write_report(path, "Demo of communities", homes, end, began=1_000.0)
+    page = document_in(path)
+    (run,) = page["runs"]
+    assert [node["community"] for node in run["nodes"]] == [0, 1, 1]
+    assert [(m["node"], m["from"], m["to"], m["why"]) for m in run["moves"]] == [
+        (1, "red", "blue", "blue is better")
+    ]
+    assert page["events"] == [{"round": 2, "what": "event", "text": "let go"}]
+    assert run["nodes"][2]["path"] == [[0, None]], "it ended before its first round"
+    end = SimpleNamespace(shards=shards[2:], let_go_seconds=0.0)
+    with pytest.raises(LearningError, match="no node has done a round"):
+        write_report(path, "Demo", homes[2:], end, began=0.0)
+
+
 def test_the_running_node_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -240,6 +276,8 @@ def test_a_run_that_was_broken_off_is_refused(
         (("simulate", "quick", "--seeds", "2", "--plot", "a.png"), "--plot draws one run"),
         (("report", "--html", "page.html"), "no node is running"),
         (("report",), "--html"),
+        (("demo", "--html", "demo.html"), "--html reports on --communities or --people"),
+        (("demo", "--communities", "--html", "demo.txt"), "ends in .html"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done(

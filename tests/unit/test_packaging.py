@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -177,6 +178,20 @@ def test_what_is_installed_for_ci_is_installed_by_hash_but_for_pytorch_itself() 
     build = (ROOT / "requirements" / "torch-build.txt").read_text(encoding="utf-8")
     (torch,) = [line for line in build.splitlines() if line and not line.startswith("#")]
     assert re.fullmatch(r"torch==[\d.]+", torch)
+
+
+def test_so_is_what_npm_installs() -> None:
+    files = [
+        path
+        for path in (ROOT / "tests").glob("*/**/package-lock.json")
+        if "node_modules" not in path.parts
+    ]
+    assert files
+    for file in files:
+        packages = json.loads(file.read_text(encoding="utf-8"))["packages"]
+        fetched = {name: found for name, found in packages.items() if name}
+        assert fetched
+        assert [name for name, found in fetched.items() if "integrity" not in found] == []
 
 
 # --- workflows ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openfl.core.errors import UsageError
+from openfl.core.errors import StateError, UsageError
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
@@ -54,13 +54,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def looked_at(arguments: argparse.Namespace) -> Subject:
-    """The node that the options name, however little of it there is."""
+    """The node that the options name, however little of it there is. StateError: its home cannot be
+    looked into by this user."""
     from openfl.app.doctor.subject import look
     from openfl.app.home_folder import Home
 
     home = Home.find(arguments.home, os.environ).root  # what is wrong with it, a check tells
     layers = options.assignments(arguments.set)
-    return look(home, options.config_file(arguments, home), os.environ, layers)
+    try:
+        file = options.config_file(arguments, home)
+    except OSError as error:
+        raise StateError(f"{home}: cannot be looked into: {error.strerror}") from None
+    return look(home, file, os.environ, layers)
 
 
 def sound_subject(arguments: argparse.Namespace) -> Subject:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,6 +128,8 @@ def _start(arguments: argparse.Namespace, home: Path) -> LastStart:
 
 def _runs(home: Path) -> bool:
     """Whether a node runs there, whoever's home it is."""
+    import fcntl  # here: commands are listed on Windows, too, where it is not
+
     from openfl.app.home_folder import is_locked
 
     with contextlib.suppress(OSError):

@@ -31,12 +31,11 @@ class Run:
 def runs_document(runs: Sequence[Run], made_at: float, version: str) -> dict[str, Any]:
     """The document of the page, of the kind "simulation"; there must be a run."""
     first = runs[0]
-    title = first.series if len({run.series for run in runs}) == 1 else "Several runs"
-    communities = first.course.get("communities", 1)
+    alike = len({run.series for run in runs}) == 1
     return {
         "format": FORMAT,
         "kind": "simulation",
-        "title": f"Simulation: {title}" if len({run.series for run in runs}) == 1 else title,
+        "title": f"Simulation: {first.series}" if alike else "Several runs",
         "made_at": made_at,
         "version": version,
         "scenario": {
@@ -46,13 +45,13 @@ def runs_document(runs: Sequence[Run], made_at: float, version: str) -> dict[str
             "rounds": first.summary["rounds"],
             "metric": first.records[-1]["metric"],
             "several": first.summary.get("grouping") is not None,
-            "communities": communities,
+            "communities": first.course.get("communities", 1),
         },
         "events": first.course.get("events", []),
         "references": _references(runs),
         "runs": [_run(run) for run in runs],
         "aggregate": [spread.to_plain() for spread in spreads_of([r.records[-1] for r in runs])]
-        if len(runs) > 1
+        if alike and len(runs) > 1
         else [],
     }
 

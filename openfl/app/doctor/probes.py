@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from openfl.core.files import read_named
+
 PAUSE_SECONDS = 0.25
 """Over which the two clocks are compared."""
 
@@ -92,9 +94,9 @@ def memory_left() -> int:
     """Bytes that a new process could have, as far as the system and its container tell."""
     left = int(psutil.virtual_memory().available)
     try:  # of a container with a limit of its own (cgroup v2)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
-        if limit != "max":
+        limit = read_named(Path("/sys/fs/cgroup/memory.max")).strip()
+        used = read_named(Path("/sys/fs/cgroup/memory.current")).strip()
+        if limit != b"max":
             left = min(left, int(limit) - int(used))
     except (OSError, ValueError):
         pass

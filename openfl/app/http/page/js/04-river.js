@@ -148,6 +148,9 @@ function river(label, spec, onPick = null) {
       if (onPick) group.addEventListener("click", () => onPick(n));
       return group;
     });
+    if (crowd && isNumber(data.picked)) {  // one of the many, through the middle of its groups
+      streams.push(svg("g", { class: "stream one" }, svg("path", { class: "water", d: streamPath(slots[data.picked], data.x, x, (place) => middle(place.lane)) })));
+    }
     const numbers = (data.numbered ?? []).map((move) => svg("g", { class: "number-mark" },
       svg("circle", { cx: x(move.x), cy: middle(move.to), r: 9 }), svg("text", { x: x(move.x), y: middle(move.to) + 4, "text-anchor": "middle" }, String(move.number))));
     setContent(drawing, beds.map(({ bed }) => bed),

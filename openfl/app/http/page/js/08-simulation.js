@@ -80,7 +80,11 @@ function simulationHero(state) {
   const against = (key, words) => { const found = comparison(end, reference(key)); return found ? `${found.text} ${words}` : null; };
   const alone = comparison(end, reference("alone"));
   const single = bySeries(page.runs).size === 1;
-  if (!single) setContent(big, `${bySeries(page.runs).size} scenarios beside each other.`);
+  if (!single) {
+    const order = [...bySeries(page.runs)].map(([series, runs]) => [seen(series, 40), runs.map((run) => errorOf(page)(run.rounds.at(-1) ?? { test: {} })).filter(isNumber)]).filter(([, values]) => values.length).sort(([, a], [, b]) => mean(a) - mean(b));
+    setContent(big, `${whole(bySeries(page.runs).size)} series of runs beside each other${order.length > 1 ? `: ${order[0][0]} does best.` : "."}`);
+    lead.push(`At the end their ${name} is ${order.map(([series, values]) => `${metricValue(mean(values))}${values.length > 1 ? ` ± ${metricValue(spread(values))}` : ""} (${series})`).join(", ")}: ${metricMeaning(scenario.metric)}, on data nobody trained on; lower is better.`);
+  }
   else if (alone) setContent(big, "Together the nodes predict ", el("strong", { class: alone.better === false ? "worse" : "better" }, alone.amount), alone.better === null ? " as each alone." : " than each alone.");
   else setText(big, `The nodes together end at ${name} ${metricValue(end)}.`);
   if (single) {
@@ -94,13 +98,13 @@ function simulationHero(state) {
     scenario.communities > 1 ? ["Tastes", whole(scenario.communities)] : null,
     isNumber(page.runs[0]?.rounds.at(-1)?.published_bytes) ? ["Published by a node", bytesText(mean(page.runs.map((run) => run.rounds.at(-1)?.published_bytes ?? 0)))] : null,
   ].filter(Boolean).map(([label, value]) => [value, label]));
-  return { host: el("section", { id: "now", class: "hero", "aria-labelledby": "now-title", "data-nav": "Result" }, el("h2", { id: "now-title", class: "unseen" }, "Result"), big, lead.map((text) => el("p", { class: "lead" }, text)), scenario.description ? el("p", { class: "note" }, sentence(`${seen(scenario.name, 60)}: ${seen(scenario.description, 300)}`)) : null, facts) };
+  return { host: el("section", { id: "now", class: "hero", "aria-labelledby": "now-title", "data-nav": "Result" }, el("h2", { id: "now-title", class: "unseen" }, "Result"), big, lead.map((text) => el("p", { class: "lead" }, text)), scenario.description && single ? el("p", { class: "note" }, `${seen(scenario.name, 60)}: ${seen(scenario.description, 300)}.`) : null, facts) };
 }
 
 function simulationLearning(state) {
   const { page } = state, name = metricName(page.scenario.metric), what = page.scenario.several ? "mean of the nodes" : "the nodes together";
   const chart = quantityChart(page, "Error over time", { yName: `${measured(page)} ${name}, lower is better`, yText: exactMetric, series: () => [...seriesOf(page, errorOf(page), what), ...referenceLines(page)] }, 320);
-  const parts = [el("p", { class: "lead" }, `How far the nodes' predictions are off, ${unitOf(page)} by ${unitOf(page)}${page.runs.length > 1 ? "; the band is one standard deviation to either side of the mean over the runs, the thin lines are the runs" : ""}. Dashed lines: what others would reach with the same data.`), chart.host];
+  const parts = [el("p", { class: "lead" }, `How far the nodes' predictions are off, ${unitOf(page)} by ${unitOf(page)}${page.runs.length > 1 ? "; the band is one standard deviation to either side of the mean over the runs, the thin lines are the runs" : ""}.${page.references?.length ? " Dashed lines: what others would reach with the same data." : ""}`), chart.host];
   const one = page.runs.length === 1 && page.runs[0].rounds.some((record) => isNumber(record.test.worst));
   if (one) parts.push(el("h3", {}, "How the nodes differ"), quantityChart(page, "How the nodes differ", { yName: `${measured(page)} ${name} of a node`, yText: exactMetric, series: () => [["worst node", "c2", "worst"], ["mean of the nodes", "c3 dashed", "mean"], ["median node", "together", "median"]].map(([label, look, key]) => ({ name: label, look, points: page.runs[0].rounds.map((record) => [record.round, record.test[key]]) })) }).host);
   return { host: section("learning", "Learning", parts) };
@@ -121,7 +125,7 @@ function nodeStory(page, run, n) {
 
 function simulationGroups(state) {
   const { page } = state, runs = page.runs.filter((run) => run.nodes?.length);
-  if (!runs.length) return null;
+  if (!runs.length) return page.scenario.several ? { host: section("groups", "Groups and moves", el("p", { class: "lead" }, "Where each node was is not in the records of this run: of many nodes, or of an earlier version, they have sums alone."), purityCharts(page)) } : null;
   let run = runs[0], picked = null;
   const communities = [...new Set(run.nodes.map((node) => node.community).filter(isNumber))].sort((a, b) => a - b);
   const tastes = communities.length > 1;
@@ -210,7 +214,7 @@ function groupsText(run, tastes) {
   const first = run.nodes.flatMap((node) => node.path.map(([x]) => x)).reduce((a, b) => Math.min(a, b), 0), begun = at(first), ended = at(Infinity);
   const pure = [...ended.values()].filter((inside) => tasteCounts(run, inside).length === 1).length;
   const movers = new Set(run.moves.map((move) => move.node)).size;
-  return `The nodes began in ${countOf(begun.size, "group")} and ended in ${whole(ended.size)}. ${movers ? `${countOf(movers, "node")} moved, ${countOf(run.moves.length, "time")} in all.` : "Nobody moved."}${tastes ? ` Of the groups at the end ${pure === ended.size ? "each is" : `${pure} ${pure === 1 ? "is" : "are"}`} of one taste only.` : ""}`;
+  return `The nodes began in ${countOf(begun.size, "group")} and ended in ${whole(ended.size)}. ${movers ? `${countOf(movers, "node")} moved, ${countOf(run.moves.length, "time")} in all.` : "Nobody moved."}${tastes ? ` Of the groups at the end ${pure === ended.size ? "each is" : pure ? `${pure} ${pure === 1 ? "is" : "are"}` : "none is"} of one taste only.` : ""}`;
 }
 
 function nodesText(run) {
