@@ -15,6 +15,7 @@ import io
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from rich.terminal_theme import TerminalTheme
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from openfl.core.telemetry import NodeSnapshot  # noqa: E402
+from openfl.core.telemetry import GroupView, NodeSnapshot  # noqa: E402
 from openfl_cli.ask import running_node  # noqa: E402
 from openfl_cli.live.picture import Scene, draw  # noqa: E402
 from openfl_cli.live.state import ViewState  # noqa: E402
@@ -68,7 +69,8 @@ def drawn(plain: dict[str, Any]) -> str:
         markup=False,
         emoji=False,
     )
-    scene = Scene(NodeSnapshot.from_plain(plain), ())
+    shot = NodeSnapshot.from_plain(plain)
+    scene = Scene(shot, (own_group(shot),))
     for line in draw(scene, ViewState(), COLUMNS, LINES, ascii_only=False).lines:
         console.print(line, no_wrap=True, crop=True)
     text = console.export_svg(
@@ -95,6 +97,23 @@ def four_nodes() -> Iterator[Reader]:
         if code:
             raise SystemExit(f"pictures: {errors}")
         yield person
+
+
+def own_group(shot: NodeSnapshot) -> GroupView:
+    """The one group that these nodes know, as its members' fits tell."""
+    fits = [member.fit for member in shot.members if member.fit is not None]
+    return GroupView(
+        id=shot.group_id,
+        name=shot.group_name,
+        task=shot.task,
+        members=len(shot.members),
+        fit_metric=shot.metric,
+        fit_best=min(fits),
+        fit_median=statistics.median(fits),
+        age_seconds=0.0,
+        mine=True,
+        compatible=True,
+    )
 
 
 def take_snapshot() -> dict[str, Any]:

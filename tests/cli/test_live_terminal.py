@@ -136,7 +136,7 @@ def quitting(view: Terminal) -> None:
     view.press("n")
     view.wait_for("q quit", gone=("y/n",))
     view.press("q", "y")
-    seen = view.wait_for("go on with: openfl-node start", PROMPT)
+    seen = view.wait_for("is saved in", PROMPT)
     assert "For first:" in seen
     assert is_restored(view)
 
@@ -147,7 +147,7 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_no_key_for_the_shell(
     view.type("touch leaked\r")
     view.wait_for("The address is copied")
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGHUP)
-    view.wait_for("go on with: openfl-node start", PROMPT)
+    view.wait_for("is saved in", PROMPT)
     assert is_restored(view)
     assert not (tmp_path / "leaked").exists()
 

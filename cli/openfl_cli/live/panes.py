@@ -75,7 +75,7 @@ def member_listing(shot: NodeSnapshot, state: ViewState) -> Listing:
     )
     rows = sorted(found, key=_member_order(state.sort_of("members")))
     left_out = sum(bool(member.left_out) for member in shot.members)
-    title = Text(how_many(len(rows), len(shot.members), "member"), "bold")
+    title = Text.assemble((how_many(len(rows), len(shot.members), "member"), "bold"))
     if left_out:
         title.append(f", {left_out} left out of this node's model", "yellow")
 
@@ -136,7 +136,7 @@ def event_listing(shot: NodeSnapshot, state: ViewState) -> Listing:
         rows.reverse()
     if sort == "worst first":
         rows.sort(key=lambda event: _WORST.get(event.level, 2))
-    title = Text(how_many(len(rows), len(shot.events), "event"), "bold")
+    title = Text.assemble((how_many(len(rows), len(shot.events), "event"), "bold"))
 
     def draw(first: int, count: int, width: int) -> list[Text]:
         if sort == "newest last":
@@ -194,12 +194,12 @@ def group_listing(
     groups: Sequence[GroupView], known: bool, shot: NodeSnapshot, state: ViewState
 ) -> Listing:
     """`groups` as `groups_shown` gives them. known: they have been asked for."""
-    title = Text(count_of(len(groups), "group"), "bold")
+    title = Text.assemble((count_of(len(groups), "group"), "bold"))
     if state.filter_of("groups"):
         title.append(" that match", "dim")
     best = max((g for g in groups if g.gain is not None), key=lambda g: g.gain or 0.0, default=None)
     if not known:
-        title = Text("groups", "bold")
+        title = Text.assemble(("groups", "bold"))
     elif best is not None:
         title.append(f", best tried: {clean(best.name, 24)} {fit_for_me(best)}", "dim")
     elif all(group.mine for group in groups) and not state.filter_of("groups"):
