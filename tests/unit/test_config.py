@@ -545,6 +545,8 @@ EVERYTHING_CHANGED: dict[str, Any] = {
     "model.file": "other.safetensors",
     "log.level": "debug",
     "log.format": "json",
+    "log.file_megabytes": 1.0,
+    "log.files": 7,
     "view.enabled": False,
 }
 
