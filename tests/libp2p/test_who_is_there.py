@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
 import trio
@@ -47,7 +48,13 @@ async def test_where_nobody_listens_and_names_that_are_not_known() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x13/multistream/1.0.0\n\x03na\n", os.urandom(99)],
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x13/multistream/1.0.0\n\x03na\n",
+        random.Random(7).randbytes(99),
+    ],
+    ids=["nothing", "http", "no-common-protocol", "noise"],
 )
 async def test_what_is_no_node_is_told_from_one(said: bytes) -> None:
     async def answer(stream: trio.SocketStream) -> None:
