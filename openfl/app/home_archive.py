@@ -32,6 +32,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_ALL_BYTES = 1 << 34
 """Of all files together."""
 _CHUNK = 1 << 20
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _KB, _MB, _GB = 1 << 10, 1 << 20, 1 << 30
 
 _NAMES: tuple[tuple[re.Pattern[str], int], ...] = tuple(
@@ -144,7 +145,8 @@ class Archive:
         named = [member.filename for member in members[1:]]
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if member.is_dir() or kind not in (0, stat.S_IFREG) or member.flag_bits & 1:
+            plain = kind in (0, stat.S_IFREG) and member.compress_type in _COMPRESSIONS
+            if member.is_dir() or not plain or member.flag_bits & 1:
                 raise self.bad(f"{member.filename[:100]!r} in it is no plain file")
         if sorted(named) != sorted(self.manifest.files):
             raise self.bad("does not hold what it says it does")

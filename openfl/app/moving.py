@@ -69,7 +69,7 @@ class _Collected:
             return None
         if name is None:
             clean = _NEVER.sub("-", path.name).lstrip(".-")[:80] or "file"
-            name = f"{folder}/{len(self.contents)}-{clean}"
+            name = f"{folder}/{len(self.paths)}-{clean}"
         self.contents[name] = path
         self.paths[absolute] = name
         return name
@@ -269,7 +269,10 @@ def _with_new_paths(folder: Path, new_paths: Mapping[str, str]) -> Iterator[str]
     content: Any = peek_state(file, NODE_KIND, NODE_VERSION)
     if not isinstance(content, dict) or not isinstance(content.get("data_files"), dict):
         return
-    files = {key: new_paths.get(path, path) for key, path in content["data_files"].items()}
+    files = {
+        key: new_paths.get(path, path) if isinstance(path, str) else path
+        for key, path in content["data_files"].items()
+    }
     write_state(file, NODE_KIND, NODE_VERSION, {**content, "data_files": files})
     data = files.get("ratings_file")
     if isinstance(data, str) and data not in new_paths.values() and not Path(data).exists():
