@@ -364,8 +364,11 @@ def _log(subject: Subject) -> list[str]:
     """The last records of the log, a traceback with the line it belongs to."""
     try:
         with os.fdopen(open_own(subject.home.log_file), "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - LOG_BYTES))
+            cut = stream.seek(0, os.SEEK_END) - LOG_BYTES
+            stream.seek(max(0, cut))
+            if cut > 0:
+                # Of a line without its beginning nobody can tell what names somebody.
+                stream.readline()
             text = stream.read(LOG_BYTES).decode("utf-8", errors="replace")
     except OSError as error:
         return [f"(no log: {error.strerror})"]
