@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import tarfile
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +218,17 @@ def test_of_a_log_longer_than_is_read_no_part_of_a_line_is_in_it(
     told = make_report(subject_of(home), ()).members["node.log"].decode()
     assert "round 3" in told
     assert "Nevermore" not in told
+
+
+def test_a_report_is_written_where_the_clock_was_never_set(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = make_report(subject_of(home), ())
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(3600))
+    wanted = {f"openfl-bugreport/{name}": content for name, content in report.members.items()}
+    for name in ("report.zip", "report.tgz"):
+        write_report(report, tmp_path / name)
+        assert members_of(tmp_path / name) == wanted
 
 
 def test_a_report_replaces_no_file_and_has_a_known_name(home: Path, tmp_path: Path) -> None:

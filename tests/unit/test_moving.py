@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,15 @@ def test_an_archive_that_cannot_be_written_leaves_the_home_at_work(tmp_path: Pat
 # --- archives that somebody else has made ---------------------------------------------------------
 
 Members = list[tuple[zipfile.ZipInfo | str, bytes]]
+
+
+def test_a_home_is_written_where_the_clock_was_never_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_home(tmp_path / "old")
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(3600))
+    export_home(home.root, tmp_path / "node.zip")
+    assert import_home(tmp_path / "node.zip", tmp_path / "new").peer_id == peer_id(home.root)
 
 
 @pytest.fixture

@@ -115,7 +115,9 @@ def _zipped(members: Members) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
-            archive.writestr(f"openfl-bugreport/{name}", content)
+            # No time: a clock that is not set, which may be why, shows one that does not fit.
+            info = zipfile.ZipInfo(f"openfl-bugreport/{name}")
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
