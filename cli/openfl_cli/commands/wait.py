@@ -74,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def wait(home: Path, wanted: Wanted, timeout_seconds: float) -> int:
     """The exit code; a line says what is there, or what is missing."""
-    from openfl.core.telemetry import NodeSnapshot
     from openfl_cli import ask
     from openfl_cli.health import in_short
 
@@ -83,8 +82,7 @@ def wait(home: Path, wanted: Wanted, timeout_seconds: float) -> int:
     while True:
         try:
             left = max(SHORTEST_SECONDS, timeout_seconds - (time.monotonic() - began))
-            plain = ask.running_node(home, "snapshot", min(ANSWER_SECONDS, left))
-            snapshot = NodeSnapshot.from_plain(plain)
+            snapshot = ask.running_snapshot(home, min(ANSWER_SECONDS, left))
             missing = wanted.missing(snapshot)
             now = in_short(snapshot)
         except NotRunningError as error:
