@@ -145,7 +145,8 @@ class Archive:
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)
             plain = kind in (0, stat.S_IFREG) and member.compress_type in _COMPRESSIONS
-            if member.is_dir() or not plain or member.flag_bits & 1:
+            # Without a name, `is_dir` of Python 3.11 ends in an IndexError.
+            if not member.filename or member.is_dir() or not plain or member.flag_bits & 1:
                 raise self.bad(f"{member.filename[:100]!r} in it is no plain file")
         if sorted(named) != sorted(self.manifest.files):
             raise self.bad("does not hold what it says it does")

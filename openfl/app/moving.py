@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from openfl import __version__
@@ -161,7 +162,7 @@ def _require_none_runs(root: Path) -> None:
     if is_locked(root):
         raise StateError(
             f"a node is running in {root}, and would go on changing what is copied: stop it first"
-            " (openfl-node stop)"
+            f" (openfl-node stop --home {quote(str(root))})"
         )
 
 

@@ -355,6 +355,16 @@ def test_an_archive_that_is_not_whole_makes_no_home(
     assert not list(tmp_path.glob(".new*"))
 
 
+def test_a_file_without_a_name_is_refused(archive: Path, tmp_path: Path) -> None:
+    whole = bytearray(archive.read_bytes())
+    at = whole.rindex(b"PK\x01\x02") + 28  # the lengths of the last name, of extras, of a comment
+    whole[at + 4 : at + 6] = whole[at : at + 2]
+    whole[at : at + 2] = bytes(2)
+    archive.write_bytes(whole)
+    with pytest.raises(StateError, match="nothing was imported"):
+        import_home(archive, tmp_path / "new")
+
+
 @pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_what_is_packed_in_another_way_is_refused(way: int, archive: Path, tmp_path: Path) -> None:
     """Else damage in it would end in an error of that way's own."""
