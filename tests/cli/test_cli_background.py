@@ -349,3 +349,16 @@ def test_a_check_starts_nothing(runtime: FakeRuntime, home: Path) -> None:
     assert main.run(["start", "--check"]) == exit_codes.SUCCESS
     assert main.run(["start", "--check", "--rounds", "-3"]) == exit_codes.CONFIG
     assert runtime.homes == []
+
+
+def test_a_check_misses_nothing_that_would_leave_no_node_running(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`restart` stops the node once its check has found nothing."""
+    nowhere = f"/dns/a..b/tcp/1/p2p/{PEER_IDS[1]}"
+    assert main.run(["start", "--check", "--bootstrap", nowhere]) == exit_codes.CONFIG
+    for data in (["a.csv"], ["a.csv", "--data", "b.csv"]):
+        assert main.run(["start", "--check", "--data", *data]) == exit_codes.DATA
+        assert "a.csv: no such file" in capsys.readouterr().err
+    (home / "config.toml").write_text("[data]\nratings_file = 'gone.csv'\n")
+    assert main.run(["start", "--check"]) == exit_codes.DATA
