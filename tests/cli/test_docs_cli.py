@@ -29,6 +29,17 @@ def test_every_command_and_option_is_in_it() -> None:
         assert options - named == set()
 
 
+def test_the_table_of_commands_has_them_all() -> None:
+    text = (docs_cli.PAGE.parent / "cli.md").read_text(encoding="utf-8")
+    table = text.partition("\n## Commands\n")[2].partition("\n#")[0]
+    named = {
+        called.split()[0]
+        for row in re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+        for called in re.findall(r"`([^`]+)`", row)[:1]
+    }
+    assert named == {command.NAME for command in COMMANDS}
+
+
 def test_placeholders_and_marks_of_markdown_become_plain_text() -> None:
     parser = argparse.ArgumentParser(prog="openfl-node")
     action = parser.add_argument(
