@@ -57,7 +57,7 @@ def section(
     for action in parser._actions:
         if isinstance(action.choices, dict):
             inner = action.choices
-        elif action.dest not in ("help", "home"):
+        elif action.dest not in ("help", "home") and action.help != argparse.SUPPRESS:
             rows.append(f"| {called(action)} | {cell(explained(action, parser))} |")
     if inner:
         yield ""
