@@ -33,7 +33,7 @@ def where_to(home: Home) -> str | None:
     """`has moved on DAY, into FILE`; None when the node of this home lives here."""
     try:
         data = read_own(home.moved_file, _MAX_BYTES)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         data = b""

@@ -163,6 +163,8 @@ def test_whoever_asks_a_home_that_rests_is_told_where_its_node_is(tmp_path: Path
     home = make_home(tmp_path / "my old")
     with pytest.raises(NotRunningError, match=r"openfl-node start --home '/.*my old'\)$"):
         call(home.root, "snapshot")
+    with pytest.raises(NotRunningError, match=r"start one with"):
+        call(home.identity_file, "snapshot")  # which is no folder, and has not moved
     export_home(home.root, tmp_path / "node.zip", move=True)
     with pytest.raises(NotRunningError, match=r"rests: its node has moved on .*node\.zip$"):
         call(home.root, "snapshot")
