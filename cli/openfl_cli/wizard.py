@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openfl.core.errors import DataError, UsageError, UserError
+from openfl.core.errors import UsageError, UserError
+from openfl.core.files import expanded
 from openfl_cli import options
 from openfl_cli.text import clean, count_of
 
@@ -81,6 +82,9 @@ def _asked(number: int, question: str, prompt: str, answer_of: Callable[[str], A
     while True:
         try:
             text = input(f"{_INDENT}{prompt}: ")
+        except UnicodeDecodeError:
+            _say("that is not text in this terminal's encoding")
+            continue
         except EOFError:
             print()
             raise UsageError("the input ended before the last answer; nothing was made") from None
@@ -110,14 +114,21 @@ def data_answer(text: str) -> Answers:
     from openfl.sources.summary import summarize
     from openfl_cli import imports
 
-    path = as_typed(text).absolute()
-    if not path.exists():
+    try:
+        path = as_typed(text).absolute()
+        there = path.exists()
+        str(path).encode()
+    except OSError as error:
+        raise Again(f"{text}: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise Again(f"{text}: its name is no UTF-8, and config.toml can hold no other") from None
+    if not there:
         raise Again(f"there is no {path}")
     config = load_config(None, {"HOME": os.environ.get("HOME", "")}, {})
     try:
         with imports.progress("reading") as advance:
             imported = read_paths([path], read_options(config), advance=advance)
-    except DataError as error:
+    except UserError as error:
         raise Again(str(error)) from None
     summary = summarize(imported, int(time.time()))
     for line in told_of(summary):
@@ -228,8 +239,10 @@ def as_typed(text: str) -> Path:
         words = shlex.split(text)
     except ValueError:
         words = []
-    plain = Path(text).expanduser()
-    return plain if len(words) != 1 or plain.exists() else Path(words[0]).expanduser()
+    plain = expanded(text)
+    if len(words) != 1 or plain.exists():
+        return plain
+    return expanded(words[0])
 
 
 @contextlib.contextmanager
