@@ -41,7 +41,7 @@ class Again(Exception):
 def ask_all(arguments: argparse.Namespace, home: Path) -> Answers:
     """All answers. KeyboardInterrupt on Ctrl-C, UsageError when the input ends; nothing was written
     then."""
-    print("Four questions. Enter takes what is in [brackets]; Ctrl-C leaves all as it is.")
+    _say("Four questions. Enter takes what is in [brackets]; Ctrl-C leaves all as it is.", indent=0)
     print(f"The node will live in {home}")
     answers: Answers = {}
     with _completing_paths():
@@ -95,12 +95,12 @@ def _asked(number: int, question: str, prompt: str, answer_of: Callable[[str], A
                 _say(line)
 
 
-def _say(text: str, number: str = "") -> None:
+def _say(text: str, number: str = "", indent: int = len(_INDENT)) -> None:
     """`text`, wrapped and indented; `number` in front of its first line."""
     width = max(40, min(80, shutil.get_terminal_size().columns) - 1)
-    lines = textwrap.wrap(clean(text, 2000), width - len(_INDENT), break_on_hyphens=False)
+    lines = textwrap.wrap(clean(text, 2000), width - indent, break_on_hyphens=False)
     for line in lines or [""]:
-        print(f"{number:<{len(_INDENT)}}{line}")
+        print(f"{number:<{indent}}{line}")
         number = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import pty
@@ -256,3 +257,12 @@ def test_bytes_that_are_no_text_are_asked_for_again(
 def test_a_name_that_no_file_of_text_can_hold_is_asked_for_again() -> None:
     with pytest.raises(wizard.Again, match="no UTF-8"):
         wizard.data_answer("caf\udce9.csv")
+
+
+def test_the_questions_fit_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("builtins.input", lambda prompt: "")
+    wizard.ask_all(argparse.Namespace(), Path("/home/ann"))
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 60
