@@ -17,8 +17,9 @@ from openfl.node.state_saver import StateSaver
 from openfl.storage.base import KeptCourse
 
 SAVE_PAUSE_SECONDS = 30.0
-"""Between two saves: a node that dies loses so much of its course at most. It is for pictures, so
-it does not have to be written as often as what the group relies on."""
+"""Between two saves of points: a node that dies loses so much of its curve at most. It is for
+pictures, so it does not have to be written as often as what the group relies on. A move is written
+at once: its reason is nowhere else."""
 
 
 class CourseRecorder:
@@ -46,8 +47,11 @@ class CourseRecorder:
         self._sent_before = 0 if last is None else last.bytes_sent
         self._received_before = 0 if last is None else last.bytes_received
         self._group = None if last is None else last.group
+        if course.moves:  # the newest may have no round after it yet
+            self._group = course.moves[-1].to
         self._begun = False
         self._changed = trio.Event()
+        self._has_moved = trio.Event()
         log.observers.append(self._heard)
 
     @property
@@ -94,6 +98,7 @@ class CourseRecorder:
         )
         self._course.moved(move)
         self._changed.set()
+        self._has_moved.set()
 
     # --- on disk ----------------------------------------------------------------------------------
 
@@ -102,10 +107,11 @@ class CourseRecorder:
         while self._kept is not None:
             await self._changed.wait()
             await self.save()
-            await trio.sleep(SAVE_PAUSE_SECONDS)
+            with trio.move_on_after(SAVE_PAUSE_SECONDS):
+                await self._has_moved.wait()
 
     async def save(self) -> None:
         """Keep it now, if there is anything new."""
         if self._kept is not None and self._changed.is_set():
-            self._changed = trio.Event()
+            self._changed, self._has_moved = trio.Event(), trio.Event()
             await self._saver.save_course(self._kept, self._course)
