@@ -73,6 +73,8 @@ class CourseRecorder:
             # Started with the name of another group than in the last run, or of an older version.
             self._moved("switch" if self._group else "joined", f"in group {session.charter.name}")
         self._begun = True
+        if session.validation is not None:
+            self._course.measured_by(session.validation.metric)
         alone, statistics = self._solo.result, self._network.statistics()
         self._course.add(
             Point(

@@ -8,6 +8,7 @@ from typing import Any, cast
 import trio
 from trio.testing import MockClock
 
+from openfl.core.contribution import Evaluation
 from openfl.core.course import Course, MoveMade, Point
 from openfl.node.course_recorder import SAVE_PAUSE_SECONDS, CourseRecorder
 from openfl.node.event_log import EventLog
@@ -69,6 +70,21 @@ async def test_a_move_is_written_at_once_and_points_now_and_then(
         await trio.sleep(SAVE_PAUSE_SECONDS + 1)
         assert len(rig.saved[-1]["points"]) == 4
         nursery.cancel_scope.cancel()
+
+
+def test_another_metric_begins_the_curve_anew_and_keeps_the_moves_and_the_bytes() -> None:
+    rig = Rig("red")
+    rig.session.validation = Evaluation("rmse", 0.9, 0.1, 7)
+    for _ in range(3):
+        rig.round()
+    course = Course.from_state(rig.recorder.course.to_state())
+    again = Rig("blue", course)
+    again.session.validation = Evaluation("log_loss", 0.3, 0.1, 7)
+    again.round()
+    again.round()
+    assert [point.validation for point in course.points] == [0.3, 0.3]
+    assert [point.bytes_sent for point in course.points] == [2, 2]
+    assert [move.to for move in course.moves] == ["red", "blue"]
 
 
 def test_a_move_with_no_round_after_it_is_not_made_again_by_the_next_run() -> None:

@@ -6,7 +6,7 @@ const ACTIONS = { move: "its own decision", found: "its own decision", switch: "
 // Rounds on the x axis where they only ever grow, else the points one by one.
 function axisOf(points) {
   const grows = points.every((point, n) => n === 0 || point.round > points[n - 1].round);
-  return { at: grows ? (n) => points[n].round : (n) => n, name: grows ? "round" : "rounds since the beginning", indexOf: (x) => (grows ? points.findIndex((point) => point.round === x) : x) };
+  return { at: grows ? (n) => points[n].round : (n) => n, name: grows ? "round" : "points of the curve, oldest first", indexOf: (x) => (grows ? points.findIndex((point) => point.round === x) : x) };
 }
 
 function coursePoints(page) {
