@@ -211,6 +211,7 @@ def test_the_running_node_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert command("--home", str(tmp_path), "report", "--html", str(path)) == exit_codes.SUCCESS
     assert asked == [(tmp_path, "page")]
     assert document_in(path) == {"kind": "node", "title": "Node", "value": None}
+    assert path.stat().st_mode & 0o077 == 0, "others see it when its owner shows it to them"
 
 
 def test_of_a_node_that_runs_no_more_it_shows_what_was_saved(
