@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from openfl.core.course import MAX_TEXT_CHARS, Course, MoveMade, Point
+from openfl.core.course import MAX_POINTS, MAX_TEXT_CHARS, Course, MoveMade, Point
 from openfl.core.telemetry import NodeEvent
 from openfl.network.base import Network
 from openfl.node.current_group import CurrentGroup
@@ -16,10 +16,11 @@ from openfl.node.solo import SoloTraining
 from openfl.node.state_saver import StateSaver
 from openfl.storage.base import KeptCourse
 
-SAVE_PAUSE_SECONDS = 30.0
-"""Between two saves of points: a node that dies loses so much of its curve at most. It is for
-pictures, so it does not have to be written as often as what the group relies on. A move is written
-at once: its reason is nowhere else."""
+LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 2.0, 30.0
+"""Between two saves of points, the longer the more points there are: a node that dies loses so much
+of its curve at most. A young one, that has little to write, keeps its first rounds as it keeps
+their model; later the curve is for pictures that miss a few points. A move is written at once: its
+reason is nowhere else."""
 
 
 class CourseRecorder:
@@ -109,7 +110,9 @@ class CourseRecorder:
         while self._kept is not None:
             await self._changed.wait()
             await self.save()
-            with trio.move_on_after(SAVE_PAUSE_SECONDS):
+            part = len(self._course.points) / MAX_POINTS
+            pause = max(LEAST_PAUSE_SECONDS, part * MOST_PAUSE_SECONDS)
+            with trio.move_on_after(pause):
                 await self._has_moved.wait()
 
     async def save(self) -> None:

@@ -10,7 +10,11 @@ from trio.testing import MockClock
 
 from openfl.core.contribution import Evaluation
 from openfl.core.course import Course, MoveMade, Point
-from openfl.node.course_recorder import SAVE_PAUSE_SECONDS, CourseRecorder
+from openfl.node.course_recorder import (
+    LEAST_PAUSE_SECONDS,
+    MOST_PAUSE_SECONDS,
+    CourseRecorder,
+)
 from openfl.node.event_log import EventLog
 
 
@@ -57,7 +61,7 @@ async def test_a_move_is_written_at_once_and_points_now_and_then(
         assert [move["to"] for move in rig.saved[-1]["moves"]] == ["red"]
         for _ in range(3):
             rig.round()
-            await trio.sleep(1)
+            await trio.sleep(0.1)
         assert len(rig.saved) == 1, "points can wait"
         rig.move("blue", "blue predicts better")
         await trio.sleep(1)
@@ -67,8 +71,14 @@ async def test_a_move_is_written_at_once_and_points_now_and_then(
         ]
         assert len(last["points"]) == 3
         rig.round()
-        await trio.sleep(SAVE_PAUSE_SECONDS + 1)
-        assert len(rig.saved[-1]["points"]) == 4
+        await trio.sleep(LEAST_PAUSE_SECONDS)
+        assert len(rig.saved[-1]["points"]) == 4, "a young node loses next to nothing"
+        for _ in range(1000):
+            rig.round()
+            await trio.sleep(0.1)
+        assert len(rig.saved) < 3 + 1000 * 0.1 / LEAST_PAUSE_SECONDS / 2, "an old one writes less"
+        await trio.sleep(MOST_PAUSE_SECONDS)
+        assert len(rig.saved[-1]["points"]) == len(rig.recorder.course.points)
         nursery.cancel_scope.cancel()
 
 
