@@ -64,7 +64,9 @@ class CourseRecorder:
         if event.kind == "round":
             self._add_point(event)
         elif event.kind == "switched":
-            self._moved(str(event.data.get("action", "switch")), event.message)
+            # An owner can order a group to be founded, too.
+            own = event.data.get("by_itself", False)
+            self._moved(str(event.data["action"]) if own else "switch", event.message)
         elif event.kind == "joined" and self._group is None:
             self._moved("joined", event.message)
 
@@ -94,8 +96,6 @@ class CourseRecorder:
     def _moved(self, action: str, why: str) -> None:
         session = self._current_group.current.session
         left, self._group = self._group, session.charter.name
-        if left == self._group:
-            return
         move = MoveMade(
             self._unix_time(), session.round, left, self._group, action, why[:MAX_TEXT_CHARS]
         )

@@ -45,9 +45,9 @@ class Rig:
     def round(self) -> None:
         self.log.tell("info", "round", "a round", {"members": 2})
 
-    def move(self, to: str, why: str) -> None:
+    def move(self, to: str, why: str, action: str = "move", by_itself: bool = True) -> None:
         self.session.charter.name = to
-        self.log.tell("info", "switched", why, {"action": "move"})
+        self.log.tell("info", "switched", why, {"action": action, "by_itself": by_itself})
 
 
 async def test_a_move_is_written_at_once_and_points_now_and_then(
@@ -80,6 +80,27 @@ async def test_a_move_is_written_at_once_and_points_now_and_then(
         await trio.sleep(MOST_PAUSE_SECONDS)
         assert len(rig.saved[-1]["points"]) == len(rig.recorder.course.points)
         nursery.cancel_scope.cancel()
+
+
+def test_a_move_to_another_group_of_the_same_name_is_one() -> None:
+    rig = Rig("music")
+    rig.log.tell("info", "joined", "joined music")
+    rig.round()
+    rig.move("music", "the other music predicts better")
+    rig.round()
+    moves = [(move.left, move.to, move.action) for move in rig.recorder.course.moves]
+    assert moves == [(None, "music", "joined"), ("music", "music", "move")]
+
+
+def test_what_the_owner_ordered_is_not_called_the_nodes_own_decision() -> None:
+    rig = Rig("red")
+    rig.round()
+    rig.move("blue", "blue predicts better")
+    rig.move("green", "founded green, left blue: nothing else fits", "found")
+    rig.move("mine", "founded mine, left green: the owner asked for it", "found", by_itself=False)
+    rig.move("red", "moved from mine to red: asked for", "switch", by_itself=False)
+    actions = [move.action for move in rig.recorder.course.moves]
+    assert actions == ["joined", "move", "found", "switch", "switch"]
 
 
 def test_another_metric_begins_the_curve_anew_and_keeps_the_moves_and_the_bytes() -> None:

@@ -33,7 +33,9 @@ function placedMoves(page, points, axis) {
 function moveText(move) {
   if (move.action === "joined" || !move.from) return ["Began in ", named(move.to)];
   if (move.action === "found") return ["Left ", named(move.from), " and founded ", named(move.to)];
-  return [move.action === "switch" ? "You sent it " : "Moved ", "from ", named(move.from), " to ", named(move.to)];
+  const verb = move.action === "switch" ? "You sent it " : "Moved ";
+  if (move.from === move.to) return [verb, "to another group called ", named(move.to)];
+  return [verb, "from ", named(move.from), " to ", named(move.to)];
 }
 
 function heroSection(state) {
