@@ -42,7 +42,7 @@ torch: setup ## Install PyTorch and scikit-learn: `make test` then runs the test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch-build.txt
 
 test-torch: torch ## Install them, and run those tests alone
-	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
+	@$(BIN)/python -m pytest tests/unit/test_torch_*.py tests/loopback/test_examples.py $(ARGS)
 
 interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
