@@ -62,7 +62,7 @@ function heroSection(state) {
       ["Model", whole(shot.model_rows), "rows learned by the group"],
       ["Moves", whole(shot.switching?.moves ?? 0), "by its own decision"],
     ];
-    if (shot.privacy) wanted.push(["Privacy", `ε ${shot.privacy.epsilon_spent?.toFixed(2)}`, `spent of ${shot.privacy.epsilon}`]);
+    if (shot.privacy) wanted.push(["Privacy", `ε ${isNumber(shot.privacy.epsilon_spent) ? shot.privacy.epsilon_spent.toFixed(2) : UNKNOWN}`, `spent of ${shot.privacy.epsilon}`]);
     if (!facts.firstChild) {
       facts.append(figures(wanted.map(([label, value, note]) => [value, label, note || " "])));
       facts.querySelectorAll(".figure").forEach((node, n) => figuresShown.set(wanted[n][0], node));
