@@ -121,9 +121,10 @@ def import_home(source: Path, root: Path) -> Imported:
     home = Home(root)
     home.check()
     _require_empty(root)
+    real = Path(os.path.realpath(root))  # a home may be a link, to a larger disk for example
     with opened_archive(source) as archive:
         manifest = archive.manifest
-        with _folder_beside(root) as folder:
+        with _folder_beside(real) as folder:
             archive.extract(folder)
             if "identity.key" not in manifest.files:
                 raise archive.bad("holds no identity")
@@ -138,8 +139,8 @@ def import_home(source: Path, root: Path) -> Imported:
             remarks += _with_new_paths(folder, new_paths)
             charter = last_run.current_charter(Home(folder))
             with suppress(FileNotFoundError):
-                root.rmdir()
-            folder.rename(root)
+                real.rmdir()
+            folder.rename(real)
     if not manifest.moved:
         remarks.append(
             f"the home it is from ({manifest.root}) was not told to rest: do not run both, for"

@@ -77,7 +77,10 @@ def test_the_command_says_it_in_a_line_and_an_exit_code(
     assert (plain["healthy"], plain["why"]) == (False, "deaf: hears nobody")
 
 
-@pytest.mark.parametrize("command", [["status"], ["status", "--healthy"], ["wait"], ["peers"]])
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["status", "--healthy"], ["status", "--watch"], ["wait"], ["peers"]],
+)
 @pytest.mark.parametrize("plain", [{**shot().to_plain(), "of_tomorrow": 1}, {}, None])
 def test_a_node_of_another_version_is_said_to_be_one(
     command: list[str], plain: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]

@@ -40,6 +40,12 @@ def test_whoever_looks_whether_a_node_runs_keeps_none_from_starting(
     os.close(looks)
 
 
+def test_a_lock_that_is_no_file_of_ours_is_said_to_be_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("/etc/passwd")
+    with pytest.raises(StateError, match=r"lock: is a symbolic link"):
+        home_folder.is_locked(tmp_path)
+
+
 def test_whoever_is_in_no_group_cannot_invite(tmp_path: Path) -> None:
     guest = home_folder.make_peer_id(tmp_path / "guest")
     home_folder.make_peer_id(tmp_path / "host")

@@ -219,6 +219,20 @@ def test_a_home_is_written_where_the_clock_was_never_set(
     assert import_home(tmp_path / "node.zip", tmp_path / "new").peer_id == peer_id(home.root)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_home_that_is_a_link_to_another_disk_stays_one(there: bool, tmp_path: Path) -> None:
+    home = make_home(tmp_path / "old")
+    with_state(home, {})
+    export_home(home.root, tmp_path / "node.zip")
+    (tmp_path / "disk").mkdir()
+    if there:
+        (tmp_path / "disk" / "node").mkdir()
+    (tmp_path / "new").symlink_to(tmp_path / "disk" / "node")
+    import_home(tmp_path / "node.zip", tmp_path / "new")
+    assert (tmp_path / "new").is_symlink()
+    assert peer_id(tmp_path / "disk" / "node") == peer_id(home.root)
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     home = make_home(tmp_path / "old")

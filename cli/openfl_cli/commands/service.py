@@ -133,7 +133,7 @@ def _runs(home: Path) -> bool:
 
     from openfl.app.home_folder import is_locked
 
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(StateError):
         return is_locked(home)
     # Somebody else's, which root may look at: only whether it is locked, not what is in it.
     try:

@@ -170,7 +170,7 @@ def _copies(home: Home, key: bytes) -> Iterator[Path]:
 def _is_held(home: Path) -> bool:
     try:
         return is_locked(home)
-    except OSError:
+    except StateError:
         return False
 
 
