@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -30,6 +29,7 @@ from openfl.app.program_end import close_at_end
 from openfl.config.sections import Config
 from openfl.core.errors import NotRunningError, UsageError
 from openfl.core.event_backlog import KEPT_EVENTS
+from openfl.core.files import expanded
 from openfl.core.telemetry import GroupView, NodeEvent, NodeSnapshot
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class RunningNode:
         self.temporary_home = home is None
         """Whether the home folder is removed when the node is closed."""
         made = tempfile.mkdtemp(prefix="openfl-") if home is None else home
-        self.home = Path(made).expanduser().absolute()
+        self.home = expanded(made).absolute()
         """The node's home folder."""
         self._config = config
         self._on_event = log_event if on_event is None else on_event

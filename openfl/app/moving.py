@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from openfl import __version__
@@ -69,7 +70,7 @@ class _Collected:
             return None
         if name is None:
             clean = _NEVER.sub("-", path.name).lstrip(".-")[:80] or "file"
-            name = f"{folder}/{len(self.contents)}-{clean}"
+            name = f"{folder}/{len(self.paths)}-{clean}"
         self.contents[name] = path
         self.paths[absolute] = name
         return name
@@ -161,7 +162,7 @@ def _require_none_runs(root: Path) -> None:
     if is_locked(root):
         raise StateError(
             f"a node is running in {root}, and would go on changing what is copied: stop it first"
-            " (openfl-node stop)"
+            f" (openfl-node stop --home {quote(str(root))})"
         )
 
 
@@ -269,7 +270,10 @@ def _with_new_paths(folder: Path, new_paths: Mapping[str, str]) -> Iterator[str]
     content: Any = peek_state(file, NODE_KIND, NODE_VERSION)
     if not isinstance(content, dict) or not isinstance(content.get("data_files"), dict):
         return
-    files = {key: new_paths.get(path, path) for key, path in content["data_files"].items()}
+    files = {
+        key: new_paths.get(path, path) if isinstance(path, str) else path
+        for key, path in content["data_files"].items()
+    }
     write_state(file, NODE_KIND, NODE_VERSION, {**content, "data_files": files})
     data = files.get("ratings_file")
     if isinstance(data, str) and data not in new_paths.values() and not Path(data).exists():

@@ -5,14 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from openfl.core.atomic_files import reason
 from openfl.core.errors import StateError
-from openfl.core.files import open_own, owner_problem
+from openfl.core.files import expanded, open_own, owner_problem
+
+_TRIES = 5
+_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Home:
                 given = platformdirs.user_data_dir("openfl-node", appauthor=False)
             return cls(Path(given).expanduser().absolute())
         except RuntimeError:
+            if given and (user := str(given).partition("/")[0]) != "~":
+                raise StateError(f"{given}: there is no user {user[1:]!r} here") from None
             raise StateError(
                 "nobody knows where this user's files are (HOME is not set);"
                 " name a home folder with --home or OPENFL_HOME"
@@ -97,7 +104,7 @@ class Home:
 
     def model_file(self, configured: str) -> Path:
         """Where `model.file` of the configuration points: relative to the home unless absolute."""
-        return self.root / Path(configured).expanduser()
+        return self.root / expanded(configured)
 
     def state_file(self, name: str) -> Path:
         """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels`, `course` or
@@ -147,7 +154,7 @@ class Home:
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise StateError(
                 f"{self.root} can be changed by everybody (mode {mode:04o});"
-                f" run: chmod o-w {self.root}"
+                f" run: chmod o-w {quote(str(self.root))}"
             )
 
     @contextmanager
@@ -163,7 +170,7 @@ class Home:
             raise StateError(f"{self.lock_file}: cannot be opened: {reason(error)}") from error
         try:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(handle)
             except BlockingIOError as error:
                 holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
                 process = f" (process {holder})" if holder.isdigit() else ""
@@ -186,3 +193,18 @@ class Home:
             for leftover in folder.glob(".*.tmp"):
                 with suppress(OSError):
                     leftover.unlink()
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for this process alone. BlockingIOError: another holds it.
+
+    Tried more than once: whoever asks only whether a node runs (`is_locked`) holds it for a moment.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+        time.sleep(_PAUSE_SECONDS)

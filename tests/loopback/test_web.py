@@ -17,6 +17,7 @@ import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 from openfl import __version__
+from openfl.app import node_endpoint
 from openfl.app.control_socket import call
 from openfl.app.http import serving, streams
 from openfl.app.http.page import asset
@@ -24,7 +25,7 @@ from openfl.app.http.serving import Endpoint
 from openfl.app.offline import offline_course
 from openfl.app.open_node import open_node
 from openfl.config import Config, HttpConfig, load_config
-from openfl.core.errors import ConfigError
+from openfl.core.errors import ConfigError, StateError
 from openfl.core.telemetry import NodeEvent
 from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
@@ -465,3 +466,20 @@ async def test_what_keeps_the_page_from_opening_is_told_to_who_asks_and_the_node
                 with pytest.raises(ConfigError, match=r"none\.pem .*cannot be used"):
                     await trio.to_thread.run_sync(call, home, "web")
             assert node.snapshot().phase == "done"
+
+
+async def test_a_disk_that_does_not_keep_the_port_keeps_nobody_from_the_page(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(file: Path, *content: object) -> None:
+        raise StateError(f"{file}: cannot be saved: no space left on the device")
+
+    monkeypatch.setattr(serving, "USUAL_PORTS", (0,))
+    monkeypatch.setattr(node_endpoint, "write_state", full)
+    with within():
+        async with open_node(configured(home), home, lambda event: None):
+            where = await trio.to_thread.run_sync(call, home, "web")
+            at = Endpoint(where["url"], Path(where["token_file"]))
+            async with client(at, at.token_file.read_text().strip()) as ask:
+                assert (await ask.get("/api/course")).status_code == 200
+    assert "no space left" in caplog.text
