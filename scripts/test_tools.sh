@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs the programs that only the tests need: those that make network namespaces, for partitions,
 # NAT, hole punching, UPnP and a LAN (tests/netns); systemd-analyze, which reads the units of
-# `openfl-node service`, and the shells that are asked for completions (tests/cli). With apt-get, where
-# that is possible without a password; elsewhere one line says what is missing, and the tests that need
-# it are skipped.
+# `openfl-node service`, and the shells that are asked for completions (tests/cli); curl, which documents
+# use (`make docs-check`). With apt-get, where that is possible without a password; elsewhere one line
+# says what is missing, and the tests that need it are skipped.
 #
 #   NO_SYSTEM_INSTALL=1 scripts/test_tools.sh    never call apt-get, only say what is missing
 
@@ -21,7 +21,7 @@ find_missing() {
     missing=
     packages=
     for pair in ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux mount:mount \
-        systemd-analyze:systemd zsh:zsh fish:fish; do
+        systemd-analyze:systemd zsh:zsh fish:fish curl:curl; do
         if ! command -v "${pair%%:*}" >/dev/null 2>&1; then
             missing="${missing:+$missing, }${pair%%:*}"
             packages="$packages ${pair#*:}"
