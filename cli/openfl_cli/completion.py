@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from openfl.core.errors import OpenFLError
+from openfl.core.files import expanded
 from openfl_cli import options
 
 SHELLS = ("bash", "zsh", "fish")
@@ -157,7 +158,7 @@ def _addresses(prefix: str, arguments: argparse.Namespace) -> Mapping[str, str]:
 def _homes(prefix: str, arguments: argparse.Namespace) -> Mapping[str, str]:
     """Folders, homes before others."""
     head, _, start = prefix.rpartition("/")
-    folder = Path(f"{head}/" if "/" in prefix else ".").expanduser()
+    folder = expanded(f"{head}/" if "/" in prefix else ".")
     begin = f"{head}/" if "/" in prefix else ""
     found = {}
     for entry in sorted(folder.iterdir()):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openfl.core.errors import StateError, UsageError
+from openfl.core.files import expanded
 from openfl_cli.text import clean, to_json
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def config_file(arguments: argparse.Namespace, home: Path) -> Path | None:
     """`--config` > OPENFL_CONFIG > config.toml in the home folder when it is there."""
     given = getattr(arguments, "config", None) or os.environ.get("OPENFL_CONFIG")
     if given:
-        return Path(given).expanduser()
+        return expanded(given)
     usual = home / CONFIG_FILE
     return usual if usual.exists() else None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openfl.core.files import expanded
 from openfl_cli import exit_codes, options
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def with_exports(arguments: argparse.Namespace, config: Config, home: Path) -> C
 
     An exit code when the export cannot be read; why, is said already.
     """
-    paths = [Path(path).expanduser().absolute() for path in arguments.data]
+    paths = [expanded(path).absolute() for path in arguments.data]
     if len(paths) < 2:
         if not config.data.ratings_file:
             return config

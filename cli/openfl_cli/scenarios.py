@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from openfl.core.errors import UsageError
+from openfl.core.files import expanded
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "_scenarios"
@@ -24,7 +25,7 @@ def shipped() -> tuple[str, ...]:
 
 def find(scenario: str) -> Path:
     """The file of a shipped name, or the file that was named; UsageError when there is neither."""
-    own = Path(scenario).expanduser()
+    own = expanded(scenario)
     if scenario in shipped():
         return scenario_folder() / f"{scenario}.toml"
     if own.exists():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from openfl.core.errors import NotRunningError
 from openfl.core.telemetry import NodeSnapshot
 from openfl_cli.terminal import (
     FROZEN_SECONDS,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from openfl_cli.live.handle import Handle
+    from openfl_cli.live.loop import LiveView
 
 FOREGROUND_SECONDS = 0.5
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?1000h\x1b[?1006h\x1b[?2004h"
@@ -70,24 +72,36 @@ class Screen:
         """
         from openfl_cli.live.loop import LiveView
 
+        gone: NotRunningError | None = None
         tty = Tty()
-        view = LiveView(handle, tty, terminal(), ends_node)
         try:
-            while True:
-                while not in_foreground():  # noqa: ASYNC110 - nothing announces it
-                    await trio.sleep(FOREGROUND_SECONDS)
-                await view.look()
-                with noticing_suspension() as suspended:
-                    with self._shown(tty), restoring_at_quit(self._restore):
-                        left = await view.run(suspended)
-                    self._keyboard.restore()
-                if left:
-                    return
-                if suspended.is_set():
-                    stop_this_process()
+            async with trio.open_nursery() as orders:
+                view = LiveView(handle, tty, terminal(), ends_node, orders)
+                try:
+                    await self._show(view, tty)
+                except NotRunningError as error:
+                    gone = error
+                finally:
+                    self.last = view.last
+                orders.cancel_scope.cancel()
         finally:
-            self.last = view.last
             tty.close()
+        if gone is not None:
+            raise gone
+
+    async def _show(self, view: LiveView, tty: Tty) -> None:
+        while True:
+            while not in_foreground():  # noqa: ASYNC110 - nothing announces it
+                await trio.sleep(FOREGROUND_SECONDS)
+            await view.look()
+            with noticing_suspension() as suspended:
+                with self._shown(tty), restoring_at_quit(self._restore):
+                    left = await view.run(suspended)
+                self._keyboard.restore()
+            if left:
+                return
+            if suspended.is_set():
+                stop_this_process()
 
     @contextlib.contextmanager
     def _shown(self, tty: Tty) -> Iterator[None]:

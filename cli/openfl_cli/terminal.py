@@ -94,11 +94,7 @@ class Tty:
         out = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding or "utf-8"
         self._one_writer = trio.Lock()
-        try:
-            flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-            self._descriptor = os.open(os.ttyname(out), flags)
-        except OSError:  # a terminal without a name here, as of a container's host
-            self._descriptor = os.dup(out)
+        self._descriptor = _opened_anew(out)
 
     def close(self) -> None:
         """Afterwards it is of no use."""
@@ -147,6 +143,19 @@ class Tty:
                 continue
             except OSError:
                 return b""
+
+
+def _opened_anew(out: int) -> int:
+    """Of the terminal `out`, where it can be opened: its name may be of another user (sudo), or not
+    be there (a container); `/dev/tty` is then the same, if we are under its control."""
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(OSError):
+        return os.open(os.ttyname(out), flags)
+    if sys.platform == "linux":  # others cannot wait for it
+        with contextlib.suppress(OSError):
+            os.tcgetpgrp(out)
+            return os.open("/dev/tty", flags)
+    return os.dup(out)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openfl.core.errors import DataError, UsageError, UserError
+from openfl.core.errors import UsageError, UserError
+from openfl.core.files import expanded
 from openfl_cli import options
 from openfl_cli.text import clean, count_of
 
@@ -40,7 +41,7 @@ class Again(Exception):
 def ask_all(arguments: argparse.Namespace, home: Path) -> Answers:
     """All answers. KeyboardInterrupt on Ctrl-C, UsageError when the input ends; nothing was written
     then."""
-    print("Four questions. Enter takes what is in [brackets]; Ctrl-C leaves all as it is.")
+    _say("Four questions. Enter takes what is in [brackets]; Ctrl-C leaves all as it is.", indent=0)
     print(f"The node will live in {home}")
     answers: Answers = {}
     with _completing_paths():
@@ -81,6 +82,9 @@ def _asked(number: int, question: str, prompt: str, answer_of: Callable[[str], A
     while True:
         try:
             text = input(f"{_INDENT}{prompt}: ")
+        except UnicodeDecodeError:
+            _say("that is not text in this terminal's encoding")
+            continue
         except EOFError:
             print()
             raise UsageError("the input ended before the last answer; nothing was made") from None
@@ -91,12 +95,12 @@ def _asked(number: int, question: str, prompt: str, answer_of: Callable[[str], A
                 _say(line)
 
 
-def _say(text: str, number: str = "") -> None:
+def _say(text: str, number: str = "", indent: int = len(_INDENT)) -> None:
     """`text`, wrapped and indented; `number` in front of its first line."""
     width = max(40, min(80, shutil.get_terminal_size().columns) - 1)
-    lines = textwrap.wrap(clean(text, 2000), width - len(_INDENT), break_on_hyphens=False)
+    lines = textwrap.wrap(clean(text, 2000), width - indent, break_on_hyphens=False)
     for line in lines or [""]:
-        print(f"{number:<{len(_INDENT)}}{line}")
+        print(f"{number:<{indent}}{line}")
         number = ""
 
 
@@ -110,14 +114,21 @@ def data_answer(text: str) -> Answers:
     from openfl.sources.summary import summarize
     from openfl_cli import imports
 
-    path = as_typed(text).absolute()
-    if not path.exists():
+    try:
+        path = as_typed(text).absolute()
+        there = path.exists()
+        str(path).encode()
+    except OSError as error:
+        raise Again(f"{text}: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise Again(f"{text}: its name is no UTF-8, and config.toml can hold no other") from None
+    if not there:
         raise Again(f"there is no {path}")
     config = load_config(None, {"HOME": os.environ.get("HOME", "")}, {})
     try:
         with imports.progress("reading") as advance:
             imported = read_paths([path], read_options(config), advance=advance)
-    except DataError as error:
+    except UserError as error:
         raise Again(str(error)) from None
     summary = summarize(imported, int(time.time()))
     for line in told_of(summary):
@@ -228,8 +239,10 @@ def as_typed(text: str) -> Path:
         words = shlex.split(text)
     except ValueError:
         words = []
-    plain = Path(text).expanduser()
-    return plain if len(words) != 1 or plain.exists() else Path(words[0]).expanduser()
+    plain = expanded(text)
+    if len(words) != 1 or plain.exists():
+        return plain
+    return expanded(words[0])
 
 
 @contextlib.contextmanager

@@ -32,6 +32,12 @@ _KINDS = (
 )
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path` with a home folder for a `~` or `~name` in front, as shells have it; where nobody is
+    called so it stays as it is, and is then not found."""
+    return Path(os.path.expanduser(path))
+
+
 def open_named(path: Path) -> BinaryIO:
     """A regular file, for reading. OSError when there is none, or `path` is anything else."""
     try:

@@ -163,11 +163,12 @@ class Switcher:
                 self._chooser.over(trio.current_time())
 
     async def _look_around(self, order: LookOrder) -> None:
-        place = self._host.place()
-        if place is None:
-            return
-        charter = place.session.charter
+        ordered_at = self._host.place()
         async with self._one_look:
+            place = self._host.place()
+            if place is None or place is not ordered_at:
+                return  # the owner has said otherwise while another look was waited for
+            charter = place.session.charter
             result = await self._looks.look(self._chooser.standpoint(place.session, order), order)
         if self._host.place() is not place:
             return  # the owner has said otherwise meanwhile

@@ -15,7 +15,7 @@ from openfl.config.kinds import kinds_with
 from openfl.config.load import holders
 from openfl.config.settings import Problem, Setting, Value, setting_of, shown
 from openfl.core.errors import ConfigError
-from openfl.core.files import read_named
+from openfl.core.files import expanded, read_named
 from openfl.learning.kinds import KINDS
 from openfl.learning.sharding import Sharding
 from openfl.simulation.attacks import ATTACKS
@@ -176,7 +176,7 @@ def _locate(values: dict[str, Value], folder: Path) -> None:
     """Make paths of data files those from here."""
 
     def located(path: str) -> str:
-        return str(folder / Path(path).expanduser())
+        return str(folder / expanded(path))
 
     source = str(values.get("data.source", MUSIC))
     if source not in _NO_FILES:

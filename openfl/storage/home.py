@@ -14,7 +14,7 @@ from shlex import quote
 
 from openfl.core.atomic_files import reason
 from openfl.core.errors import StateError
-from openfl.core.files import open_own, owner_problem
+from openfl.core.files import expanded, open_own, owner_problem
 
 _TRIES = 5
 _PAUSE_SECONDS = 0.02
@@ -41,6 +41,8 @@ class Home:
                 given = platformdirs.user_data_dir("openfl-node", appauthor=False)
             return cls(Path(given).expanduser().absolute())
         except RuntimeError:
+            if given and (user := str(given).partition("/")[0]) != "~":
+                raise StateError(f"{given}: there is no user {user[1:]!r} here") from None
             raise StateError(
                 "nobody knows where this user's files are (HOME is not set);"
                 " name a home folder with --home or OPENFL_HOME"
@@ -102,7 +104,7 @@ class Home:
 
     def model_file(self, configured: str) -> Path:
         """Where `model.file` of the configuration points: relative to the home unless absolute."""
-        return self.root / Path(configured).expanduser()
+        return self.root / expanded(configured)
 
     def state_file(self, name: str) -> Path:
         """A file of `openfl.storage.state_files`: `node`, `last`, `privacy`, `labels`, `course` or

@@ -95,7 +95,7 @@ class Probe:
         self.fetched_bytes += len(payload)
         answer = wire.decode_items_answer(payload)
         if isinstance(answer, wire.Refusal):
-            raise RemoteError(f"refused: {answer.text}")
+            raise RemoteError(f'who was asked refused: "{answer.text}"')
         for invitation in answer.invitations:
             self.admission.learn(invitation)
         for item in answer.items:

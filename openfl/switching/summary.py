@@ -96,7 +96,7 @@ class SummaryReader:
         self._fetched_bytes += len(payload)
         answer = wire.decode_summary_answer(payload)
         if isinstance(answer, wire.Refusal):
-            raise RemoteError(f"refused: {answer.text}")
+            raise RemoteError(f'who was asked refused: "{answer.text}"')
         known, pages = self._known, self._pages
         if known is not None and answer.replica == known.replica and not answer.blocks:
             return Summary(known.model, answer.members, known.replica)

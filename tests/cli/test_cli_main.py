@@ -52,6 +52,11 @@ def test_a_tilde_in_home_is_the_users_folder(monkeypatch: pytest.MonkeyPatch) ->
     assert home_of("--home", "~/nodes/a", "status") == Path("/home/ann/nodes/a")
 
 
+def test_a_home_of_a_user_who_is_not_there_is_said_to_be_that() -> None:
+    with pytest.raises(errors.StateError, match="there is no user 'nobody-called-so' here"):
+        home_of("--home", "~nobody-called-so/node", "id")
+
+
 def test_help_lists_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import pty
@@ -236,3 +237,32 @@ def test_a_path_is_taken_as_it_is_typed_or_dropped(typed: str, tmp_path: Path) -
     (tmp_path / "a b.zip").touch()
     assert wizard.as_typed(typed.format(tmp_path)) == tmp_path / "a b.zip"
     assert wizard.as_typed("it's here") == Path("it's here")
+
+
+@pytest.mark.parametrize("typed", ["~nobody-of-this-name/a.zip", "a" * 5000, "'~nobody-of-this/a'"])
+def test_a_path_that_cannot_be_is_asked_for_again(typed: str) -> None:
+    with pytest.raises(wizard.Again, match=r"there is no|too long"):
+        wizard.data_answer(typed)
+
+
+def test_bytes_that_are_no_text_are_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = iter([b"\xe9", b"jazz"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed).decode())
+    assert wizard._asked(3, "Which?", "name", wizard.group_answer) == {"group.name": "jazz"}
+    assert "not text" in capsys.readouterr().out
+
+
+def test_a_name_that_no_file_of_text_can_hold_is_asked_for_again() -> None:
+    with pytest.raises(wizard.Again, match="no UTF-8"):
+        wizard.data_answer("caf\udce9.csv")
+
+
+def test_the_questions_fit_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("builtins.input", lambda prompt: "")
+    wizard.ask_all(argparse.Namespace(), Path("/home/ann"))
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 60

@@ -165,6 +165,23 @@ def test_ctrl_z_and_fg_bring_the_view_back_and_ctrl_backslash_ends_it(view: Term
     assert is_restored(view)
 
 
+def test_after_sigstop_and_fg_the_view_takes_the_terminal_again(
+    view: Terminal, tmp_path: Path
+) -> None:
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    view.wait_for("Stopped")
+    written = len(view.raw)
+    view.run("fg")
+    view.wait_for_raw(ENTER, written)
+    view.wait_for("q quit", gone=("Stopped",))
+    view.press("?")
+    view.wait_for("hold the picture still")
+    view.press("q", "q", "y")
+    view.wait_for("is saved in", PROMPT)
+    assert is_restored(view)
+
+
 TOP = f"""\
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})

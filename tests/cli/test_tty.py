@@ -16,6 +16,7 @@ import trio
 from openfl_cli import terminal
 from openfl_cli.terminal import Tty
 from tests.patience import PATIENCE_SECONDS
+from tests.process_rig import environment
 from tests.situation import within
 
 
@@ -92,3 +93,30 @@ async def test_the_writer_does_not_make_the_terminal_non_blocking_for_others(
 ) -> None:
     assert await tty.write("x")
     assert os.get_blocking(ends.near)
+
+
+NAMELESS = """\
+import os
+
+def unknown(descriptor):
+    raise PermissionError("somebody else's")
+
+os.ttyname = unknown
+from openfl_cli.terminal import Tty
+tty = Tty()
+print("blocking", os.get_blocking(tty._descriptor), os.get_blocking(1), os.isatty(tty._descriptor))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can /dev/tty be waited for")
+def test_a_terminal_that_cannot_be_opened_by_its_name_blocks_nobody_either() -> None:
+    child, far = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-c", NAMELESS], environment())
+    seen = b""
+    with contextlib.suppress(OSError):  # how a terminal whose program has ended is read
+        while data := os.read(far, 1 << 16):
+            seen += data
+    os.close(far)
+    assert os.waitpid(child, 0)[1] == 0, seen
+    assert seen.split() == [b"blocking", b"False", b"True", b"True"]

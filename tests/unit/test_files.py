@@ -17,7 +17,7 @@ from openfl.app.control_socket import call, serve_control
 from openfl.config import load_config
 from openfl.core.atomic_files import atomic_write
 from openfl.core.errors import ConfigError, DataError, StateError, UserError
-from openfl.core.files import open_named, open_own, owner_problem
+from openfl.core.files import expanded, open_named, open_own, owner_problem
 from openfl.learning.csv_table import column_names
 from openfl.learning.factorization.ratings import load_ratings
 from openfl.learning.model_file import load_model
@@ -304,3 +304,9 @@ def test_what_is_opened_is_asked_after_it_is_open(
     monkeypatch.setattr(os, "open", exchanged)
     with pytest.raises(OSError, match="not a file"):
         open_own(home.lock_file, os.O_RDWR)
+
+
+def test_a_tilde_of_nobody_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert expanded("~/data.csv") == Path("/home/ann/data.csv")
+    assert expanded(Path("~nobody-is-called-so/x")) == Path("~nobody-is-called-so/x")

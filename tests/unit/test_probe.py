@@ -127,7 +127,7 @@ def test_a_refusal_is_told_in_its_own_words() -> None:
     rig, probe = group(), probe_of()
     probe.begin(rig.now)
     refusal = wire.encode_answer(wire.Refusal("unknown-group", "this node is in group x"))
-    with pytest.raises(RemoteError, match="refused: this node is in group x"):
+    with pytest.raises(RemoteError, match='who was asked refused: "this node is in group x"'):
         probe.answer(refusal, rig.now)
 
 

@@ -157,7 +157,7 @@ def test_who_has_the_summary_already_is_told_so_in_a_few_bytes() -> None:
 
 def test_a_member_of_another_group_refuses() -> None:
     by = reader()
-    with pytest.raises(RemoteError, match="refused: this node is in group"):
+    with pytest.raises(RemoteError, match='who was asked refused: "this node is in group'):
         by.answer(ask(group(0), by.request()))
 
 

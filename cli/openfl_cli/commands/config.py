@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl.core.errors import UsageError
+from openfl.core.files import expanded
 from openfl_cli import exit_codes, options
 from openfl_cli.text import clean
 
@@ -185,7 +186,7 @@ def _change(arguments: argparse.Namespace, changes: Mapping[str, Value | None]) 
 def _import(arguments: argparse.Namespace) -> None:
     from openfl.config.prototype import read_prototype
 
-    found = read_prototype(arguments.file.expanduser(), os.environ)
+    found = read_prototype(expanded(arguments.file), os.environ)
     if found.taken:
         _change(arguments, {key: value for key, value in found.taken.values()})
     for name, remark in found.remarks.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from openfl.core.files import expanded
 from openfl_cli import exit_codes, options
 from openfl_cli.text import clean, count_of, human_bytes
 
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace, home: Path) -> None:
     from openfl.app.moving import export_home
 
-    file = arguments.file.expanduser()
+    file = expanded(arguments.file)
     done = export_home(
         home,
         file,
@@ -99,7 +100,7 @@ def _export(arguments: argparse.Namespace, home: Path) -> None:
 def _import(arguments: argparse.Namespace, home: Path) -> None:
     from openfl.app.moving import import_home
 
-    done = import_home(arguments.file.expanduser(), home)
+    done = import_home(expanded(arguments.file), home)
     group = "" if done.group is None else f", in group {clean(done.group, 64)}"
     print(f"made     {done.home}: {count_of(done.files, 'file')}")
     print(f"node     {done.peer_id}{group}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from openfl.core.files import expanded
 from openfl_cli import exit_codes, options
 
 NAME = "network-key"
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from openfl.app.home_folder import write_network_key
 
-    path = arguments.file.expanduser()
+    path = expanded(arguments.file)
     write_network_key(path)
     options.note(f"wrote {path}; give each node a copy and set network.psk_file there")
     return exit_codes.SUCCESS

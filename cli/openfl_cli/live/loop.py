@@ -41,16 +41,21 @@ ASK_GROUPS_SECONDS = 10.0
 
 
 class LiveView:
-    """See the module's text. What its viewer has chosen outlives a suspension."""
+    """See the module's text. What its viewer has chosen outlives a suspension, and so does what
+    was ordered of the node: it is carried out in `orders`, a nursery of the owner of the view."""
 
-    def __init__(self, handle: Handle, tty: Tty, console: Console, ends_node: bool) -> None:
+    def __init__(
+        self, handle: Handle, tty: Tty, console: Console, ends_node: bool, orders: trio.Nursery
+    ) -> None:
         self._handle = handle
+        self._orders = orders
         self._tty = tty
         self._painter = Painter(console)
         self._ascii_only = console.options.ascii_only
         self._ends_node = ends_node
         self._state = ViewState()
         self._scene: Scene | None = None
+        self._drawn: tuple[Scene | None, ViewState, tuple[int, int]] | None = None
         self._news = NewsDesk()
         self._sight = Sight()
         self._shown: tuple[str | None, ...] | None = None
@@ -71,8 +76,9 @@ class LiveView:
             self._scene = replace(scene, shot=shot, news=news)
 
     async def run(self, suspended: trio.Event) -> bool:
-        """Show it until its viewer leaves (True), or until `suspended` or no longer in the
-        foreground (False). NotRunningError: the node is no more. `look` must have been called."""
+        """Show it until its viewer leaves (True), or until `suspended`, stopped and let go on, or
+        no longer in the foreground (False). NotRunningError: the node is no more. `look` must have
+        been called."""
         self._shown = None
         self._left = False
         gone: list[NotRunningError] = []
@@ -80,7 +86,7 @@ class LiveView:
             scope = nursery.cancel_scope
             nursery.start_soon(self._draw_changes)
             nursery.start_soon(self._listen, nursery)
-            nursery.start_soon(self._watch_size)
+            nursery.start_soon(self._watch_terminal, scope)
             nursery.start_soon(self._follow_groups)
             nursery.start_soon(self._follow, gone, scope)
             await suspended.wait()
@@ -96,6 +102,7 @@ class LiveView:
         width, height = self._size = self._tty.size()
         picture = draw(self._scene, self._state, width, height, self._ascii_only)
         self._sight = picture.sight
+        self._drawn = (self._scene, self._state, self._size)
         return picture
 
     async def _draw_changes(self) -> None:
@@ -116,9 +123,13 @@ class LiveView:
         self._state = replace(self._state, **changes_of_state)  # type: ignore[arg-type]
         self._changed.set()
 
-    async def _watch_size(self) -> None:
-        with trio.open_signal_receiver(signal.SIGWINCH) as resizes:
-            async for _ in resizes:
+    async def _watch_terminal(self, scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGWINCH, signal.SIGCONT) as signals:
+            async for number in signals:
+                if number == signal.SIGCONT:
+                    # It was stopped without being asked (SIGSTOP): the terminal was the shell's
+                    # meanwhile, and has to be taken anew.
+                    scope.cancel()
                 self._shown = None
                 self._changed.set()
 
@@ -171,8 +182,17 @@ class LiveView:
             if keys:
                 self._changed.set()
 
+    def _look_ahead(self) -> None:
+        """Have `_sight` be what would be seen now, which the next key is for."""
+        if self._state.typing is not None:
+            return  # of a letter of a filter nothing depends on it
+        scene, state, size = self._drawn or (None, None, None)
+        if scene is not self._scene or state != self._state or size != self._tty.size():
+            self._picture()
+
     async def _press(self, key: Key, nursery: trio.Nursery) -> None:
-        self._picture()  # a key is for what would be seen now
+        await trio.lowlevel.checkpoint()  # many keys at once do not hold up the node
+        self._look_ahead()
         self._state, order = press(self._state, key, self._sight)
         if order is not None:
             await self._obey(order, nursery)
@@ -184,7 +204,7 @@ class LiveView:
                 nursery.cancel_scope.cancel()
             case "stop":
                 self._tell(busy="stopping")
-                nursery.start_soon(self._stop)
+                self._orders.start_soon(self._stop)
             case "redraw":
                 self._shown = None
             case "groups":
@@ -194,10 +214,12 @@ class LiveView:
                 await self._tty.write(f"\x1b]52;c;{copied}\x07")
             case "try":
                 work = partial(self._handle.try_group, order.group_id)
-                nursery.start_soon(self._work, f"trying {order.group_name}", work, _tried)
+                self._orders.start_soon(self._work, f"trying {order.group_name}", work, _tried)
             case "switch":
                 work = partial(self._handle.switch, order.group_id)
-                nursery.start_soon(self._work, f"switching to {order.group_name}", work, _switched)
+                self._orders.start_soon(
+                    self._work, f"switching to {order.group_name}", work, _switched
+                )
 
     async def _stop(self) -> None:
         try:

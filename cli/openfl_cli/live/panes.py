@@ -196,7 +196,7 @@ def group_listing(
     """`groups` as `groups_shown` gives them. known: they have been asked for."""
     title = Text.assemble((count_of(len(groups), "group"), "bold"))
     if state.filter_of("groups"):
-        title.append(" that match", "dim")
+        title.append(" that matches" if len(groups) == 1 else " that match", "dim")
     best = max((g for g in groups if g.gain is not None), key=lambda g: g.gain or 0.0, default=None)
     if not known:
         title = Text.assemble(("groups", "bold"))
