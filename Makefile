@@ -31,7 +31,7 @@ test: setup test-tools ## Run all tests, several files at a time
 test-busy: setup test-tools ## The same beside two spinning processes for each core
 	@sh scripts/busy.sh $(PYTEST) $(ARGS)
 
-test-tools: # What tests in network namespaces need, where it may be installed
+test-tools: # What only tests and documents need, where it may be installed
 	@sh scripts/test_tools.sh
 
 test-bare: ## Try it all in a bare Debian, killed and started again; root, a quarter of an hour
@@ -42,7 +42,7 @@ torch: setup ## Install PyTorch and scikit-learn: `make test` then runs the test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch-build.txt
 
 test-torch: torch ## Install them, and run those tests alone
-	@$(BIN)/python -m pytest tests/unit/test_torch_task.py tests/loopback/test_examples.py $(ARGS)
+	@$(BIN)/python -m pytest tests/unit/test_torch_*.py tests/loopback/test_examples.py $(ARGS)
 
 interop: setup test-tools ## Run the tests against js-libp2p; needs Node.js 20 or newer and npm
 	@sh scripts/interop.sh $(ARGS)
@@ -93,7 +93,7 @@ lock: ## Pin the newest versions that pyproject.toml allows in requirements/*.tx
 docs: setup ## Build the documentation as a site in site/, where a warning is an error
 	@sh scripts/docs_site.sh $(ARGS)
 
-docs-check: setup ## Run all shell in the documents, and compare all output: what takes long, too
+docs-check: setup test-tools ## Run all shell in the documents, and compare all output: what takes long, too
 	@$(BIN)/python scripts/docs_output.py --check; code=$$?; \
 	$(BIN)/python scripts/docs_run.py --slow && exit $$code
 

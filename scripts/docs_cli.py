@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openfl_cli import exit_codes
-from openfl_cli.commands import COMMANDS
+from openfl_cli.commands import COMMANDS, GROUPS
 from openfl_cli.main import build_parser
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli-reference.md"
@@ -36,9 +36,9 @@ def page() -> str:
     assert isinstance(choices, dict)
     home = next(action.help for action in parser._actions if action.dest == "home")
     lines = [HEAD.format(home=home), "| command | |", "|---|---|"]
-    for command in COMMANDS:
-        name = command.NAME
-        lines.append(f"| [`{name}`](#{name}) | {cell(command.HELP)} |")
+    for heading, part in GROUPS.items():
+        lines.append(f"| **{heading}** | |")
+        lines += [f"| [`{one.NAME}`](#{one.NAME}) | {cell(one.HELP)} |" for one in part]
     for command in COMMANDS:
         lines += ["", *section(choices[command.NAME], command.NAME, 2)]
     lines += ["", "## Exit codes", "", "| code | meaning |", "|---|---|"]
@@ -57,7 +57,7 @@ def section(
     for action in parser._actions:
         if isinstance(action.choices, dict):
             inner = action.choices
-        elif action.dest not in ("help", "home"):
+        elif action.dest not in ("help", "home") and action.help != argparse.SUPPRESS:
             rows.append(f"| {called(action)} | {cell(explained(action, parser))} |")
     if inner:
         yield ""

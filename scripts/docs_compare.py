@@ -70,9 +70,11 @@ def bounds(mark: str) -> Bounds | None:
 def differences(shown: Sequence[str], printed: Sequence[str], allowed: Bounds) -> list[str]:
     """What is shown and not printed, and the other way round, a line each; empty: the same."""
     if shown and shown[0] in ("{", "["):
-        return _json_differences(
-            json.loads("\n".join(shown)), json.loads("\n".join(printed)), allowed
-        )
+        try:
+            found = json.loads("\n".join(printed))
+        except ValueError:
+            return [f"not JSON: {line}" for line in printed or ["nothing is printed"]]
+        return _json_differences(json.loads("\n".join(shown)), found, allowed)
     if "..." in shown:
         shown = [line for line in shown if line != "..."]
         allowed = replace(allowed, others=True)

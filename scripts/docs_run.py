@@ -55,6 +55,7 @@ REASONS = {
     "needs another machine": "is typed at a machine that is not this one, or copies files to it",
     "needs a service manager": "systemd or launchd starts it",
     "needs a container engine": "Docker or Podman runs it",
+    "needs another shell": "zsh or fish reads it",
     "needs a terminal": "draws on one and reads its keys; tests of the terminal drive it",
     "needs a browser": "opens one",
     "takes hours": "is a measurement",
@@ -68,6 +69,7 @@ at() { local home="$MACHINES/$1"; shift; mkdir -p "$home"; HOME="$home" "$@"; }
 """
 BLOCK_SECONDS = 300
 """Only a block that hangs takes so long."""
+GONE_SECONDS = 10
 ASSIGNED = re.compile(r"^\s*(?:export )?([A-Za-z_]\w*)=", re.MULTILINE)
 FRIENDS = re.compile(r"(?<![\w$])(ADDRESS|LISTENERS)(?![\w=])")
 
@@ -196,18 +198,22 @@ class Reader:
             encoding="utf-8",
             start_new_session=True,
         ) as ran:
+            hangs = False
             try:
                 texts = ran.communicate(timeout=BLOCK_SECONDS)
+            except subprocess.TimeoutExpired:
+                _kill_group(ran.pid)
+                hangs, texts = True, ("", f"it hangs: killed after {BLOCK_SECONDS} s\n")
             except BaseException:
-                os.killpg(ran.pid, signal.SIGKILL)
+                _kill_group(ran.pid)
                 raise
         text, errors = (said.replace(str(self.folder), "/home/ann/openfl") for said in texts)
-        return ran.returncode, text, errors
+        return -signal.SIGKILL if hangs else ran.returncode, text, errors
 
     def node_said(self, number: int) -> str:
-        """What the node in that terminal, from 1, has printed so far."""
+        """What the node in that terminal, from 1, has printed so far; nothing when none started."""
         said = sorted(path for path in self.terminals.iterdir() if not path.suffix)
-        return said[number - 1].read_text("utf-8")
+        return said[number - 1].read_text("utf-8") if number <= len(said) else ""
 
     def close(self) -> None:
         """End every node that was started here, and wait until it is gone."""
@@ -225,7 +231,19 @@ class Reader:
         for node in left:
             with contextlib.suppress(psutil.Error):
                 node.kill()
-        psutil.wait_procs(left)
+        # With a limit: where nobody reaps orphans (in some containers), they are never quite gone.
+        psutil.wait_procs(left, timeout=GONE_SECONDS)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def end_cleanly_when_told() -> None:
+    """What ends this process, as a closed terminal or `timeout` do, ends its nodes as well."""
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, lambda number, _frame: sys.exit(128 + number))
 
 
 @contextlib.contextmanager
@@ -340,6 +358,7 @@ def _typed(
 
 
 def main() -> int:
+    end_cleanly_when_told()
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     chosen = [Path(word).resolve() for word in words] or pages()
     failed = 0

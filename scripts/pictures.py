@@ -32,7 +32,7 @@ from openfl.core.telemetry import GroupView, NodeSnapshot  # noqa: E402
 from openfl_cli.ask import running_node  # noqa: E402
 from openfl_cli.live.picture import Scene, draw  # noqa: E402
 from openfl_cli.live.state import ViewState  # noqa: E402
-from scripts.docs_run import Reader, reader  # noqa: E402
+from scripts.docs_run import Reader, end_cleanly_when_told, reader  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 SNAPSHOT = FOLDER / "snapshot.json"
@@ -165,6 +165,7 @@ def photograph_page() -> None:
 
 
 def main() -> int:
+    end_cleanly_when_told()
     FOLDER.mkdir(exist_ok=True)
     if "--page" in sys.argv:
         photograph_page()

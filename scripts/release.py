@@ -223,8 +223,8 @@ def stamp(folder: Path, version: str, day: date) -> None:
     )
 
 
-def wheel_problems(wheel: Path, modules: Sequence[str], version: str) -> list[str]:
-    """What is wrong with the wheel. modules: the Python files that it has to hold."""
+def wheel_problems(wheel: Path, files: Sequence[str], version: str) -> list[str]:
+    """What is wrong with the wheel. files: those of the packages, which it has to hold."""
     name = f"{DISTRIBUTION}-{version}-py3-none-any.whl"
     if wheel.name != name:
         return [f"the wheel is called {wheel.name}, not {name}"]
@@ -232,7 +232,7 @@ def wheel_problems(wheel: Path, modules: Sequence[str], version: str) -> list[st
     found = []
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        lacking = sorted({*modules, f"{info}/METADATA", f"{info}/entry_points.txt"} - names)
+        lacking = sorted({*files, f"{info}/METADATA", f"{info}/entry_points.txt"} - names)
         found += [f"the wheel lacks {name}" for name in lacking]
         strange = sorted(
             {name.partition("/")[0] for name in names} - {"openfl", "openfl_cli", info}
@@ -245,14 +245,14 @@ def wheel_problems(wheel: Path, modules: Sequence[str], version: str) -> list[st
     return found
 
 
-def sdist_problems(sdist: Path, modules: Sequence[str], version: str) -> list[str]:
-    """What is wrong with the source distribution. modules: the Python files it has to hold."""
+def sdist_problems(sdist: Path, files: Sequence[str], version: str) -> list[str]:
+    """What is wrong with the source distribution. files: those of the packages, as above."""
     top = f"{DISTRIBUTION}-{version}"
     if sdist.name != f"{top}.tar.gz":
         return [f"the source distribution is called {sdist.name}, not {top}.tar.gz"]
     with tarfile.open(sdist) as archive:
         names = {name.removeprefix(f"{top}/") for name in archive.getnames()}
-    lacking = sorted({*IN_THE_SDIST, *modules} - names)
+    lacking = sorted({*IN_THE_SDIST, *files} - names)
     found = [f"the source distribution lacks {name}" for name in lacking]
     strange = sorted({name.partition("/")[0] for name in names} & {*NOT_IN_THE_SDIST})
     return found + [f"{name} does not belong in the source distribution" for name in strange]
@@ -293,9 +293,10 @@ def sums_of(files: Sequence[Path]) -> str:
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
 
 
-def modules_of(root: Path) -> tuple[list[str], list[str]]:
-    """The Python files as the wheel has them, and as the source distribution has them."""
-    files = git(root, "ls-files", "openfl/*.py", "cli/openfl_cli/*.py").split("\n")
+def files_of(root: Path) -> tuple[list[str], list[str]]:
+    """The files of the packages as the wheel has them, and as the source distribution has them: the
+    page and py.typed are as needed as what is Python."""
+    files = git(root, "ls-files", "openfl", "cli/openfl_cli").split("\n")
     in_source = [file for file in files if file]
     return [file.removeprefix("cli/") for file in in_source], in_source
 
@@ -362,7 +363,7 @@ def release(
     with tempfile.TemporaryDirectory(prefix="openfl-release-") as folder:
         work = Path(folder).resolve()
         wheel, sdist = build(root, version, day, work)
-        in_wheel, in_source = modules_of(root)
+        in_wheel, in_source = files_of(root)
         problems = [
             *wheel_problems(wheel, in_wheel, version),
             *sdist_problems(sdist, in_source, version),

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the programs that only the tests need: those that make network namespaces, for partitions,
-# NAT, hole punching, UPnP and a LAN (tests/netns), and systemd-analyze, which reads the units of
-# `openfl-node service` (tests/cli). With apt-get, where that is possible without a
-# password; elsewhere one line says what is missing, and the tests that need it are skipped.
+# NAT, hole punching, UPnP and a LAN (tests/netns); systemd-analyze, which reads the units of
+# `openfl-node service`, and the shells that are asked for completions (tests/cli); curl, which documents
+# use (`make docs-check`). With apt-get, where that is possible without a password; elsewhere one line
+# says what is missing, and the tests that need it are skipped.
 #
 #   NO_SYSTEM_INSTALL=1 scripts/test_tools.sh    never call apt-get, only say what is missing
 
@@ -12,7 +13,7 @@ cd "$(dirname "$0")/.."
 log=.cache/test-tools.log
 PATH="$PATH:${SBIN-/usr/sbin:/sbin}" # not in the PATH of every root
 
-# The tests need root as well: to anybody else the programs are of no use, as on other systems.
+# Most of these tests need root as well: anybody else is not asked, nor are other systems.
 [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] || exit 0
 
 # Sets $missing (programs) and $packages (Debian's, that bring them).
@@ -20,7 +21,7 @@ find_missing() {
     missing=
     packages=
     for pair in ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux mount:mount \
-        systemd-analyze:systemd; do
+        systemd-analyze:systemd zsh:zsh fish:fish curl:curl; do
         if ! command -v "${pair%%:*}" >/dev/null 2>&1; then
             missing="${missing:+$missing, }${pair%%:*}"
             packages="$packages ${pair#*:}"

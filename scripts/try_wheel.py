@@ -28,6 +28,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -211,6 +212,8 @@ def _goes_on(program: str, home: Path, kind: str, before: dict[str, Any]) -> Non
         [program, "start", *options, *more], stdout=subprocess.PIPE, text=True, env=environment
     ) as node:
         assert node.stdout is not None
+        hung = threading.Timer(LONGEST_SECONDS, node.kill)
+        hung.start()
         try:
             for line in node.stdout:
                 event = json.loads(line)
@@ -225,6 +228,7 @@ def _goes_on(program: str, home: Path, kind: str, before: dict[str, Any]) -> Non
         finally:
             node.send_signal(signal.SIGINT)
             node.stdout.read()
+            hung.cancel()
     if (peer, reached) != (before["peer_id"], before["round"] + 1):
         raise Failed(f"the home {kind} goes on as {peer} in round {reached}")
     if {"state-damaged", "state-refused"} & {*kinds}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openfl.core.errors import NotRunningError
+from openfl.core.errors import NotRunningError, StateError
 from openfl_cli import options
 
 if TYPE_CHECKING:
@@ -19,12 +19,25 @@ def running_node(home: Path, command: str, timeout_seconds: float = 10.0, **argu
     return control.call(home, command, timeout_seconds=timeout_seconds, **arguments)
 
 
-def snapshot(home: Path) -> tuple[NodeSnapshot, bool]:
-    """(snapshot, whether the node runs). NotRunningError when nothing was ever saved either."""
+def running_snapshot(home: Path, timeout_seconds: float = 10.0) -> NodeSnapshot:
+    """How the running node is; NotRunningError as `running_node`. StateError: it is of a version
+    whose words are not known here, as after an upgrade."""
     from openfl.core.telemetry import NodeSnapshot
 
+    plain = running_node(home, "snapshot", timeout_seconds)
     try:
-        return NodeSnapshot.from_plain(running_node(home, "snapshot")), True
+        return NodeSnapshot.from_plain(plain)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StateError(
+            f"the node that runs in {home} is of another version of OpenFL than this command:"
+            f" openfl-node restart{options.home_option(home)}"
+        ) from None
+
+
+def snapshot(home: Path) -> tuple[NodeSnapshot, bool]:
+    """(snapshot, whether the node runs). NotRunningError when nothing was ever saved either."""
+    try:
+        return running_snapshot(home), True
     except NotRunningError as error:
         from openfl.app import runtime
 

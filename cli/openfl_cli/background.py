@@ -41,10 +41,14 @@ def check_start(home: Path, start: LastStart, user: str = "") -> int:
     import pwd
 
     identity: dict[str, Any] = {}
+    environment = start.environment_over(os.environ)
     try:
         if user and os.geteuid() == 0:
             of_user = pwd.getpwnam(user)
             identity = {"user": of_user.pw_uid, "group": of_user.pw_gid, "extra_groups": ()}
+            # What `~` and the usual home folder are taken from.
+            of_them = {"HOME": of_user.pw_dir, "USER": user, "LOGNAME": user}
+            environment = {**environment, **of_them}
     except KeyError:
         raise UsageError(f"--run-as {user}: there is no such user") from None
     try:
@@ -52,7 +56,7 @@ def check_start(home: Path, start: LastStart, user: str = "") -> int:
             [*command_of_start(home, start.arguments), "--check"],
             stdin=subprocess.DEVNULL,
             cwd=start.folder,
-            env=importable(start.environment_over(os.environ)),
+            env=importable(environment),
             check=False,
             **identity,
         ).returncode

@@ -15,6 +15,8 @@ from openfl_cli.text import to_json
 FORMAT = 1
 MAX_BYTES = 1_000_000
 _NOT_KEPT = frozenset({"OPENFL_HOME", "OPENFL_FAULT_POINT"})
+_DROPPED = ("--detach", "--stop-with-stdin")
+"""Whoever starts it again is not who started it: nobody's standard input says when it is to end."""
 _HIDDEN = ("--home", "--ready-fd", "--service")
 """Options of `start` with a value that are not of the way it is to be started again."""
 
@@ -80,7 +82,7 @@ def start_arguments(argv: Sequence[str]) -> list[str]:
             skip = False
         elif word in _HIDDEN:
             skip = True
-        elif word != "--detach" and not word.startswith(tuple(f"{name}=" for name in _HIDDEN)):
+        elif word not in _DROPPED and not word.startswith(tuple(f"{name}=" for name in _HIDDEN)):
             kept.append(word)
     return kept
 

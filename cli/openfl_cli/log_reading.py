@@ -164,6 +164,7 @@ class LogReader:
             status = os.fstat(self._file.fileno())
             if status.st_size < self._file.tell():
                 self._file.seek(0)  # somebody has emptied it
+                self._rest = b""
             yield self._file
         newer: list[BinaryIO] = []
         for path in self._pieces():

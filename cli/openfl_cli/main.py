@@ -13,7 +13,7 @@ from openfl import __version__
 from openfl.app.lazy_imports import postpone_libp2p
 from openfl.core.errors import UsageError, UserError
 from openfl_cli import exit_codes, output
-from openfl_cli.commands import COMMANDS
+from openfl_cli.commands import COMMANDS, GROUPS
 from openfl_cli.options import HOME_HELP, HelpFormatter
 from openfl_cli.output import ReaderGone
 from openfl_cli.text import clean
@@ -37,6 +37,20 @@ first steps:
 
 Every node lives in a home folder: give each its own with --home DIR (before or after the
 command) to run several on one machine. `openfl-node COMMAND --help` explains a command."""
+
+
+HEADINGS = {part[0].NAME: heading for heading, part in GROUPS.items()}
+"""What stands above the first command of each part."""
+
+
+class CommandsFormatter(HelpFormatter):
+    """Lists the commands in parts, with a heading each; argparse knows one list only."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        text = super()._format_action(action)
+        # What stands for a command has its name as `dest`, and no option strings, unlike --home.
+        heading = None if action.option_strings else HEADINGS.get(action.dest)
+        return text if heading is None else f"\n  {heading}:\n{text}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="openfl-node",
         description=DESCRIPTION,
         epilog=f"{FIRST_STEPS}\n\nexit codes:\n{exit_codes.as_text()}",
-        formatter_class=HelpFormatter,
+        formatter_class=CommandsFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"openfl-node {__version__}")

@@ -15,7 +15,13 @@ OPENER = "page.html"
 def page_link(home: Path, url: str) -> str:
     """For the node of `home`, which answers at `url`. StateError: its token cannot be read."""
     from openfl.app.http.token import TOKEN_FILE, load_or_create_token
+    from openfl.core.errors import StateError
 
+    if not os.path.lexists(home / TOKEN_FILE):  # another one would not be the running node's
+        raise StateError(
+            f"{home / TOKEN_FILE} is gone: restart the node (openfl-node restart),"
+            " which makes another"
+        )
     # Behind the #: browsers send that to nobody.
     return f"{url}/#token={quote(load_or_create_token(home / TOKEN_FILE), safe='')}"
 

@@ -42,6 +42,9 @@ class Service:
     def __post_init__(self) -> None:
         for text in (self.name, str(self.home), self.folder, *self.command, *self.writable):
             _require_one_line(text)
+        for text in (str(self.home), self.folder):
+            if text.endswith("\\"):  # in a unit it joins the next line to this one
+                raise UsageError(f"a service cannot have a folder that ends in a backslash: {text}")
         for name, text in self.environment.items():
             _require_one_line(name + text)
 

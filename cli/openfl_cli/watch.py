@@ -10,9 +10,8 @@ from pathlib import Path
 import trio
 
 from openfl.core.errors import NotRunningError
-from openfl.core.telemetry import NodeSnapshot
 from openfl_cli import exit_codes, options
-from openfl_cli.ask import running_node
+from openfl_cli.ask import running_snapshot
 from openfl_cli.live.handle import Handle, SocketHandle
 from openfl_cli.screen import Screen, print_frame
 from openfl_cli.session import heeded_signals
@@ -28,12 +27,12 @@ def watch(home: Path, as_json: bool) -> int:
     """Until the node stops or Ctrl-C. NotRunningError when none runs to begin with."""
     if sys.stdout.isatty() and not as_json:
         return attach(home)
-    running_node(home, "snapshot")
+    running_snapshot(home)
 
     async def lines() -> None:
         console = options.stdout_console()
         while True:
-            shot = NodeSnapshot.from_plain(await in_thread(partial(running_node, home, "snapshot")))
+            shot = await in_thread(partial(running_snapshot, home))
             if as_json:
                 print(to_json(status_json(shot, running=True)), flush=True)
             else:
@@ -53,7 +52,7 @@ def watch(home: Path, as_json: bool) -> int:
 def attach(home: Path) -> int:
     """The live view of the node that runs in `home`, until its viewer leaves, a signal comes, or
     the node stops. NotRunningError when none runs to begin with."""
-    running_node(home, "snapshot")
+    running_snapshot(home)
     screen = Screen()
     gone = trio.run(_attached, SocketHandle(home), screen)
     if gone is not None:

@@ -6,7 +6,6 @@ thread waits there for the answer; whatever loop that thread runs does not matte
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
@@ -14,7 +13,6 @@ import shutil
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -27,6 +25,7 @@ from openfl.app.blocking_events import EventIterator
 from openfl.app.configuration import load_config
 from openfl.app.event_logging import log_event
 from openfl.app.lazy_imports import set_up
+from openfl.app.program_end import close_at_end
 from openfl.config.sections import Config
 from openfl.core.errors import NotRunningError, UsageError
 from openfl.core.event_backlog import KEPT_EVENTS
@@ -44,12 +43,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 """How often `RunningNode.wait` looks when no event says that something has changed."""
-EXIT_SECONDS = 10.0
-"""How long the end of a program waits for nodes that it has not stopped."""
 
 T = TypeVar("T")
 _importing = threading.Lock()
-_running: weakref.WeakSet[RunningNode] = weakref.WeakSet()
 
 
 def run(
@@ -121,6 +117,8 @@ class RunningNode:
         self._calls: trio.Nursery
         self._answering = False
         self._unwanted = False
+        self._leaving = False
+        """Whether it was asked to leave its group while it could. Changes in the node's thread."""
         self._lock = threading.Lock()
         self._pending: set[Future[Any]] = set()
         self._over = False
@@ -135,10 +133,14 @@ class RunningNode:
     # --- life -------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        with _importing:  # half-imported modules are not for two threads
-            set_up()
-            import openfl.app.running_node  # noqa: F401
-        _running.add(self)
+        try:
+            with _importing:  # half-imported modules are not for two threads
+                set_up()
+                import openfl.app.running_node  # noqa: F401
+        except BaseException:  # Ctrl-C: it takes a while
+            self._remove_temporary_home()
+            raise
+        close_at_end(self)
         try:
             self._thread.start()
             self._listening.result()
@@ -157,15 +159,18 @@ class RunningNode:
         except BaseException as error:
             failure = error
         finally:
-            if self.temporary_home:
-                try:
-                    shutil.rmtree(self.home)
-                except OSError as error:
-                    log.warning("the temporary home %s is not removed: %s", self.home, error)
+            self._remove_temporary_home()
             self._end_calls(failure)
             if not self._listening.done():
                 self._listening.set_exception(failure or NotRunningError("the node was stopped"))
             self._finished.set()
+
+    def _remove_temporary_home(self) -> None:
+        if self.temporary_home:
+            try:
+                shutil.rmtree(self.home)
+            except OSError as error:
+                log.warning("the temporary home %s is not removed: %s", self.home, error)
 
     async def _main(self) -> None:
         from openfl.app.open_node import open_node
@@ -218,7 +223,7 @@ class RunningNode:
 
     def leave(self) -> None:
         """As `stop`, but before the node withdraws from its group what it has taught it, for
-        good."""
+        good. NotRunningError: it was closed before, and what it taught stays."""
         self._close(leave=True)
 
     def _close(self, leave: bool) -> None:
@@ -226,12 +231,22 @@ class RunningNode:
         if self._failure is not None and not self._failure_told:
             self._failure_told = True
             raise self._failure
+        if leave and not self._leaving:
+            raise NotRunningError("this node was closed before it could leave: start it again")
+
+    def _ask_to_stop(self, leave: bool) -> None:
+        def ask() -> None:
+            if not self._over:  # else it may be too late to leave
+                self._leaving = self._leaving or leave
+                self._node.request_stop(leave)
+
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(ask)
 
     def _wait_closed(self, leave: bool) -> None:
         if threading.current_thread() is self._thread:
             raise UsageError(OWN_THREAD)
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._node.request_stop, leave)
+        self._ask_to_stop(leave)
         self._finished.wait()
         self._thread.join()
 
@@ -291,7 +306,8 @@ class RunningNode:
                 self._calls.start_soon(working)
 
         try:
-            self._token.run_sync_soon(begin)
+            with contextlib.suppress(trio.RunFinishedError):  # the end of the thread answers
+                self._token.run_sync_soon(begin)
             return answer.result(timeout)
         except BaseException:
             if self._still_asked(answer):
@@ -429,15 +445,3 @@ class RunningNode:
 
 
 OWN_THREAD = "on_event must not ask the node: it would wait for itself; ask from another thread"
-
-
-@atexit.register
-def _close_all() -> None:
-    """A program may end without stopping its nodes; what they know is saved all the same."""
-    nodes = [node for node in _running if not node._finished.is_set()]
-    for node in nodes:
-        with contextlib.suppress(AttributeError, trio.RunFinishedError):
-            node._token.run_sync_soon(node._node.request_stop)
-    deadline = time.monotonic() + EXIT_SECONDS
-    for node in nodes:
-        node._finished.wait(max(0.0, deadline - time.monotonic()))

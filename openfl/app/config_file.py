@@ -3,9 +3,12 @@ at once."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from openfl.core.atomic_files import atomic_write, reason
 from openfl.core.errors import ConfigError, StateError
 from openfl.core.files import read_named
 
+_TRIES = 50
+_PAUSE_SECONDS = 0.02
 _MARK = b"\xef\xbb\xbf"
 """What editors on Windows put in front of UTF-8."""
 
@@ -34,11 +39,16 @@ def change_config(
     or take it out (None). A file that is not there is made, with only that in it.
 
     ConfigError: the loader would refuse what comes of it for a reason that was not there before, or
-    what is to be taken out is not in it. StateError: it cannot be read or written. Then nothing
-    was changed.
+    what is to be taken out is not in it. StateError: it cannot be read or written, or somebody else
+    changes it at this moment. Then nothing was changed.
     """
     # What is at the end of a link is replaced, not the link.
     file = Path(os.path.realpath(file))
+    with _alone(file):
+        return _change(file, changes, environ)
+
+
+def _change(file: Path, changes: Mapping[str, Value | None], environ: Mapping[str, str]) -> Changed:
     before, mark = _read(file)
     text = before if before is not None else SHORT_HEAD
     for key, value in changes.items():
@@ -54,11 +64,37 @@ def change_config(
     new = problems_of(file, text, environ)
     if more := [problem for problem in new if problem not in old]:
         raise ConfigError("\n".join(more))
+    if _read(file) != (before, mark):
+        raise StateError(f"{file}: was changed by another program meanwhile; try again")
     mode = 0o600
     if before is not None:
         mode = stat.S_IMODE(file.stat().st_mode)
     atomic_write(file, (_MARK if mark else b"") + text.encode(), mode)
     return Changed(file, tuple(new))
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """No other command of ours changes `file` during the block: what each reads, it replaces."""
+    try:
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StateError(f"{file}: cannot be saved: {reason(error)}") from error
+    try:
+        for left in reversed(range(_TRIES)):
+            try:
+                # Of the folder: the file itself is replaced by another.
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise StateError(f"{file}: another command is changing it; try again") from None
+            except OSError:
+                break  # a file system without locks
+            time.sleep(_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _read(file: Path) -> tuple[str | None, bool]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ from openfl.core.errors import (
     UserError,
 )
 from openfl.core.files import owner_problem
+from openfl.storage.home import Home
+from openfl.storage.moved import where_to
 
 SOCKET_NAME = "control.sock"
 MAX_REQUEST_BYTES = 1 << 16
@@ -96,9 +99,7 @@ def call(home: Path, command: str, timeout_seconds: float = 10.0, **arguments: A
                 f"the node in {home} did not answer within {timeout_seconds:g} s"
             ) from None
         except OSError:
-            raise NotRunningError(
-                f"no node is running in {home} (start one with: openfl-node start --home {home})"
-            ) from None
+            raise NotRunningError(_why_none(home)) from None
     try:
         message = json.loads(answer)
         if message["ok"]:
@@ -108,6 +109,15 @@ def call(home: Path, command: str, timeout_seconds: float = 10.0, **arguments: A
     except (ValueError, KeyError, TypeError):
         raise NotRunningError(f"the node in {home} stopped before it answered") from None
     raise kind(text)
+
+
+def _why_none(home: Path) -> str:
+    """No node runs in `home`, and what that means for whoever wanted one."""
+    moved = where_to(Home(home))
+    if moved is not None:
+        return f"no node is running in {home}, which rests: its node {moved}"
+    start = f"openfl-node start --home {shlex.quote(str(home))}"
+    return f"no node is running in {home} (start one with: {start})"
 
 
 def _is_there(path: Path) -> bool:

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import stat
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_ALL_BYTES = 1 << 34
 """Of all files together."""
 _CHUNK = 1 << 20
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _KB, _MB, _GB = 1 << 10, 1 << 20, 1 << 30
 
 _NAMES: tuple[tuple[re.Pattern[str], int], ...] = tuple(
@@ -99,7 +99,7 @@ def write_archive(file: BinaryIO, manifest: Manifest, contents: Mapping[str, Pat
 
 
 def _info(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, time.localtime()[:6])
+    info = zipfile.ZipInfo(name)  # no time: a clock that was never set shows none that fits
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o600) << 16
     return info
@@ -144,7 +144,9 @@ class Archive:
         named = [member.filename for member in members[1:]]
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if member.is_dir() or kind not in (0, stat.S_IFREG) or member.flag_bits & 1:
+            plain = kind in (0, stat.S_IFREG) and member.compress_type in _COMPRESSIONS
+            # Without a name, `is_dir` of Python 3.11 ends in an IndexError.
+            if not member.filename or member.is_dir() or not plain or member.flag_bits & 1:
                 raise self.bad(f"{member.filename[:100]!r} in it is no plain file")
         if sorted(named) != sorted(self.manifest.files):
             raise self.bad("does not hold what it says it does")

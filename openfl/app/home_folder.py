@@ -32,11 +32,14 @@ __all__ = [
 
 
 def is_locked(home: Path) -> bool:
-    """Whether a node still holds the home folder; it lets go last of all."""
+    """Whether a node still holds the home folder; it lets go last of all. StateError when that
+    cannot be told: the lock is no file of ours."""
     try:
         lock = open_own(Home(home).lock_file)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise StateError(f"{Home(home).lock_file}: {error.strerror or error}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

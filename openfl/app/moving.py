@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from openfl import __version__
@@ -69,7 +70,7 @@ class _Collected:
             return None
         if name is None:
             clean = _NEVER.sub("-", path.name).lstrip(".-")[:80] or "file"
-            name = f"{folder}/{len(self.contents)}-{clean}"
+            name = f"{folder}/{len(self.paths)}-{clean}"
         self.contents[name] = path
         self.paths[absolute] = name
         return name
@@ -120,9 +121,10 @@ def import_home(source: Path, root: Path) -> Imported:
     home = Home(root)
     home.check()
     _require_empty(root)
+    real = Path(os.path.realpath(root))  # a home may be a link, to a larger disk for example
     with opened_archive(source) as archive:
         manifest = archive.manifest
-        with _folder_beside(root) as folder:
+        with _folder_beside(real) as folder:
             archive.extract(folder)
             if "identity.key" not in manifest.files:
                 raise archive.bad("holds no identity")
@@ -137,8 +139,8 @@ def import_home(source: Path, root: Path) -> Imported:
             remarks += _with_new_paths(folder, new_paths)
             charter = last_run.current_charter(Home(folder))
             with suppress(FileNotFoundError):
-                root.rmdir()
-            folder.rename(root)
+                real.rmdir()
+            folder.rename(real)
     if not manifest.moved:
         remarks.append(
             f"the home it is from ({manifest.root}) was not told to rest: do not run both, for"
@@ -161,7 +163,7 @@ def _require_none_runs(root: Path) -> None:
     if is_locked(root):
         raise StateError(
             f"a node is running in {root}, and would go on changing what is copied: stop it first"
-            " (openfl-node stop)"
+            f" (openfl-node stop --home {quote(str(root))})"
         )
 
 
@@ -269,7 +271,10 @@ def _with_new_paths(folder: Path, new_paths: Mapping[str, str]) -> Iterator[str]
     content: Any = peek_state(file, NODE_KIND, NODE_VERSION)
     if not isinstance(content, dict) or not isinstance(content.get("data_files"), dict):
         return
-    files = {key: new_paths.get(path, path) for key, path in content["data_files"].items()}
+    files = {
+        key: new_paths.get(path, path) if isinstance(path, str) else path
+        for key, path in content["data_files"].items()
+    }
     write_state(file, NODE_KIND, NODE_VERSION, {**content, "data_files": files})
     data = files.get("ratings_file")
     if isinstance(data, str) and data not in new_paths.values() and not Path(data).exists():

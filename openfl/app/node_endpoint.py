@@ -3,6 +3,7 @@ is first asked for."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from openfl.storage.state_files import peek_state, write_state
 if TYPE_CHECKING:
     from openfl.app.control_socket import CommandHandler
     from openfl.app.http.serving import Endpoint
+
+log = logging.getLogger("openfl.http")
 
 TellOwner = Callable[[Any, str, str, dict[str, Any]], None]
 
@@ -82,8 +85,7 @@ class NodeEndpoint:
         kept = await trio.to_thread.run_sync(_kept_port, file)
         async with serving(self._config, self._home.root, self._commands, kept) as endpoint:
             if not self._config.listen and endpoint.port != kept:
-                port = {"port": endpoint.port}
-                await trio.to_thread.run_sync(write_state, file, PORT_KIND, PORT_VERSION, port)
+                await trio.to_thread.run_sync(_keep_port, file, endpoint.port)
             task_status.started(endpoint)
             await trio.sleep_forever()
 
@@ -99,6 +101,13 @@ class NodeEndpoint:
 
 def _where(endpoint: Endpoint) -> dict[str, Any]:
     return {"url": endpoint.url, "token_file": str(endpoint.token_file)}
+
+
+def _keep_port(file: Path, port: int) -> None:
+    try:
+        write_state(file, PORT_KIND, PORT_VERSION, {"port": port})
+    except StateError as error:  # a disk that is full: the page is there all the same
+        log.warning("the next run may have its page at another port: %s", error)
 
 
 def _kept_port(file: Path) -> int:

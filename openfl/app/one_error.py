@@ -11,20 +11,22 @@ from openfl.core.errors import UserError
 
 
 @contextlib.contextmanager
-def one_error() -> Iterator[list[BaseException]]:
+def one_error(of_owner: Sequence[BaseException] = ()) -> Iterator[list[BaseException]]:
     """Takes one exception out of the groups that nurseries wrap around it. For every context
     manager that holds a nursery open around other people's code: what they raise is theirs, and
     they catch it by its type.
 
     The block appends what the caller's code raised. That comes out as the same object; a UserError
     of the node without its group; of both, a group of the two. A bug among them is not hidden.
+    of_owner: filled meanwhile with what functions raised that the caller had given; where the node
+    ended by that alone, the first of it comes out.
     """
     of_block: list[BaseException] = []
     try:
         yield of_block
         return
     except BaseExceptionGroup as group:
-        found = _one_of(group, of_block)
+        found = _one_of(group, of_block, of_owner)
         if found is None:
             raise
     # Out here, so that the group does not become its context; nor is its cause touched.
@@ -32,7 +34,9 @@ def one_error() -> Iterator[list[BaseException]]:
 
 
 def _one_of(
-    group: BaseExceptionGroup[BaseException], of_block: Sequence[BaseException]
+    group: BaseExceptionGroup[BaseException],
+    of_block: Sequence[BaseException],
+    of_owner: Sequence[BaseException],
 ) -> BaseException | None:
     """What to raise in place of `group`; None: the group itself."""
     # Leaves are compared: trio splits groups, and a group the block raised may be another by now.
@@ -46,6 +50,9 @@ def _one_of(
         if not others:
             return of_block[0]
         return BaseExceptionGroup("the block failed, and so did the node", [*of_block, *others])
+    owners = {id(leaf) for error in of_owner for leaf in _leaves(error)}
+    if others and all(id(leaf) in owners for leaf in others):
+        return of_owner[0]
     if others and all(isinstance(leaf, UserError) for leaf in others):
         return others[0]
     return None

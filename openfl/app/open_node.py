@@ -37,7 +37,8 @@ async def open_node(
     that the owner should know, and must not block; without it, that goes to Python's logging
     (`openfl.events`), which shows warnings and errors.
 
-    What the block raises comes out as it is: the same exception, not in a group. When the node
+    What the block raises comes out as it is: the same exception, not in a group; so does what
+    `on_event` raises, which ends the node. When the node
     cannot start or go on, the block is cancelled and one UserError (DataError, NetworkError,
     StateError, GroupError...) comes out. Only when both happen, the block raises and the node fails
     (as when it cannot save at the end), is it an ExceptionGroup of the block's exception and the
@@ -51,11 +52,21 @@ async def open_node(
     # Here, not above: it imports what the line before has postponed parts of.
     from openfl.app.running_node import running_node
 
-    with one_error() as of_block:
+    tell = log_event if on_event is None else on_event
+    of_owner: list[BaseException] = []
+
+    def told(event: NodeEvent) -> None:
+        try:
+            tell(event)
+        except BaseException as error:
+            of_owner.append(error)
+            raise
+
+    with one_error(of_owner) as of_block:
         async with running_node(
             config,
             Path(home),
-            log_event if on_event is None else on_event,
+            told,
             workload,
             pin=pin,
             faults=faults,

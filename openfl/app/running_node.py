@@ -73,6 +73,7 @@ async def running_node(
         workload = await trio.to_thread.run_sync(load_workload, config, resumed)
     home.prepare()
     with home.lock():
+        require_not_moved(home)  # again: it may have been moved while the data was read
         faults = faults if faults is not None else FaultPoints.from_environment(os.environ)
         async with _open_parts(config, home, on_event, workload, pin, faults) as node:
             yield node

@@ -70,6 +70,7 @@ class Course:
         self._seen = 0
         self._stride = 1
         self._moves: deque[MoveMade] = deque(maxlen=MAX_MOVES)
+        self._metric = ""
 
     @property
     def last(self) -> Point | None:
@@ -98,6 +99,13 @@ class Course:
             del self._kept[1::2]
             self._stride *= 2
 
+    def measured_by(self, metric: str) -> None:
+        """What the points to come are measured by. Those of another metric are forgotten: one curve
+        cannot show both."""
+        if self._metric and metric != self._metric:
+            self._kept, self._last, self._seen, self._stride = [], None, 0, 1
+        self._metric = metric
+
     def moved(self, move: MoveMade) -> None:
         """The node is in another group."""
         self._moves.append(move)
@@ -122,7 +130,7 @@ class Course:
     def to_state(self) -> dict[str, Any]:
         """What `from_state` goes on from."""
         kept = {"seen": self._seen, "stride": self._stride, "kept": len(self._kept)}
-        return {**self.to_plain(), **kept}
+        return {**self.to_plain(), **kept, "metric": self._metric}
 
     @classmethod
     def from_state(cls, plain: Any) -> Course:
@@ -132,6 +140,7 @@ class Course:
             points = [_point(one) for one in _few(plain["points"], MAX_POINTS)]
             course._moves.extend(_move(one) for one in _few(plain["moves"], MAX_MOVES))
             seen, stride, kept = (_count(plain[name]) for name in ("seen", "stride", "kept"))
+            metric = _text(plain.get("metric", ""))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a course: {error!r}") from None
         if stride < 1 or stride & (stride - 1) or not len(points) - 1 <= kept <= len(points):
@@ -141,6 +150,7 @@ class Course:
         course._kept = points[:kept]
         course._last = points[-1] if points else None
         course._seen, course._stride = seen, stride
+        course._metric = metric
         return course
 
 
@@ -189,9 +199,11 @@ def _count(plain: Any) -> int:
 
 
 def _number(plain: Any) -> float:
-    if type(plain) not in (int, float) or not math.isfinite(plain):
+    if type(plain) is int and abs(plain) < 1 << 63:
+        return float(plain)
+    if type(plain) is not float or not math.isfinite(plain):
         raise TypeError("a number was expected")
-    return float(plain)
+    return plain
 
 
 def _number_or_none(plain: Any) -> float | None:

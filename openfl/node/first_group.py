@@ -80,7 +80,8 @@ class FirstGroup:
         try:
             return await self._of_name(name, here)
         except GroupError as error:
-            if not self.settings.any_group or self.settings.invitations:
+            closed = any(k.card.charter.founder is not None for k in self._called(name, here))
+            if not self.settings.any_group or self.settings.invitations or closed:
                 raise
             # Nobody asked for this very name, which others have given to what does not fit here.
             other = f"{name}-{self._own(name).task}"
@@ -98,15 +99,18 @@ class FirstGroup:
             own = replace(own, founder=self.network.peer_id)
         return own
 
-    async def _of_name(self, name: str, here: GroupId) -> Charter:
-        """The group to be in, of all of that name that are known but `here`. GroupError as
-        `choose`."""
-        own = self._own(name)
-        found = [
+    def _called(self, name: str, here: GroupId) -> list[KnownCard]:
+        return [
             k
             for k in self.finder.find(name)
             if k.card.charter.name == name and k.card.charter.group_id != here
         ]
+
+    async def _of_name(self, name: str, here: GroupId) -> Charter:
+        """The group to be in, of all of that name that are known but `here`. GroupError as
+        `choose`."""
+        own = self._own(name)
+        found = self._called(name, here)
         if not found or any(k.card.charter.group_id == own.group_id for k in found):
             return own
         return await self._fitting(name, found, own, here)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from openfl.core.atomic_files import reason
 from openfl.core.errors import StateError
 from openfl.core.files import expanded, open_own, owner_problem
+
+_TRIES = 5
+_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ class Home:
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise StateError(
                 f"{self.root} can be changed by everybody (mode {mode:04o});"
-                f" run: chmod o-w {self.root}"
+                f" run: chmod o-w {quote(str(self.root))}"
             )
 
     @contextmanager
@@ -165,7 +170,7 @@ class Home:
             raise StateError(f"{self.lock_file}: cannot be opened: {reason(error)}") from error
         try:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(handle)
             except BlockingIOError as error:
                 holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
                 process = f" (process {holder})" if holder.isdigit() else ""
@@ -188,3 +193,18 @@ class Home:
             for leftover in folder.glob(".*.tmp"):
                 with suppress(OSError):
                     leftover.unlink()
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for this process alone. BlockingIOError: another holds it.
+
+    Tried more than once: whoever asks only whether a node runs (`is_locked`) holds it for a moment.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+        time.sleep(_PAUSE_SECONDS)

@@ -29,12 +29,12 @@ def unmark_moved(home: Home) -> None:
     remove(home.moved_file)
 
 
-def require_not_moved(home: Home) -> None:
-    """StateError when the node of this home lives elsewhere; it says how to have it back."""
+def where_to(home: Home) -> str | None:
+    """`has moved on DAY, into FILE`; None when the node of this home lives here."""
     try:
         data = read_own(home.moved_file, _MAX_BYTES)
     except FileNotFoundError:
-        return
+        return None
     except OSError:
         data = b""
     when = ""
@@ -44,8 +44,15 @@ def require_not_moved(home: Home) -> None:
         when = f" on {day}, into {str(plain['into'])[:300]}"
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError):
         pass  # that it has moved is certain all the same
-    raise StateError(
-        f"the node of {home.root} has moved{when}: started here too, one identity would run twice."
-        " If it runs nowhere else: openfl-node home undo-move --home"
-        f" {shlex.quote(str(home.root))}"
-    )
+    return f"has moved{when}"
+
+
+def require_not_moved(home: Home) -> None:
+    """StateError when the node of this home lives elsewhere; it says how to have it back."""
+    moved = where_to(home)
+    if moved is not None:
+        raise StateError(
+            f"the node of {home.root} {moved}: started here too, one identity would run twice."
+            f" If it runs nowhere else: openfl-node home undo-move --home"
+            f" {shlex.quote(str(home.root))}"
+        )

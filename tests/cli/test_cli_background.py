@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,7 @@ def running(home: Path, control: FakeControl) -> Iterator[None]:
         (["--home", "x", "start", "--rounds", "3"], ["--rounds", "3"]),
         (["--home=x", "start", "--home", "y", "--detach", "--mdns"], ["--mdns"]),
         (["start", "--home=y", "--ready-fd", "7", "--service", "user:a", "--pin"], ["--pin"]),
+        (["start", "--stop-with-stdin", "--pin"], ["--pin"]),
         (["start", "--group", "start", "--data=--detach"], ["--group", "start", "--data=--detach"]),
     ],
 )
@@ -127,6 +130,24 @@ def test_a_start_that_fails_is_not_remembered(runtime: FakeRuntime, home: Path) 
     runtime.on_open = fail
     assert main.run(["start", "--rounds", "1"]) == exit_codes.STATE
     assert last_start.load(home) is None
+
+
+def test_what_root_tries_for_somebody_is_tried_in_their_home(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: dict[str, Any] = {}
+
+    def run(words: list[str], **how: Any) -> Any:
+        ran.update(how)
+        return subprocess.CompletedProcess(words, exit_codes.SUCCESS)
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("subprocess.run", run)
+    start = LastStart((), "/", {"OPENFL_VIEW_ENABLED": "false"})
+    assert background.check_start(home, start, "nobody") == exit_codes.SUCCESS
+    nobody = pwd.getpwnam("nobody")
+    assert (ran["user"], ran["env"]["HOME"]) == (nobody.pw_uid, nobody.pw_dir)
+    assert ran["env"]["OPENFL_VIEW_ENABLED"] == "false"
 
 
 def test_whose_variables_count_when_it_is_started_again() -> None:
@@ -328,3 +349,16 @@ def test_a_check_starts_nothing(runtime: FakeRuntime, home: Path) -> None:
     assert main.run(["start", "--check"]) == exit_codes.SUCCESS
     assert main.run(["start", "--check", "--rounds", "-3"]) == exit_codes.CONFIG
     assert runtime.homes == []
+
+
+def test_a_check_misses_nothing_that_would_leave_no_node_running(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`restart` stops the node once its check has found nothing."""
+    nowhere = f"/dns/a..b/tcp/1/p2p/{PEER_IDS[1]}"
+    assert main.run(["start", "--check", "--bootstrap", nowhere]) == exit_codes.CONFIG
+    for data in (["a.csv"], ["a.csv", "--data", "b.csv"]):
+        assert main.run(["start", "--check", "--data", *data]) == exit_codes.DATA
+        assert "a.csv: no such file" in capsys.readouterr().err
+    (home / "config.toml").write_text("[data]\nratings_file = 'gone.csv'\n")
+    assert main.run(["start", "--check"]) == exit_codes.DATA

@@ -209,7 +209,6 @@ main.main()
             name, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"needs {name}")
         )
         for name in completion.SHELLS
-        if name == "bash" or shutil.which(name) is not None
     ],
 )
 def test_a_real_shell_offers_groups_and_runs_none_of_their_names(

@@ -78,6 +78,35 @@ def test_the_command_says_it_in_a_line_and_an_exit_code(
 
 
 @pytest.mark.parametrize(
+    "command",
+    [["status"], ["status", "--healthy"], ["status", "--watch"], ["wait"], ["peers"]],
+)
+@pytest.mark.parametrize("plain", [{**shot().to_plain(), "of_tomorrow": 1}, {}, None])
+def test_a_node_of_another_version_is_said_to_be_one(
+    command: list[str], plain: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after an upgrade, before the restart."""
+    control.answers["snapshot"] = plain
+    assert main.run(command) == exit_codes.STATE
+    said = capsys.readouterr().err
+    assert "another version of OpenFL than this command: openfl-node restart" in said
+
+
+def test_a_node_that_hangs_does_not_make_a_script_wait_longer(
+    control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: list[float] = []
+
+    def hangs(home: Path, command: str, timeout_seconds: float = 10.0, **_: Any) -> Any:
+        patience.append(timeout_seconds)
+        raise NotRunningError("it did not answer")
+
+    monkeypatch.setattr("openfl.app.control_socket.call", hangs)
+    assert main.run(["wait", "--timeout", "0.2"]) == exit_codes.UNMET
+    assert max(patience) <= 1
+
+
+@pytest.mark.parametrize(
     ("wanted", "missing"),
     [
         (Wanted(), ()),

@@ -178,6 +178,19 @@ def test_following_tells_half_a_line_once_it_is_whole(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_what_is_written_into_a_log_that_was_emptied_is_told(tmp_path: Path) -> None:
+    write(tmp_path, 0, 30)
+    log = Home(tmp_path).log_file
+    with log.open("a") as opened:
+        opened.write("2026-11-28 half a line")
+    reader = LogReader(tmp_path)
+    assert len(reader.last(5, None)) == 5
+    log.write_text("")
+    write(tmp_path, 30, 32)
+    assert rounds([*reader.more(), *reader.more()]) == [30, 31]
+    reader.close()
+
+
 def test_what_follows_a_traceback_does_not_tear_it_apart(tmp_path: Path) -> None:
     write(tmp_path, 0, 1)
     reader = LogReader(tmp_path)

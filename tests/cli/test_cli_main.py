@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from cli_fakes import FakeControl
 
 from openfl.core import errors
 from openfl_cli import exit_codes, main
-from openfl_cli.commands import COMMANDS
+from openfl_cli.commands import COMMANDS, GROUPS
 from openfl_cli.options import home_folder
 from tests.patience import PATIENCE_SECONDS
 
@@ -78,6 +79,14 @@ def test_every_command_explains_itself_with_examples(
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([]) == 0
     assert "first steps:" in capsys.readouterr().out
+
+
+def test_the_commands_are_listed_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--help"]) == 0
+    shown = capsys.readouterr().out.partition("\ncommands:\n")[2].partition("\nfirst steps:")[0]
+    parts = re.findall(r"^  (\S[^:\n]*):\n((?: {4}.*\n)+)", shown, re.MULTILINE)
+    listed = {heading: re.findall(r"^ {4}([a-z-]+)", lines, re.M) for heading, lines in parts}
+    assert listed == {name: [one.NAME for one in part] for name, part in GROUPS.items()}
 
 
 def test_version_names_the_program_and_a_number(capsys: pytest.CaptureFixture[str]) -> None:

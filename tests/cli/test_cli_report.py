@@ -169,6 +169,41 @@ def test_several_files_are_several_lines(
     assert page["references"] == []
 
 
+def of_a_run(metric: str = "rmse", text: str = "") -> list[dict[str, Any]]:
+    """Lines of a run of one round; text: of something that happened in it."""
+    fits = {"pooled": 1.0, "mean": 1.0, "median": 1.0, "worst": 1.0}
+    record = {"kind": "round", "round": 1, "members": 2, "published_bytes": 5, "groups": {}}
+    course: dict[str, Any] = {"kind": "course", "nodes": [], "moves": [], "references": []}
+    course |= {"communities": 1, "description": ""}
+    course["events"] = [{"round": 1, "what": "event", "text": text}] if text else []
+    summary = {"kind": "summary", "seed": 0, "nodes": 2, "rounds": 1, "scenario": "x"}
+    summary |= {"final": 1.0, "against_central": None}
+    return [{**record, "test": fits, "metric": metric}, course, summary]
+
+
+def test_files_of_one_name_are_lines_of_their_own_and_share_no_events(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    files = [lines_of(folder / "run.jsonl", *of_a_run(text="crash")) for folder in folders]
+    page = runs_document(read_runs(files), 0.0, "1")
+    assert [run["series"] for run in page["runs"]] == [str(file) for file in files]
+    assert page["events"] == [], "they may have happened in one of them alone"
+    assert runs_document(read_runs(files[:1]), 0.0, "1")["events"]
+
+
+def test_runs_of_different_metrics_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratings = lines_of(tmp_path / "ratings.jsonl", *of_a_run())
+    labels = lines_of(tmp_path / "labels.jsonl", *of_a_run("log_loss"))
+    path = tmp_path / "both.html"
+    both = ("--run", str(ratings), str(labels))
+    assert command("report", "--html", str(path), *both) == exit_codes.DATA
+    assert "ratings by rmse, labels by log_loss" in capsys.readouterr().err
+    assert not path.exists()
+
+
 def test_the_demo_reports_what_its_nodes_kept_of_their_courses(tmp_path: Path) -> None:
     homes = [tmp_path / "node-1", tmp_path / "node-2", tmp_path / "node-3"]
     for number, folder in enumerate(homes[:2]):
@@ -211,6 +246,7 @@ def test_the_running_node_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert command("--home", str(tmp_path), "report", "--html", str(path)) == exit_codes.SUCCESS
     assert asked == [(tmp_path, "page")]
     assert document_in(path) == {"kind": "node", "title": "Node", "value": None}
+    assert path.stat().st_mode & 0o077 == 0, "others see it when its owner shows it to them"
 
 
 def test_of_a_node_that_runs_no_more_it_shows_what_was_saved(

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +181,12 @@ def test_nothing_can_be_added_to_a_unit(text: str) -> None:
     ):
         with pytest.raises(UsageError, match="a service cannot have"):
             replace(SERVICE, **change)
+
+
+@pytest.mark.parametrize("change", [{"folder": "/a\\"}, {"home": Path("/a\\")}])
+def test_no_folder_joins_two_lines_of_a_unit(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="ends in a backslash"):
+        replace(SERVICE, **change)
 
 
 @pytest.mark.parametrize("name", ["", "../evil", "a b", ".hidden", "a/b", "ä", "a" * 101])

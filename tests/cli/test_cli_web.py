@@ -79,6 +79,17 @@ def test_without_a_browser_it_says_what_to_do(
     assert "copy the link" in told.err
 
 
+def test_no_token_is_made_that_the_running_node_would_not_take(
+    home: Path, opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "players.token").unlink()
+    assert main.run(["web", "--open"]) == exit_codes.STATE
+    told = capsys.readouterr()
+    assert "restart the node" in told.err
+    assert (told.out, opened) == ("", [])
+    assert not (home / "players.token").exists()
+
+
 def test_without_a_node_it_is_one_line(
     tmp_path: Path, control: FakeControl, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,11 +22,24 @@ def test_every_command_and_option_is_in_it() -> None:
         part = text.partition(f"\n## {command.NAME}\n")[2].partition("\n## ")[0]
         options = {
             name
-            for name in commands.choices[command.NAME]._option_string_actions
+            for name, action in commands.choices[command.NAME]._option_string_actions.items()
             if name.startswith("--") and name not in ("--help", "--home")
+            if action.help != argparse.SUPPRESS
         }
         named = set(re.findall(r"--[a-z][a-z-]*", part))
         assert options - named == set()
+    assert argparse.SUPPRESS not in text  # what is hidden from --help is for the program itself
+
+
+def test_the_table_of_commands_has_them_all() -> None:
+    text = (docs_cli.PAGE.parent / "cli.md").read_text(encoding="utf-8")
+    table = text.partition("\n## Commands\n")[2].partition("\n#")[0]
+    named = {
+        called.split()[0]
+        for row in re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+        for called in re.findall(r"`([^`]+)`", row)[:1]
+    }
+    assert named == {command.NAME for command in COMMANDS}
 
 
 def test_placeholders_and_marks_of_markdown_become_plain_text() -> None:

@@ -25,6 +25,7 @@ def test_the_first_page_of_the_documents_leads_to_all_others_but_the_decisions()
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
     assert [name for name in sorted(pages) if f"]({name}" not in text] == []
+    assert [name for name in sorted(pages) if text.count(f"]({name})") > 1] == []
 
 
 def test_the_four_parts_are_those_of_the_first_page() -> None:

@@ -24,7 +24,7 @@ def patient_attackers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libp2p_swarm, "UPGRADE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not until the end: their rounds would slow down all tests
 def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     """Two honest `openfl-node` processes that learn together; the one that will be attacked."""
     with two_honest_nodes(tmp_path_factory.mktemp("hostile")) as victim:

@@ -44,6 +44,10 @@ async def test_where_nobody_listens_and_names_that_are_not_known() -> None:
         await who_is_there("127.0.0.1", port)
     with pytest.raises(NetworkError, match=r"nothing answers at nowhere\.invalid:1: "):
         await who_is_there("nowhere.invalid", 1)
+    with pytest.raises(
+        NetworkError, match=r"nothing answers at a\.\.b:1: that is no name of a host"
+    ):
+        await who_is_there("a..b", 1)
 
 
 @pytest.mark.parametrize(

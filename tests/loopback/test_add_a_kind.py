@@ -152,7 +152,8 @@ def test_the_simulator_knows_it(
     held_out = 2
     """)
     assert main.run(["simulate", str(scenario), "--json"]) == exit_codes.SUCCESS
-    *_, last, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    *_, last, course, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert course["kind"] == "course"
     assert (summary["metric"], summary["nodes"], last["members"]) == ("mse", 4, 4)
     # Four means of eight numbers each, weighed alike, against the mean of the 38 left in one place.
     assert summary["final"] == pytest.approx(summary["central"]["test"], rel=0.05)

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from scripts import docs_compare, docs_output, docs_run
 from scripts.docs_compare import Bounds
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLLOWED = {path.name: list(docs_output.blocks(path)) for path in docs_run.pages()}
@@ -150,6 +156,44 @@ def test_a_block_that_fails_and_output_that_is_no_longer_printed_are_told(tmp_pa
     assert ran[2].problem.splitlines() == ["not printed: error 0.60", "not shown: error 0.71"]
 
 
+def test_a_block_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docs_run, "BLOCK_SECONDS", 0.5)
+    ran = follow(tmp_path, shell("sleep 600", above="<!-- exit code 124 -->"))
+    assert [one.problem for one in ran] == ["exit code -9: it hangs: killed after 0.5 s"]
+
+
+def test_output_of_a_node_that_did_not_start_is_a_difference(tmp_path: Path) -> None:
+    said = "<!-- captured 2026-11-28 at 1a2b3c4; again within 5 % -->"
+    ran = follow(tmp_path, f"<!-- again: node 1 -->\n{said}\n{FENCE}\nlistening\n{FENCE}\n")
+    assert [one.problem for one in ran] == ["not printed: listening"]
+
+
+def test_nodes_and_files_are_gone_when_the_script_is_told_to_end(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    page = tmp_path / "page.md"
+    page.write_text(
+        shell(
+            "openfl-node start --data ratings.csv",
+            f"echo $TERMINALS $(cat $TERMINALS/*.pid) > {begun}.new && mv {begun}.new {begun}",
+            "sleep 600",
+        )
+    )
+    command = [sys.executable, str(ROOT / "scripts" / "docs_run.py"), str(page)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as script:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not begun.exists() and script.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        script.terminate()
+        assert script.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+    terminals, pid = begun.read_text().split()
+    try:
+        assert not Path(terminals).parent.exists()
+        assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie"
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int(pid)).kill()
+
+
 def test_a_reason_that_is_not_listed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'no time' is no reason"):
         follow(tmp_path, shell("true", above="<!-- not run: no time -->"))
@@ -225,6 +269,7 @@ def test_json_may_be_shown_in_part() -> None:
     assert wrong('"fit": 0.71, "gone": 1') == ["not printed: .gone"]
     assert wrong('"list": [{"a": 2}]') == [".list[0].a: 1 printed, 2 shown"]
     assert wrong('"no": 3') == [".no: None printed, 3 shown"]
+    assert docs_compare.differences(["{", "}"], ["error: no"], free) == ["not JSON: error: no"]
 
 
 def test_bounds_are_read_from_what_stands_above() -> None:

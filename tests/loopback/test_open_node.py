@@ -12,6 +12,7 @@ import trio
 from openfl.app.open_node import open_node
 from openfl.config import load_config
 from openfl.core.errors import GroupError, StateError, UserError
+from openfl.core.telemetry import NodeEvent
 from openfl.node import Node
 
 
@@ -20,12 +21,16 @@ class Mine(BaseException):
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[], Any]:
+def opened(tmp_path: Path) -> Callable[..., Any]:
     data = tmp_path / "ratings.csv"
     data.write_text("user_id,song_id,rating\nann,one,4\nann,two,3\n")
     settings = {"data.ratings_file": str(data), "network.host": "127.0.0.1"}
-    config = load_config(None, {}, settings)
-    return lambda: open_node(config, tmp_path / "home", lambda event: None)
+    config = load_config(None, {}, {**settings, "training.interval_seconds": 0.2})
+
+    def ready(tell: Callable[[NodeEvent], None] = lambda event: None) -> Any:
+        return open_node(config, tmp_path / "home", tell)
+
+    return ready
 
 
 @pytest.fixture
@@ -98,6 +103,43 @@ async def test_so_it_does_with_tasks_of_the_block(
     with pytest.raises(GroupError) as caught:
         await use()
     assert caught.value is error
+
+
+@pytest.mark.parametrize("kind", ["listening", "round"])
+async def test_what_on_event_raises_comes_out_as_it_is(
+    kind: str, opened: Callable[..., Any]
+) -> None:
+    mine = ValueError("mine")
+
+    def tell(event: NodeEvent) -> None:
+        if event.kind == kind:
+            raise mine
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with opened(tell):
+            await trio.sleep_forever()
+    assert caught.value is mine
+
+
+async def test_both_come_out_when_the_block_fails_and_so_does_on_event(
+    opened: Callable[..., Any],
+) -> None:
+    mine, of_block = ValueError("mine"), Mine()
+
+    def tell(event: NodeEvent) -> None:
+        if event.kind == "listening":
+            raise mine
+
+    async def use() -> None:
+        async with opened(tell):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise of_block
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await use()
+    assert caught.value.exceptions == (of_block, mine)
 
 
 async def test_both_come_out_when_the_node_fails_and_so_does_the_block(

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -19,59 +12,11 @@ import pytest
 import trio
 
 import openfl
-from openfl.app import blocking
-from openfl.app.blocking import RunningNode
 from openfl.node import Node
+from tests.loopback.run_rig import Settings, ask_to_stop, ratings, settings, until_closed
 from tests.patience import PATIENCE_SECONDS
-from tests.process_rig import environment
 
-Settings = dict[str, Any]
-
-
-def ratings(file: Path, users: range) -> Path:
-    """Made up: 20 songs, of which everybody has rated all but two."""
-    with file.open("w", newline="") as out:
-        rows = csv.writer(out)
-        rows.writerow(["user_id", "song_id", "rating"])
-        for user in users:
-            left_out = (user % 20, (user + 7) % 20)
-            songs = (song for song in range(20) if song not in left_out)
-            rows.writerows([f"u{user}", f"s{song}", 1 + (user * song) % 5] for song in songs)
-    return file
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return {
-        "network.host": "127.0.0.1",
-        "network.mdns": False,
-        "data.ratings_file": ratings(tmp_path / "ratings.csv", range(10)),
-        "training": {"interval_seconds": 0.2, "alone_rounds": 0},
-    }
-
-
-@pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Have every node fail with this once it listens."""
-
-    def prepare(error: BaseException) -> None:
-        async def run(self: Node, **_: Any) -> None:
-            await trio.lowlevel.checkpoint()
-            raise error
-
-        monkeypatch.setattr(Node, "run", run)
-
-    return prepare
-
-
-def until_closed(node: openfl.RunningNode) -> None:
-    """Until it is, whyever."""
-    assert node._finished.wait(PATIENCE_SECONDS)
-
-
-def ask_to_stop(node: openfl.RunningNode) -> None:
-    """As `openfl-node stop` does."""
-    node._look(lambda inner: inner.request_stop())
+__all__ = ["settings"]
 
 
 # --- one node -------------------------------------------------------------------------------------
@@ -134,6 +79,21 @@ def test_a_home_is_kept_and_the_next_run_is_the_same_peer(
     assert not [*(home / "state").glob(f"{again.group_id}*")], "what it taught is withdrawn"
 
 
+def test_a_node_that_was_closed_says_that_it_has_not_left(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with openfl.run(settings, tmp_path / "home") as node:
+        seen = node.wait(lambda seen: seen.round >= 1, PATIENCE_SECONDS)
+    with pytest.raises(openfl.NotRunningError, match="closed before it could leave"):
+        node.leave()
+    assert [*(tmp_path / "home" / "state").glob(f"{seen.group_id}*")]
+    with openfl.run(settings, tmp_path / "home") as node:
+        node.wait(lambda seen: bool(seen.group_id), PATIENCE_SECONDS)
+        node.leave()
+        node.leave()  # again: nothing happens
+    assert not [*(tmp_path / "home" / "state").glob(f"{seen.group_id}*")]
+
+
 def test_what_keeps_a_node_from_starting_is_raised_by_run(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,145 +106,6 @@ def test_what_keeps_a_node_from_starting_is_raised_by_run(
     with pytest.raises(openfl.DataError, match=r"none\.csv"):
         openfl.run({**settings, "data.ratings_file": tmp_path / "none.csv"})
     assert [*(tmp_path / "temporary").iterdir()] == [], "no temporary home is left"
-
-
-# --- failing --------------------------------------------------------------------------------------
-
-
-def test_what_a_node_fails_with_is_raised_by_calls_and_told_once(
-    settings: Settings, fails: Callable[[BaseException], None]
-) -> None:
-    error = openfl.GroupError("does not fit")
-    fails(error)
-    with openfl.run(settings) as node:
-        until_closed(node)
-        for ask in (node.snapshot, node.groups, node.events, node.wait_done):
-            with pytest.raises(openfl.GroupError) as caught:
-                ask()
-            assert caught.value is error
-    assert "failed" in repr(node)
-
-
-def test_what_a_node_fails_with_is_raised_at_the_end_of_the_block(
-    settings: Settings, fails: Callable[[BaseException], None]
-) -> None:
-    error = openfl.GroupError("does not fit")
-    fails(error)
-    with pytest.raises(openfl.GroupError) as caught, openfl.run(settings) as node:
-        until_closed(node)
-    assert caught.value is error
-
-
-def test_a_waiting_call_is_told_of_the_failure(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    error, now = openfl.GroupError("does not fit"), trio.Event()
-
-    async def run(self: Node, **_: Any) -> None:
-        await now.wait()
-        raise error
-
-    monkeypatch.setattr(Node, "run", run)
-    with openfl.run(settings) as node:
-        threading.Timer(0.1, lambda: node._token.run_sync_soon(now.set)).start()
-        with pytest.raises(openfl.GroupError) as caught:
-            node.wait_done(PATIENCE_SECONDS)
-    assert caught.value is error
-
-
-def test_both_come_out_when_the_block_fails_and_so_does_the_node(
-    settings: Settings, fails: Callable[[BaseException], None]
-) -> None:
-    error, mine = openfl.GroupError("does not fit"), ValueError("mine")
-    fails(error)
-
-    def use() -> None:
-        with openfl.run(settings) as node:
-            until_closed(node)
-            raise mine
-
-    with pytest.raises(ExceptionGroup) as caught:
-        use()
-    assert caught.value.exceptions == (mine, error)
-
-
-def test_what_the_block_raises_comes_out_and_the_node_is_closed(settings: Settings) -> None:
-    mine = ValueError("mine")
-
-    def use() -> None:
-        with openfl.run(settings) as node:
-            nodes.append(node)
-            raise mine
-
-    nodes: list[openfl.RunningNode] = []
-    with pytest.raises(ValueError, match="mine") as caught:
-        use()
-    assert caught.value is mine
-    assert nodes[0].snapshot().phase == "stopped"
-
-
-def test_ctrl_c_while_waiting_closes_the_node(settings: Settings) -> None:
-    def tell(event: openfl.NodeEvent) -> None:
-        if event.kind == "round":
-            begun.set()
-
-    def press() -> None:
-        begun.wait(PATIENCE_SECONDS)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    def use() -> None:
-        with openfl.run(settings, on_event=tell) as node:
-            nodes.append(node)
-            keyboard.start()
-            node.wait_done(PATIENCE_SECONDS)
-
-    nodes: list[openfl.RunningNode] = []
-    begun, keyboard = threading.Event(), threading.Thread(target=press)
-    with pytest.raises(KeyboardInterrupt):
-        use()
-    keyboard.join()
-    assert nodes[0].snapshot().phase == "stopped"
-
-
-def test_ctrl_c_while_it_starts_leaves_nothing(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-
-    def tell(event: openfl.NodeEvent) -> None:
-        if event.kind == "temporary-home":  # before anything is opened
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        openfl.run(settings, on_event=tell)
-    assert [*(tmp_path / "temporary").iterdir()] == []
-    assert "openfl node" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_ctrl_c_before_it_has_an_event_loop_leaves_nothing(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Interrupted(Future[None]):
-        def result(self, timeout: float | None = None) -> None:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(blocking, "Future", Interrupted)
-    in_thread, go_on = RunningNode._in_thread, threading.Event()
-
-    def late(self: RunningNode) -> None:
-        go_on.wait(PATIENCE_SECONDS)
-        in_thread(self)
-
-    def give_up(self: RunningNode) -> None:
-        first(self)
-        go_on.set()
-
-    first = RunningNode._give_up
-    monkeypatch.setattr(RunningNode, "_in_thread", late)
-    monkeypatch.setattr(RunningNode, "_give_up", give_up)
-    with pytest.raises(KeyboardInterrupt):
-        openfl.run(settings)
 
 
 # --- from where it is asked -----------------------------------------------------------------------
@@ -411,29 +232,3 @@ def test_waiting_for_an_event_may_end_before_one_comes(
         events = node.events(timeout=0.01)
         with pytest.raises(TimeoutError, match=r"no event within 0\.01 s"):
             next(events)
-
-
-def test_a_program_that_ends_without_stopping_its_node_leaves_it_saved(
-    settings: Settings, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
-    program = (
-        "import openfl\n"
-        f"settings = {{'data.ratings_file': {str(settings['data.ratings_file'])!r},"
-        " 'network.host': '127.0.0.1', 'network.mdns': False}\n"
-        f"node = openfl.run(settings, {str(home)!r})\n"
-        "node.wait(lambda seen: seen.round >= 1)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    from openfl.app.offline import offline_snapshot
-
-    saved = offline_snapshot(home)
-    assert saved is not None
-    assert saved.phase == "stopped"

@@ -422,13 +422,18 @@ async def test_a_joiner_of_another_group_name_founds_its_own(
         assert first.teachers() == {first.peer_id}
 
 
-async def test_a_joiner_whose_ratings_do_not_fit_is_refused_and_mixes_nothing(
-    part: Part, tmp_path: Path, autojump_clock: MockClock
-) -> None:
+@pytest.fixture
+def percent(tmp_path: Path) -> RatingWorkload:
+    """Ratings on a scale of their own."""
     file = tmp_path / "percent.csv"
     lines = [f"u{u},s{s},{(u * 37 + s * 11) % 101}" for u in range(20) for s in range(20)]
     file.write_text("user_id,song_id,rating\n" + "\n".join(lines) + "\n")
-    percent = RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(file)}))
+    return RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(file)}))
+
+
+async def test_a_joiner_whose_ratings_do_not_fit_is_refused_and_mixes_nothing(
+    part: Part, percent: RatingWorkload, autojump_clock: MockClock
+) -> None:
     async with village() as town:
         first = await town.start(part(0))
         await until(lambda: first.round >= 1)
@@ -444,12 +449,8 @@ async def test_a_joiner_whose_ratings_do_not_fit_is_refused_and_mixes_nothing(
 
 
 async def test_whoever_named_no_group_is_not_refused_for_a_name_that_is_taken(
-    part: Part, tmp_path: Path, autojump_clock: MockClock
+    part: Part, percent: RatingWorkload, autojump_clock: MockClock
 ) -> None:
-    file = tmp_path / "percent.csv"
-    lines = [f"u{u},s{s},{(u * 37 + s * 11) % 101}" for u in range(20) for s in range(20)]
-    file.write_text("user_id,song_id,rating\n" + "\n".join(lines) + "\n")
-    percent = RatingWorkload.load(load_config(None, {}, {"data.ratings_file": str(file)}))
     async with village() as town:
         first = await town.start(part(0))
         await until(lambda: first.round >= 1)

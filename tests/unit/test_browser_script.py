@@ -100,6 +100,15 @@ def test_what_is_missing_is_a_failure_in_one_line(
     assert not machine.calls.exists()
 
 
+def test_for_npm_alone_no_browser_is_installed(machine: Machine) -> None:
+    (machine.bin / "npm").unlink()
+    machine.add_apt("chromium chromedriver")
+    done = machine.run()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "npm not found" in done.stderr
+    assert not machine.calls.exists()
+
+
 def test_an_install_that_fails_is_said(machine: Machine) -> None:
     (machine.bin / "chromedriver").unlink()
     machine.add_apt("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import tarfile
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,32 @@ def test_no_report_is_written_when_a_secret_would_be_in_it(
     )
     with pytest.raises(StateError, match="secret"):
         make_report(subject_of(home), ())
+
+
+def test_of_a_log_longer_than_is_read_no_part_of_a_line_is_in_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its beginning a line would be taken for one of a library."""
+    log = home / "node.log"
+    whole = "2026-11-28 20:17:19,123 INFO openfl.node round: round 3\n"
+    log.write_text(
+        f"2026-11-28 20:17:19,123 INFO openfl.node recommendations: {SONG} {SONG}\n{whole}"
+    )
+    monkeypatch.setattr("openfl.app.doctor.bugreport.LOG_BYTES", len(whole) + len(SONG) + 1)
+    told = make_report(subject_of(home), ()).members["node.log"].decode()
+    assert "round 3" in told
+    assert "Nevermore" not in told
+
+
+def test_a_report_is_written_where_the_clock_was_never_set(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = make_report(subject_of(home), ())
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(3600))
+    wanted = {f"openfl-bugreport/{name}": content for name, content in report.members.items()}
+    for name in ("report.zip", "report.tgz"):
+        write_report(report, tmp_path / name)
+        assert members_of(tmp_path / name) == wanted
 
 
 def test_a_report_replaces_no_file_and_has_a_known_name(home: Path, tmp_path: Path) -> None:

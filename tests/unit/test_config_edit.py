@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from openfl.app import config_file
 from openfl.app.config_file import change_config
 from openfl.config import Config, load_config, parse_value, to_toml
 from openfl.config.edit import SHORT_HEAD, with_setting, without_setting
-from openfl.core.errors import ConfigError
+from openfl.core.errors import ConfigError, StateError
 
 OWN = """\
 # mine
@@ -141,6 +142,35 @@ def test_a_link_stays_a_link_and_a_byte_order_mark_stays_in_front(tmp_path: Path
     change_config(link, {"network.port": 2, "network.tls": False}, {})
     assert link.is_symlink()
     assert real.read_bytes() == b"\xef\xbb\xbf[network]\r\nport = 2\r\ntls = false\r\n"
+
+
+def test_what_another_program_writes_meanwhile_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[network]\nport = 1\n")
+    theirs = "[network]\nport = 1\ntls = false\n"
+
+    def checks(*_: object) -> list[str]:
+        file.write_text(theirs)
+        return []
+
+    monkeypatch.setattr("openfl.app.config_file.problems_of", checks)
+    with pytest.raises(StateError, match="was changed by another program meanwhile; try again"):
+        change_config(file, {"network.port": 2}, {})
+    assert file.read_text() == theirs
+
+
+def test_two_commands_do_not_change_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    with config_file._alone(file):
+        monkeypatch.setattr("openfl.app.config_file._PAUSE_SECONDS", 0)
+        with pytest.raises(StateError, match="another command is changing it; try again"):
+            change_config(file, {"network.port": 2}, {})
+    change_config(file, {"network.port": 2}, {})
+    assert "port = 2" in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ def damaged(**changes: Any) -> Any:
         damaged(points=[{**damaged()["points"][0], "round": -1}] * 5),
         damaged(points=[{**damaged()["points"][0], "round": True}] * 5),
         damaged(points=[{**damaged()["points"][0], "time": math.nan}] * 5),
+        damaged(points=[{**damaged()["points"][0], "time": 10**400}] * 5),
+        damaged(metric=7),
         damaged(points=[{**damaged()["points"][0], "group": "x" * 501}] * 5),
         damaged(points=damaged()["points"] * 100),
         damaged(moves=damaged()["moves"] * (MAX_MOVES + 1)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import stat
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import pytest
 from openfl.app import home_folder
 from openfl.core.errors import GroupError, StateError
 
+UNLOCK = fcntl.LOCK_UN
+
 
 def test_an_identity_is_made_once_and_only_when_asked(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -21,6 +25,25 @@ def test_an_identity_is_made_once_and_only_when_asked(tmp_path: Path) -> None:
     assert made.startswith("12D3KooW")
     assert home_folder.make_peer_id(home) == made
     assert home_folder.peer_id(home) == made
+
+
+def test_whoever_looks_whether_a_node_runs_keeps_none_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_folder.Home(tmp_path)
+    home.lock_file.touch()
+    looks = os.open(home.lock_file, os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_SH)  # as `is_locked` does, for a moment
+    monkeypatch.setattr("openfl.storage.home.time.sleep", lambda _: fcntl.flock(looks, UNLOCK))
+    with home.lock():
+        assert home_folder.is_locked(tmp_path)
+    os.close(looks)
+
+
+def test_a_lock_that_is_no_file_of_ours_is_said_to_be_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("/etc/passwd")
+    with pytest.raises(StateError, match=r"lock: is a symbolic link"):
+        home_folder.is_locked(tmp_path)
 
 
 def test_whoever_is_in_no_group_cannot_invite(tmp_path: Path) -> None:

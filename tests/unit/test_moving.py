@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,18 +14,20 @@ from typing import Any
 import pytest
 import trio
 
+from openfl.app.control_socket import call
 from openfl.app.home_archive import MANIFEST
 from openfl.app.home_folder import make_peer_id, peer_id, require_not_moved
 from openfl.app.moving import export_home, import_home, undo_move
 from openfl.app.open_node import open_node
-from openfl.config import load_config
-from openfl.core.errors import StateError
+from openfl.config import Config, load_config
+from openfl.core.errors import NotRunningError, StateError
 from openfl.core.model_view import DenseModel
 from openfl.network.libp2p.private_network import generate_network_key
 from openfl.storage.home import Home
 from openfl.storage.home_storage import HomeStorage
-from openfl.storage.last_run import current_charter, data_files
+from openfl.storage.last_run import NODE_KIND, NODE_VERSION, current_charter, data_files
 from openfl.storage.membership import SavedMembership
+from openfl.storage.state_files import write_state
 from tests.group_rig import CHARTER
 
 
@@ -136,6 +139,35 @@ def test_a_program_cannot_start_it_there_either(tmp_path: Path) -> None:
         trio.run(start)
 
 
+def test_a_home_that_moves_while_its_node_reads_the_data_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_home(tmp_path / "old")
+
+    def reads(config: Config, resumed: Any) -> Any:
+        export_home(home.root, tmp_path / "node.zip", move=True)
+
+    monkeypatch.setattr("openfl.app.running_node.load_workload", reads)
+    # A node that gets this far runs: there is nothing to learn from.
+    monkeypatch.setattr("openfl.app.running_node._open_parts", lambda *_: pytest.fail("it runs"))
+
+    async def start() -> None:
+        async with open_node(load_config(None, {}, {}), home.root, lambda event: None):
+            raise AssertionError("it runs")
+
+    with pytest.raises(StateError, match="has moved on"):
+        trio.run(start)
+
+
+def test_whoever_asks_a_home_that_rests_is_told_where_its_node_is(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "my old")
+    with pytest.raises(NotRunningError, match=r"openfl-node start --home '/.*my old'\)$"):
+        call(home.root, "snapshot")
+    export_home(home.root, tmp_path / "node.zip", move=True)
+    with pytest.raises(NotRunningError, match=r"rests: its node has moved on .*node\.zip$"):
+        call(home.root, "snapshot")
+
+
 def test_a_damaged_note_of_a_move_is_a_note_of_a_move(tmp_path: Path) -> None:
     home = make_home(tmp_path / "old")
     home.moved_file.write_text('{"at": "yesterday"}')
@@ -176,6 +208,29 @@ def test_an_archive_that_cannot_be_written_leaves_the_home_at_work(tmp_path: Pat
 # --- archives that somebody else has made ---------------------------------------------------------
 
 Members = list[tuple[zipfile.ZipInfo | str, bytes]]
+
+
+def test_a_home_is_written_where_the_clock_was_never_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_home(tmp_path / "old")
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(3600))
+    export_home(home.root, tmp_path / "node.zip")
+    assert import_home(tmp_path / "node.zip", tmp_path / "new").peer_id == peer_id(home.root)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_home_that_is_a_link_to_another_disk_stays_one(there: bool, tmp_path: Path) -> None:
+    home = make_home(tmp_path / "old")
+    with_state(home, {})
+    export_home(home.root, tmp_path / "node.zip")
+    (tmp_path / "disk").mkdir()
+    if there:
+        (tmp_path / "disk" / "node").mkdir()
+    (tmp_path / "new").symlink_to(tmp_path / "disk" / "node")
+    import_home(tmp_path / "node.zip", tmp_path / "new")
+    assert (tmp_path / "new").is_symlink()
+    assert peer_id(tmp_path / "disk" / "node") == peer_id(home.root)
 
 
 @pytest.fixture
@@ -312,6 +367,42 @@ def test_an_archive_that_is_not_whole_makes_no_home(
         import_home(archive, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.glob(".new*"))
+
+
+def test_a_file_without_a_name_is_refused(archive: Path, tmp_path: Path) -> None:
+    whole = bytearray(archive.read_bytes())
+    at = whole.rindex(b"PK\x01\x02") + 28  # the lengths of the last name, of extras, of a comment
+    whole[at + 4 : at + 6] = whole[at : at + 2]
+    whole[at : at + 2] = bytes(2)
+    archive.write_bytes(whole)
+    with pytest.raises(StateError, match="nothing was imported"):
+        import_home(archive, tmp_path / "new")
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_packed_in_another_way_is_refused(way: int, archive: Path, tmp_path: Path) -> None:
+    """Else damage in it would end in an error of that way's own."""
+    with zipfile.ZipFile(archive) as old:
+        members = [(name, old.read(name)) for name in old.namelist()]
+    with zipfile.ZipFile(archive, "w", way) as new:
+        for name, content in members:
+            new.writestr(name, content)
+    with zipfile.ZipFile(archive) as packed:
+        last = packed.infolist()[-1]
+    whole = bytearray(archive.read_bytes())
+    begins = last.header_offset + 30 + len(last.filename)
+    whole[begins : begins + last.compress_size] = bytes(last.compress_size)
+    archive.write_bytes(whole)
+    with pytest.raises(StateError, match="nothing was imported"):
+        import_home(archive, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_state_that_no_node_writes_breaks_nothing(archive: Path, tmp_path: Path) -> None:
+    file = tmp_path / "node.state"
+    write_state(file, NODE_KIND, NODE_VERSION, {"data_files": {"ratings_file": ["x"], 1: {}}})
+    rewritten(archive, added("state/node.state", file.read_bytes()))
+    assert import_home(archive, tmp_path / "new").group is None
 
 
 def test_every_damaged_byte_is_noticed_or_does_no_harm(archive: Path, tmp_path: Path) -> None:

@@ -126,6 +126,12 @@ def test_what_the_packages_import_is_declared_and_nothing_else() -> None:
     assert found == names
 
 
+def test_the_oldest_trio_that_is_allowed_knows_whether_it_runs() -> None:
+    (trio,) = (requirement for requirement in declared() if requirement.name == "trio")
+    assert not trio.specifier.contains("0.28.0"), "openfl.run calls trio.lowlevel.in_trio_run"
+    assert trio.specifier.contains("0.29.0")
+
+
 @pytest.mark.parametrize("requirement", declared(), ids=str)
 def test_each_requirement_is_pinned_within_its_range(requirement: Requirement) -> None:
     version = pinned()[requirement.name]

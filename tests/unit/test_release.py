@@ -381,6 +381,15 @@ def test_a_wheel_with_a_module_too_few_or_a_file_too_many_is_refused(tmp_path: P
     assert said.startswith("the wheel cannot be installed: ")
 
 
+def test_a_wheel_without_the_page_is_refused(whole: Path) -> None:
+    project = whole / "pyproject.toml"
+    part = "[tool.hatch.build.targets.wheel]\n"
+    project.write_text(project.read_text().replace(part, f'{part}exclude = ["*.css"]\n'))
+    git(whole, "commit", "--all", "--quiet", "--message", "without")
+    with pytest.raises(release.Refused, match=r"^the wheel lacks openfl/app/http/page/page\.css$"):
+        release.release(whole, "9.8.7", DAY, True, skip_checks=True, skip_trial=True)
+
+
 def test_a_source_distribution_without_its_files_is_refused(tmp_path: Path) -> None:
     sdist = tmp_path / "openfl_node-0.2.0.tar.gz"
     with tarfile.open(sdist, "w:gz") as archive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -218,7 +219,7 @@ def test_what_fails_is_told_with_the_end_of_what_it_said(tmp_path: Path) -> None
 
 PRETENDER = """\
 #!{python}
-import json, pathlib, sys
+import json, pathlib, sys, time
 wrong = {wrong!r}
 home = pathlib.Path(sys.argv[sys.argv.index("--home") + 1])
 told = json.loads((home / "status.json").read_text())
@@ -232,6 +233,9 @@ peer = "another" if wrong == "peer" else told["peer_id"]
 print(json.dumps({{"event": "listening", "data": {{"peer_id": peer}}}}))
 if wrong == "damaged":
     print(json.dumps({{"event": "state-damaged", "data": {{}}}}))
+if wrong == "hung":
+    sys.stdout.flush()
+    time.sleep(600)
 if wrong != "silent":
     print(json.dumps({{"event": "round", "data": {{"round": told["round"] + 1}}}}), flush=True)
 """
@@ -245,11 +249,15 @@ if wrong != "silent":
         ("peer", "the home rating goes on as another in round"),
         ("damaged", "the home rating of the version before is called damaged"),
         ("silent", "the home rating of the version before does not go on"),
+        ("hung", "the home rating of the version before does not go on"),
     ],
 )
 def test_homes_of_the_version_before_must_go_on_where_they_were(
-    wrong: str, said: str, tmp_path: Path
+    wrong: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if wrong == "hung":
+        timer = threading.Timer
+        monkeypatch.setattr(threading, "Timer", lambda _, call: timer(0.0, call))
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "openfl-node"
     program.write_text(PRETENDER.format(python=sys.executable, wrong=wrong))

@@ -15,7 +15,7 @@ import pytest
 from tests.situation import until
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-NEEDED = ("ip", "nft", "unshare", "nsenter", "mount", "systemd-analyze")
+NEEDED = ("ip", "nft", "unshare", "nsenter", "mount", "systemd-analyze", "zsh", "fish", "curl")
 
 
 class Machine:

@@ -1,4 +1,4 @@
-"""The commands of `openfl-node`, in the order in which `--help` lists them."""
+"""The commands of `openfl-node`, as `--help` lists them."""
 
 from __future__ import annotations
 
@@ -41,40 +41,16 @@ from openfl_cli.commands import (
 )
 from openfl_cli.options import Command
 
-COMMANDS: tuple[Command, ...] = (
-    demo,
-    init,
-    data,
-    start,
-    status,
-    logs,
-    wait,
-    web,
-    top,
-    peers,
-    groups,
-    switch,
-    found,
-    invite,
-    recommend,
-    similar,
-    predict,
-    evaluate,
-    export,
-    import_,
-    id,
-    network_key,
-    bootstrap,
-    config,
-    home,
-    completion,
-    report,
-    simulate,
-    doctor,
-    netcheck,
-    ping,
-    bugreport,
-    stop,
-    restart,
-    service,
-)
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "begin": (demo, init, data, start),
+    "see how it does": (status, top, web, logs, report),
+    "ask what it learned": (recommend, similar, predict, evaluate, export, import_),
+    "which group it learns in": (groups, switch, found, invite),
+    "whom it meets": (id, peers, bootstrap, network_key),
+    "look after it": (config, home, wait, stop, restart, service),
+    "something does not work": (doctor, netcheck, ping, bugreport),
+    "more": (simulate, completion),
+}
+"""The commands under the headings of `--help`."""
+
+COMMANDS: tuple[Command, ...] = tuple(command for part in GROUPS.values() for command in part)

@@ -170,11 +170,10 @@ def _state(row: dict[str, Any]) -> str:
 
 def _connected(home: Path) -> set[str] | None:
     """The peers that the running node is connected to; None when none runs."""
-    from openfl.core.telemetry import NodeSnapshot
     from openfl_cli import ask
 
     try:
-        shot = NodeSnapshot.from_plain(ask.running_node(home, "snapshot"))
+        shot = ask.running_snapshot(home)
     except NotRunningError:
         return None
     return {str(peer.peer_id) for peer in shot.peers}

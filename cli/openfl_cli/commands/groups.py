@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
     """From the running node, else by joining briefly. UsageError when there is nobody to ask."""
-    from openfl.core.telemetry import GroupView, NodeSnapshot
+    from openfl.core.telemetry import GroupView
     from openfl_cli import ask
 
     home = options.home_folder(arguments)
@@ -68,7 +68,7 @@ def find_groups(arguments: argparse.Namespace) -> list[GroupView]:
         groups = [GroupView(**group) for group in answer]
         if all(group.mine for group in groups):
             # On stderr, so that JSON stays what it is; status --json has it, too.
-            shot = NodeSnapshot.from_plain(ask.running_node(home, "snapshot"))
+            shot = ask.running_snapshot(home)
             options.note(f"no other group is known: {shot.directory.text}")
         return groups
     except NotRunningError:

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         raise NotRunningError(
             f"no node was started in {home} yet; begin with: openfl-node start --detach"
+            f"{options.home_option(home)}"
         )
     if start.service and is_installed(start.service):
         raise StateError(

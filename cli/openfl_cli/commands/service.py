@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,7 @@ def _runs(home: Path) -> bool:
 
     from openfl.app.home_folder import is_locked
 
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(StateError):
         return is_locked(home)
     # Somebody else's, which root may look at: only whether it is locked, not what is in it.
     try:
@@ -255,10 +256,12 @@ def _make_home(home: Path, service: Service) -> None:
     if not home.exists():
         try:
             home.mkdir(mode=0o700, parents=True)
-            os.chown(home, user.pw_uid, user.pw_gid)
+            # Not through a link that whoever owns the folder above has put there meanwhile.
+            os.chown(home, user.pw_uid, user.pw_gid, follow_symlinks=False)
         except OSError as error:
             raise StateError(f"{home}: cannot be made: {error.strerror or error}") from None
     elif home.stat().st_uid != user.pw_uid:
         raise StateError(
-            f"the home folder {home} is not {service.user}'s; run: chown -R {service.user} {home}"
+            f"the home folder {home} is not {service.user}'s;"
+            f" run: chown -R {service.user} {shlex.quote(str(home))}"
         )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openfl.core.errors import StateError, UsageError
+from openfl.core.errors import DataError, StateError, UsageError
 from openfl_cli import collector, exit_codes, last_start, options
 from openfl_cli.last_start import LastStart, working_folder
 from openfl_cli.output import go_on_without_output
@@ -180,6 +180,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--web and --http are one address: give it to one of them")
     config = options.effective_config(arguments, home, overrides(arguments))
     if arguments.check:
+        _require_startable(arguments, config, home)
         return exit_codes.SUCCESS
     begun = LastStart.of(arguments.argv, working_folder(), os.environ, arguments.service, whole)
     if arguments.detach:
@@ -193,6 +194,21 @@ def run(arguments: argparse.Namespace) -> int:
     go_on_without_output()
     with collector.resting():
         return _run_node(arguments, config, home, begun)
+
+
+def _require_startable(arguments: argparse.Namespace, config: Config, home: Path) -> None:
+    """What can be told of a start without starting: each bootstrap address leads to somebody, and
+    the data is there. ConfigError, DataError."""
+    from openfl.app.home_folder import Home
+    from openfl.app.resuming import with_remembered_data
+    from openfl_cli.bootstraps import require_whole
+
+    for address in config.network.bootstrap:
+        require_whole(address)
+    data = with_remembered_data(config, Home(home)).data
+    for text in arguments.data or [data.ratings_file, data.catalogue_file]:
+        if text and not Path(text).expanduser().exists():
+            raise DataError(f"{text}: no such file")
 
 
 def _run_node(arguments: argparse.Namespace, config: Config, home: Path, begun: LastStart) -> int:

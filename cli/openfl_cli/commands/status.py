@@ -71,11 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _healthy(home: Path, as_json: bool) -> int:
     from openfl.core.errors import NotRunningError
-    from openfl.core.telemetry import NodeSnapshot
     from openfl_cli import ask, health
 
     try:
-        snapshot = NodeSnapshot.from_plain(ask.running_node(home, "snapshot"))
+        snapshot = ask.running_snapshot(home)
     except NotRunningError as error:
         wrong, now = str(error), ""
     else:

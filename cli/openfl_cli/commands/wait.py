@@ -26,6 +26,8 @@ EXAMPLES = """\
   openfl-node wait --phase done --timeout 3600"""
 POLL_SECONDS = (0.05, 0.5)
 """Between two looks: at first, and after a while."""
+ANSWER_SECONDS, SHORTEST_SECONDS = 10.0, 1.0
+"""That one look may take; and at the end of --timeout."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def wait(home: Path, wanted: Wanted, timeout_seconds: float) -> int:
     """The exit code; a line says what is there, or what is missing."""
-    from openfl.core.telemetry import NodeSnapshot
     from openfl_cli import ask
     from openfl_cli.health import in_short
 
@@ -80,7 +81,8 @@ def wait(home: Path, wanted: Wanted, timeout_seconds: float) -> int:
     pause, longest = POLL_SECONDS
     while True:
         try:
-            snapshot = NodeSnapshot.from_plain(ask.running_node(home, "snapshot"))
+            left = max(SHORTEST_SECONDS, timeout_seconds - (time.monotonic() - began))
+            snapshot = ask.running_snapshot(home, min(ANSWER_SECONDS, left))
             missing = wanted.missing(snapshot)
             now = in_short(snapshot)
         except NotRunningError as error:

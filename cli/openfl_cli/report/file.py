@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openfl.core.errors import StateError, UsageError
+from openfl.core.errors import UsageError
 
 SUFFIXES = (".html", ".htm")
 
@@ -22,12 +22,11 @@ def check(path: Path, option: str = "--html") -> None:
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the page of `document`; StateError when that cannot be done."""
+    """Write the page of `document`; StateError when that cannot be done. That of a node tells who
+    its owner is and what they may like: it is theirs to show, and readable by them alone."""
     from openfl.app.http.page import frozen
     from openfl.core.atomic_files import atomic_write
     from openfl.core.telemetry import json_plain
 
-    try:
-        atomic_write(path, frozen(json_plain(document)).encode(), mode=0o644)
-    except OSError as error:
-        raise StateError(f"{path}: cannot be written: {error.strerror or error}") from error
+    mode = 0o600 if document["kind"] == "node" else 0o644
+    atomic_write(path, frozen(json_plain(document)).encode(), mode)

@@ -29,8 +29,13 @@ class Run:
 
 
 def runs_document(runs: Sequence[Run], made_at: float, version: str) -> dict[str, Any]:
-    """The document of the page, of the kind "simulation"; there must be a run."""
+    """The document of the page, of the kind "simulation"; there must be a run. DataError: they are
+    measured by different metrics, of which none is better than another."""
     first = runs[0]
+    metrics = {run.records[-1]["metric"]: run for run in runs}
+    if len(metrics) > 1:
+        told = ", ".join(f"{run.series} by {metric}" for metric, run in metrics.items())
+        raise DataError(f"runs of one report are measured alike, but {told}: write one of each")
     alike = len({run.series for run in runs}) == 1
     return {
         "format": FORMAT,
@@ -47,7 +52,7 @@ def runs_document(runs: Sequence[Run], made_at: float, version: str) -> dict[str
             "several": first.summary.get("grouping") is not None,
             "communities": first.course.get("communities", 1),
         },
-        "events": first.course.get("events", []),
+        "events": first.course.get("events", []) if alike else [],
         "references": _references(runs),
         "runs": [_run(run) for run in runs],
         "aggregate": [spread.to_plain() for spread in spreads_of([r.records[-1] for r in runs])]
@@ -100,8 +105,10 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs in files that `simulate --json` wrote, in order. DataError says what is wrong with
     one: it cannot be read, is no such file, or ends within a run."""
     runs: list[Run] = []
+    stems = [path.stem for path in paths]
     for path in paths:
-        runs += _read(path, "" if len(paths) == 1 else path.stem)
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        runs += _read(path, "" if len(paths) == 1 else name)
     return runs
 
 

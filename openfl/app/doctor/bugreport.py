@@ -115,7 +115,9 @@ def _zipped(members: Members) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
-            archive.writestr(f"openfl-bugreport/{name}", content)
+            # No time: a clock that is not set, which may be why, shows one that does not fit.
+            info = zipfile.ZipInfo(f"openfl-bugreport/{name}")
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -364,8 +366,11 @@ def _log(subject: Subject) -> list[str]:
     """The last records of the log, a traceback with the line it belongs to."""
     try:
         with os.fdopen(open_own(subject.home.log_file), "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - LOG_BYTES))
+            cut = stream.seek(0, os.SEEK_END) - LOG_BYTES
+            stream.seek(max(0, cut))
+            if cut > 0:
+                # Of a line without its beginning nobody can tell what names somebody.
+                stream.readline()
             text = stream.read(LOG_BYTES).decode("utf-8", errors="replace")
     except OSError as error:
         return [f"(no log: {error.strerror})"]

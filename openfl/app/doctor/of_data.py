@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from openfl.app.data_paths import is_to_be_taken, read_options
 from openfl.app.doctor.finding import Finding, fault, fine, warning
@@ -93,7 +94,12 @@ def _unopened(paths: list[Path]) -> Iterator[Finding]:
             continue  # of an export; whoever reads it says what is wrong
         except OSError as error:
             text = f"cannot be read: {error.strerror or error}"
-            yield fault("data-unreadable", text, f"check its permissions: ls -l {path}", str(path))
+            yield fault(
+                "data-unreadable",
+                text,
+                f"check its permissions: ls -l {quote(str(path))}",
+                str(path),
+            )
 
 
 def _of_error(text: str) -> tuple[str, str, str]:

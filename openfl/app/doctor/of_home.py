@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 from openfl.app.doctor.finding import Finding, fault, fine, warning
 from openfl.app.doctor.subject import Subject
@@ -53,7 +54,7 @@ def home(subject: Subject) -> Iterator[Finding]:
         yield warning(
             "home-missing",
             "there is no node here yet",
-            f"make one: openfl-node init --home {root}",
+            f"make one: openfl-node init --home {quote(str(root))}",
             str(root),
         )
         return
@@ -71,14 +72,15 @@ def home(subject: Subject) -> Iterator[Finding]:
         yield fault(
             "home-open",
             f"can be changed by everybody (mode {mode:04o}): they could put another identity there",
-            f"chmod o-w {root}",
+            f"chmod o-w {quote(str(root))}",
             str(root),
         )
     if is_moved(subject.home):
         yield fault(
             "home-moved",
             "this node lives in another home now, and does not start here",
-            "start it there; or, when it runs nowhere else: openfl-node home undo-move",
+            "start it there; or, when it runs nowhere else: openfl-node home undo-move --home"
+            f" {quote(str(root))}",
             str(subject.home.moved_file),
         )
     secrets = {
@@ -100,7 +102,7 @@ def _readable(path: Path, kind: str) -> Iterator[Finding]:
         yield fault(
             kind,
             f"others can read it (mode {mode:04o}), and it is a secret",
-            f"chmod 600 {path}",
+            f"chmod 600 {quote(str(path))}",
             str(path),
         )
 
@@ -168,7 +170,7 @@ def _copies(home: Home, key: bytes) -> Iterator[Path]:
 def _is_held(home: Path) -> bool:
     try:
         return is_locked(home)
-    except OSError:
+    except StateError:
         return False
 
 

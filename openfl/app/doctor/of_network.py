@@ -317,6 +317,6 @@ async def first_words(address: str) -> bytes:
                     if not more:
                         break
                     said += bytes(more)
-        except (OSError, trio.BrokenResourceError):
+        except (OSError, UnicodeError, trio.BrokenResourceError):
             return said
     return said

@@ -97,7 +97,7 @@ def asked(subject: Subject) -> Subject:
 def _is_held(home: Path) -> bool:
     try:
         return is_locked(home)
-    except OSError:
+    except StateError:
         return False
 
 

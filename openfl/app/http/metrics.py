@@ -99,7 +99,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "openfl_validation",
         "gauge",
-        "The group's model on the node's own held-out data.",
+        "Error of the group's model on the node's own held-out data; lower is better.",
         _measured("validation"),
     ),
     Metric(

@@ -13,6 +13,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -142,7 +143,7 @@ def _load(path: Path) -> bytes:
         if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
             raise StateError(
                 f"identity {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o});"
-                f" run: chmod 600 {path}"
+                f" run: chmod 600 {quote(str(path))}"
             )
         data = file.read(_MAX_IDENTITY_FILE_BYTES + 1)
     try:

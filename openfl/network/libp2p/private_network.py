@@ -19,6 +19,7 @@ import secrets
 import stat
 import struct
 from pathlib import Path
+from shlex import quote
 
 from openfl.core.errors import StateError
 from openfl.core.files import open_named
@@ -50,7 +51,7 @@ def load_network_key(path: Path) -> bytes:
             if os.name == "posix" and mode & 0o077:
                 raise StateError(
                     f"network key {path} can be read by others (mode {mode:04o});"
-                    f" run: chmod 600 {path}"
+                    f" run: chmod 600 {quote(str(path))}"
                 )
             data = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:

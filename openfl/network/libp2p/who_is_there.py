@@ -44,6 +44,8 @@ async def who_is_there(host: str, port: int, network_key: bytes | None = None) -
     with trio.move_on_after(ANSWER_SECONDS):
         try:
             stream = await trio.open_tcp_stream(host, port)
+        except UnicodeError as error:  # of the rules for international names
+            raise NetworkError(f"nothing answers at {place}: that is no name of a host") from error
         except OSError as error:
             raise NetworkError(f"nothing answers at {place}: {describe_os_error(error)}") from error
         counted = CountingStream(stream, Traffic())

@@ -6,7 +6,7 @@ const ACTIONS = { move: "its own decision", found: "its own decision", switch: "
 // Rounds on the x axis where they only ever grow, else the points one by one.
 function axisOf(points) {
   const grows = points.every((point, n) => n === 0 || point.round > points[n - 1].round);
-  return { at: grows ? (n) => points[n].round : (n) => n, name: grows ? "round" : "rounds since the beginning", indexOf: (x) => (grows ? points.findIndex((point) => point.round === x) : x) };
+  return { at: grows ? (n) => points[n].round : (n) => n, name: grows ? "round" : "points of the curve, oldest first", indexOf: (x) => (grows ? points.findIndex((point) => point.round === x) : x) };
 }
 
 function coursePoints(page) {
@@ -33,7 +33,9 @@ function placedMoves(page, points, axis) {
 function moveText(move) {
   if (move.action === "joined" || !move.from) return ["Began in ", named(move.to)];
   if (move.action === "found") return ["Left ", named(move.from), " and founded ", named(move.to)];
-  return [move.action === "switch" ? "You sent it " : "Moved ", "from ", named(move.from), " to ", named(move.to)];
+  const verb = move.action === "switch" ? "You sent it " : "Moved ";
+  if (move.from === move.to) return [verb, "to another group called ", named(move.to)];
+  return [verb, "from ", named(move.from), " to ", named(move.to)];
 }
 
 function heroSection(state) {
@@ -60,7 +62,7 @@ function heroSection(state) {
       ["Model", whole(shot.model_rows), "rows learned by the group"],
       ["Moves", whole(shot.switching?.moves ?? 0), "by its own decision"],
     ];
-    if (shot.privacy) wanted.push(["Privacy", `ε ${shot.privacy.epsilon_spent?.toFixed(2)}`, `spent of ${shot.privacy.epsilon}`]);
+    if (shot.privacy) wanted.push(["Privacy", `ε ${isNumber(shot.privacy.epsilon_spent) ? shot.privacy.epsilon_spent.toFixed(2) : UNKNOWN}`, `spent of ${shot.privacy.epsilon}`]);
     if (!facts.firstChild) {
       facts.append(figures(wanted.map(([label, value, note]) => [value, label, note || " "])));
       facts.querySelectorAll(".figure").forEach((node, n) => figuresShown.set(wanted[n][0], node));

@@ -10,7 +10,7 @@ function recommendSection(state) {
   const button = el("button", { type: "submit" }, "Recommend");
   const wrong = el("p", { class: "wrong", role: "alert" });
   const form = el("form", { class: "ask" }, el("label", { for: "user" }, "For which user of this node's data?"), input, button);
-  let found = null;
+  let found = null, given = null, answered = false;
 
   function show(recommendations) {
     found = recommendations;
@@ -29,6 +29,7 @@ function recommendSection(state) {
     try {
       const user = input.value.trim();
       show(await state.live.ask(`/api/recommend?top=10&why=1${user ? `&user=${encodeURIComponent(user)}` : ""}`));
+      answered = true;  // what was asked for stays, whatever the node recommends by itself
       say(`${countOf(found.items.length, "recommendation")} shown.`);
     } catch (error) {
       setText(wrong, seen(error.message, 300));
@@ -36,7 +37,7 @@ function recommendSection(state) {
     button.disabled = false;
   });
   const host = section("recommendations", "Recommendations", state.live ? form : null, wrong, words, list, notes);
-  return { host, update: () => {}, course: () => { if (state.page.recommendations && !found) show(state.page.recommendations); else if (!found) show(null); } };
+  return { host, update: () => {}, course: () => { if (!answered && (!given || given !== state.page.recommendations)) show((given = state.page.recommendations)); } };
 }
 
 function eventSection(state) {

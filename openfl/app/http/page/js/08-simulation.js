@@ -1,6 +1,6 @@
 // The report of simulated runs (and of other runs of many nodes): state.page is
 // {kind: "simulation", title, scenario, events, references, runs: [{series, seed, label, rounds,
-// nodes, moves, references, summary}], aggregate}. openfl_cli/report/simulation.py makes it.
+// nodes, moves, references, summary}], aggregate}. openfl_cli/report/runs.py and nodes.py make it.
 
 const MOST_MATRIX = 40;
 // What is counted along the x axis: rounds, or in a run of real nodes seconds, of which one in

@@ -70,7 +70,7 @@ function running() {
     return;
   }
   const state = { page: null, live: liveOf(token), events: [] };
-  let view = null, asked = 0;
+  let view = null, shown = false, asked = 0;
   async function again() {
     asked = Date.now();
     try { show(await state.live.ask("/api/page")); } catch { /* the stream will tell */ }
@@ -81,7 +81,8 @@ function running() {
     asked = Date.now();
     addEvents(state, page.snapshot.events ?? []);
     title(seen(page.title, 100));
-    view ??= nodePage(state);
+    if (!view || shown !== recommends(state)) view = nodePage(state);  // before its first group a node has no task yet
+    shown = recommends(state);
     view.all();
   }
   function hear(event, data) {
@@ -93,7 +94,7 @@ function running() {
       if (before.group_name !== data.group_name) say(`The node is in ${seen(data.group_name, 40)} now.`);
       addEvents(state, data.events ?? []);
       view.now();
-      if (Date.now() - asked > 300_000) again();
+      if (before.group_id !== data.group_id || Date.now() - asked > 300_000) again();
     } else if (event === "told") {
       addEvents(state, [data]);
       if (data.level === "error" || data.kind === "switched") say(seen(data.message, 200));
