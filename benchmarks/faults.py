@@ -31,9 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "cli")]
 
 from tests.netns import with_seams  # noqa: E402
-from tests.netns.fault_group import START_SECONDS, FaultGroup, fault_group  # noqa: E402
+from tests.netns.fault_group import FaultGroup, fault_group  # noqa: E402
 from tests.netns.nat_rig import why_not  # noqa: E402
 from tests.netns.small_disk import SmallDisk, small_disk  # noqa: E402
+from tests.patience import PATIENCE_SECONDS  # noqa: E402
 
 NODES = 6
 DAY = 86_400.0
@@ -104,7 +105,7 @@ def no_bootstrap(group: FaultGroup) -> float:
 
 def restart(group: FaultGroup, number: int) -> float:
     """From when it listens; before, it is Python that starts."""
-    group.start(number, "--rounds", "20").wait_for("listening", START_SECONDS)
+    group.start(number, "--rounds", "20").wait_for("listening", PATIENCE_SECONDS)
     return time.monotonic()
 
 
