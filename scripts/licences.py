@@ -28,8 +28,10 @@ GOOD = frozenset(
     {
         "0BSD",
         "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
         "BSD-2-Clause",
         "BSD-3-Clause",
+        "BSL-1.0",
         "CC0-1.0",
         "HPND",
         "ISC",
@@ -70,7 +72,7 @@ WORDS: Mapping[str, str] = {
     "the unlicense (unlicense)": "Unlicense",
 }
 """What packages write that is no SPDX expression, in small letters -> what they mean."""
-_TOKEN = re.compile(r"\s*([()]|[A-Za-z0-9.+-]+)")
+_TOKEN = re.compile(r"\s*([()]|[A-Za-z0-9.+-]+(?: WITH [A-Za-z0-9.+-]+)?)")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,19 @@ from openfl_cli.demo.deal import deal
 from openfl_cli.sample import sample_folder
 from tests.patience import PATIENCE_SECONDS
 from tests.situation import PROCESSES, NotInTime, situation, until
+
+OF_TERMINALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP)
+
+
+def fork_on_terminal() -> tuple[int, int]:
+    """`pty.fork`; the child heeds what a terminal sends, also where whoever runs the tests does not
+    (`nohup`, a job in the background of a script)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        for number in OF_TERMINALS:
+            signal.signal(number, signal.SIG_DFL)
+    return pid, terminal
+
 
 __all__ = [
     "PATIENCE_SECONDS",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import pty
 import re
 import select
 import shutil
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Mapping
 import pyte  # type: ignore[import-untyped]
 
 from tests.patience import PATIENCE_SECONDS
+from tests.process_rig import fork_on_terminal
 
 KEYS: Mapping[str, str] = {
     "up": "\x1b[A",
@@ -57,7 +57,7 @@ class Terminal:
         inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         inherited["PATH"] = os.environ["PATH"]
         inherited["HOME"] = os.environ.get("HOME", "/")
-        self.pid, self._terminal = pty.fork()
+        self.pid, self._terminal = fork_on_terminal()
         if self.pid == 0:
             bash = ["bash", "--norc", "--noprofile", "-i"]
             os.execvpe("bash", bash, inherited | environment)

@@ -22,7 +22,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_ALWAYS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+# Where one of these is missing (Windows) no node runs, but commands say so.
+_ALWAYS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"))
 
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO (a pipe)"),

@@ -21,6 +21,7 @@ from openfl_cli import exit_codes, main
 from openfl_cli.commands.start import overrides
 from openfl_cli.reporters import JsonLines, TextLines
 from tests.patience import PATIENCE_SECONDS
+from tests.process_rig import fork_on_terminal
 
 ADDRESS = f"/ip4/192.0.2.7/tcp/41001/p2p/{PEER_IDS[0]}"
 
@@ -437,12 +438,11 @@ def runtime_script(home: Path, first: str = "pass") -> str:
 def in_a_terminal(script: str, columns: int, lines: int, **environment: str) -> str:
     """What the program writes to a pseudo-terminal of that size."""
     import fcntl
-    import pty
     import struct
     import termios
 
     paths = os.pathsep.join(path for path in sys.path if path)
-    pid, terminal = pty.fork()
+    pid, terminal = fork_on_terminal()
     if pid == 0:
         inherited = {"TERM": "xterm-256color", "PYTHONPATH": paths, "LANG": "C.UTF-8"}
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import select
 import shutil
@@ -19,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.process_rig import fork_on_terminal
 
 CEILING_SECONDS = 60.0
 SCREEN, NO_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
@@ -63,7 +64,7 @@ class Shell:
             "PS1": "ready> ",
             "NODE": f"{sys.executable} {folder}/node.py {folder}",
         }
-        self.pid, self._terminal = pty.fork()
+        self.pid, self._terminal = fork_on_terminal()
         if self.pid == 0:
             os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], environment)
         self._raw = b""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import pty
 import re
 import select
 import signal
@@ -23,7 +22,7 @@ from openfl.config import load_config
 from openfl.config.edit import SHORT_HEAD
 from openfl_cli import wizard
 from tests.patience import PATIENCE_SECONDS
-from tests.process_rig import environment
+from tests.process_rig import environment, fork_on_terminal
 
 PEER = "12D3KooWJYsvoYTmg5yktGeG1kmgCCToy7NTmnFgEuRXuEwqvk9n"
 SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -41,7 +40,7 @@ class Terminal:
     """A command at 80x24, and what it has shown."""
 
     def __init__(self, folder: Path, *argv: str) -> None:
-        self.pid, self._terminal = pty.fork()
+        self.pid, self._terminal = fork_on_terminal()
         if self.pid == 0:
             os.chdir(folder)
             kept = {**environment(), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}

@@ -16,7 +16,7 @@ import trio
 from openfl_cli import terminal
 from openfl_cli.terminal import Tty
 from tests.patience import PATIENCE_SECONDS
-from tests.process_rig import environment
+from tests.process_rig import environment, fork_on_terminal
 from tests.situation import within
 
 
@@ -110,7 +110,7 @@ print("blocking", os.get_blocking(tty._descriptor), os.get_blocking(1), os.isatt
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there can /dev/tty be waited for")
 def test_a_terminal_that_cannot_be_opened_by_its_name_blocks_nobody_either() -> None:
-    child, far = pty.fork()
+    child, far = fork_on_terminal()
     if child == 0:
         os.execve(sys.executable, [sys.executable, "-c", NAMELESS], environment())
     seen = b""
