@@ -244,6 +244,8 @@ def end_cleanly_when_told() -> None:
     """What ends this process, as a closed terminal or `timeout` do, ends its nodes as well."""
     for told in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(told, lambda number, _frame: sys.exit(128 + number))
+    # Ignored, it would be by every command here, too: Ctrl-C is how a reader ends some of them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
