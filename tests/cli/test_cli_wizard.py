@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from openfl.config import load_config
@@ -70,8 +71,17 @@ class Terminal:
 
     def answer(self, prompt: str, keys: str) -> str:
         shown = self.wait_for(f"{prompt}: ")
+        self._wait_until_it_reads()
         os.write(self._terminal, keys.encode())
         return shown
+
+    def _wait_until_it_reads(self) -> None:
+        """The prompt is there a moment before the keyboard is read, and readline misses a Ctrl-C
+        that comes between the two (it looks for signals, then waits); no person is that fast."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while psutil.Process(self.pid).status() != psutil.STATUS_SLEEPING:
+            assert time.monotonic() < deadline, self.shown[-800:]
+            time.sleep(0.005)
 
     def wait_end(self) -> int:
         """The exit code."""
