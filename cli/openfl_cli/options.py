@@ -50,6 +50,26 @@ class Command(Protocol):
         """Do it, and return the exit code. A UserError becomes one line and its code in main.py."""
 
 
+def add_action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    short: str,
+    text: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """One action of a command that has several (`config set`), with `--home` behind it, too."""
+    action: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=short,
+        description=text,
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+        epilog=f"examples:\n{examples}",
+    )
+    action.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help=HOME_HELP)
+    return action
+
+
 def add_json(parser: argparse._ActionsContainer) -> None:
     """`--json`, as all commands that print data have it."""
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openfl.config.load import all_settings, parse_value
+from openfl.config.load import PROTOTYPE_NAMES, all_settings, parse_value
 from openfl.config.settings import Problem, Value, shown
 from openfl.core.errors import ConfigError
 from openfl.core.files import open_named
@@ -19,15 +19,7 @@ MAX_BYTES = 1 << 20
 KEYS: Mapping[str, str] = {
     "host": "network.host",
     "port": "network.port",
-    "peers": "network.bootstrap",
-    "data_file": "data.ratings_file",
-    "model_file": "model.file",
-    "gossip_rounds": "training.rounds",
-    "gossip_interval": "training.interval_seconds",
-    "auto_start_training": "training.auto_start",
-    "auto_predict_after_training": "recommend.auto",
-    "test_user": "recommend.user",
-    "num_recommendations": "recommend.count",
+    **PROTOTYPE_NAMES,
 }
 """Every key that the prototype had -> the setting that it is now."""
 

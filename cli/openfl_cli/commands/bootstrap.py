@@ -30,17 +30,8 @@ List the addresses, and whether the node that runs here is connected to whom the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     for name, text in (("add", _ADD), ("remove", _REMOVE), ("list", _LIST)):
-        action = actions.add_parser(
-            name,
-            help=text.partition(".")[0].partition(":")[0].partition(",")[0].lower(),
-            description=text,
-            formatter_class=options.HelpFormatter,
-            allow_abbrev=False,
-            epilog=f"examples:\n{EXAMPLES}",
-        )
-        action.add_argument(
-            "--home", metavar="DIR", default=argparse.SUPPRESS, help=options.HOME_HELP
-        )
+        short = text.partition(".")[0].partition(":")[0].partition(",")[0].lower()
+        action = options.add_action(actions, name, short, text, EXAMPLES)
         action.add_argument(
             "--config", metavar="FILE", type=Path, help="the configuration file to use"
         )

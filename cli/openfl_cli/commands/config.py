@@ -50,18 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
 
     def action(name: str, short: str, text: str) -> argparse.ArgumentParser:
-        added = actions.add_parser(
-            name,
-            help=short,
-            description=text,
-            formatter_class=options.HelpFormatter,
-            allow_abbrev=False,
-            epilog=f"examples:\n{EXAMPLES}",
-        )
-        added.add_argument(
-            "--home", metavar="DIR", default=argparse.SUPPRESS, help=options.HOME_HELP
-        )
-        return added
+        return options.add_action(actions, name, short, text, EXAMPLES)
 
     show = action("show", "print the effective configuration", _SHOW)
     options.add_config(show)

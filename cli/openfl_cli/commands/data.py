@@ -41,17 +41,8 @@ twice: convert a newer export of yours over the same OUT."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     for name, text, out in (("inspect", _INSPECT, False), ("convert", _CONVERT, True)):
-        action = actions.add_parser(
-            name,
-            help=text.partition(",")[0].partition(":")[0].replace("\n", " "),
-            description=text,
-            formatter_class=options.HelpFormatter,
-            allow_abbrev=False,
-            epilog=f"examples:\n{EXAMPLES}",
-        )
-        action.add_argument(
-            "--home", metavar="DIR", default=argparse.SUPPRESS, help=options.HOME_HELP
-        )
+        short = text.partition(",")[0].partition(":")[0].replace("\n", " ")
+        action = options.add_action(actions, name, short, text, EXAMPLES)
         action.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="what to read")
         if out:
             action.add_argument("out", metavar="OUT", type=Path, help="the folder to write")

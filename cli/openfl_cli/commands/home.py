@@ -37,17 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("import", "make a home of such a file", _IMPORT),
         ("undo-move", "let a node that was moved start here again", _UNDO),
     ):
-        action = actions.add_parser(
-            name,
-            help=short,
-            description=text,
-            formatter_class=options.HelpFormatter,
-            allow_abbrev=False,
-            epilog=f"examples:\n{EXAMPLES}",
-        )
-        action.add_argument(
-            "--home", metavar="DIR", default=argparse.SUPPRESS, help=options.HOME_HELP
-        )
+        action = options.add_action(actions, name, short, text, EXAMPLES)
         if name == "export":
             action.add_argument("file", metavar="FILE", type=Path, help="where to write it (.zip)")
             action.add_argument(
